@@ -1,0 +1,1 @@
+"""Click commands: options → Config → run."""

@@ -1,0 +1,73 @@
+"""What the user asked for, checked once by the CLI and never changed after."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+By = Literal["worker", "process", "thread", "socket", "group"]
+Output = Literal["table", "jsonl", "csv"]
+Attach = Literal["auto", "fentry", "kprobe", "tracepoint"]
+Loader = Literal["auto", "libbpf", "bcc"]
+Family = Literal["ipv4", "ipv6"]
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """Which connections are traced; an empty set means any. All of them must hold."""
+
+    ports: frozenset[int] = frozenset()
+    pids: frozenset[int] = frozenset()
+    netns: frozenset[int] = frozenset()  # inode numbers, as in /proc/PID/ns/net
+    family: Family | None = None  # family of the listening socket, as in `ss -4`/`ss -6`
+    comms: frozenset[str] = frozenset()
+    addresses: frozenset[str] = frozenset()  # local addresses of the listener
+    cgroups: frozenset[str] = frozenset()  # path prefixes below the cgroup root
+
+    def describe(self) -> str:
+        """One short text for headers: `:80,443 pid 12`, or `every listener`."""
+        parts: list[str] = []
+        if self.ports:
+            parts.append(":" + ",".join(_ranges(sorted(self.ports))))
+        for word, values in (
+            ("pid", map(str, sorted(self.pids))),
+            ("netns", map(str, sorted(self.netns))),
+            ("comm", sorted(self.comms)),
+            ("address", sorted(self.addresses)),
+            ("cgroup", sorted(self.cgroups)),
+        ):
+            text = ",".join(values)
+            if text:
+                parts.append(f"{word} {text}")
+        if self.family:
+            parts.append(self.family)
+        return " ".join(parts) or "every listener"
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """One run of the tracer."""
+
+    filters: Filters = Filters()
+    interval_s: float = 1.0
+    duration_s: float | None = None
+    by: By = "worker"
+    sort: str = "accepts"
+    rows: int | None = None
+    output: Output = "table"
+    attach: Attach = "auto"
+    loader: Loader = "auto"
+    ready_file: Path | None = None
+    verbose: bool = False
+
+
+def _ranges(numbers: list[int]) -> list[str]:
+    """[80, 8000, 8001, 8002] → ["80", "8000-8002"]."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and runs[-1][-1] == number - 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return [f"{r[0]}-{r[-1]}" if len(r) > 1 else str(r[0]) for r in runs]

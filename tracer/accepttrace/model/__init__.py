@@ -1,0 +1,1 @@
+"""Listeners, acceptors, books and balance: no I/O, no clock, no BPF."""

@@ -1,0 +1,118 @@
+"""What `probe` and `sockets` hand to the model: plain facts, read once, never changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+Family = Literal["ipv4", "ipv6"]
+Sharing = Literal["sole", "shared", "reuseport"]
+Selector = Literal["hash", "cbpf", "ebpf", "incoming_cpu"]
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptorCount:
+    """Counters of one thread on one listener since tracing began. Source: BPF map `acceptors`.
+
+    `None` marks what the attach type cannot see. `wait_us` is a histogram of the time in the
+    accept queue: `model.histogram` knows its buckets. `errors` maps errno (positive) to a count,
+    EAGAIN excepted: that is `empty`.
+    """
+
+    listener_inode: int
+    pid: int
+    tid: int
+    start_ns: int  # thread start, CLOCK_BOOTTIME: tells a reused TID from the old one
+    comm: str
+    accepts: int
+    empty: int | None
+    errors: Mapping[int, int] | None
+    wait_us: Sequence[int]
+    wait_max_us: int
+    wait_unknown: int  # accepts whose waiting time could not be read
+    cgroup_id: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerCount:
+    """What the kernel side saw of one listening socket. Source: BPF map `listeners`."""
+
+    inode: int
+    netns: int
+    family: Family
+    local_address: str
+    local_port: int
+    selected: int | None  # connections that reuseport selection steered here
+
+
+@dataclass(frozen=True, slots=True)
+class Losses:
+    """What the tracer itself lost. `None`: this kernel does not tell."""
+
+    events_lost: int = 0
+    map_full: int = 0
+    probe_misses: int | None = 0
+    recursion_misses: int | None = 0
+    unattributed: int = 0
+
+    @property
+    def total(self) -> int:
+        """Everything known to be lost, in events."""
+        return (
+            self.events_lost
+            + self.map_full
+            + (self.probe_misses or 0)
+            + (self.recursion_misses or 0)
+            + self.unattributed
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """One reading of all BPF maps."""
+
+    acceptors: tuple[AcceptorCount, ...] = ()
+    listeners: tuple[ListenerCount, ...] = ()
+    losses: Losses = field(default_factory=Losses)
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """A process with a file descriptor on a listener. Source: /proc."""
+
+    pid: int
+    start_ticks: int  # field 22 of /proc/PID/stat: tells a reused PID from the old one
+    comm: str
+    name: str  # what people call it: "nginx: worker", "gunicorn", else comm
+    fd: int
+    waits: bool | None  # polls it with epoll or sleeps in accept(); None: cannot be told
+    cgroup: str | None = None
+    container: str | None = None
+    ns_pid: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """A listening TCP socket as it stands now. Source: sock_diag, /proc, the BPF socket iterator."""
+
+    inode: int
+    netns: int
+    family: Family
+    local_address: str
+    local_port: int
+    backlog: int | None  # sk_max_ack_backlog; the queue holds one more
+    queue: int | None
+    sharing: Sharing | None
+    group: int | None  # reuseport id
+    group_size: int | None
+    selector: Selector | None
+    holders: tuple[Holder, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """Every listener that the filters let through, at one moment."""
+
+    listeners: tuple[Listener, ...] = ()
+    partial: bool = False  # processes of other users could not be read

@@ -1,0 +1,1 @@
+"""Who holds which listener, and how it is shared."""

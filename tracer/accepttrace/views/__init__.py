@@ -1,0 +1,1 @@
+"""Pure functions of a snapshot: table, live, jsonl, csv."""
