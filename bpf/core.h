@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause) */
+/*
+ * The CO-RE dialect: maps and the few functions that touch them, so that the logic names no map.
+ */
+#ifndef ACCEPTTRACE_CORE_H
+#define ACCEPTTRACE_CORE_H
+
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_helpers.h>
+
+/*
+ * How kernel memory may be read. Trampolines get BTF pointers, which plain loads may follow;
+ * everything else needs bpf_probe_read_kernel. Always a constant: the other half is compiled out.
+ */
+enum access { DIRECT, PROBED };
+#define READ(how, pointer, field)                                                                  \
+	((how) == DIRECT ? (pointer)->field : BPF_CORE_READ(pointer, field))
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct settings);
+} settings SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MAX_PIDS);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u32);
+	__type(value, __u8);
+} pids SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MAX_ACCEPTORS);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct acceptor_key);
+	__type(value, struct acceptor);
+} acceptors SEC(".maps");
+
+/* Never written: the first value of an acceptor is too large for the BPF stack. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct acceptor);
+} blank SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MAX_ERRORS);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct error_key);
+	__type(value, __u64);
+} errors SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MAX_LISTENERS);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u32);
+	__type(value, struct listener);
+} listeners SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, LOSS_MAX);
+	__type(key, __u32);
+	__type(value, __u64);
+} losses SEC(".maps");
+
+/* Whether the selection now running on this CPU is for a SYN (kprobe only). */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u64);
+} selecting SEC(".maps");
+
+static __always_inline struct settings *settings_get(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&settings, &zero);
+}
+
+static __always_inline bool pid_wanted(__u32 pid)
+{
+	return bpf_map_lookup_elem(&pids, &pid);
+}
+
+static __always_inline struct acceptor *acceptor_get(struct acceptor_key *key)
+{
+	return bpf_map_lookup_elem(&acceptors, key);
+}
+
+static __always_inline struct acceptor *acceptor_add(struct acceptor_key *key)
+{
+	__u32 zero = 0;
+	struct acceptor *first = bpf_map_lookup_elem(&blank, &zero);
+
+	if (first)
+		bpf_map_update_elem(&acceptors, key, first, BPF_NOEXIST);
+	return bpf_map_lookup_elem(&acceptors, key);
+}
+
+static __always_inline __u64 *error_get(struct error_key *key)
+{
+	return bpf_map_lookup_elem(&errors, key);
+}
+
+static __always_inline bool error_add(struct error_key *key)
+{
+	__u64 one = 1;
+
+	return !bpf_map_update_elem(&errors, key, &one, BPF_NOEXIST);
+}
+
+static __always_inline struct listener *listener_get(__u32 inode)
+{
+	return bpf_map_lookup_elem(&listeners, &inode);
+}
+
+static __always_inline void listener_add(__u32 inode, struct listener *first)
+{
+	bpf_map_update_elem(&listeners, &inode, first, BPF_NOEXIST);
+}
+
+static __always_inline void lost(__u32 what)
+{
+	__u64 *count = bpf_map_lookup_elem(&losses, &what);
+
+	if (count)
+		__sync_fetch_and_add(count, 1);
+}
+
+static __always_inline __u64 *selecting_get(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&selecting, &zero);
+}
+
+#endif

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause) */
+/* An inventory of reuseport groups, which no system call shows: the socket iterator writes it. */
+#ifndef ACCEPTTRACE_MEMBERS_H
+#define ACCEPTTRACE_MEMBERS_H
+
+#include "socket.bpf.h"
+
+enum { PROGRAM_NONE, PROGRAM_CLASSIC, PROGRAM_EXTENDED };
+
+static __always_inline __u32 program_kind(struct sock_reuseport *group)
+{
+	struct bpf_prog *program = BPF_CORE_READ(group, prog);
+
+	if (!program)
+		return PROGRAM_NONE;
+	return BPF_CORE_READ(program, type) == BPF_PROG_TYPE_UNSPEC ? PROGRAM_CLASSIC
+								    : PROGRAM_EXTENDED;
+}
+
+/* False where the socket is in no group. */
+/* Not inlined, so that its type stands in the BTF of the object and can be checked. */
+static __noinline bool member_read(struct sock *sk, struct member *member)
+{
+	struct sock_reuseport *group = BPF_CORE_READ(sk, sk_reuseport_cb);
+
+	if (!group)
+		return false;
+	member->inode = inode_of(sk);
+	member->group = BPF_CORE_READ(group, reuseport_id);
+	member->size = BPF_CORE_READ(group, num_socks);
+	member->program = program_kind(group);
+	member->incoming_cpu = incoming_cpu_members(group);
+	return true;
+}
+
+#endif

@@ -1,0 +1,174 @@
+"""The libbpf loader: the CO-RE object into the kernel, its programs onto their hooks."""
+
+from __future__ import annotations
+
+import ctypes as c
+import errno
+import os
+import platform
+import resource
+from contextlib import suppress
+from importlib import resources
+
+from accepttrace.errors import UnsupportedError
+from accepttrace.probe import _syscall as sys
+from accepttrace.probe import btf, wire
+from accepttrace.probe._libbpf import library
+from accepttrace.probe.plans import MEMBERS_PROGRAM, PROGRAMS, Hook, Plan
+
+NAME = "libbpf"
+
+
+def object_bytes() -> bytes:
+    """The CO-RE object for this machine, from the package."""
+    name = f"{platform.machine()}.bpf.o"
+    path = resources.files("accepttrace.probe") / "objects" / name
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise UnsupportedError(
+            f"this installation holds no BPF object {name}",
+            "build it with `make -C bpf`, or install the package again",
+        ) from None
+
+
+def usable_hooks(plan: Plan) -> tuple[Hook, ...]:
+    """The hooks of a plan whose parameter count, where it matters, is the one in the kernel's BTF.
+
+    Raises `UnsupportedError` naming the function where none of its variants fits.
+    """
+    fits = tuple(
+        h for h in plan.hooks if h.parameters is None or h.parameters == btf.parameters(h.site)
+    )
+    for site in {h.site for h in plan.hooks} - {h.site for h in fits}:
+        raise UnsupportedError(f"the kernel's BTF has no {site} with parameters that are known")
+    return fits
+
+
+class Loaded:
+    """A loaded and attached object. The kernel detaches it when the process dies."""
+
+    loader = NAME
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self._object: int | None = None
+        self._links: list[tuple[Hook, int]] = []
+        self._members_link: int | None = None
+        _raise_memlock()
+        library().log.clear()
+        self.hooks = usable_hooks(plan)
+        try:
+            self._load()
+            for hook in self.hooks:
+                self._attach(hook)
+        except BaseException:
+            self.close()
+            raise
+
+    def map_fd(self, name: str) -> int:
+        """File descriptor of a map; owned by the object."""
+        return int(library().bpf_object__find_map_fd_by_name(self._object, name.encode()))
+
+    def probe_misses(self) -> int | None:
+        """Hits that kprobes had no room for; None where this kernel does not tell."""
+        if self.plan.attach != "kprobe":
+            return 0
+        total = 0
+        for _, link in self._links:
+            info = wire.KprobeLinkInfo()
+            if _info(library().bpf_link__fd(link), info) < c.sizeof(info):
+                return None
+            total += info.missed
+        return total
+
+    def recursion_misses(self) -> int | None:
+        """Runs skipped because the program already ran on that CPU; None before 5.11."""
+        total = 0
+        for hook in self.hooks:
+            info = wire.ProgramInfo()
+            if _info(library().bpf_program__fd(self._program(hook.program)), info) < c.sizeof(info):
+                return None
+            total += info.recursion_misses
+        return total
+
+    def members(self) -> list[wire.Member]:
+        """Listening sockets of the current network namespace that are in a reuseport group."""
+        lib = library()
+        if self._members_link is None:
+            return []
+        fd = lib.bpf_iter_create(lib.bpf_link__fd(self._members_link))
+        if fd < 0:
+            return []
+        try:
+            data = b"".join(iter(lambda: os.read(fd, 65536), b""))
+        finally:
+            os.close(fd)
+        size = c.sizeof(wire.Member)
+        return [wire.Member.from_buffer_copy(data, at) for at in range(0, len(data), size)]
+
+    def close(self) -> None:
+        """Detach everything and free it. May be called twice."""
+        lib = library()
+        links = [link for _, link in self._links]
+        if self._members_link is not None:
+            links.append(self._members_link)
+        self._links, self._members_link = [], None
+        for link in links:
+            lib.bpf_link__destroy(link)
+        if self._object is not None:
+            lib.bpf_object__close(self._object)
+            self._object = None
+
+    def _load(self) -> None:
+        lib = library()
+        data = object_bytes()
+        self._object = lib.bpf_object__open_mem(data, len(data), None)
+        if not self._object:
+            raise _refused("open the BPF object", c.get_errno())
+        wanted = {hook.program for hook in self.hooks}
+        for name in PROGRAMS:
+            lib.bpf_program__set_autoload(self._program(name), name in wanted)
+        code = lib.bpf_object__load(self._object)
+        if code < 0:
+            raise _refused(f"load the {self.plan.attach} programs", -code)
+        # The inventory of groups is extra: without it groups are told by address alone.
+        link = lib.bpf_program__attach_iter(self._program(MEMBERS_PROGRAM), None)
+        self._members_link = link or None
+
+    def _attach(self, hook: Hook) -> None:
+        c.set_errno(0)
+        link = library().bpf_program__attach(self._program(hook.program))
+        if not link:
+            raise _refused(f"attach to {hook.site}", c.get_errno())
+        self._links.append((hook, link))
+
+    def _program(self, name: str) -> int:
+        program = library().bpf_object__find_program_by_name(self._object, name.encode())
+        if not program:
+            raise UnsupportedError(f"the BPF object has no program {name}", "build it again")
+        return int(program)
+
+
+def _info(fd: int, info: c.Structure) -> int:
+    """Fill `info`; returns how many bytes this kernel knows, 0 where it refuses."""
+    attr = sys.InfoAttr(bpf_fd=fd, info_len=c.sizeof(info), info=c.addressof(info))
+    try:
+        sys.bpf(sys.OBJ_GET_INFO_BY_FD, attr)
+    except OSError:
+        return 0
+    return int(attr.info_len)
+
+
+def _refused(what: str, code: int) -> UnsupportedError:
+    reason = os.strerror(code) if code else "refused"
+    name = errno.errorcode.get(code, str(code))
+    return UnsupportedError(f"cannot {what}: {reason} ({name})", detail=library().log.text())
+
+
+def _raise_memlock() -> None:
+    """Before 5.11 maps are charged to RLIMIT_MEMLOCK. Not allowed to raise it: harmless since."""
+    with suppress(ValueError, OSError):
+        resource.setrlimit(
+            resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+        )

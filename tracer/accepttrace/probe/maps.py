@@ -1,0 +1,79 @@
+"""BPF maps by file descriptor: the same for every loader."""
+
+from __future__ import annotations
+
+import ctypes as c
+import errno
+from typing import Generic, TypeVar
+
+from accepttrace.probe import _syscall as sys
+
+Key = TypeVar("Key", bound=c.Structure)
+Value = TypeVar("Value", bound=c.Structure)
+
+_BATCH = 256
+
+
+class Map(Generic[Key, Value]):
+    """A hash or array map whose keys and values are ctypes objects of the given types."""
+
+    def __init__(self, fd: int, key: type[Key], value: type[Value]) -> None:
+        self._fd = fd
+        self._key = key
+        self._value = value
+
+    def get(self, key: Key) -> Value | None:
+        """The value under `key`, None where there is none."""
+        value = self._value()
+        try:
+            sys.bpf(sys.MAP_LOOKUP_ELEM, self._attr(key, c.addressof(value)))
+        except OSError as error:
+            if error.errno == errno.ENOENT:
+                return None
+            raise
+        return value
+
+    def put(self, key: Key, value: Value) -> None:
+        """Store `value` under `key`; OSError (E2BIG) where the map is full."""
+        sys.bpf(sys.MAP_UPDATE_ELEM, self._attr(key, c.addressof(value)))
+
+    def delete(self, key: Key) -> None:
+        """Remove `key`; nothing happens where it is not there."""
+        try:
+            sys.bpf(sys.MAP_DELETE_ELEM, self._attr(key, 0))
+        except OSError as error:
+            if error.errno != errno.ENOENT:
+                raise
+
+    def items(self) -> list[tuple[Key, Value]]:
+        """Everything in a hash map, read in batches. The objects own their memory."""
+        found: list[tuple[Key, Value]] = []
+        cursor = c.create_string_buffer(max(c.sizeof(self._key), 8))
+        first, size = True, _BATCH
+        while True:
+            keys, values = (self._key * size)(), (self._value * size)()
+            attr = sys.BatchAttr(
+                in_batch=0 if first else c.addressof(cursor),
+                out_batch=c.addressof(cursor),
+                keys=c.addressof(keys),
+                values=c.addressof(values),
+                count=size,
+                map_fd=self._fd,
+            )
+            end = False
+            try:
+                sys.bpf(sys.MAP_LOOKUP_BATCH, attr)
+            except OSError as error:
+                if error.errno == errno.ENOSPC:  # one bucket alone holds more than the batch
+                    size *= 2
+                    continue
+                if error.errno != errno.ENOENT:
+                    raise
+                end = True
+            found.extend(zip(keys[: attr.count], values[: attr.count], strict=True))
+            first = False
+            if end:
+                return found
+
+    def _attr(self, key: Key, value: int) -> sys.ElementAttr:
+        return sys.ElementAttr(map_fd=self._fd, key=c.addressof(key), value=value)

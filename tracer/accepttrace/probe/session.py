@@ -1,0 +1,257 @@
+"""Choose an attach type by trying, prove it, read the counts, detach."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+from collections.abc import Iterable
+from dataclasses import dataclass
+from types import TracebackType
+
+from accepttrace.config import Config, Filters
+from accepttrace.errors import AcceptTraceError, UnsupportedError
+from accepttrace.model.records import AcceptorCount, Counts, Family, ListenerCount, Losses, Selector
+from accepttrace.probe import plans, selftest, wire
+from accepttrace.probe.loader import Loaded
+from accepttrace.probe.maps import Map
+
+_FAMILIES: dict[int, Family] = {socket.AF_INET: "ipv4", socket.AF_INET6: "ipv6"}
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One attach type that was tried. `error` is None for the one that works."""
+
+    attach: str
+    loader: str
+    error: AcceptTraceError | None
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A listening socket in a reuseport group. Source: the BPF socket iterator."""
+
+    inode: int
+    group: int
+    size: int
+    selector: Selector
+
+
+class Session:
+    """An attached and proved tracer. Use as a context manager; leaving it detaches."""
+
+    def __init__(self, loaded: Loaded) -> None:
+        self._loaded = loaded
+        self.plan = loaded.plan
+        self.loader = loaded.loader
+        fd = loaded.map_fd
+        self._settings = Map(fd("settings"), wire.U32, wire.Settings)
+        self._pids = Map(fd("pids"), wire.U32, wire.U8)
+        self._acceptors = Map(fd("acceptors"), wire.AcceptorKey, wire.Acceptor)
+        self._errors = Map(fd("errors"), wire.ErrorKey, wire.U64)
+        self._listeners = Map(fd("listeners"), wire.U32, wire.Listener)
+        self._losses = Map(fd("losses"), wire.U32, wire.U64)
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Detach. May be called twice."""
+        self._loaded.close()
+
+    def filter(self, filters: Filters) -> None:
+        """From now on count what these let through (ports, PIDs, netns, family)."""
+        for pid in filters.pids:
+            self._pids.put(wire.U32(pid), wire.U8(1))
+        self._settings.put(wire.U32(0), _settings(filters))
+
+    def counts(self) -> Counts:
+        """Everything counted since the start, for every listener."""
+        errors = self._errors_by_acceptor()
+        return Counts(
+            tuple(self._acceptor(k, v, errors) for k, v in self._acceptor_items()),
+            tuple(self._listener(k.value, v) for k, v in self._listeners.items()),
+            self._read_losses(),
+        )
+
+    def members(self) -> tuple[Member, ...]:
+        """Reuseport group members in the network namespace of the calling thread."""
+        return tuple(Member(m.inode, m.group, m.size, _selector(m)) for m in self._loaded.members())
+
+    def prove(self) -> None:
+        """Require that connections of our own are seen; `UnsupportedError` names a silent hook."""
+        traffic = selftest.Traffic.prepare()
+        with traffic.listener:
+            self.filter(Filters(ports=frozenset({traffic.port})))
+            traffic.make()
+            counts = self.counts()
+        wrong = selftest.verdicts(counts, traffic.inode, self.plan.sees)
+        self._forget(traffic.inode)
+        for hook in self._loaded.hooks:
+            if hook.proves in wrong:
+                raise UnsupportedError(
+                    f"{hook.program} attached to {hook.site} but is silent: {wrong[hook.proves]}"
+                )
+        for story in wrong.values():
+            raise UnsupportedError(f"the {self.plan.attach} hooks attached but: {story}")
+        if counts.acceptors[0].pid != os.getpid():
+            raise UnsupportedError(
+                "this is not the machine's own PID namespace, so PIDs could not be told",
+                "run on the host, or in a container with the host's PID namespace (--pid=host)",
+            )
+
+    def _acceptor_items(self) -> Iterable[tuple[wire.AcceptorKey, wire.Acceptor]]:
+        """A call still pending (kprobe) after all rows were read has returned EAGAIN."""
+        items = self._acceptors.items()
+        for key, value in items:
+            if value.pending:
+                again = self._acceptors.get(key)
+                if again is not None and again.pending and again.accepts == value.accepts:
+                    value.empty += 1
+        return items
+
+    def _acceptor(
+        self,
+        key: wire.AcceptorKey,
+        value: wire.Acceptor,
+        errors: dict[tuple[int, int, int], dict[int, int]],
+    ) -> AcceptorCount:
+        sees = self.plan.sees
+        return AcceptorCount(
+            listener_inode=key.inode,
+            pid=value.pid,
+            tid=key.tid,
+            start_ns=key.start_ns,
+            process_start_ns=value.process_start_ns,
+            comm=value.comm.decode(errors="replace"),
+            accepts=value.accepts,
+            empty=value.empty if "empty" in sees else None,
+            errors=errors.get(_identity(key), {}) if "errors" in sees else None,
+            wait_us=value.wait_us[:],
+            wait_max_us=value.wait_max_us,
+            wait_unknown=value.wait_unknown,
+            cgroup_id=value.cgroup_id,
+        )
+
+    def _errors_by_acceptor(self) -> dict[tuple[int, int, int], dict[int, int]]:
+        found: dict[tuple[int, int, int], dict[int, int]] = {}
+        for key, count in self._errors.items():
+            found.setdefault(_identity(key.acceptor), {})[key.error] = count.value
+        return found
+
+    def _listener(self, inode: int, value: wire.Listener) -> ListenerCount:
+        raw = bytes(value.address)
+        is_v4 = value.family == socket.AF_INET
+        return ListenerCount(
+            inode=inode,
+            netns=value.netns,
+            family=_FAMILIES[value.family],
+            local_address=str(ipaddress.ip_address(raw[:4] if is_v4 else raw)),
+            local_port=value.port,
+            selected=value.selected if "selected" in self.plan.sees else None,
+        )
+
+    def _read_losses(self) -> Losses:
+        def lost(*which: int) -> int:
+            found = (self._losses.get(wire.U32(index)) for index in which)
+            return sum(count.value for count in found if count is not None)
+
+        return Losses(
+            events_lost=0,
+            map_full=lost(
+                wire.LOSS_ACCEPTORS_FULL,
+                wire.LOSS_LISTENERS_FULL,
+                wire.LOSS_SELECTED_FULL,
+                wire.LOSS_ERRORS_FULL,
+            ),
+            probe_misses=self._loaded.probe_misses(),
+            recursion_misses=self._loaded.recursion_misses(),
+            unattributed=lost(wire.LOSS_UNATTRIBUTED),
+        )
+
+    def _forget(self, inode: int) -> None:
+        for key, _ in self._acceptors.items():
+            if key.inode == inode:
+                self._acceptors.delete(key)
+        for error, _ in self._errors.items():
+            if error.acceptor.inode == inode:
+                self._errors.delete(error)
+        self._listeners.delete(wire.U32(inode))
+
+
+def open_session(config: Config) -> Session:
+    """Attach, prove, and set the filters. Raises `UnsupportedError` telling why each way failed."""
+    attempts: list[Attempt] = []
+    for plan in plans.PLANS:
+        if config.attach not in ("auto", plan.attach):
+            continue
+        session = try_plan(plan, attempts)
+        if session is not None:
+            session.filter(config.filters)
+            return session
+    raise _nothing_works(attempts)
+
+
+def try_plan(plan: plans.Plan, attempts: list[Attempt]) -> Session | None:
+    """Load, attach and prove one plan; the outcome is appended to `attempts`."""
+    try:
+        session = Session(Loaded(plan))
+        try:
+            session.prove()
+        except BaseException:
+            session.close()
+            raise
+    except UnsupportedError as error:
+        attempts.append(Attempt(plan.attach, "libbpf", error))
+        return None
+    attempts.append(Attempt(plan.attach, "libbpf", None))
+    return session
+
+
+def _nothing_works(attempts: list[Attempt]) -> UnsupportedError:
+    reasons = "; ".join(f"{a.attach}: {a.error.message}" for a in attempts if a.error)
+    detail = "\n".join(a.error.detail for a in attempts if a.error)
+    if os.geteuid() != 0:
+        return UnsupportedError(
+            f"no permission to trace ({reasons})",
+            "run as root, or give CAP_BPF, CAP_PERFMON and CAP_SYS_PTRACE",
+            detail,
+        )
+    return UnsupportedError(
+        f"this kernel cannot be traced ({reasons})", "see `accepttrace doctor`", detail
+    )
+
+
+def _identity(key: wire.AcceptorKey) -> tuple[int, int, int]:
+    return key.inode, key.tid, key.start_ns
+
+
+def _selector(member: wire.Member) -> Selector:
+    if member.program == wire.PROGRAM_EXTENDED:
+        return "ebpf"
+    if member.program == wire.PROGRAM_CLASSIC:
+        return "cbpf"
+    return "incoming_cpu" if member.incoming_cpu else "hash"
+
+
+def _settings(filters: Filters) -> wire.Settings:
+    settings = wire.Settings(
+        netns_count=len(filters.netns),
+        family={"ipv4": socket.AF_INET, "ipv6": socket.AF_INET6, None: 0}[filters.family],
+        any_port=not filters.ports,
+        any_pid=not filters.pids,
+    )
+    for index, netns in enumerate(sorted(filters.netns)):
+        settings.netns[index] = netns
+    for port in filters.ports:
+        settings.ports[port >> 6] |= 1 << (port & 63)
+    return settings

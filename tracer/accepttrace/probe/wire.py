@@ -1,0 +1,123 @@
+"""The Python mirror of bpf/accepttrace.h. tests/contract holds it against the object's BTF."""
+
+from __future__ import annotations
+
+import ctypes as c
+
+WAIT_BUCKETS = 240
+PORT_WORDS = 1024
+MAX_NETNS = 16
+MAX_PIDS = 4096
+
+LOSS_ACCEPTORS_FULL = 0
+LOSS_LISTENERS_FULL = 1
+LOSS_SELECTED_FULL = 2
+LOSS_ERRORS_FULL = 3
+LOSS_UNATTRIBUTED = 4
+
+PROGRAM_CLASSIC = 1
+PROGRAM_EXTENDED = 2
+
+
+class U8(c.Structure):
+    """A plain value; a structure, because ctypes turns bare integers of arrays into int."""
+
+    _fields_ = (("value", c.c_uint8),)
+
+
+class U32(c.Structure):
+    """A plain key: an index, a PID, an inode."""
+
+    _fields_ = (("value", c.c_uint32),)
+
+
+class U64(c.Structure):
+    """A plain count."""
+
+    _fields_ = (("value", c.c_uint64),)
+
+
+class Settings(c.Structure):
+    """struct settings: the filters."""
+
+    _fields_ = (
+        ("ports", c.c_uint64 * PORT_WORDS),
+        ("netns", c.c_uint32 * MAX_NETNS),
+        ("netns_count", c.c_uint32),
+        ("family", c.c_uint32),
+        ("any_port", c.c_uint32),
+        ("any_pid", c.c_uint32),
+    )
+
+
+class AcceptorKey(c.Structure):
+    """struct acceptor_key."""
+
+    _fields_ = (("start_ns", c.c_uint64), ("inode", c.c_uint32), ("tid", c.c_uint32))
+
+
+class Acceptor(c.Structure):
+    """struct acceptor."""
+
+    _fields_ = (
+        ("accepts", c.c_uint64),
+        ("empty", c.c_uint64),
+        ("failed", c.c_uint64),
+        ("pending", c.c_uint64),
+        ("wait_unknown", c.c_uint64),
+        ("wait_max_us", c.c_uint64),
+        ("process_start_ns", c.c_uint64),
+        ("cgroup_id", c.c_uint64),
+        ("pid", c.c_uint32),
+        ("pad", c.c_uint32),
+        ("comm", c.c_char * 16),
+        ("wait_us", c.c_uint64 * WAIT_BUCKETS),
+    )
+
+
+class ErrorKey(c.Structure):
+    """struct error_key."""
+
+    _fields_ = (("acceptor", AcceptorKey), ("error", c.c_uint32), ("pad", c.c_uint32))
+
+
+class Listener(c.Structure):
+    """struct listener."""
+
+    _fields_ = (
+        ("selected", c.c_uint64),
+        ("address", c.c_uint8 * 16),
+        ("netns", c.c_uint32),
+        ("family", c.c_uint16),
+        ("port", c.c_uint16),
+    )
+
+
+class Member(c.Structure):
+    """struct member: what the socket iterator writes."""
+
+    _fields_ = (
+        ("inode", c.c_uint32),
+        ("group", c.c_uint32),
+        ("size", c.c_uint32),
+        ("program", c.c_uint32),
+        ("incoming_cpu", c.c_uint32),
+        ("pad", c.c_uint32),
+    )
+
+
+class ProgramInfo(c.Structure):
+    """The part of struct bpf_prog_info (linux/bpf.h) that is read; the kernel fills a prefix."""
+
+    _fields_ = (
+        ("before", c.c_uint8 * 192),
+        ("run_time_ns", c.c_uint64),
+        ("run_cnt", c.c_uint64),
+        ("recursion_misses", c.c_uint64),
+    )
+
+
+class KprobeLinkInfo(c.Structure):
+    """The part of struct bpf_link_info (linux/bpf.h) that is read, for a kprobe."""
+
+    _fields_ = (("before", c.c_uint8 * 48), ("missed", c.c_uint64))
