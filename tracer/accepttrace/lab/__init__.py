@@ -1,1 +1,1 @@
-"""Real servers in every sharing mode, and a load generator: for the demo, the tests and the benchmarks."""
+"""Real servers in every sharing mode and a load generator: for demo, tests and benchmarks."""

@@ -1,0 +1,134 @@
+"""Forked processes that end when their parent does.
+
+Parent and child share a socket pair. The child sees its end of file as soon as the parent closes
+its half or dies in any way, SIGKILL included, and ends: no signal and no prctl is needed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import socket
+import traceback
+import weakref
+from collections.abc import Callable
+from typing import Final, NoReturn
+
+from accepttrace.errors import AcceptTraceError
+
+READY: Final = b"+"
+READY_TIMEOUT_S: Final = 10.0
+END_TIMEOUT_S: Final = 5.0
+
+# Halves held by this process. A forked child closes them: otherwise it would keep its elder
+# siblings' channels open beyond the parent's death.
+_parent_halves: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+
+
+class Child:
+    """One forked process and the parent's half of its channel."""
+
+    def __init__(self, pid: int, channel: socket.socket) -> None:
+        self.pid = pid
+        self.channel = channel
+        self._pidfd = os.pidfd_open(pid)
+        self._reaped = False
+
+    def await_ready(self, timeout_s: float = READY_TIMEOUT_S) -> None:
+        """Wait for the child's READY byte; AcceptTraceError if it ends first or is too slow."""
+        self.channel.settimeout(timeout_s)
+        try:
+            answer = self.channel.recv(1)
+        except TimeoutError:
+            raise AcceptTraceError(
+                f"process {self.pid} gave no answer in {timeout_s:g} s"
+            ) from None
+        except OSError:
+            answer = b""
+        if answer != READY:
+            raise AcceptTraceError(
+                f"process {self.pid} ended before it was ready", "its error is on stderr"
+            )
+
+    def ask(self, order: bytes) -> None:
+        """Send an order of one byte and wait until the child says it is done."""
+        self.channel.sendall(order)
+        self.await_ready()
+
+    def finish_asking(self) -> None:
+        """Let the child read end of file; it may still answer."""
+        with contextlib.suppress(OSError):  # the child has gone already
+            self.channel.shutdown(socket.SHUT_WR)
+
+    def hang_up(self) -> None:
+        """Tell the child to end, now."""
+        # shutdown, because close does nothing while a copy of the descriptor is open elsewhere
+        with contextlib.suppress(OSError):  # the child has gone already
+            self.channel.shutdown(socket.SHUT_RDWR)
+        self.channel.close()
+
+    def reap(self, timeout_s: float = END_TIMEOUT_S) -> None:
+        """Wait for the child's end; kill it after `timeout_s`. Leaves no zombie."""
+        if self._reaped:
+            return
+        ended, _, _ = select.select([self._pidfd], [], [], timeout_s)
+        if not ended:
+            signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+        with contextlib.suppress(ChildProcessError):  # someone else waits for all our children
+            os.waitpid(self.pid, 0)
+        os.close(self._pidfd)
+        self._reaped = True
+
+
+def fork(run: Callable[[socket.socket], None]) -> Child:
+    """Start a process that does `run(channel)` and ends; it never returns into the caller's code.
+
+    `run` must return when `channel` reads end of file. Fork before threads are started (a live
+    display, for one): a child takes over their locks, not their threads.
+    """
+    ours, theirs = socket.socketpair()
+    pid = os.fork()
+    if pid == 0:
+        _live(run, ours, theirs)
+    theirs.close()
+    _parent_halves.add(ours)
+    return Child(pid, ours)
+
+
+def hear(channel: socket.socket) -> bytes:
+    """In the child: the next order of one byte; b"" once the parent hung up or died."""
+    try:
+        return channel.recv(1)
+    except ConnectionError:  # it died before it read all that we said
+        return b""
+
+
+def end_all(children: list[Child]) -> None:
+    """Tell all to end, then reap all."""
+    for child in children:
+        child.hang_up()
+    for child in children:
+        child.reap()
+
+
+def _live(
+    run: Callable[[socket.socket], None], ours: socket.socket, theirs: socket.socket
+) -> NoReturn:
+    status = 1
+    try:
+        ours.close()
+        for half in list(_parent_halves):
+            half.close()
+        # Ctrl-C reaches the whole process group; the parent decides when its children end.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        run(theirs)
+        status = 0
+    except ConnectionError:  # the parent is gone: nobody is left to tell
+        pass
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(status)
