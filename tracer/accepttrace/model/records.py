@@ -9,6 +9,7 @@ from typing import Literal
 Family = Literal["ipv4", "ipv6"]
 Sharing = Literal["sole", "shared", "reuseport"]
 Selector = Literal["hash", "cbpf", "ebpf", "incoming_cpu"]
+WaitsIn = Literal["epoll", "accept", "poll", "select"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,7 @@ class AcceptorCount:
     wait_max_us: int
     wait_unknown: int  # accepts whose waiting time could not be read
     cgroup_id: int = 0
+    process_start_ns: int = 0  # as `start_ns`, of the thread group leader; 0: not known
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +92,34 @@ class Holder:
     cgroup: str | None = None
     container: str | None = None
     ns_pid: int | None = None
+    waits_in: WaitsIn | None = None  # where it was seen to wait; None while `waits` is not True
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A process by name, holder or not. Source: /proc; only `pid` is sure once it is gone."""
+
+    pid: int
+    start_ticks: int = 0  # field 22 of /proc/PID/stat; 0: unknown
+    comm: str = ""
+    name: str = ""  # as `Holder.name`
+    cgroup: str | None = None
+    container: str | None = None
+    ns_pid: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReuseportFact:
+    """The reuseport group of one listening socket. Source: the BPF socket iterator."""
+
+    group: int | None  # reuseport_id of the kernel
+    size: int | None  # sockets in the group now
+    selector: Selector | None
 
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """A listening TCP socket as it stands now. Source: sock_diag, /proc, the BPF socket iterator."""
+    """A listening TCP socket as it stands now. Source: sock_diag, /proc, the socket iterator."""
 
     inode: int
     netns: int
@@ -108,6 +133,7 @@ class Listener:
     group_size: int | None
     selector: Selector | None
     holders: tuple[Holder, ...] = ()
+    uid: int | None = None  # owner of the socket; sockets of two owners never share a group
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,100 @@
+"""Values of the options that commands share."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from click.testing import CliRunner
+
+from accepttrace.cli import options
+from accepttrace.cli.who import who
+from accepttrace.config import Filters
+from accepttrace.model.records import Inventory
+
+
+@pytest.mark.parametrize(
+    ("text", "ports"),
+    [
+        ("80", {80}),
+        ("80,443", {80, 443}),
+        ("8000-8003", {8000, 8001, 8002, 8003}),
+        (" 80 , 90-91 ", {80, 90, 91}),
+        ("65535", {65535}),
+        ("5-5", {5}),
+    ],
+)
+def test_parses_ports(text: str, ports: set[int]) -> None:
+    assert options.parse_ports(text) == ports
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("http", "'http' is not a port"),
+        ("80,", "a port is missing"),
+        ("", "a port is missing"),
+        ("-80", "'-80' is not a port"),
+        ("80-", "'80-' is not a port"),
+        ("0", "out of range"),
+        ("65536", "out of range"),
+        ("90-80", "ends before it begins"),
+        ("8\u00b2", "is not a port"),
+        ("1-2-3", "is not a port"),
+    ],
+)
+def test_says_what_is_wrong_with_a_port(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        options.parse_ports(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("127.0.0.1", "127.0.0.1"),
+        ("[::1]", "::1"),
+        ("0:0:0:0:0:0:0:0", "::"),
+        ("::FFFF:10.0.0.1", "::ffff:10.0.0.1"),
+    ],
+)
+def test_parses_addresses(text: str, address: str) -> None:
+    assert options.parse_address(text) == address
+
+
+def test_parses_namespaces() -> None:
+    number = os.stat("/proc/self/ns/net").st_ino
+    assert options.parse_netns(str(number)) == number
+    assert options.parse_netns(str(os.getpid())) == number
+    assert options.parse_netns("/proc/self/ns/net") == number
+    with pytest.raises(ValueError, match="/run/netns/no-such is not there"):
+        options.parse_netns("no-such")
+
+
+def test_parses_pids() -> None:
+    assert options.parse_pids(f"{os.getpid()},{os.getppid()}") == {os.getpid(), os.getppid()}
+    with pytest.raises(ValueError, match="no process has the PID 4194305"):
+        options.parse_pids("4194305")
+    with pytest.raises(ValueError, match="is not a PID"):
+        options.parse_pids("nginx")
+
+
+def test_takes_every_filter() -> None:
+    seen: list[Filters] = []
+
+    def look(filters: Filters) -> Inventory:
+        seen.append(filters)
+        return Inventory()
+
+    arguments = "-p 80,81 -p 443 --comm nginx --address [::1] --cgroup /a -6".split()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("accepttrace.cli.who._look", look)
+        assert CliRunner().invoke(who, arguments).exit_code == 0
+    assert seen == [
+        Filters(
+            ports=frozenset({80, 81, 443}),
+            comms=frozenset({"nginx"}),
+            addresses=frozenset({"::1"}),
+            cgroups=frozenset({"/a"}),
+            family="ipv6",
+        )
+    ]

@@ -1,0 +1,242 @@
+"""Reading /proc: who holds a listener, and how real processes wait for connections."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from accepttrace.sockets import procfs, syscalls
+from accepttrace.sockets.processes import Processes
+from accepttrace.sockets.waiting import NOT, UNKNOWN, Waiting, epoll_targets, observe
+
+KNOWN_MACHINE = pytest.mark.skipif(
+    platform.machine() not in syscalls.NUMBERS, reason="system call numbers are not known here"
+)
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "the condition did not come true in time"
+        time.sleep(0.005)
+
+
+@contextmanager
+def child(run: Callable[[], object]) -> Iterator[int]:
+    """A forked process that does `run`, until the block ends."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            run()
+        finally:
+            os._exit(0)
+    try:
+        yield pid
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+
+
+def sleep_in_epoll(sock: socket.socket, events: int = select.EPOLLIN) -> None:
+    epoll = select.epoll()
+    epoll.register(sock.fileno(), events)
+    epoll.poll()
+
+
+def sleep_in_poll(sock: socket.socket, events: int = select.POLLIN) -> None:
+    poll = select.poll()
+    poll.register(sock.fileno(), events)
+    poll.poll()
+
+
+@pytest.fixture
+def listener() -> Iterator[socket.socket]:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        yield sock
+
+
+def seen(pid: int, sock: socket.socket) -> Waiting:
+    inode = os.fstat(sock.fileno()).st_ino
+    sockets, epolls = procfs.descriptors(pid)
+    fds = [fd for fd, number in sockets.items() if number == inode]
+    return observe(pid, {inode: fds}, epolls)[inode]
+
+
+WAYS: dict[str, tuple[Callable[[socket.socket], object], Waiting]] = {
+    "epoll": (sleep_in_epoll, Waiting(True, "epoll")),
+    "exclusive": (lambda s: sleep_in_epoll(s, select.EPOLLIN | 1 << 28), Waiting(True, "epoll")),
+    "accept": (lambda s: s.accept(), Waiting(True, "accept")),
+    "poll": (sleep_in_poll, Waiting(True, "poll")),
+    "select": (lambda s: select.select([s], [], []), Waiting(True, "select")),
+    "parent": (lambda _: signal.pause(), NOT),
+    "epoll of nothing": (lambda _: select.epoll().poll(), NOT),
+    "epoll paused": (lambda s: sleep_in_epoll(s, 0), NOT),
+    "poll paused": (lambda s: sleep_in_poll(s, 0), NOT),
+    "select elsewhere": (lambda _: select.select([os.pipe()[0]], [], []), NOT),
+    "busy": (lambda _: os.read(os.pipe()[0], 1), UNKNOWN),
+}
+
+
+@KNOWN_MACHINE
+@pytest.mark.parametrize("way", WAYS)
+def test_tells_how_a_process_waits(listener: socket.socket, way: str) -> None:
+    run, expected = WAYS[way]
+    with child(lambda: run(listener)) as pid:
+        wait_until(lambda: procfs.text(f"/proc/{pid}/stat").rpartition(")")[2].split()[0] == "S")
+        wait_until(lambda: seen(pid, listener) == expected)
+
+
+@KNOWN_MACHINE
+def test_one_thread_of_many_that_accepts_is_enough(listener: socket.socket) -> None:
+    def run() -> None:
+        for _ in range(3):
+            threading.Thread(target=threading.Event().wait, daemon=True).start()
+        threading.Thread(target=listener.accept, daemon=True).start()
+        signal.pause()
+
+    with child(run) as pid:
+        wait_until(lambda: seen(pid, listener) == Waiting(True, "accept"))
+
+
+def test_wchan_will_do_where_the_system_call_may_not_be_read(
+    listener: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = procfs.text
+
+    def text(path: str) -> str:
+        if path.endswith("/syscall"):  # as with yama's ptrace_scope=1, the default of Ubuntu
+            raise PermissionError(1, "Operation not permitted")
+        return real(path)
+
+    inode = os.fstat(listener.fileno()).st_ino
+    with child(listener.accept) as pid:
+        wait_until(lambda: real(f"/proc/{pid}/wchan") in syscalls.ACCEPT_SYMBOLS)
+        monkeypatch.setattr(procfs, "text", text)
+        fds = [listener.fileno()]
+        assert observe(pid, {inode: fds}, [])[inode] == Waiting(True, "accept")
+        # With a second listener it could sleep on either.
+        assert observe(pid, {inode: fds, 1: [99]}, [])[inode] == UNKNOWN
+
+
+def test_takes_only_sockets_of_an_epoll_set() -> None:
+    with socket.socket() as sock:
+        device = os.minor(os.fstat(sock.fileno()).st_dev)
+    line = "tfd:        5 events:       19 data:                5  pos:0 ino:{} sdev:{:x}\n"
+    text = line.format("1b98", device) + line.format("1b99", device + 1)
+    assert epoll_targets(text) == {0x1B98}
+
+
+def test_a_vanished_process_is_unknown() -> None:
+    assert observe(999_999_999, {1: [3]}, [4]) == {1: UNKNOWN}
+
+
+def test_comm_may_hold_spaces_and_parentheses() -> None:
+    def run() -> None:
+        libc = ctypes.CDLL(None)
+        libc.prctl(15, b"a) R (b 1 2", 0, 0, 0)  # PR_SET_NAME
+        signal.pause()
+
+    _, own_start = procfs.stat(os.getpid())
+    with child(run) as pid:
+        wait_until(lambda: procfs.stat(pid)[0] == "a) R (b 1 2")
+        start = procfs.stat(pid)[1]
+        uptime = time.clock_gettime(time.CLOCK_BOOTTIME)
+        assert own_start <= start <= uptime * os.sysconf("SC_CLK_TCK")
+
+
+def test_knows_itself() -> None:
+    me = procfs.process(os.getpid())
+    assert me.comm == procfs.text("/proc/self/comm").rstrip("\n")
+    assert me.cgroup
+    assert me.ns_pid == os.getpid()
+    assert procfs.netns(os.getpid()) == os.stat("/proc/self/ns/net").st_ino
+
+
+def test_a_holder_counts_as_waiting_once_it_was_seen_to_wait(listener: socket.socket) -> None:
+    inode = os.fstat(listener.fileno()).st_ino
+
+    def run() -> None:
+        peer, _ = listener.accept()
+        peer.recv(1)  # serves, for as long as the test wants
+
+    processes = Processes()
+
+    def waits(pid: int) -> bool | None:
+        processes.refresh([inode])
+        return next(h.waits for h in processes.holders(inode) if h.pid == pid)
+
+    with child(run) as pid:
+        wait_until(lambda: waits(pid) is True)
+        with socket.create_connection(listener.getsockname()):
+            wait_until(lambda: seen(pid, listener) == UNKNOWN)
+            assert waits(pid) is True
+            processes.refresh([inode], full=True)
+            assert waits(pid) is True
+
+
+def test_a_refresh_sees_births_and_deaths(listener: socket.socket) -> None:
+    inode = os.fstat(listener.fileno()).st_ino
+    processes = Processes()
+
+    def pids() -> set[int]:
+        processes.refresh([inode])
+        return {holder.pid for holder in processes.holders(inode)}
+
+    assert pids() == {os.getpid()}
+    with child(signal.pause) as pid:
+        assert pids() == {os.getpid(), pid}
+        found = processes.process(pid)
+        assert found
+        assert found.name == processes.holders(inode)[0].name
+    assert pids() == {os.getpid()}
+    assert processes.process(pid) is None
+
+
+def test_a_light_refresh_sees_that_a_young_process_closed_it(listener: socket.socket) -> None:
+    inode = os.fstat(listener.fileno()).st_ino
+    go_read, go = os.pipe()
+
+    def run() -> None:
+        os.read(go_read, 1)
+        listener.close()
+        signal.pause()
+
+    processes = Processes()
+    with child(run) as pid:
+        processes.refresh([inode])
+        assert pid in {holder.pid for holder in processes.holders(inode)}
+        os.write(go, b"x")
+
+        def closed() -> bool:
+            processes.refresh([inode])
+            return pid not in {holder.pid for holder in processes.holders(inode)}
+
+        wait_until(closed)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becoming another user needs root")
+def test_other_users_make_it_partial() -> None:
+    code = (
+        "import os; os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
+        "from accepttrace.sockets.processes import Processes\n"
+        "p = Processes(); p.refresh([1]); print(p.partial, p.process(1).comm != '')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", f"import accepttrace.sockets.processes\n{code}"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == ["True", "True"]

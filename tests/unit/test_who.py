@@ -1,0 +1,181 @@
+"""`accepttrace who`: its options, its lines, its JSON; over real sockets where it matters."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+import accepttrace
+from accepttrace.cli.who import who
+from accepttrace.model.records import Holder, Inventory, Listener
+from accepttrace.views.who import json_lines, partial_line, text_lines
+
+SOURCE = Path(accepttrace.__file__).resolve().parents[1]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["-p", "http"], ["--pid", "4194305"], ["--netns", "no-such"], ["--address", "x"], ["--no"]],
+)
+def test_wrong_usage_is_one_clear_line_and_status_2(arguments: list[str]) -> None:
+    result = CliRunner().invoke(who, arguments)
+    assert result.exit_code == 2
+    assert result.output.splitlines()[-1].startswith("Error: ")
+    assert "Traceback" not in result.output
+
+
+def test_nobody_is_an_answer() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        port = sock.getsockname()[1]
+    result = CliRunner().invoke(who, ["-p", str(port)])
+    assert result.exit_code == 0
+    assert result.output.splitlines()[0] == f"nobody listens on :{port}"
+
+
+def test_shows_who_shares_a_socket() -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=6) as sock:
+        pid = os.fork()
+        if pid == 0:
+            signal.pause()
+            os._exit(0)
+        try:
+            port = sock.getsockname()[1]
+            inode = os.fstat(sock.fileno()).st_ino
+            result = CliRunner().invoke(who, ["-p", str(port)])
+            lines = CliRunner().invoke(who, ["-p", str(port), "-o", "jsonl"])
+        finally:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+    first, *_ = result.output.splitlines()
+    assert first == (
+        f"127.0.0.1:{port}  inode {inode}  queue 0, backlog 6  "
+        "shared by 2 processes (likely inherited)"
+    )
+    assert f"  {pid}  " in result.output
+    row = json.loads(lines.output.splitlines()[0])
+    assert (row["type"], row["inode"], row["sharing"]) == ("listener", inode, "shared")
+    assert {holder["pid"] for holder in row["holders"]} == {os.getpid(), pid}
+    assert row["accepted"] is None
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becoming another user needs root")
+def test_an_ordinary_user_is_told_what_is_missing() -> None:
+    code = (
+        "import os, sys\n"
+        "import accepttrace.sockets.inventory, accepttrace.views.who\n"
+        "from accepttrace.cli.who import who\n"
+        "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
+        "who(sys.argv[1:])\n"
+    )
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        port = sock.getsockname()[1]
+        done = subprocess.run(
+            [sys.executable, "-c", code, "-p", str(port)],
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, "PYTHONPATH": str(SOURCE)},
+        )
+    assert (done.returncode, done.stderr) == (
+        0,
+        "processes of other users are not visible; run as root\n",
+    )
+    assert "held by nobody visible" in done.stdout
+
+
+def holder(pid: int, name: str = "nginx: worker", waits: bool | None = True) -> Holder:
+    return Holder(pid, 1, "nginx", name, 6, waits, waits_in="epoll" if waits else None)
+
+
+def row(inode: int = 7, **changes: object) -> Listener:
+    values: dict[str, object] = {
+        "netns": 1,
+        "family": "ipv4",
+        "local_address": "0.0.0.0",
+        "local_port": 80,
+        "backlog": 511,
+        "queue": 2,
+        "sharing": "reuseport",
+        "group": None,
+        "group_size": 2,
+        "selector": None,
+        "holders": (holder(10),),
+        "uid": 0,
+    }
+    return Listener(inode=inode, **(values | changes))  # type: ignore[arg-type]
+
+
+def text(*rows: Listener, partial: bool = False) -> list[str]:
+    return list(text_lines(Inventory(rows, partial), ":80"))
+
+
+def test_numbers_the_members_of_a_reuseport_group() -> None:
+    assert text(row(7), row(8, selector="cbpf")) == [
+        "0.0.0.0:80  inode 7  queue 2, backlog 511  reuseport 1 of 2, one process",
+        "  10  nginx: worker  fd 6    waits: epoll",
+        "0.0.0.0:80  inode 8  queue 2, backlog 511  reuseport 2 of 2 by cbpf, one process",
+        "  10  nginx: worker  fd 6    waits: epoll",
+    ]
+
+
+def test_says_what_two_groups_on_one_port_mean() -> None:
+    four = row(7, sharing="sole", group_size=None)
+    six = row(8, sharing="sole", group_size=None, family="ipv6", local_address="::")
+    lines = text(four, six)
+    assert "[::]:80" in lines[2]
+    assert lines[-1] == (
+        "note: :80 has 2 groups (by family, address); the kernel balances within a group, "
+        "never between them"
+    )
+    inside = row(9, sharing="sole", group_size=None, netns=2)
+    assert "(by netns)" in text(four, inside)[-1]
+    assert "  netns 2  " in text(four, inside)[2]
+
+
+def test_a_shared_socket_hides_so_reuseport() -> None:
+    lines = text(row(sharing="shared", group_size=None, holders=(holder(1), holder(2))))
+    assert lines[0].endswith("shared by 2 processes (likely inherited)")
+    assert "cannot be seen without BPF" in lines[-1]
+
+
+def test_unknown_is_not_zero() -> None:
+    lines = text(row(backlog=None, queue=None, sharing=None, group_size=None), partial=True)
+    assert lines[0].endswith("queue n/a, backlog n/a  one process, as far as can be seen")
+    unseen = text(row(holders=(holder(1, waits=None),)))
+    assert unseen[1].endswith("waits: cannot be told")
+
+
+def test_many_idle_holders_take_one_line() -> None:
+    idle = tuple(holder(pid, waits=False) for pid in range(20, 84))
+    lines = text(row(holders=(holder(10), *idle)))
+    assert lines[1:] == [
+        "  10  nginx: worker  fd 6    waits: epoll",
+        "  64 more hold it and do not wait: nginx: worker",
+    ]
+
+
+def test_a_name_cannot_write_to_the_terminal() -> None:
+    lines = text(row(holders=(holder(10, name="\x1b[2Jx"),)))
+    assert "?[2Jx" in lines[1]
+
+
+def test_json_has_every_name_of_the_contract() -> None:
+    (line,) = json_lines(Inventory((row(),)))
+    assert set(json.loads(line)) == set(
+        "type inode netns family local_address local_port backlog queue queue_max arrived accepted "
+        "selected dropped_overflow lost_on_close migrated_in migrated_out sharing group group_size "
+        "selector holders partial".split()
+    )
+
+
+def test_root_is_not_told_to_become_root() -> None:
+    assert "run as root" not in partial_line(root=True)
+    assert "run as root" in partial_line(root=False)

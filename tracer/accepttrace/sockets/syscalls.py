@@ -1,0 +1,119 @@
+"""In which system call a thread sleeps, and for which descriptors: /proc/PID/task/TID/syscall."""
+
+from __future__ import annotations
+
+import os
+import platform
+from typing import Final, Literal, NamedTuple
+
+from accepttrace.sockets import procfs
+
+Call = Literal["accept", "poll", "select", "elsewhere"]
+
+# Asleep in `elsewhere`, a thread waits for something that is certainly no listener: a parent for
+# its children, a signal, an epoll set (whose members are known). Any other call (read, futex, ...)
+# may be a worker serving somebody, of which nothing can be told.
+NUMBERS: Final[dict[str, dict[Call, tuple[int, ...]]]] = {
+    "x86_64": {
+        "accept": (43, 288),  # accept, accept4
+        "poll": (7, 271),  # poll, ppoll
+        "select": (23, 270),  # select, pselect6
+        # epoll_wait, epoll_pwait, epoll_pwait2, pause, wait4, waitid, rt_sigsuspend,
+        # rt_sigtimedwait
+        "elsewhere": (232, 281, 441, 34, 61, 247, 130, 128),
+    },
+    "aarch64": {
+        "accept": (202, 242),
+        "poll": (73,),  # ppoll
+        "select": (72,),  # pselect6
+        # epoll_pwait, epoll_pwait2, wait4, waitid, rt_sigsuspend, rt_sigtimedwait
+        "elsewhere": (22, 441, 260, 95, 133, 137),
+    },
+}
+CALLS: Final[dict[int, Call]] = {
+    number: call
+    for call, numbers in NUMBERS.get(platform.machine(), {}).items()
+    for number in numbers
+}
+# The symbol in /proc/TID/wchan while a thread sleeps in accept(): the waiting is inlined or not.
+ACCEPT_SYMBOLS: Final = {"inet_csk_accept", "inet_csk_wait_for_connect"}
+LITTLE: Final = "little"  # both machines above
+POLLFD_BYTES: Final = 8  # int fd, short events, short revents
+POLL_INPUT: Final = 0x1 | 0x40  # POLLIN, POLLRDNORM
+MEMORY_BYTES: Final = 8192  # a longer poll or select list is not read
+
+
+class Sleep(NamedTuple):
+    """A call and the descriptors it waits on; None: it sleeps in accept() on an unknown one."""
+
+    call: Call
+    fds: frozenset[int] | None
+
+
+NOWHERE: Final = Sleep("elsewhere", frozenset())
+
+
+def sleep_of(task: str) -> Sleep | None:
+    """What the thread at `task` (/proc/PID/task/TID) sleeps in; None if that cannot be told.
+
+    OSError if the thread is gone. The file `syscall` asks for more rights than `wchan` does
+    (ptrace attach against read), so that is the second choice.
+    """
+    try:
+        line = procfs.text(f"{task}/syscall")
+        found = _decode(task, line)
+        # A list read from memory belongs to this call only if the thread has not moved.
+        return found if procfs.text(f"{task}/syscall") == line else None
+    except PermissionError:
+        wchan = procfs.text(f"{task}/wchan")
+        return Sleep("accept", None) if wchan in ACCEPT_SYMBOLS else None
+
+
+def _decode(task: str, line: str) -> Sleep | None:
+    number, *arguments = line.split()
+    if not number.isdigit():  # "running", or "-1": asleep outside any call
+        return None
+    call = CALLS.get(int(number))
+    values = [int(value, 16) for value in arguments]
+    if call == "accept":
+        return Sleep(call, frozenset({values[0] & 0xFFFFFFFF}))
+    if call == "poll":
+        data = _memory(task, values[0], values[1] * POLLFD_BYTES)
+        return None if data is None else Sleep(call, poll_list(data))
+    if call == "select":
+        data = _memory(task, values[1], (values[0] + 7) // 8)
+        return None if data is None else Sleep(call, select_list(data, values[0]))
+    return NOWHERE if call else None
+
+
+def _memory(task: str, address: int, size: int) -> bytes | None:
+    """`size` bytes at `address` of the thread; None if they are too many or not there."""
+    if address == 0 or size == 0:
+        return b""
+    if size > MEMORY_BYTES:
+        return None
+    memory = os.open(f"{task}/mem", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        data = os.pread(memory, size, address)
+    except PermissionError:
+        raise
+    except OSError:  # EIO: that address is not mapped
+        return None
+    finally:
+        os.close(memory)
+    return data if len(data) == size else None
+
+
+def poll_list(data: bytes) -> frozenset[int]:
+    """Descriptors that an array of `struct pollfd` waits for input on."""
+    return frozenset(
+        int.from_bytes(data[at : at + 4], LITTLE)
+        for at in range(0, len(data), POLLFD_BYTES)
+        if int.from_bytes(data[at + 4 : at + 6], LITTLE) & POLL_INPUT
+    )
+
+
+def select_list(data: bytes, count: int) -> frozenset[int]:
+    """Descriptors below `count` whose bit is set in an `fd_set`."""
+    bits = int.from_bytes(data, LITTLE)
+    return frozenset(fd for fd in range(count) if bits >> fd & 1)

@@ -1,0 +1,176 @@
+"""The answer of `accepttrace who`: listeners, their holders, and what the sharing means."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Final
+
+from accepttrace.model.records import Holder, Inventory, Listener
+
+IDLE_SHOWN: Final = 4  # holders of one listener that do not wait, shown a line each
+PORTS_NOTED: Final = 8  # ports that get a note of their own
+UNSEEN: Final = ("queue_max", "arrived", "accepted", "selected", "dropped_overflow",
+                 "lost_on_close", "migrated_in", "migrated_out")  # fmt: skip
+
+
+def text_lines(inventory: Inventory, asked: str) -> Iterator[str]:
+    """Lines for people. `asked` is `Filters.describe()`."""
+    listeners = inventory.listeners
+    if not listeners:
+        yield "nobody listens" if asked == "every listener" else f"nobody listens on {asked}"
+        return
+    several = len({row.netns for row in listeners}) > 1
+    rank: dict[object, int] = {}
+    for row in listeners:
+        rank[_group(row)] = rank.get(_group(row), 0) + 1
+        yield _listener_line(row, rank[_group(row)], several, inventory.partial)
+        yield from _holder_lines(row.holders)
+    yield from _notes(listeners)
+
+
+def json_lines(inventory: Inventory) -> Iterator[str]:
+    """One JSON object a listener, named as `listeners[]`; null: only BPF could tell."""
+    for row in inventory.listeners:
+        yield json.dumps(
+            {
+                "type": "listener",
+                "inode": row.inode,
+                "netns": row.netns,
+                "family": row.family,
+                "local_address": row.local_address,
+                "local_port": row.local_port,
+                "backlog": row.backlog,
+                "queue": row.queue,
+                **dict.fromkeys(UNSEEN),
+                "sharing": row.sharing,
+                "group": row.group,
+                "group_size": row.group_size,
+                "selector": row.selector,
+                "holders": [_holder_object(holder) for holder in row.holders],
+                "partial": inventory.partial,
+            }
+        )
+
+
+def partial_line(root: bool) -> str:
+    """Why holders may be missing, and what to do."""
+    if root:
+        return "some processes cannot be read even by root here: holders may be missing"
+    return "processes of other users are not visible; run as root"
+
+
+def address_text(row: Listener) -> str:
+    """`0.0.0.0:80`, `[::]:80`."""
+    host = f"[{row.local_address}]" if row.family == "ipv6" else row.local_address
+    return f"{host}:{row.local_port}"
+
+
+def _group(row: Listener) -> tuple[object, ...]:
+    """What tells the sharing units on one port apart: a reuseport group, or a lone socket."""
+    own = row.group if row.sharing == "reuseport" else row.inode
+    return (row.local_port, row.netns, row.family, row.local_address, row.uid, own)
+
+
+def _listener_line(row: Listener, rank: int, several: bool, partial: bool) -> str:
+    parts = [address_text(row), f"inode {row.inode}"]
+    if several:
+        parts.append(f"netns {row.netns}")
+    parts += [_queue(row), _sharing(row, rank, partial)]
+    return "  ".join(parts)
+
+
+def _queue(row: Listener) -> str:
+    length = "queue n/a" if row.queue is None else f"queue {row.queue}"
+    return f"{length}, backlog {'n/a' if row.backlog is None else row.backlog}"
+
+
+def _sharing(row: Listener, rank: int, partial: bool) -> str:
+    count = len(row.holders)
+    if not count:
+        held = "held by nobody visible"
+    elif count == 1:
+        held = "one process, as far as can be seen" if partial else "one process"
+    else:
+        held = f"held by {count} processes"
+    if row.sharing == "reuseport":
+        size = "" if row.group_size is None else f" of {row.group_size}"
+        selector = f" by {row.selector}" if row.selector else ""
+        return f"reuseport {rank}{size}{selector}, {held}"
+    if row.sharing == "shared":
+        return f"shared by {count} processes (likely inherited)"
+    return "sole" if row.sharing == "sole" else held
+
+
+def _holder_lines(holders: tuple[Holder, ...]) -> Iterator[str]:
+    idle = [holder for holder in holders if holder.waits is False]
+    folded = set(idle) if len(idle) > IDLE_SHOWN else set()
+    shown = [holder for holder in holders if holder not in folded]
+    pid_width = max((len(str(holder.pid)) for holder in shown), default=0)
+    width = max((len(holder.name) for holder in shown), default=0)
+    for holder in shown:
+        line = f"  {holder.pid:>{pid_width}}  {_clean(holder.name):<{width}}  fd {holder.fd:<4} "
+        yield line + _waits(holder) + _place(holder)
+    if folded:
+        names = ", ".join(sorted({_clean(holder.name) for holder in folded}))
+        yield f"  {len(folded)} more hold it and do not wait: {names}"
+
+
+def _waits(holder: Holder) -> str:
+    if holder.waits is None:
+        return "waits: cannot be told"
+    return f"waits: {holder.waits_in or 'yes'}" if holder.waits else "waits: no"
+
+
+def _place(holder: Holder) -> str:
+    return f"  container {holder.container}" if holder.container else ""
+
+
+def _clean(name: str) -> str:
+    """A process can name itself anything: no control character may reach the terminal."""
+    return "".join(c if c.isprintable() else "?" for c in name)
+
+
+def _holder_object(holder: Holder) -> dict[str, object]:
+    return {
+        "pid": holder.pid,
+        "comm": holder.comm,
+        "name": holder.name,
+        "fd": holder.fd,
+        "waits": holder.waits,
+        "waits_in": holder.waits_in,
+        "cgroup": holder.cgroup,
+        "container": holder.container,
+        "ns_pid": holder.ns_pid,
+    }
+
+
+def _notes(listeners: tuple[Listener, ...]) -> Iterator[str]:
+    """What the picture means, one line each."""
+    if any(row.sharing == "shared" for row in listeners):
+        yield (
+            "note: a socket shared by several processes has one queue; whether it set "
+            "SO_REUSEPORT cannot be seen without BPF"
+        )
+    noted = 0
+    for port in dict.fromkeys(row.local_port for row in listeners):
+        groups = {_group(row): row for row in listeners if row.local_port == port}
+        if len(groups) > 1 and noted < PORTS_NOTED:
+            noted += 1
+            what = _differ(list(groups.values()))
+            yield (
+                f"note: :{port} has {len(groups)} groups ({what}); the kernel balances within "
+                "a group, never between them"
+            )
+
+
+def _differ(rows: list[Listener]) -> str:
+    """In what the groups on one port differ."""
+    counts = {
+        "netns": len({row.netns for row in rows}),
+        "family": len({row.family for row in rows}),
+        "address": len({(row.family, row.local_address) for row in rows}),
+        "uid": len({row.uid for row in rows}),
+    }
+    words = [word for word, count in counts.items() if count > 1]
+    return "by " + ", ".join(words or ["socket"])
