@@ -60,3 +60,11 @@ def test_control_group(lines: str, path: str | None, container: str | None) -> N
 )
 def test_worker_name(comm: str, cmdline: list[str], name: str) -> None:
     assert worker_name(comm, cmdline) == name
+
+
+def test_a_name_that_an_interpreter_gave_itself_wins_over_the_script() -> None:
+    words = ["/usr/bin/python3", "/usr/bin/serve.py"]
+    assert worker_name("shard 3", words) == "shard 3"
+    assert worker_name("python3.11", words) == "serve.py"
+    assert worker_name("serve.py", words) == "serve.py"
+    assert worker_name("MainThread", ["node", "/srv/app.js"]) == "app.js"

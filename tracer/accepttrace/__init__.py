@@ -1,3 +1,3 @@
-"""accepttrace: which worker got each incoming connection, through which listener, and was it fair."""
+"""Which worker got each incoming connection, through which listener, and was it fair."""
 
 __version__ = "0.1.0"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -49,7 +49,7 @@ class Filters:
 class Config:
     """One run of the tracer."""
 
-    filters: Filters = Filters()
+    filters: Filters = field(default_factory=Filters)
     interval_s: float = 1.0
     duration_s: float | None = None
     by: By = "worker"

@@ -1,1 +1,87 @@
-"""Click commands: options → Config → run."""
+"""Click commands: options → Config → run. One file a command, imported when it is called."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+import click
+
+from accepttrace import __version__
+from accepttrace.errors import EXIT_FAILED, AcceptTraceError
+
+_COMMANDS = {
+    "top": "live table of accepts by worker (the default command)",
+    "who": "who shares a port, and how; needs no BPF",
+    "doctor": "what this kernel and these privileges offer",
+    "demo": "a real server in a sharing mode, under load, traced",
+}
+_DEFAULT = "top"
+
+
+class LazyGroup(click.Group):
+    """Imports a command's module only when that command runs; without a command runs `top`."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in _COMMANDS:
+            return None
+        module = import_module(f"accepttrace.cli.{cmd_name}")
+        command = getattr(module, cmd_name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        own = {"--help", "--version", "-h", "-V"}
+        if not args or (args[0].startswith("-") and args[0] not in own):
+            args = [_DEFAULT, *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Options without a command are those of `top`: accepttrace --port 80",
+)
+@click.version_option(__version__, "-V", "--version", prog_name="accepttrace")
+def cli() -> None:
+    """Which worker got each incoming TCP connection, through which listener, and was it fair?"""
+
+
+def main() -> None:
+    """Entry point: one clear line for an error, the exit status of its kind, no traceback."""
+    try:
+        cli(standalone_mode=False, prog_name="accepttrace")
+    except AcceptTraceError as error:
+        _complain(error.message, error.hint, error.detail if _verbose() else "")
+        sys.exit(error.exit_code)
+    except click.exceptions.Exit as done:
+        sys.exit(done.exit_code)
+    except click.Abort:
+        sys.exit(0)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except OSError as error:
+        if _verbose():
+            raise
+        _complain(str(error), "run again with -v for the whole story", "")
+        sys.exit(EXIT_FAILED)
+
+
+def _verbose() -> bool:
+    return bool({"-v", "--verbose"} & set(sys.argv))
+
+
+def _complain(message: str, hint: str, detail: str) -> None:
+    if detail:
+        click.echo(detail.rstrip(), err=True)
+    click.echo(f"accepttrace: {message}", err=True)
+    if hint:
+        click.echo(f"  next: {hint}", err=True)

@@ -137,10 +137,30 @@ FILTERS: Final = (
 )  # fmt: skip
 
 
+WAYS: Final = (
+    click.option("--attach", type=click.Choice(["auto", "fentry", "kprobe", "tracepoint"]),
+                 default="auto", help="Force a way of attaching; an error if it cannot work."),
+    click.option("--loader", type=click.Choice(["auto", "libbpf", "bcc"]), default="auto",
+                 help="Force a way of loading; an error if it cannot work."),
+    click.option("-v", "--verbose", is_flag=True, help="Show what libbpf and the verifier said."),
+)  # fmt: skip
+
+
 def filter_options(command: Command) -> Command:
     """Gives a command every filter option; `take_filters` turns their values into `Filters`."""
-    for option in reversed(FILTERS):
-        command = option(command)
+    return _decorate(command, FILTERS)
+
+
+def way_options(command: Command) -> Command:
+    """Gives a command `--attach`, `--loader` and `--verbose`."""
+    return _decorate(command, WAYS)
+
+
+def _decorate(
+    command: Command, options: Iterable[Callable[[Callable[..., Any]], Callable[..., Any]]]
+) -> Command:
+    for option in reversed(tuple(options)):
+        command = option(command)  # type: ignore[assignment]
     return command
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from accepttrace.errors import AcceptTraceError
@@ -156,6 +157,7 @@ class Server:
     def _work(self, index: int, bound: socket.socket | None, channel: socket.socket) -> None:
         """In the child: get the listening socket, then serve until the channel ends."""
         mode = self._mode
+        Path("/proc/self/comm").write_text(f"lab worker {index + 1}")
         listener = self._own_listener(bound, channel)
         tallies = self._board.tallies if mode.threads else self._board.tallies[index : index + 1]
         acceptors = [Acceptor(listener, tally, self._habits) for tally in tallies]

@@ -54,7 +54,20 @@ def worker_name(comm: str, cmdline: Sequence[str]) -> str:
     words = [word for word in cmdline if word]
     if not words:
         return comm
+    if _renamed(comm, words):
+        return comm
     return _from_title(words) or _from_script(words) or comm
+
+
+def _renamed(comm: str, words: Sequence[str]) -> bool:
+    """A process of an interpreter that gave itself a name: neither the interpreter nor a word."""
+    if not _is_interpreter(_base(words[0]).lstrip("-")) or comm in ("", "MainThread"):
+        return False
+    return not _is_interpreter(comm) and all(_base(word)[:15] != comm for word in words)
+
+
+def _is_interpreter(program: str) -> bool:
+    return any(pattern.fullmatch(program) for pattern, _ in INTERPRETERS)
 
 
 def _from_title(words: Sequence[str]) -> str | None:

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause)
+# Run as root (`sudo make …`): tracing needs it, and so does installing what is missing.
+PYTHON ?= /usr/bin/python3
+VENV := .venv
+BIN := $(VENV)/bin
+PYTEST := $(BIN)/pytest
+Q := $(if $(V),,@)
+
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.run ## install what is missing; leaves .venv/bin/accepttrace
+	@echo "ready: $(BIN)/accepttrace"
+
+$(VENV)/.run: pyproject.toml vagrant/provision.sh bpf/hatch_build.py
+	$(Q)sh vagrant/provision.sh run
+	$(Q)[ -x $(BIN)/python ] || $(PYTHON) -m venv --system-site-packages $(VENV)
+	$(Q)$(BIN)/pip install --quiet --disable-pip-version-check -e .
+	$(Q)touch $@
+
+$(VENV)/.test: $(VENV)/.run
+	$(Q)sh vagrant/provision.sh test
+	$(Q)$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
+	$(Q)touch $@
+
+$(VENV)/.vm: $(VENV)/.test
+	$(Q)sh vagrant/provision.sh vm
+	$(Q)$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev,vm]'
+	$(Q)touch $@
+
+objects: $(VENV)/.run
+	$(Q)$(MAKE) --no-print-directory -C bpf
+
+bench/flood: bench/flood.c $(VENV)/.test
+	$(Q)cc -O2 -Wall -Wextra -Werror -o $@ $<
+
+demo: objects ## real nginx and lab servers under load, traced
+	$(Q)$(BIN)/accepttrace demo --server nginx reuseport -d 8
+	$(Q)$(BIN)/accepttrace demo epoll -d 8
+
+test: $(VENV)/.test objects bench/flood ## all tests that this machine can run
+	$(Q)$(PYTEST) tests/unit tests/contract tests/kernel tests/servers
+
+test-vm: $(VENV)/.vm objects ## fentry and kprobe in a Debian 6.1 VM
+	$(Q)$(BIN)/python tests/vm/run.py --rows 6.1
+
+bench: $(VENV)/.test objects bench/flood ## start, memory, CPU, exactness at 40,000/s
+	$(Q)$(BIN)/python bench/figures.py
+
+screenshots: $(VENV)/.test objects ## the picture of the README, from a real run
+	$(Q)$(BIN)/python bench/screenshots.py docs
+
+lint: $(VENV)/.test ## ruff, mypy --strict, clang-format
+	$(Q)$(BIN)/ruff check .
+	$(Q)$(BIN)/ruff format --check .
+	$(Q)$(BIN)/mypy --strict
+	$(Q)$(BIN)/clang-format --style=file:bpf/.clang-format --dry-run -Werror bpf/*.[ch] bench/*.c
+
+clean: ## remove what was built, and the virtual environment
+	$(Q)rm -rf $(VENV) build dist bench/flood
+	$(Q)$(MAKE) --no-print-directory -C bpf clean
+
+.PHONY: help setup objects demo test test-vm bench screenshots lint clean

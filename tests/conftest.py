@@ -1,0 +1,29 @@
+"""Shared by all tests: kernel tests may be skipped on a laptop, never in CI."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+from typing import Any
+
+import pytest
+
+REQUIRED = os.environ.get("ACCEPTTRACE_REQUIRE_KERNEL") == "1"
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, None]:
+    """With ACCEPTTRACE_REQUIRE_KERNEL=1 a skipped kernel or server test is a failed one."""
+    outcome = yield
+    report = outcome.get_result()
+    here = item.path.parent.name
+    if (
+        REQUIRED
+        and report.skipped
+        and here in ("kernel", "servers")
+        and not hasattr(report, "wasxfail")
+    ):
+        report.outcome = "failed"
+        report.longrepr = (
+            f"skipped where ACCEPTTRACE_REQUIRE_KERNEL=1 forbids it: {report.longrepr}"
+        )

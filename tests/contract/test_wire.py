@@ -1,0 +1,79 @@
+"""The Python mirror of bpf/accepttrace.h against the BTF of the built objects. Needs no root."""
+
+from __future__ import annotations
+
+import ctypes as c
+import json
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from accepttrace.probe import plans, wire
+
+OBJECTS = Path(wire.__file__).parent / "objects"
+HEADER = Path(__file__).parents[2] / "bpf" / "accepttrace.h"
+STRUCTS = {
+    "settings": wire.Settings,
+    "acceptor_key": wire.AcceptorKey,
+    "acceptor": wire.Acceptor,
+    "error_key": wire.ErrorKey,
+    "listener": wire.Listener,
+    "member": wire.Member,
+}
+Types = list[dict[str, Any]]
+
+
+@pytest.fixture(scope="module", params=["x86_64", "aarch64"])
+def types(request: pytest.FixtureRequest) -> Types:
+    path = OBJECTS / f"{request.param}.bpf.o"
+    dump = subprocess.run(
+        ["bpftool", "--json", "btf", "dump", "file", str(path)], capture_output=True, check=True
+    )
+    found: Types = json.loads(dump.stdout)["types"]
+    return found
+
+
+def layout(types: Types, name: str) -> tuple[int, dict[str, tuple[int, int]]]:
+    """Size of a struct in BTF and (offset, size) of each of its fields, in bytes."""
+    by_id = {t["id"]: t for t in types}
+
+    def size(identity: int) -> int:
+        found = by_id[identity]
+        if found["kind"] == "ARRAY":
+            return int(found["nr_elems"]) * size(found["type_id"])
+        return int(found["size"]) if "size" in found else size(found["type_id"])
+
+    struct = next(t for t in types if t["kind"] == "STRUCT" and t["name"] == name)
+    fields = {m["name"]: (m["bits_offset"] // 8, size(m["type_id"])) for m in struct["members"]}
+    return struct["size"], fields
+
+
+@pytest.mark.parametrize("name", STRUCTS)
+def test_mirror_has_name_offset_and_size_of_every_field(types: Types, name: str) -> None:
+    mirror = STRUCTS[name]
+    size, fields = layout(types, name)
+    mine = {
+        field[0]: (getattr(mirror, field[0]).offset, getattr(mirror, field[0]).size)
+        for field in mirror._fields_
+    }
+    assert mine == fields
+    assert c.sizeof(mirror) == size
+
+
+def test_object_holds_exactly_the_programs_of_the_plans(types: Types) -> None:
+    functions = {t["name"] for t in types if t["kind"] == "FUNC" and t["linkage"] == "global"}
+    assert functions == {*plans.PROGRAMS, plans.MEMBERS_PROGRAM}
+
+
+def test_constants_are_those_of_the_header() -> None:
+    text = HEADER.read_text()
+    for name in ("WAIT_BUCKETS", "PORT_WORDS", "MAX_NETNS", "MAX_PIDS"):
+        found = re.search(rf"\b{name} = (\d+)", text)
+        assert found, name
+        assert getattr(wire, name) == int(found.group(1))
+    losses = re.findall(r"\b(LOSS_\w+),", text)
+    assert losses[-1] == "LOSS_MAX"
+    assert [getattr(wire, name) for name in losses[:-1]] == list(range(len(losses) - 1))

@@ -1,0 +1,84 @@
+"""The running kernel, traced: attached and proved once per attach type."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from accepttrace.config import Config, Filters
+from accepttrace.errors import UnsupportedError
+from accepttrace.model.records import Inventory
+from accepttrace.model.snapshot import Meta, Snapshot
+from accepttrace.model.tracker import Tracker
+from accepttrace.probe.plans import Plan
+from accepttrace.probe.session import Session, open_session
+from accepttrace.sockets.inventory import InventoryReader
+
+# A VM names the attach types that its kernel must offer; elsewhere whatever works is tested.
+EXPECTED = tuple(filter(None, os.environ.get("ACCEPTTRACE_ATTACH", "").split(",")))
+
+
+@dataclass
+class Tracing:
+    """A live session; `of` starts a fresh account for some ports."""
+
+    session: Session
+
+    @property
+    def plan(self) -> Plan:
+        return self.session.plan
+
+    def of(self, *ports: int, filters: Filters | None = None) -> Account:
+        chosen = filters or Filters(ports=frozenset(ports))
+        self.session.filter(chosen)
+        self.session.reset()
+        return Account(self.session, chosen)
+
+
+class Account:
+    """What the tracer says of a few ports, as any view would get it."""
+
+    def __init__(self, session: Session, filters: Filters) -> None:
+        self._session = session
+        self._reader = InventoryReader(filters)
+        meta = Meta("test", "", session.plan.attach, session.loader, (), "", "")
+        self._tracker = Tracker(meta, filters, time.monotonic(), session.plan.sees)
+
+    def snapshot(self, by: str = "worker", inventory: Inventory | None = None) -> Snapshot:
+        found = inventory or self._reader.read(full=True)
+        self._tracker.update(self._session.counts(), found, now_s=time.monotonic(), wall="")
+        return self._tracker.snapshot(by)
+
+
+def attached(attach: str) -> Session:
+    """A proved session, or a skip with the kernel's reason."""
+    try:
+        return open_session(Config(attach=attach))  # type: ignore[arg-type]
+    except UnsupportedError as error:
+        if EXPECTED and attach in EXPECTED:
+            pytest.fail(f"{attach} is expected here: {error.message}\n{error.detail}")
+        pytest.skip(f"{attach}: {error.message}")
+
+
+def offered() -> tuple[str, ...]:
+    """The attach types to test: those expected, or all that work here, or the default one."""
+    return EXPECTED or ("tracepoint",)
+
+
+@pytest.fixture(scope="session", params=offered())
+def tracing(request: pytest.FixtureRequest) -> Iterator[Tracing]:
+    with attached(request.param) as session:
+        yield Tracing(session)
+
+
+def wait_until(condition: Callable[[], bool], what: str, timeout_s: float = 10.0) -> None:
+    """Poll until it holds; fails, naming what did not happen, after the time limit."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > deadline:
+            pytest.fail(f"not within {timeout_s} s: {what}")
+        time.sleep(0.005)

@@ -1,0 +1,192 @@
+"""The command itself, as a user starts it: output, signals, ends, privileges, what stays behind."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import pty
+import select
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from accepttrace.lab.load import run_load
+from accepttrace.lab.servers import Server
+
+from .conftest import offered, wait_until
+
+ACCEPTTRACE = (sys.executable, "-m", "accepttrace")
+ATTACH = offered()[0]
+START_S = 60.0  # under TCG the start alone takes seconds
+
+
+@contextmanager
+def started(*options: str, ready: Path, **popen: Any) -> Iterator[subprocess.Popen[str]]:
+    """accepttrace running, attached and proved."""
+    command = (*popen.pop("prefix", ()), *ACCEPTTRACE, *options, "--ready-file", str(ready))
+    process = subprocess.Popen(
+        command, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **popen
+    )
+    try:
+        wait_until(lambda: ready.exists() or process.poll() is not None, "ready", START_S)
+        if process.poll() is not None:
+            pytest.fail(f"ended with {process.returncode}: {process.communicate()}")
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def lines(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def programs_loaded() -> set[str]:
+    done = subprocess.run(["bpftool", "-j", "prog", "show"], capture_output=True, check=True)
+    return {p.get("name", "") for p in json.loads(done.stdout)}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_with_a_summary_and_status_0(tmp_path: Path, number: int) -> None:
+    with Server("epoll", workers=2) as server:
+        options = ("-p", str(server.port), "-o", "jsonl", "--attach", ATTACH)
+        with started(*options, ready=tmp_path / "ready") as process:
+            load = run_load(server.addresses, 123)
+            process.send_signal(number)
+            out, err = process.communicate(timeout=START_S)
+    meta, *_, summary = lines(out)
+    assert (process.returncode, err) == (0, "")
+    assert (meta["type"], meta["schema"], meta["attach"]) == ("meta", 1, ATTACH)
+    assert summary["type"] == "summary"
+    assert summary["books"]["accepts"] == load.connected == 123
+    assert {a["pid"] for a in summary["acceptors"]} == set(server.pids) or not server.pids
+
+
+def test_duration_ends_it(tmp_path: Path) -> None:
+    ready = tmp_path / "ready"
+    with started("-d", "0.5", "-o", "jsonl", "--attach", ATTACH, ready=ready) as process:
+        out, _ = process.communicate(timeout=START_S)
+    assert process.returncode == 0
+    assert lines(out)[-1]["type"] == "summary"
+    assert lines(out)[-1]["elapsed_s"] >= 0.5
+
+
+def test_a_closed_pipe_ends_it_quietly(tmp_path: Path) -> None:
+    options = ("-i", "0.1", "--attach", ATTACH)
+    with started(*options, ready=tmp_path / "ready") as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.stdout.close()
+        process.stdout = None
+        _, err = process.communicate(timeout=START_S)
+    assert (process.returncode, err) == (0, "")
+
+
+def test_nothing_stays_attached_after_sigkill(tmp_path: Path) -> None:
+    before = programs_loaded()
+    with started("--attach", ATTACH, ready=tmp_path / "ready") as process:
+        mine = programs_loaded() - before
+        assert mine
+        process.kill()
+        process.wait()
+        wait_until(lambda: not mine & programs_loaded(), "the kernel freed the programs")
+
+
+def test_capabilities_suffice_without_root(tmp_path: Path) -> None:
+    tmp_path.chmod(0o777)
+    caps = "cap_bpf,cap_perfmon,cap_sys_ptrace,cap_dac_read_search"
+    drop = ("capsh", "--keep=1", f"--inh={caps}", "--gid=65534", "--uid=65534", f"--addamb={caps}")
+    command = " ".join((*ACCEPTTRACE, '"$@"'))
+    prefix = (*drop, "--", "-c", command, "sh")
+    with Server("reuseport", workers=2) as server:
+        ready = tmp_path / "ready"
+        full = (*prefix, "-p", str(server.port), "-o", "jsonl", "--attach", ATTACH)
+        process = subprocess.Popen(
+            (*full, "--ready-file", str(ready)),
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"},
+        )
+        try:
+            wait_until(lambda: ready.exists() or process.poll() is not None, "ready", START_S)
+            if process.poll() is not None:
+                pytest.fail(f"ended with {process.returncode}: {process.communicate()}")
+            uid = Path(f"/proc/{process.pid}/status").read_text().split("Uid:")[1].split()[0]
+            run_load(server.addresses, 50)
+            process.send_signal(signal.SIGINT)
+            out, _ = process.communicate(timeout=START_S)
+        finally:
+            process.kill()
+        counts = {c.pid: c.accepts for c in server.counts()}
+    assert uid == "65534"
+    assert {a["pid"]: a["accepts"] for a in lines(out)[-1]["acceptors"]} == counts
+
+
+def test_without_privileges_one_clear_error_and_77() -> None:
+    command = " ".join((*ACCEPTTRACE, "-p", "80", "--attach", ATTACH))
+    done = subprocess.run(
+        ("capsh", "--drop=all", "--", "-c", command), capture_output=True, text=True
+    )
+    assert done.returncode == 77
+    assert done.stderr.startswith("accepttrace: no permission to trace\n  next: run as root")
+    assert len(done.stderr.splitlines()) == 2
+
+
+def test_a_forced_attach_type_that_cannot_work_is_an_error() -> None:
+    asked = subprocess.run((*ACCEPTTRACE, "doctor", "-o", "json"), capture_output=True, text=True)
+    ways = [way for way in json.loads(asked.stdout)["ways"] if way["loader"] == "libbpf"]
+    for way in (way for way in ways if way["reason"] is not None):
+        done = subprocess.run(
+            (*ACCEPTTRACE, "--attach", way["attach"]), capture_output=True, text=True
+        )
+        assert done.returncode == 77
+        assert way["reason"] in done.stderr
+        assert len(done.stderr.splitlines()) == 2
+    assert any(way["attach"] == ATTACH and way["reason"] is None for way in ways)
+
+
+def test_live_screen_shows_redraws_on_resize_and_leaves_the_summary(tmp_path: Path) -> None:
+    ready = tmp_path / "ready"
+    with Server("shared", workers=2) as server:
+        pid, fd = pty.fork()
+        if pid == 0:
+            os.environ["TERM"] = "xterm"
+            arguments = ("-p", str(server.port), "-i", "60", "--attach", ATTACH)
+            os.execv(ACCEPTTRACE[0], (*ACCEPTTRACE, *arguments, "--ready-file", str(ready)))
+        try:
+            first = read_until(fd, "TOTAL")
+            fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 130, 0, 0))
+            redrawn = read_until(fd, f"accepttrace :{server.port}")
+            read_until(fd, "TOTAL")
+            os.kill(pid, signal.SIGINT)
+            last = read_until(fd, "nothing lost")
+        finally:
+            os.kill(pid, signal.SIGKILL)
+            status = os.waitpid(pid, 0)[1]
+    assert f"accepttrace :{server.port}" in first
+    assert redrawn
+    assert "\x1b[?1049l" in last  # the alternate screen was left before the summary
+    assert os.waitstatus_to_exitcode(status) in (0, -signal.SIGKILL)
+
+
+def read_until(fd: int, text: str) -> str:
+    """What the terminal got, up to and with `text`."""
+    got = ""
+    deadline = time.monotonic() + START_S
+    while text not in got:
+        left = deadline - time.monotonic()
+        if left <= 0 or not select.select([fd], [], [], left)[0]:
+            pytest.fail(f"{text!r} did not appear: {got!r}")
+        got += os.read(fd, 65536).decode(errors="replace")
+    return got

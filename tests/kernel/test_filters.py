@@ -1,0 +1,87 @@
+"""Filters in the kernel: traffic to another port, process, family or namespace adds no row."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+from accepttrace.config import Filters
+from accepttrace.lab.load import run_load
+from accepttrace.lab.servers import Server
+
+from .conftest import Tracing
+
+
+def counted(tracing: Tracing) -> dict[int, int]:
+    """Accepts by listener inode, straight from the kernel's maps: no filter of the model helps."""
+    found: dict[int, int] = {}
+    for item in tracing.session.counts().acceptors:
+        found[item.listener_inode] = found.get(item.listener_inode, 0) + item.accepts
+    return found
+
+
+def test_other_ports_are_not_counted(tracing: Tracing) -> None:
+    with Server("epoll", workers=1) as wanted, Server("epoll", workers=1) as other:
+        tracing.of(wanted.port)
+        run_load(wanted.addresses, 23)
+        run_load(other.addresses, 29)
+        found = counted(tracing)
+    assert found[wanted.counts()[0].inode] == 23
+    assert other.counts()[0].inode not in found
+
+
+def test_no_port_means_every_listener(tracing: Tracing) -> None:
+    with Server("epoll", workers=1) as one, Server("epoll", workers=1, family="ipv6") as two:
+        tracing.of(filters=Filters())
+        run_load(one.addresses, 23)
+        run_load(two.addresses, 29)
+        found = counted(tracing)
+    assert (found[one.counts()[0].inode], found[two.counts()[0].inode]) == (23, 29)
+
+
+def test_other_processes_are_not_counted(tracing: Tracing) -> None:
+    with Server("blocking", workers=2) as server:
+        wanted = server.pids[0]
+        tracing.of(filters=Filters(pids=frozenset({wanted})))
+        run_load(server.addresses, 20)
+        server.stop()
+        mine = {c.pid: c.accepts for c in server.counts()}
+        inode = server.counts()[0].inode
+        rows = [a for a in tracing.session.counts().acceptors if a.listener_inode == inode]
+    assert {row.pid: row.accepts for row in rows} == {wanted: mine[wanted]}
+
+
+def test_other_families_are_not_counted(tracing: Tracing) -> None:
+    with Server("epoll", workers=1) as four, Server("epoll", workers=1, family="ipv6") as six:
+        tracing.of(filters=Filters(family="ipv6"))
+        run_load(four.addresses, 23)
+        run_load(six.addresses, 29)
+        found = counted(tracing)
+    assert found[six.counts()[0].inode] == 29
+    assert four.counts()[0].inode not in found
+
+
+SERVE_ELSEWHERE = """
+import os, socket, sys
+os.system("ip link set lo up")
+server = socket.create_server(("127.0.0.1", 0))
+for _ in range(11):
+    client = socket.create_connection(server.getsockname())
+    server.accept()[0].close()
+    client.close()
+print(os.stat("/proc/self/ns/net").st_ino, os.fstat(server.fileno()).st_ino)
+"""
+
+
+def test_network_namespaces_are_told_apart(tracing: Tracing) -> None:
+    here = os.stat("/proc/self/ns/net").st_ino
+    for filters, expected in ((Filters(netns=frozenset({here})), None), (Filters(), 11)):
+        tracing.of(filters=filters)
+        command = ["unshare", "--net", sys.executable, "-c", SERVE_ELSEWHERE]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        netns, inode = map(int, done.stdout.split())
+        assert counted(tracing).get(inode) == expected
+        if expected:
+            listener = next(x for x in tracing.session.counts().listeners if x.inode == inode)
+            assert listener.netns == netns != here

@@ -1,0 +1,38 @@
+"""Threads that already sleep in accept() when the tracer attaches: nothing may be lost."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from accepttrace.config import Filters
+from accepttrace.lab.load import run_load
+from accepttrace.lab.servers import Server
+
+from .conftest import Account, attached, offered
+
+SLEEPERS = 50
+
+
+@pytest.mark.parametrize("mode", ["blocking", "threads"])
+@pytest.mark.parametrize("attach", offered())
+def test_sleepers_at_attach_are_counted_from_their_first_accept(attach: Any, mode: str) -> None:
+    with Server(mode, workers=SLEEPERS) as server, attached(attach) as session:
+        account = _account(session, server.port)
+        run_load(server.addresses, SLEEPERS)
+        first = account.snapshot("thread")
+        run_load(server.addresses, SLEEPERS)
+        server.stop()
+        second = account.snapshot("thread")
+    assert first.books.accepts == SLEEPERS
+    assert second.books.accepts == 2 * SLEEPERS
+    assert {r.tid: r.accepts for r in second.acceptors if r.accepts} == {
+        c.tid: c.accepts for c in server.counts() if c.accepts
+    }
+
+
+def _account(session: Any, port: int) -> Account:
+    filters = Filters(ports=frozenset({port}))
+    session.filter(filters)
+    return Account(session, filters)

@@ -1,0 +1,86 @@
+"""The time in the accept queue, and the queue itself, against the client's clock and `ss`."""
+
+from __future__ import annotations
+
+import socket
+import statistics
+import subprocess
+import time
+
+import pytest
+
+from accepttrace.lab.servers import Server
+
+from .conftest import Tracing, wait_until
+
+QUEUED = 20
+HOLD_S = 0.05
+
+
+def ss_queue(port: int) -> list[tuple[int, int]]:
+    """(queue, backlog) of every listener on `port`, as `ss -ltn` shows them."""
+    lines = subprocess.run(
+        ["ss", "-Hltn", f"sport = :{port}"], capture_output=True, text=True, check=True
+    )
+    return [(int(line.split()[1]), int(line.split()[2])) for line in lines.stdout.splitlines()]
+
+
+def connect(server: Server) -> tuple[list[socket.socket], list[float]]:
+    clients, times = [], []
+    for _ in range(QUEUED):
+        clients.append(socket.create_connection(server.addresses[0], 5))
+        times.append(time.monotonic())
+    return clients, times
+
+
+@pytest.mark.parametrize("family", ["ipv4", "ipv6", "mapped"])
+def test_waiting_time_is_what_the_client_measured(tracing: Tracing, family: str) -> None:
+    with Server("epoll", workers=1, family=family) as server:  # type: ignore[arg-type]
+        account = tracing.of(server.port)
+        server.pause()
+        clients, times = connect(server)
+        time.sleep(HOLD_S)  # the wait itself is what is measured
+        server.resume()
+        resumed = time.monotonic()
+        wait_until(lambda: server.counts()[0].accepts == QUEUED, "all accepted")
+        ended = time.monotonic()
+        (row,) = account.snapshot().acceptors
+        for client in clients:
+            client.close()
+    measured = statistics.median(resumed - at for at in times) * 1e6
+    slack = 5_000 + (ended - resumed) * 1e6
+    assert row.wait_p50_us is not None
+    assert row.wait_max_us is not None
+    assert abs(row.wait_p50_us - measured) <= slack
+    assert HOLD_S * 1e6 <= row.wait_max_us <= (ended - times[0]) * 1e6 + 1_000
+
+
+def test_queue_and_backlog_are_those_of_ss(tracing: Tracing) -> None:
+    with Server("epoll", workers=1, backlog=64) as server:
+        account = tracing.of(server.port)
+        server.pause()
+        clients, _ = connect(server)
+        (listener,) = account.snapshot().listeners
+        assert [(listener.queue, listener.backlog)] == ss_queue(server.port) == [(QUEUED, 64)]
+        server.resume()
+        wait_until(lambda: server.counts()[0].accepts == QUEUED, "all accepted")
+        (listener,) = account.snapshot().listeners
+        assert [(listener.queue, listener.backlog)] == ss_queue(server.port) == [(0, 64)]
+        for client in clients:
+            client.close()
+
+
+def test_connections_queued_before_the_tracer_are_timed_too(tracing: Tracing) -> None:
+    """The kernel keeps the time in the socket: no hook had to be there."""
+    with Server("epoll", workers=1) as server:
+        server.pause()
+        clients, times = connect(server)
+        time.sleep(HOLD_S)
+        account = tracing.of(server.port)
+        server.resume()
+        wait_until(lambda: server.counts()[0].accepts == QUEUED, "all accepted")
+        (row,) = account.snapshot().acceptors
+        for client in clients:
+            client.close()
+    assert row.wait_max_us is not None
+    assert row.wait_max_us >= HOLD_S * 1e6

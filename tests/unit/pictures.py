@@ -1,0 +1,174 @@
+"""Invented readings and pictures: the smallest that a test of model and views needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from accepttrace.config import Filters
+from accepttrace.model.histogram import BUCKETS, bucket_of
+from accepttrace.model.records import (
+    AcceptorCount,
+    Counts,
+    Holder,
+    Inventory,
+    Listener,
+    ListenerCount,
+    Losses,
+    Process,
+)
+from accepttrace.model.snapshot import Meta, Snapshot
+from accepttrace.model.tracker import Tracker
+
+TICK_NS = 10_000_000
+META = Meta(
+    version="0.1.0",
+    kernel="6.18.44 x86_64",
+    attach="tracepoint",
+    loader="libbpf",
+    blind_spots=("reuseport selection",),
+    started="2026-01-02T12:00:00.000Z",
+    filter=":80",
+)
+
+
+def count(
+    pid: int,
+    accepts: int,
+    inode: int = 100,
+    *,
+    tid: int | None = None,
+    start: int | None = None,
+    waits_us: Sequence[int] = (),
+    empty: int | None = 0,
+    errors: Mapping[int, int] | None = None,
+    comm: str = "nginx",
+) -> AcceptorCount:
+    """A thread of a process that started at tick `start` (default: its pid)."""
+    ticks = pid if start is None else start
+    histogram = [0] * BUCKETS
+    for us in waits_us:
+        histogram[bucket_of(us)] += 1
+    return AcceptorCount(
+        listener_inode=inode,
+        pid=pid,
+        tid=pid if tid is None else tid,
+        start_ns=(ticks + (0 if tid is None else 1)) * TICK_NS + 4321,
+        comm=comm,
+        accepts=accepts,
+        empty=empty,
+        errors={} if errors is None else errors,
+        wait_us=histogram,
+        wait_max_us=max(waits_us, default=0),
+        wait_unknown=0,
+        process_start_ns=ticks * TICK_NS + 4321,
+    )
+
+
+def holder(
+    pid: int,
+    waits: bool | None = True,
+    *,
+    start: int | None = None,
+    fd: int = 6,
+    name: str = "nginx: worker",
+    cgroup: str | None = None,
+) -> Holder:
+    """A process that started at tick `start` (default: its pid)."""
+    ticks = pid if start is None else start
+    return Holder(pid, ticks, "nginx", name, fd, waits, cgroup=cgroup)
+
+
+def listener(
+    inode: int = 100,
+    holders: Sequence[Holder] = (),
+    *,
+    port: int = 80,
+    address: str = "0.0.0.0",
+    group: int | None = None,
+    size: int | None = None,
+    queue: int | None = 0,
+    netns: int = 4026531840,
+) -> Listener:
+    """A listener; with a `group` one of a reuseport group that the hash chooses from."""
+    return Listener(
+        inode=inode,
+        netns=netns,
+        family="ipv6" if ":" in address else "ipv4",
+        local_address=address,
+        local_port=port,
+        backlog=511,
+        queue=queue,
+        sharing="reuseport" if group else "shared" if len(holders) > 1 else "sole",
+        group=group,
+        group_size=size,
+        selector="hash" if group else None,
+        holders=tuple(holders),
+    )
+
+
+def counted(inode: int = 100, selected: int | None = None, port: int = 80) -> ListenerCount:
+    """A listener as the kernel side tells of it."""
+    return ListenerCount(inode, 4026531840, "ipv4", "0.0.0.0", port, selected)
+
+
+def tracker(filters: Filters | None = None, sees: Sequence[str] = ("empty", "errors")) -> Tracker:
+    """One that started at second 0."""
+    return Tracker(META, filters or Filters(ports=frozenset({80})), 0.0, sees)
+
+
+def feed(
+    model: Tracker,
+    second: float,
+    acceptors: Sequence[AcceptorCount] = (),
+    listeners: Sequence[Listener] | None = None,
+    *,
+    counted: Sequence[ListenerCount] = (),
+    processes: Mapping[int, Process] | None = None,
+    losses: Losses | None = None,
+    partial: bool = False,
+) -> None:
+    """One update; `listeners` None: the inventory was not read again."""
+    model.update(
+        Counts(tuple(acceptors), tuple(counted), losses or Losses()),
+        None if listeners is None else Inventory(tuple(listeners), partial),
+        processes or {},
+        now_s=second,
+        wall=f"2026-01-02T{12 + int(second) // 3600}:00:{int(second) % 60:02}.000Z",
+    )
+
+
+def four_workers(
+    accepts: Sequence[int] = (610, 250, 140, 0), by: str = "worker", losses: Losses | None = None
+) -> Snapshot:
+    """nginx on one shared socket: a master that only holds it, and four workers."""
+    model = tracker()
+    workers = range(1001, 1001 + len(accepts))
+    holders = [holder(1000, False, name="nginx: master"), *map(holder, workers)]
+    half = [count(pid, n // 2) for pid, n in zip(workers, accepts, strict=True) if n]
+    full = [
+        count(pid, n, waits_us=[120] * (n - 1) + [3400], empty=n // 10)
+        for pid, n in zip(workers, accepts, strict=True)
+        if n
+    ]
+    feed(model, 1, half, [listener(100, holders)])
+    feed(model, 3, full, [listener(100, holders, queue=2)], losses=losses)
+    return model.snapshot(by)
+
+
+def reuseport(accepts: Sequence[int], by: str = "worker") -> Snapshot:
+    """nginx with `reuseport`: every worker holds all sockets and waits on its own."""
+    model = tracker()
+    size = len(accepts)
+    sockets = [
+        listener(
+            200 + own,
+            [holder(1000, False, name="nginx: master")]
+            + [holder(1001 + pid, pid == own) for pid in range(size)],
+            group=7,
+            size=size,
+        )
+        for own in range(size)
+    ]
+    taken = [count(1001 + own, n, 200 + own) for own, n in enumerate(accepts) if n]
+    feed(model, 2, taken, sockets)
+    return model.snapshot(by)

@@ -1,0 +1,109 @@
+"""The import rules of the architecture, over every module of the package."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import accepttrace
+
+PACKAGE = Path(accepttrace.__file__).parent
+MODULES = sorted(PACKAGE.rglob("*.py"))
+NEUTRAL = {"config", "errors", ""}  # "": the package itself, for its version
+
+# What each folder may use of the package, itself and NEUTRAL excepted. None: everything.
+MAY_USE: dict[str, set[str] | None] = {
+    "model": set(),
+    "views": {"model"},
+    "probe": {"model"},
+    "sockets": {"model", "probe"},
+    "lab": set(),
+    "cli": None,
+}
+# Modules that only one folder may import.
+OWNERS = {
+    "ctypes": "probe",
+    "struct": "probe",
+    "bcc": "probe",
+    "rich": "views",
+    "click": "cli",
+}
+RICH_IN = {"views/live.py", "views/svg.py"}
+
+
+def imported(source: str, package: str = "accepttrace") -> Iterator[str]:
+    """Dotted names of all that a module imports, wherever in it, for types or not."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = f"{package}.{node.module or ''}" if node.level else node.module or ""
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+def violations(folder: str, place: str, source: str) -> list[str]:
+    """What a module in `folder` imports against the rules."""
+    found: list[str] = []
+    for name in imported(source):
+        top, _, rest = name.partition(".")
+        owner = OWNERS.get(top)
+        if owner is not None and folder != owner and place != "__main__.py":
+            found.append(f"{place}: {top} belongs to {owner}")
+        if top == "rich" and place not in RICH_IN:
+            found.append(f"{place}: rich only in {sorted(RICH_IN)}")
+        part = rest.partition(".")[0]
+        if top != "accepttrace" or part in NEUTRAL or not (PACKAGE / part).is_dir():
+            continue
+        allowed = MAY_USE.get(folder)
+        if folder in MAY_USE and allowed is not None and part not in {folder, *allowed}:
+            found.append(f"{place}: {folder} must not know {part}")
+    return found
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_module_keeps_the_rules(path: Path) -> None:
+    place = path.relative_to(PACKAGE)
+    folder = place.parts[0] if len(place.parts) > 1 else ""
+    assert violations(folder, str(place), path.read_text(encoding="utf-8")) == []
+
+
+def test_every_folder_has_its_rule() -> None:
+    folders = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
+    assert folders == set(MAY_USE)
+
+
+@pytest.mark.parametrize(
+    ("folder", "source"),
+    [
+        ("model", "from accepttrace.sockets import inventory"),
+        ("model", "from accepttrace import cli"),
+        ("model", "def f():\n    import accepttrace.probe.session"),
+        ("views", "from accepttrace.sockets.names import worker_name"),
+        ("views", "from accepttrace.cli.options import take_filters"),
+        ("sockets", "from accepttrace.views import text"),
+        ("sockets", "import ctypes.util"),
+        ("cli", "import struct"),
+        ("cli", "from rich.console import Console"),
+        ("views", "import rich.table"),
+        ("views", "import click"),
+        ("lab", "import accepttrace.model.records"),
+    ],
+)
+def test_the_rules_catch_what_breaks_them(folder: str, source: str) -> None:
+    assert violations(folder, f"{folder}/new.py", source)
+
+
+@pytest.mark.parametrize(
+    ("folder", "source"),
+    [
+        ("model", "from accepttrace.config import Filters\nimport errno"),
+        ("views", "from accepttrace.model.snapshot import Snapshot"),
+        ("probe", "import ctypes, struct\nfrom accepttrace.errors import UnsupportedError"),
+        ("cli", "import click\nfrom accepttrace.probe.session import Session"),
+    ],
+)
+def test_the_rules_allow_what_they_should(folder: str, source: str) -> None:
+    assert violations(folder, f"{folder}/new.py", source) == []

@@ -1,0 +1,5 @@
+"""`python -m accepttrace`."""
+
+from accepttrace.cli import main
+
+main()

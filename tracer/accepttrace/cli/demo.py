@@ -1,0 +1,103 @@
+"""`accepttrace demo`: a real server in a sharing mode, under load, traced live."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import AbstractContextManager, ExitStack
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from accepttrace.cli.options import way_options
+from accepttrace.config import Config, Filters
+from accepttrace.errors import UsageError
+from accepttrace.lab.modes import MODES, find_mode
+
+if TYPE_CHECKING:
+    from accepttrace.lab.load import LoadResult
+    from accepttrace.model.snapshot import Snapshot
+
+_NGINX_MODES = ("reuseport", "shared")
+
+
+@click.command()
+@click.argument("mode", type=click.Choice(MODES), default="reuseport")
+@click.option(
+    "--server",
+    type=click.Choice(["lab", "nginx"]),
+    default="lab",
+    help="A small server of our own, or the real nginx with a configuration of ours.",
+)
+@click.option("-w", "--workers", type=click.IntRange(1, 64), default=4, help="[default: 4]")
+@click.option(
+    "-d",
+    "--duration",
+    type=click.FloatRange(1, 3600),
+    default=10.0,
+    metavar="SECONDS",
+    help="[default: 10]",
+)
+@click.option(
+    "--rate",
+    type=click.IntRange(1, 20000),
+    default=2000,
+    metavar="PER_SECOND",
+    help="Connections a second.  [default: 2000]",
+)
+@way_options
+def demo(**values: Any) -> None:
+    """Start a real multi-process server on loopback, load it, trace it, and say what was seen.
+
+    MODE is how its workers share the port.
+    """
+    from accepttrace.cli.top import run
+    from accepttrace.lab.clients import Plan
+    from accepttrace.lab.load import Load
+    from accepttrace.model.balance import describe
+
+    mode, duration = values["mode"], values["duration"]
+    click.echo(f"{values['server']} server, {values['workers']} workers: {find_mode(mode).summary}")
+    with _server(values["server"], mode, values["workers"]) as server:
+        plan = Plan(
+            duration_s=duration,
+            rate=values["rate"],
+            concurrency=16,
+            request=b"GET / HTTP/1.0\r\n\r\n" if values["server"] == "nginx" else b"",
+        )
+        load = Load(server.addresses, plan)
+        config = Config(
+            filters=Filters(ports=frozenset({server.port})),
+            interval_s=1.0 if sys.stdout.isatty() else duration / 2,
+            duration_s=duration,
+            attach=values["attach"],
+            loader=values["loader"],
+        )
+        with ExitStack() as loading:
+            summary = run(config, lambda: loading.enter_context(load), load.stop)
+            result = load.stop()
+    if summary is not None:
+        for sentence in describe(summary):
+            click.echo(sentence)
+        click.echo(_comparison(summary, result))
+
+
+def _server(kind: str, mode: str, workers: int) -> AbstractContextManager[Any]:
+    if kind == "lab":
+        from accepttrace.lab.servers import Server
+
+        return Server(mode, workers=workers)
+    if mode not in _NGINX_MODES:
+        raise UsageError(
+            f"nginx cannot share its port in the mode {mode}",
+            f"choose {' or '.join(_NGINX_MODES)}, or --server lab",
+        )
+    from accepttrace.lab.nginx import Nginx
+
+    return Nginx(workers, reuseport=mode == "reuseport")
+
+
+def _comparison(summary: Snapshot, result: LoadResult) -> str:
+    """The tracer's count beside the client's own."""
+    made, counted = result.connected, summary.books.accepts
+    verdict = "the same" if made == counted else f"a difference of {counted - made:+,}"
+    return f"The client made {made:,} connections, accepttrace counted {counted:,}: {verdict}."

@@ -1,0 +1,28 @@
+"""`accepttrace doctor`: what this kernel and these privileges offer."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+
+import click
+
+from accepttrace.errors import EXIT_UNSUPPORTED
+
+
+@click.command()
+@click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table")
+@click.option("-v", "--verbose", is_flag=True, help="Show what libbpf and the verifier said.")
+def doctor(output: str, verbose: bool) -> None:  # noqa: ARG001
+    """What this kernel offers, which attach type will be used, and why not the others.
+
+    Exit status 77 where none works.
+    """
+    from accepttrace.probe.diagnosis import diagnose
+    from accepttrace.views import doctor as view
+
+    diagnosis = diagnose()
+    width = min(shutil.get_terminal_size().columns, 100)
+    click.echo(view.text(diagnosis, width) if output == "table" else view.as_json(diagnosis))
+    if diagnosis.chosen is None:
+        sys.exit(EXIT_UNSUPPORTED)

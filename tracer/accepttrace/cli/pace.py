@@ -1,0 +1,49 @@
+"""When to refresh and when to end: interval, duration, signals."""
+
+from __future__ import annotations
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from types import FrameType
+
+
+class Pace:
+    """Ticks every `interval_s` until `duration_s` is over or a signal asks to end.
+
+    SIGINT and SIGTERM end it; SIGWINCH makes an extra tick, so that the screen is drawn anew.
+    Create it in the main thread; time runs from the call of `ticks`.
+    """
+
+    def __init__(self, interval_s: float, duration_s: float | None) -> None:
+        self._interval_s = interval_s
+        self._duration_s = duration_s
+        self._woken = threading.Event()
+        self.ended = False
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._finish)
+        signal.signal(signal.SIGWINCH, self._wake)
+
+    def ticks(self) -> Iterator[bool]:
+        """True at each interval, False where only the window changed its size."""
+        began = time.monotonic()
+        end = math.inf if self._duration_s is None else began + self._duration_s
+        due = began + self._interval_s
+        while not self.ended:
+            self._woken.wait(max(min(due, end) - time.monotonic(), 0))
+            self._woken.clear()
+            now = time.monotonic()
+            if self.ended or now >= end:
+                return
+            yield now >= due
+            while due <= now:
+                due += self._interval_s
+
+    def _finish(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        self.ended = True
+        self._woken.set()
+
+    def _wake(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        self._woken.set()

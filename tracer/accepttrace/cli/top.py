@@ -1,0 +1,131 @@
+"""`accepttrace top`: accepts by worker, live on a terminal, plain tables into a pipe."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from accepttrace.cli.options import filter_options, take_filters, way_options
+from accepttrace.config import Config
+
+if TYPE_CHECKING:
+    from accepttrace.cli.pace import Pace
+    from accepttrace.cli.watch import Watch
+    from accepttrace.model.snapshot import Snapshot
+
+
+def _sort_key(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    if value != "accepts":  # the views stay unread until somebody asks
+        from accepttrace.views.columns import sort_keys
+
+        if value not in sort_keys():
+            raise click.BadParameter(f"choose from: {', '.join(sort_keys())}", ctx, param)
+    return value
+
+
+@click.command()
+@filter_options
+@click.option(
+    "-i",
+    "--interval",
+    type=click.FloatRange(0.1, 86400),
+    default=1.0,
+    metavar="SECONDS",
+    help="Time between two refreshes.  [default: 1]",
+)
+@click.option(
+    "-d",
+    "--duration",
+    type=click.FloatRange(0.1),
+    metavar="SECONDS",
+    help="End after this time, with a summary.",
+)
+@click.option(
+    "--by",
+    type=click.Choice(["worker", "process", "thread", "socket", "group"]),
+    default="worker",
+    help="What a row is.  [default: worker = process x listener]",
+)
+@click.option(
+    "--sort",
+    default="accepts",
+    metavar="FIELD",
+    callback=_sort_key,
+    help="Order of the rows: any field of a row in JSON.  [default: accepts]",
+)
+@click.option("--rows", type=click.IntRange(1), help="Show at most this many rows.")
+@click.option("-o", "--output", type=click.Choice(["table", "jsonl", "csv"]), default="table")
+@way_options
+@click.option(
+    "--ready-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Create this file once every hook is attached and proved.",
+)
+def top(**values: Any) -> None:
+    """Which worker accepts how many connections, from which listener, after how long a wait.
+
+    Ctrl-C, SIGTERM or --duration end it with a summary and status 0.
+    """
+    config = Config(
+        filters=take_filters(values),
+        interval_s=values["interval"],
+        duration_s=values["duration"],
+        by=values["by"],
+        sort=values["sort"],
+        rows=values["rows"],
+        output=values["output"],
+        attach=values["attach"],
+        loader=values["loader"],
+        ready_file=values["ready_file"],
+        verbose=values["verbose"],
+    )
+    run(config)
+
+
+def _nothing() -> None:
+    return
+
+
+def run(
+    config: Config,
+    attached: Callable[[], object] = _nothing,
+    ending: Callable[[], object] = _nothing,
+) -> Snapshot | None:
+    """Trace until the end, showing each refresh; returns the summary, None if nobody read it.
+
+    `attached` is called once every hook is proved, `ending` just before the last reading.
+    """
+    from accepttrace.cli.pace import Pace
+    from accepttrace.cli.watch import Watch, announce
+
+    pace = Pace(config.interval_s, config.duration_s)  # before attaching: a signal ends it cleanly
+    with Watch(config) as watch:
+        announce(config)
+        attached()
+        try:
+            return _show(config, watch, pace, ending)
+        except BrokenPipeError:
+            # The reader has seen enough. Python would complain once more when it flushes at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return None
+
+
+def _show(config: Config, watch: Watch, pace: Pace, ending: Callable[[], object]) -> Snapshot:
+    from accepttrace.cli.screens import screen_for
+
+    with screen_for(config, sys.stdout) as screen:
+        snapshot = watch.refresh()
+        screen.begin(snapshot)
+        for due in pace.ticks():
+            if due:
+                snapshot = watch.refresh()
+            screen.show(snapshot)
+        ending()
+        last, summary = watch.refresh(), watch.summary()
+        screen.finish(last, summary)
+    return summary

@@ -1,0 +1,119 @@
+"""One run of the tracer: the session, the inventory and the model, refreshed together."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from datetime import datetime, timezone
+from types import TracebackType
+
+from accepttrace import __version__
+from accepttrace.config import Config
+from accepttrace.model.records import Counts, Inventory, Process, ReuseportFact
+from accepttrace.model.snapshot import Meta, Snapshot
+from accepttrace.model.tracker import Tracker
+from accepttrace.probe.netns import call_inside
+from accepttrace.probe.session import Session, open_session
+from accepttrace.sockets.inventory import InventoryReader
+
+
+def utc_now() -> str:
+    """The wall clock as RFC 3339 in UTC, to the millisecond."""
+    now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+    return now.replace("+00:00", "Z")
+
+
+class Watch:
+    """Attached and proved when constructed; leaving it as a context manager detaches."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._session = open_session(config)
+        self._reader = InventoryReader(config.filters)
+        self._groups: dict[int, ReuseportFact] = {}
+        self._inodes: frozenset[int] = frozenset()
+        self._tracker = Tracker(
+            _meta(config, self._session),
+            config.filters,
+            time.monotonic(),
+            self._session.plan.sees,
+        )
+
+    def __enter__(self) -> Watch:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._session.close()
+
+    def refresh(self) -> Snapshot:
+        """Read everything again."""
+        counts = self._session.counts()
+        inventory = self._inventory()
+        self._tracker.update(
+            counts,
+            inventory,
+            self._others(counts, inventory),
+            now_s=time.monotonic(),
+            wall=utc_now(),
+        )
+        return self._tracker.snapshot(self._config.by, self._config.sort)
+
+    def summary(self) -> Snapshot:
+        """The last reading, with the whole run as its interval."""
+        return self._tracker.summary(self._config.by, self._config.sort)
+
+    def _inventory(self) -> Inventory:
+        """Groups change only when listeners come or go, and reading them walks all sockets."""
+        inventory = self._reader.read(groups=self._groups)
+        inodes = frozenset(listener.inode for listener in inventory.listeners)
+        if inodes == self._inodes:
+            return inventory
+        self._inodes = inodes
+        self._groups = self._read_groups({listener.netns for listener in inventory.listeners})
+        return self._reader.read(groups=self._groups)
+
+    def _read_groups(self, namespaces: set[int]) -> dict[int, ReuseportFact]:
+        groups: dict[int, ReuseportFact] = {}
+        for number, path in self._reader.namespaces.items():
+            if number not in namespaces:
+                continue
+            try:
+                members = (
+                    call_inside(path, self._session.members) if path else self._session.members()
+                )
+            except OSError:  # it went away, or is not ours to enter: told by address alone
+                continue
+            for member in members:
+                groups[member.inode] = ReuseportFact(member.group, member.size, member.selector)
+        return groups
+
+    def _others(self, counts: Counts, inventory: Inventory) -> dict[int, Process]:
+        """Acceptors alive that hold no listener any more."""
+        holders = {holder.pid for item in inventory.listeners for holder in item.holders}
+        pids = {acceptor.pid for acceptor in counts.acceptors} - holders
+        found = ((pid, self._reader.process(pid)) for pid in pids)
+        return {pid: process for pid, process in found if process is not None}
+
+
+def _meta(config: Config, session: Session) -> Meta:
+    return Meta(
+        version=__version__,
+        kernel=f"{platform.release()} {platform.machine()}",
+        attach=session.plan.attach,
+        loader=session.loader,
+        blind_spots=session.plan.blind_spots,
+        started=utc_now(),
+        filter=config.filters.describe(),
+    )
+
+
+def announce(config: Config) -> None:
+    """Create the ready file: every hook is attached and proved."""
+    if config.ready_file is not None:
+        config.ready_file.write_text(f"{os.getpid()}\n")

@@ -1,0 +1,80 @@
+"""Several entries added up: counters, errors by name, and the histogram of waiting times."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from accepttrace.model.entries import Entry
+from accepttrace.model.histogram import add, percentiles
+
+QUANTILES: Final = (0.50, 0.90, 0.99)
+# ERESTARTSYS and its kin never leave the kernel: user space sees EINTR or a restarted call.
+_RESTARTS: Final = frozenset((512, 513, 514, 516))
+
+
+@dataclass(frozen=True, slots=True)
+class Visible:
+    """What the attach type in use can see; what it cannot is None, never 0."""
+
+    empty: bool = True
+    errors: bool = True
+    selected: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Sum:
+    """The counters of one row."""
+
+    accepts: int
+    interval: int
+    empty: int | None
+    errors: Mapping[str, int] | None
+    waits_us: tuple[int | None, int | None, int | None]  # p50, p90, p99
+    wait_max_us: int | None
+
+    @property
+    def failed(self) -> int | None:
+        """Calls that ended in an error other than EAGAIN."""
+        return None if self.errors is None else sum(self.errors.values())
+
+
+def summed(entries: Sequence[Entry], visible: Visible) -> Sum:
+    """All counters of `entries` as one."""
+    histogram: Sequence[int] = ()
+    longest, empty = 0, 0
+    for entry in entries:
+        if entry.count is not None:
+            histogram = add(histogram, entry.count.wait_us)
+            longest = max(longest, entry.count.wait_max_us)
+            empty += entry.count.empty or 0
+    # Bounds are those of buckets: the longest wait is known better.
+    bounds = [value and min(value, longest) for value in percentiles(histogram, QUANTILES)]
+    measured = bounds[-1] is not None
+    return Sum(
+        accepts=sum(entry.accepts for entry in entries),
+        interval=sum(entry.interval for entry in entries),
+        empty=empty if visible.empty else None,
+        errors=_errors(entries) if visible.errors else None,
+        waits_us=(bounds[0], bounds[1], bounds[2]),
+        wait_max_us=longest if measured else None,
+    )
+
+
+def _errors(entries: Iterable[Entry]) -> dict[str, int]:
+    errors: dict[str, int] = {}
+    for entry in entries:
+        if entry.count is not None and entry.count.errors:
+            for number, times in entry.count.errors.items():
+                name = errno_name(number)
+                errors[name] = errors.get(name, 0) + times
+    return errors
+
+
+def errno_name(number: int) -> str:
+    """`EMFILE` for 24; a number that has no name stays one."""
+    if number in _RESTARTS:
+        return "EINTR"
+    return errno.errorcode.get(number, str(number))

@@ -1,0 +1,54 @@
+"""What this machine offers, as text or JSON."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from dataclasses import asdict
+
+from accepttrace.model.diagnosis import Diagnosis, Way
+
+_MARKS = {"good": "ok", "missing": "MISSING", "note": "note"}
+_MARGIN = " " * 22
+
+
+def text(diagnosis: Diagnosis, width: int = 80) -> str:
+    """Findings, then every attach type with its reason, then the one that will be used."""
+    lines = []
+    for finding in diagnosis.findings:
+        lines += _row(finding.name, _MARKS[finding.state], finding.text, finding.advice, width)
+    lines.append("")
+    for way in diagnosis.ways:
+        mark = "works" if way.reason is None else "no"
+        story = "attached, and proved by loopback connections"
+        lines += _row(way.attach, mark, way.reason or story, way.advice, width)
+        if way.reason is None:
+            unseen = "; ".join(way.blind_spots) or "nothing"
+            lines += _hanging(f"not seen: {unseen}", width)
+    lines += ["", _conclusion(diagnosis.chosen)]
+    return "\n".join(lines)
+
+
+def as_json(diagnosis: Diagnosis) -> str:
+    """One JSON object: findings, ways, chosen (attach type and loader, or null)."""
+    chosen = diagnosis.chosen
+    picked = {"attach": chosen.attach, "loader": chosen.loader} if chosen else None
+    return json.dumps({"type": "doctor", "schema": 1, **asdict(diagnosis), "chosen": picked})
+
+
+def _row(name: str, mark: str, story: str, advice: str, width: int) -> list[str]:
+    first = f"{name:<12}  {mark:<8}"
+    lines = textwrap.wrap(f"{first}{story}", width, subsequent_indent=_MARGIN)
+    if advice:
+        lines += _hanging(f"next: {advice}", width)
+    return lines
+
+
+def _hanging(story: str, width: int) -> list[str]:
+    return textwrap.wrap(story, width, initial_indent=_MARGIN, subsequent_indent=_MARGIN)
+
+
+def _conclusion(chosen: Way | None) -> str:
+    if chosen is None:
+        return "No attach type works here: accepttrace cannot trace (`accepttrace who` still can)."
+    return f"accepttrace will use {chosen.attach} ({chosen.loader})."

@@ -1,0 +1,83 @@
+"""The lines above a table: what is traced and how, how much came, and what was lost."""
+
+from __future__ import annotations
+
+from accepttrace.model.snapshot import Books, Snapshot
+from accepttrace.views.formats import rates, span
+from accepttrace.views.text import Line, Span, clean, flow
+
+HIDDEN = "some processes are hidden: only root with CAP_SYS_PTRACE sees all holders"
+
+
+def header(snapshot: Snapshot, width: int) -> list[Line]:
+    """Two lines where they fit; more in a narrow window."""
+    meta = snapshot.meta
+    clock = snapshot.time.partition("T")[2] or snapshot.time
+    first: list[Span] = [
+        (f"accepttrace {clean(meta.filter)}", "bold"),
+        (f"attach {meta.attach} ({meta.loader})", ""),
+        (_seconds(clock), ""),
+        (f"up {span(snapshot.elapsed_s)}", ""),
+    ]
+    accepts = snapshot.books.accepts
+    second: list[Span] = [
+        (plural(accepts, "accept"), "bold"),
+        (f"{rates([_rate(snapshot)])[0]}/s", ""),
+        (_crowd(snapshot), ""),
+        *loss(snapshot.books),
+    ]
+    lines = flow(first, width) + flow(second, width)
+    if snapshot.partial:
+        lines += flow([(HIDDEN, "yellow")], width)
+    return lines
+
+
+def loss(books: Books) -> list[Span]:
+    """`nothing lost`, or what was, in words."""
+    counts = (
+        (books.events_lost, "event"),
+        (books.map_full, "map full"),
+        (books.probe_misses, "probe miss"),
+        (books.recursion_misses, "recursion miss"),
+        (books.unattributed, "unattributed"),
+    )
+    lost = ", ".join(plural(number, word) for number, word in counts if number)
+    unknown = ", ".join(many(word) for number, word in counts if number is None)
+    spans: list[Span] = [(f"LOST: {lost}", "bold red") if lost else ("nothing lost", "")]
+    if unknown:
+        spans.append((f"({unknown}: n/a)", "dim"))
+    return spans
+
+
+def plural(number: int, noun: str) -> str:
+    """`1 accept`, `2 accepts`, `3 probe misses`, `4 map full`."""
+    return f"{number:,} {noun if number == 1 else many(noun)}"
+
+
+def many(noun: str) -> str:
+    """The plural of a noun used here."""
+    if noun.endswith(("full", "unattributed")):
+        return noun
+    return noun + ("es" if noun.endswith("s") else "s")
+
+
+def _seconds(clock: str) -> str:
+    """`12:00:01.25Z` → `12:00:01Z`: the header counts in seconds."""
+    whole, dot, _ = clock.partition(".")
+    return f"{whole}Z" if dot else clock
+
+
+def _rate(snapshot: Snapshot) -> float:
+    accepts = sum(row.accepts_interval for row in snapshot.acceptors)
+    return accepts / snapshot.interval_s if snapshot.interval_s > 0 else 0.0
+
+
+def _crowd(snapshot: Snapshot) -> str:
+    """`4 workers on 2 listeners`: those alive that take connections, and the open sockets."""
+    sockets = plural(sum(row.open for row in snapshot.listeners), "listener")
+    rows = [row for row in snapshot.acceptors if row.alive and (row.accepts or row.waits)]
+    if snapshot.by == "thread":
+        return f"{plural(len({(row.pid, row.tid) for row in rows}), 'thread')} on {sockets}"
+    if snapshot.by in ("worker", "process"):
+        return f"{plural(len({row.pid for row in rows}), 'worker')} on {sockets}"
+    return sockets

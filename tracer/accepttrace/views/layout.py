@@ -1,0 +1,103 @@
+"""Which columns fit into a width, how wide each becomes, and the cells set into lines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from accepttrace.model.snapshot import AcceptorRow
+from accepttrace.views.columns import COLUMNS, Column, Listeners
+from accepttrace.views.formats import NA, shorten
+from accepttrace.views.text import cells, pad
+
+GAP: Final = " "
+COMFORT: Final = 24  # cells that an elastic column may want before a further column is let in
+ORDER: Final = {key: place for place, key in enumerate(COLUMNS)}
+
+
+@dataclass(slots=True)
+class Strip:
+    """One column with its cells as text: the title, the rows, the total or nothing."""
+
+    column: Column
+    cells: list[str]
+    width: int = 0
+    natural: int = field(init=False)  # the width that cuts nothing
+
+    def __post_init__(self) -> None:
+        self.natural = max(map(cells, self.cells))
+
+    @classmethod
+    def of(
+        cls, column: Column, rows: Sequence[AcceptorRow], listeners: Listeners, total: object
+    ) -> Strip:
+        """A formatted column; a `total` of None leaves the last cell empty."""
+        values = column.values(rows, listeners)
+        if total is None:
+            return cls(column, [column.title, *column.format(values), ""])
+        return cls(column, [column.title, *column.format([*values, total])])
+
+    @property
+    def least(self) -> int:
+        """The width below which it is of no use."""
+        return self.natural if self.column.least is None else min(self.natural, self.column.least)
+
+    @property
+    def empty(self) -> bool:
+        """Whether it can be left out."""
+        return self.column.optional and all(cell in (NA, "") for cell in self.cells[1:])
+
+    def fitted(self, cell: str) -> str:
+        """A cell that is too long, cut where it hurts least."""
+        return shorten(cell, self.width) if self.column.key == "listener" else cell
+
+
+def fit(base: Iterable[Strip], more: Iterable[Strip], width: int) -> list[Strip]:
+    """As many as fit, in the order of the table, their widths set; the first always does."""
+    taken: list[Strip] = []
+    for one in base:
+        if not one.empty and not _take(one, taken, width):
+            break
+    dear = list(taken)
+    for one in more:
+        if not one.empty and not _take(one, taken, width - _wanted(taken)):
+            break
+    _stretch(dear, width - _used(taken))
+    _stretch(taken, width - _used(taken))
+    return sorted(taken, key=lambda one: ORDER[one.column.key])
+
+
+def lines(strips: Sequence[Strip]) -> list[str]:
+    """The cells set side by side: the titles first."""
+    padded = [
+        [pad(one.fitted(cell), one.width, one.column.align) for cell in one.cells] for one in strips
+    ]
+    return [GAP.join(row) for row in zip(*padded, strict=True)]
+
+
+def _take(one: Strip, taken: list[Strip], width: int) -> bool:
+    fits = _used(taken) + len(GAP) + one.least <= width
+    if fits or not taken:
+        one.width = min(one.least, width)
+        taken.append(one)
+    return fits or len(taken) == 1
+
+
+def _used(strips: Sequence[Strip]) -> int:
+    return sum(one.width for one in strips) + len(GAP) * (len(strips) - 1)
+
+
+def _wanted(strips: Sequence[Strip]) -> int:
+    return sum(max(min(one.natural, COMFORT) - one.width, 0) for one in strips)
+
+
+def _stretch(strips: Sequence[Strip], room: int) -> None:
+    """Hand out what is left, cell by cell, to those who are cut."""
+    while room > 0:
+        cut = [one for one in strips if one.width < one.natural]
+        if not cut:
+            return
+        for one in cut[:room]:
+            one.width += 1
+            room -= 1

@@ -1,0 +1,86 @@
+"""Text for terminals: styled spans, their width in cells, cutting and padding."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+Span = tuple[str, str]  # text, style: "" or words such as "bold red"
+Line = tuple[Span, ...]
+Align = Literal["left", "right"]
+
+ELLIPSIS = "…"
+
+
+def clean(text: str) -> str:
+    """A name as others chose it, made harmless: control characters become `?`."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else "?" for char in text)
+
+
+def cells(text: str) -> int:
+    """Columns of the terminal that a text takes."""
+    return len(text) if text.isascii() else sum(map(_cell, text))
+
+
+def _cell(char: str) -> int:
+    if unicodedata.combining(char) or unicodedata.category(char) == "Cf":
+        return 0
+    return 2 if unicodedata.east_asian_width(char) in "WF" else 1
+
+
+def clip(text: str, width: int) -> str:
+    """At most `width` cells; what was cut leaves an ellipsis."""
+    return text if cells(text) <= width else _head(text, width - 1) + ELLIPSIS[: max(width, 0)]
+
+
+def _head(text: str, width: int) -> str:
+    used = 0
+    for index, char in enumerate(text):
+        used += _cell(char)
+        if used > width:
+            return text[:index]
+    return text
+
+
+def pad(text: str, width: int, align: Align) -> str:
+    """Exactly `width` cells."""
+    text = clip(text, width)
+    space = " " * (width - cells(text))
+    return space + text if align == "right" else text + space
+
+
+def cut(line: Line, width: int) -> Line:
+    """A line of at most `width` cells."""
+    spans: list[Span] = []
+    room = width
+    for text, style in line:
+        if cells(text) > room:
+            spans.append((clip(text, room), style))
+            break
+        spans.append((text, style))
+        room -= cells(text)
+    return tuple(spans)
+
+
+def flow(parts: Iterable[Span], width: int, gap: str = "  ") -> list[Line]:
+    """Parts set one after the other, on as many lines as that takes; no part is broken."""
+    lines: list[list[Span]] = []
+    room = 0
+    for text, style in parts:
+        if not text:
+            continue
+        if lines and cells(text) + len(gap) <= room:
+            lines[-1] += [(gap, ""), (text, style)]
+            room -= cells(text) + len(gap)
+        else:
+            lines.append([(clip(text, width), style)])
+            room = width - cells(text)
+    return [tuple(line) for line in lines]
+
+
+def plain(lines: Sequence[Line]) -> str:
+    """Lines without their styles, each with its newline."""
+    return "".join("".join(text for text, _ in line).rstrip() + "\n" for line in lines)
