@@ -156,37 +156,50 @@ def test_a_forced_attach_type_that_cannot_work_is_an_error() -> None:
     assert any(way["attach"] == ATTACH and way["reason"] is None for way in ways)
 
 
-def test_live_screen_shows_redraws_on_resize_and_leaves_the_summary(tmp_path: Path) -> None:
-    ready = tmp_path / "ready"
-    with Server("shared", workers=2) as server:
-        pid, fd = pty.fork()
-        if pid == 0:
+class Terminal:
+    """accepttrace on a pseudo-terminal, and what it wrote there."""
+
+    def __init__(self, *options: str) -> None:
+        self.pid, self._fd = pty.fork()
+        if self.pid == 0:
             os.environ["TERM"] = "xterm"
-            arguments = ("-p", str(server.port), "-i", "60", "--attach", ATTACH)
-            os.execv(ACCEPTTRACE[0], (*ACCEPTTRACE, *arguments, "--ready-file", str(ready)))
-        try:
-            first = read_until(fd, "TOTAL")
-            fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 130, 0, 0))
-            redrawn = read_until(fd, f"accepttrace :{server.port}")
-            read_until(fd, "TOTAL")
-            os.kill(pid, signal.SIGINT)
-            last = read_until(fd, "nothing lost")
-        finally:
-            os.kill(pid, signal.SIGKILL)
-            status = os.waitpid(pid, 0)[1]
-    assert f"accepttrace :{server.port}" in first
-    assert redrawn
-    assert "\x1b[?1049l" in last  # the alternate screen was left before the summary
-    assert os.waitstatus_to_exitcode(status) in (0, -signal.SIGKILL)
+            os.execv(ACCEPTTRACE[0], (*ACCEPTTRACE, *options))
+        self._got = ""
+
+    def resize(self, rows: int, columns: int) -> None:
+        fcntl.ioctl(self._fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+    def read_until(self, text: str) -> str:
+        """Everything new up to and with `text`; what follows stays for the next call."""
+        deadline = time.monotonic() + START_S
+        while text not in self._got:
+            left = deadline - time.monotonic()
+            if left <= 0 or not select.select([self._fd], [], [], left)[0]:
+                pytest.fail(f"{text!r} did not appear: {self._got!r}")
+            self._got += os.read(self._fd, 65536).decode(errors="replace")
+        before, found, self._got = self._got.partition(text)
+        return before + found
+
+    def end(self) -> int:
+        """SIGINT; returns the exit status."""
+        os.kill(self.pid, signal.SIGINT)
+        while True:
+            try:
+                if not os.read(self._fd, 65536):
+                    break
+            except OSError:  # the other side is closed
+                break
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
 
 
-def read_until(fd: int, text: str) -> str:
-    """What the terminal got, up to and with `text`."""
-    got = ""
-    deadline = time.monotonic() + START_S
-    while text not in got:
-        left = deadline - time.monotonic()
-        if left <= 0 or not select.select([fd], [], [], left)[0]:
-            pytest.fail(f"{text!r} did not appear: {got!r}")
-        got += os.read(fd, 65536).decode(errors="replace")
-    return got
+def test_live_screen_shows_redraws_on_resize_and_leaves_the_summary() -> None:
+    with Server("shared", workers=2) as server:
+        title = f"accepttrace :{server.port}"
+        terminal = Terminal("-p", str(server.port), "-i", "3600", "--attach", ATTACH)
+        assert title in terminal.read_until("TOTAL")
+        terminal.resize(40, 130)
+        assert title in terminal.read_until("TOTAL")
+        os.kill(terminal.pid, signal.SIGINT)
+        assert "nothing lost" in terminal.read_until("\x1b[?1049l")  # leaves the screen…
+        assert "nothing lost" in terminal.read_until("unattributed")  # …and the summary stays
+        assert terminal.end() == 0

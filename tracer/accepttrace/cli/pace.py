@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
+import select
 import signal
-import threading
 import time
 from collections.abc import Iterator
 from types import FrameType
@@ -20,11 +21,13 @@ class Pace:
     def __init__(self, interval_s: float, duration_s: float | None) -> None:
         self._interval_s = interval_s
         self._duration_s = duration_s
-        self._woken = threading.Event()
         self.ended = False
+        # The signal's own handler writes here, so that none is lost just before the sleep.
+        self._woken, waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._finish)
-        signal.signal(signal.SIGWINCH, self._wake)
+        signal.signal(signal.SIGWINCH, _notice)
 
     def ticks(self) -> Iterator[bool]:
         """True at each interval, False where only the window changed its size."""
@@ -32,8 +35,7 @@ class Pace:
         end = math.inf if self._duration_s is None else began + self._duration_s
         due = began + self._interval_s
         while not self.ended:
-            self._woken.wait(max(min(due, end) - time.monotonic(), 0))
-            self._woken.clear()
+            self._sleep_until(min(due, end))
             now = time.monotonic()
             if self.ended or now >= end:
                 return
@@ -41,9 +43,14 @@ class Pace:
             while due <= now:
                 due += self._interval_s
 
+    def _sleep_until(self, moment: float) -> None:
+        left = max(moment - time.monotonic(), 0)
+        if select.select([self._woken], [], [], left)[0]:
+            os.read(self._woken, 4096)
+
     def _finish(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
         self.ended = True
-        self._woken.set()
 
-    def _wake(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
-        self._woken.set()
+
+def _notice(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+    """Only a handled signal wakes the sleeper."""
