@@ -86,6 +86,7 @@ static __always_inline void waited(struct acceptor *acceptor, struct sock *child
 	}
 	us = ready && now > ready ? now - ready : 0;
 	bucket = wait_bucket(us);
+	CHECK_AND_USE_AS_ONE(bucket);
 	if (bucket < WAIT_BUCKETS)
 		acceptor->wait_us[bucket]++;
 	if (us > acceptor->wait_max_us)

@@ -11,18 +11,6 @@
 #include "kprobe.bpf.h"
 #include "tracepoint.bpf.h"
 
-SEC("iter/tcp")
-int iter_members(struct bpf_iter__tcp *ctx)
-{
-	struct sock *sk = (void *)ctx->sk_common;
-	struct member member = {};
-
-	if (sk && BPF_CORE_READ(sk, __sk_common.skc_state) == TCP_LISTEN &&
-	    member_read(sk, &member))
-		bpf_seq_write(ctx->meta->seq, &member, sizeof(member));
-	return 0;
-}
-
 /* Some helpers are for GPL-compatible programs only; the dual licence above is one. */
 char LICENSE[] SEC("license")
 = "Dual BSD/GPL";

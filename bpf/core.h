@@ -15,6 +15,8 @@
 enum access { DIRECT, PROBED };
 #define READ(how, pointer, field)                                                                  \
 	((how) == DIRECT ? (pointer)->field : BPF_CORE_READ(pointer, field))
+#define HAS_FIELD(record, field) bpf_core_field_exists(((struct record *)0)->field)
+#define CHECK_AND_USE_AS_ONE(index)
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

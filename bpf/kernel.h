@@ -1,136 +1,212 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause) */
 /*
- * Every kernel field that accepttrace reads, and no other: the audit list. Offsets are relocated at
- * load (CO-RE), so only names and types matter here.
+ * Every kernel field that accepttrace reads, and no other: the audit list. Only names and types
+ * matter here. libbpf relocates the offsets at load (CO-RE); bcc cannot, so probe/offsets.py reads
+ * the FIELDs of this text, looks each one up in the kernel's BTF and defines AT_<struct>_<field>.
  */
 #ifndef ACCEPTTRACE_KERNEL_H
 #define ACCEPTTRACE_KERNEL_H
 
+#ifdef PLACED_BY_BTF
+/* Every field at its own offset, whatever lies between: a union of padded fields. */
+#define BEGIN union {
+#define END }
+#define FIELD(record, type, name)                                                                  \
+	_Static_assert(AT_##record##_##name % _Alignof(type) == 0, #record "." #name);             \
+	struct {                                                                                   \
+		char before_##name[AT_##record##_##name];                                          \
+		type name;                                                                         \
+	}
+#define FIELD_IN(record, within, type, name)                                                       \
+	struct {                                                                                   \
+		char before_##within[AT_##record##_##within##_##name];                             \
+		struct {                                                                           \
+			type name;                                                                 \
+		} within;                                                                          \
+	}
+#else
 #include <linux/bpf.h>
 #include <linux/types.h>
 #include <stdbool.h>
-
+#define BEGIN
+#define END
+#define FIELD(record, type, name) type name
+#define FIELD_IN(record, within, type, name)                                                       \
+	struct {                                                                                   \
+		type name;                                                                         \
+	} within
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+#endif
+/* Not in every supported kernel: ask HAS_FIELD before use. */
+#define FIELD_OR_NOT(record, type, name) FIELD(record, type, name)
 
 /* Who */
 struct file;
 struct fdtable {
-	unsigned int max_fds;
-	struct file **fd;
+	BEGIN;
+	FIELD(fdtable, unsigned int, max_fds);
+	FIELD(fdtable, struct file **, fd);
+	END;
 };
 struct files_struct {
-	struct fdtable *fdt;
+	BEGIN;
+	FIELD(files_struct, struct fdtable *, fdt);
+	END;
 };
 struct thread_info {
-	unsigned long flags;
-	__u32 status;
+	BEGIN;
+	FIELD(thread_info, unsigned long, flags);
+#if defined(__TARGET_ARCH_x86)
+	FIELD(thread_info, __u32, status);
+#endif
+	END;
 };
 struct task_struct {
-	struct thread_info thread_info;
-	int tgid;
-	__u64 start_boottime;
-	struct task_struct *group_leader;
-	struct files_struct *files;
+	BEGIN;
+	FIELD(task_struct, struct thread_info, thread_info);
+	FIELD(task_struct, __u64, start_boottime);
+	FIELD(task_struct, struct task_struct *, group_leader);
+	FIELD(task_struct, struct files_struct *, files);
+	END;
 };
 
 /* Through what */
 struct inode {
-	__u16 i_mode;
-	unsigned long i_ino;
+	BEGIN;
+	FIELD(inode, __u16, i_mode);
+	FIELD(inode, unsigned long, i_ino);
+	END;
 };
 struct file {
-	struct inode *f_inode;
-	void *private_data;
+	BEGIN;
+	FIELD(file, struct inode *, f_inode);
+	FIELD(file, void *, private_data);
+	END;
 };
 struct sock;
 struct socket {
-	struct file *file;
-	struct sock *sk;
+	BEGIN;
+	FIELD(socket, struct sock *, sk);
+	END;
 };
 struct socket_alloc {
-	struct socket socket;
-	struct inode vfs_inode;
+	BEGIN;
+	FIELD(socket_alloc, struct inode, vfs_inode);
+	END;
 };
 
 /* The sockets */
 struct ns_common {
-	unsigned int inum;
+	BEGIN;
+	FIELD(ns_common, unsigned int, inum);
+	END;
 };
 struct net {
-	struct ns_common ns;
+	BEGIN;
+	FIELD(net, struct ns_common, ns);
+	END;
 };
 typedef struct {
-	struct net *net;
+	BEGIN;
+	FIELD(possible_net_t, struct net *, net);
+	END;
 } possible_net_t;
 struct in6_addr {
-	union {
-		__u8 u6_addr8[16];
-	} in6_u;
+	__u8 network_order[16];
 };
 struct sock_common {
-	__u32 skc_rcv_saddr;
-	__u16 skc_num;
-	unsigned short skc_family;
-	volatile unsigned char skc_state;
-	possible_net_t skc_net;
-	struct in6_addr skc_v6_rcv_saddr;
+	BEGIN;
+	FIELD(sock_common, __u32, skc_rcv_saddr);
+	FIELD(sock_common, __u16, skc_num);
+	FIELD(sock_common, unsigned short, skc_family);
+	FIELD(sock_common, volatile unsigned char, skc_state);
+	FIELD(sock_common, possible_net_t, skc_net);
+	FIELD(sock_common, struct in6_addr, skc_v6_rcv_saddr);
+	END;
 };
 struct bpf_prog {
-	enum bpf_prog_type type;
+	BEGIN;
+	FIELD(bpf_prog, enum bpf_prog_type, type);
+	END;
 };
 struct sock_reuseport {
-	__u16 num_socks;
-	__u16 incoming_cpu; /* since 6.1 */
-	unsigned int reuseport_id;
-	struct bpf_prog *prog;
+	BEGIN;
+	FIELD(sock_reuseport, __u16, num_socks);
+	FIELD_OR_NOT(sock_reuseport, __u16, incoming_cpu); /* since 6.1 */
+	FIELD(sock_reuseport, unsigned int, reuseport_id);
+	FIELD(sock_reuseport, struct bpf_prog *, prog);
+	END;
 };
 struct sock {
-	struct sock_common __sk_common;
-	__u16 sk_protocol;
-	struct socket *sk_socket;
-	struct sock_reuseport *sk_reuseport_cb;
+	BEGIN;
+	FIELD(sock, struct sock_common, __sk_common);
+	FIELD(sock, __u16, sk_protocol);
+	FIELD(sock, struct socket *, sk_socket);
+	FIELD(sock, struct sock_reuseport *, sk_reuseport_cb);
+	END;
 };
 struct tcp_sock {
-	struct {
-		__u64 time; /* µs, CLOCK_MONOTONIC */
-	} rcvq_space;
+	BEGIN;
+	FIELD_IN(tcp_sock, rcvq_space, __u64, time); /* µs, CLOCK_MONOTONIC */
+	END;
 };
 struct proto_accept_arg { /* since 6.10 */
-	int flags;
-	int err;
+	BEGIN;
+	FIELD_OR_NOT(proto_accept_arg, int, flags);
+	FIELD_OR_NOT(proto_accept_arg, int, err);
+	END;
 };
 
 /* The packet that asks for a connection */
 struct sk_buff {
-	__u16 transport_header;
-	unsigned char *head;
+	BEGIN;
+	FIELD(sk_buff, __u16, transport_header);
+	FIELD(sk_buff, unsigned char *, head);
+	END;
 };
 
 /* Hook arguments */
 struct bpf_iter_meta {
-	struct seq_file *seq;
+	BEGIN;
+	FIELD(bpf_iter_meta, struct seq_file *, seq);
+	END;
 };
 struct bpf_iter__tcp {
-	struct bpf_iter_meta *meta;
-	struct sock_common *sk_common;
+	BEGIN;
+	FIELD(bpf_iter__tcp, struct bpf_iter_meta *, meta);
+	FIELD(bpf_iter__tcp, struct sock_common *, sk_common);
+	END;
 };
 
 #if defined(__TARGET_ARCH_x86)
 struct pt_regs {
-	unsigned long r8, cx, dx, si, di, ax, orig_ax;
+	BEGIN;
+	FIELD(pt_regs, unsigned long, dx);
+	FIELD(pt_regs, unsigned long, si);
+	FIELD(pt_regs, unsigned long, di);
+	FIELD(pt_regs, unsigned long, ax);
+	FIELD(pt_regs, unsigned long, orig_ax);
+	END;
 };
 #elif defined(__TARGET_ARCH_arm64)
+typedef __u64 general_registers[31];
 struct user_pt_regs {
-	__u64 regs[31];
+	BEGIN;
+	FIELD(user_pt_regs, general_registers, regs);
+	END;
 };
 struct pt_regs {
-	struct user_pt_regs user_regs;
-	__u64 orig_x0;
-	int syscallno;
+	BEGIN;
+	FIELD(pt_regs, struct user_pt_regs, user_regs);
+	FIELD(pt_regs, __u64, orig_x0);
+	FIELD(pt_regs, int, syscallno);
+	END;
 };
 #endif
 
+#ifndef PLACED_BY_BTF
 #pragma clang attribute pop
+#endif
 
 enum {
 	AF_INET = 2,
@@ -139,9 +215,12 @@ enum {
 	IPPROTO_MPTCP = 262,
 	TCP_LISTEN = 10,
 	EAGAIN = 11,
+	MAX_ERRNO = 4095,
 	O_NONBLOCK = 04000,
 	S_IFMT = 0170000,
 	S_IFSOCK = 0140000,
+	TS_COMPAT = 2, /* x86 */
+	TIF_32BIT = 22, /* arm64 */
 };
 
 #endif

@@ -17,8 +17,10 @@ static __always_inline __u32 program_kind(struct sock_reuseport *group)
 								    : PROGRAM_EXTENDED;
 }
 
-/* False where the socket is in no group. */
-/* Not inlined, so that its type stands in the BTF of the object and can be checked. */
+/*
+ * False where the socket is in no group. Not inlined, so that the type of its result stands in the
+ * BTF of the object and can be checked.
+ */
 static __noinline bool member_read(struct sock *sk, struct member *member)
 {
 	struct sock_reuseport *group = BPF_CORE_READ(sk, sk_reuseport_cb);
@@ -31,6 +33,18 @@ static __noinline bool member_read(struct sock *sk, struct member *member)
 	member->program = program_kind(group);
 	member->incoming_cpu = incoming_cpu_members(group);
 	return true;
+}
+
+SEC("iter/tcp")
+int iter_members(struct bpf_iter__tcp *ctx)
+{
+	struct sock *sk = (void *)ctx->sk_common;
+	struct member member = {};
+
+	if (sk && BPF_CORE_READ(sk, __sk_common.skc_state) == TCP_LISTEN &&
+	    member_read(sk, &member))
+		bpf_seq_write(ctx->meta->seq, &member, sizeof(member));
+	return 0;
 }
 
 #endif

@@ -5,7 +5,7 @@
 
 #include "socket.bpf.h"
 
-enum { TCP_FLAGS = 13, FLAG_SYN = 0x02, FLAG_ACK = 0x10, MAX_ERRNO = 4095 };
+enum { TCP_FLAGS = 13, FLAG_SYN = 0x02, FLAG_ACK = 0x10 };
 
 /*
  * Only a SYN asks for a connection. The same function also runs for stray ACKs and RSTs, for

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import pytest
 
@@ -20,6 +21,14 @@ from accepttrace.sockets.inventory import InventoryReader
 
 # A VM names the attach types that its kernel must offer; elsewhere whatever works is tested.
 EXPECTED = tuple(filter(None, os.environ.get("ACCEPTTRACE_ATTACH", "").split(",")))
+LOADERS = tuple(os.environ.get("ACCEPTTRACE_LOADER", "libbpf").split(","))
+
+
+class Way(NamedTuple):
+    """An attach type with a loader."""
+
+    attach: str
+    loader: str
 
 
 @dataclass
@@ -54,22 +63,28 @@ class Account:
         return self._tracker.snapshot(by)
 
 
-def attached(attach: str) -> Session:
+def attached(way: Way) -> Session:
     """A proved session, or a skip with the kernel's reason."""
     try:
-        return open_session(Config(attach=attach))  # type: ignore[arg-type]
+        return open_session(Config(attach=way.attach, loader=way.loader))  # type: ignore[arg-type]
     except UnsupportedError as error:
-        if EXPECTED and attach in EXPECTED:
-            pytest.fail(f"{attach} is expected here: {error.message}\n{error.detail}")
-        pytest.skip(f"{attach}: {error.message}")
+        if way.attach in EXPECTED:
+            pytest.fail(f"{way} is expected here: {error.message}\n{error.detail}")
+        pytest.skip(f"{way}: {error.message}")
 
 
-def offered() -> tuple[str, ...]:
-    """The attach types to test: those expected, or all that work here, or the default one."""
-    return EXPECTED or ("tracepoint",)
+def offered() -> tuple[Way, ...]:
+    """The ways to test: the attach types expected here, or the default one, by each loader."""
+    types = EXPECTED or ("tracepoint",)
+    return tuple(Way(attach, loader) for loader in LOADERS for attach in types)
 
 
-@pytest.fixture(scope="session", params=offered())
+def name(way: Way) -> str:
+    """What pytest calls a test of this way."""
+    return "-".join(way)
+
+
+@pytest.fixture(scope="session", params=offered(), ids=name)
 def tracing(request: pytest.FixtureRequest) -> Iterator[Tracing]:
     with attached(request.param) as session:
         yield Tracing(session)

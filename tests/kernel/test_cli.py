@@ -26,7 +26,8 @@ from accepttrace.lab.servers import Server
 from .conftest import offered, wait_until
 
 ACCEPTTRACE = (sys.executable, "-m", "accepttrace")
-ATTACH = offered()[0]
+ATTACH, LOADER = offered()[0]
+CHOICE = ("--attach", ATTACH, "--loader", LOADER)
 START_S = 60.0  # under TCG the start alone takes seconds
 
 
@@ -59,7 +60,7 @@ def programs_loaded() -> set[str]:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_with_a_summary_and_status_0(tmp_path: Path, number: int) -> None:
     with Server("epoll", workers=2) as server:
-        options = ("-p", str(server.port), "-o", "jsonl", "--attach", ATTACH)
+        options = ("-p", str(server.port), "-o", "jsonl", *CHOICE)
         with started(*options, ready=tmp_path / "ready") as process:
             load = run_load(server.addresses, 123)
             process.send_signal(number)
@@ -74,7 +75,7 @@ def test_a_signal_ends_with_a_summary_and_status_0(tmp_path: Path, number: int) 
 
 def test_duration_ends_it(tmp_path: Path) -> None:
     ready = tmp_path / "ready"
-    with started("-d", "0.5", "-o", "jsonl", "--attach", ATTACH, ready=ready) as process:
+    with started("-d", "0.5", "-o", "jsonl", *CHOICE, ready=ready) as process:
         out, _ = process.communicate(timeout=START_S)
     assert process.returncode == 0
     assert lines(out)[-1]["type"] == "summary"
@@ -82,7 +83,7 @@ def test_duration_ends_it(tmp_path: Path) -> None:
 
 
 def test_a_closed_pipe_ends_it_quietly(tmp_path: Path) -> None:
-    options = ("-i", "0.1", "--attach", ATTACH)
+    options = ("-i", "0.1", *CHOICE)
     with started(*options, ready=tmp_path / "ready") as process:
         assert process.stdout is not None
         process.stdout.readline()
@@ -94,7 +95,7 @@ def test_a_closed_pipe_ends_it_quietly(tmp_path: Path) -> None:
 
 def test_nothing_stays_attached_after_sigkill(tmp_path: Path) -> None:
     before = programs_loaded()
-    with started("--attach", ATTACH, ready=tmp_path / "ready") as process:
+    with started(*CHOICE, ready=tmp_path / "ready") as process:
         mine = programs_loaded() - before
         assert mine
         process.kill()
@@ -110,7 +111,7 @@ def test_capabilities_suffice_without_root(tmp_path: Path) -> None:
     prefix = (*drop, "--", "-c", command, "sh")
     with Server("reuseport", workers=2) as server:
         ready = tmp_path / "ready"
-        full = (*prefix, "-p", str(server.port), "-o", "jsonl", "--attach", ATTACH)
+        full = (*prefix, "-p", str(server.port), "-o", "jsonl", *CHOICE)
         process = subprocess.Popen(
             (*full, "--ready-file", str(ready)),
             text=True,
@@ -134,7 +135,7 @@ def test_capabilities_suffice_without_root(tmp_path: Path) -> None:
 
 
 def test_without_privileges_one_clear_error_and_77() -> None:
-    command = " ".join((*ACCEPTTRACE, "-p", "80", "--attach", ATTACH))
+    command = " ".join((*ACCEPTTRACE, "-p", "80", *CHOICE))
     done = subprocess.run(
         ("capsh", "--drop=all", "--", "-c", command), capture_output=True, text=True
     )
@@ -145,10 +146,12 @@ def test_without_privileges_one_clear_error_and_77() -> None:
 
 def test_a_forced_attach_type_that_cannot_work_is_an_error() -> None:
     asked = subprocess.run((*ACCEPTTRACE, "doctor", "-o", "json"), capture_output=True, text=True)
-    ways = [way for way in json.loads(asked.stdout)["ways"] if way["loader"] == "libbpf"]
+    ways = [way for way in json.loads(asked.stdout)["ways"] if way["loader"] == LOADER]
     for way in (way for way in ways if way["reason"] is not None):
         done = subprocess.run(
-            (*ACCEPTTRACE, "--attach", way["attach"]), capture_output=True, text=True
+            (*ACCEPTTRACE, "--attach", way["attach"], "--loader", LOADER),
+            capture_output=True,
+            text=True,
         )
         assert done.returncode == 77
         assert way["reason"] in done.stderr
@@ -195,7 +198,7 @@ class Terminal:
 def test_live_screen_shows_redraws_on_resize_and_leaves_the_summary() -> None:
     with Server("shared", workers=2) as server:
         title = f"accepttrace :{server.port}"
-        terminal = Terminal("-p", str(server.port), "-i", "3600", "--attach", ATTACH)
+        terminal = Terminal("-p", str(server.port), "-i", "3600", *CHOICE)
         assert title in terminal.read_until("TOTAL")
         terminal.resize(40, 130)
         assert title in terminal.read_until("TOTAL")

@@ -9,6 +9,7 @@ import pytest
 
 from accepttrace.lab.load import run_load
 from accepttrace.lab.servers import MODES, Server
+from accepttrace.probe.btf import VMLINUX
 
 from .conftest import Tracing
 
@@ -91,6 +92,9 @@ def test_selection_is_counted_for_the_socket_that_was_chosen(tracing: Tracing) -
 def test_reuseport_groups_are_read_from_the_kernel(tracing: Tracing) -> None:
     with Server("reuseport", workers=4) as server, Server("shared", workers=2) as other:
         members = {m.inode: m for m in tracing.session.members()}
+        if not VMLINUX.exists():  # an iterator needs it: groups are told by address alone
+            assert not members
+            return
         inodes = {c.inode for c in server.counts()}
         mine = [members[inode] for inode in inodes]
         assert len({m.group for m in mine}) == 1

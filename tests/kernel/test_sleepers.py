@@ -10,15 +10,15 @@ from accepttrace.config import Filters
 from accepttrace.lab.load import run_load
 from accepttrace.lab.servers import Server
 
-from .conftest import Account, attached, offered
+from .conftest import Account, Way, attached, name, offered
 
 SLEEPERS = 50
 
 
 @pytest.mark.parametrize("mode", ["blocking", "threads"])
-@pytest.mark.parametrize("attach", offered())
-def test_sleepers_at_attach_are_counted_from_their_first_accept(attach: Any, mode: str) -> None:
-    with Server(mode, workers=SLEEPERS) as server, attached(attach) as session:
+@pytest.mark.parametrize("way", offered(), ids=name)
+def test_sleepers_at_attach_are_counted_from_their_first_accept(way: Way, mode: str) -> None:
+    with Server(mode, workers=SLEEPERS) as server, attached(way) as session:
         account = _account(session, server.port)
         run_load(server.addresses, SLEEPERS)
         first = account.snapshot("thread")

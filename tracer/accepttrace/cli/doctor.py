@@ -12,8 +12,8 @@ from accepttrace.errors import EXIT_UNSUPPORTED
 
 @click.command()
 @click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table")
-@click.option("-v", "--verbose", is_flag=True, help="Show what libbpf and the verifier said.")
-def doctor(output: str, verbose: bool) -> None:  # noqa: ARG001
+@click.option("-v", "--verbose", is_flag=True, help="Show what loader, compiler and verifier said.")
+def doctor(output: str, verbose: bool) -> None:
     """What this kernel offers, which attach type will be used, and why not the others.
 
     Exit status 77 where none works.
@@ -23,6 +23,7 @@ def doctor(output: str, verbose: bool) -> None:  # noqa: ARG001
 
     diagnosis = diagnose()
     width = min(shutil.get_terminal_size().columns, 100)
-    click.echo(view.text(diagnosis, width) if output == "table" else view.as_json(diagnosis))
+    as_text = output == "table"
+    click.echo(view.text(diagnosis, width, verbose) if as_text else view.as_json(diagnosis))
     if diagnosis.chosen is None:
         sys.exit(EXIT_UNSUPPORTED)

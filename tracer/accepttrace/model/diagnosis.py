@@ -20,7 +20,10 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """An attach type with a loader. `reason` tells why it does not work; None: it was proved."""
+    """An attach type with a loader. `reason` tells why it does not work; None: it was proved.
+
+    `detail` is what the loader, the compiler and the verifier said of that.
+    """
 
     attach: str
     loader: str
@@ -28,16 +31,18 @@ class Way:
     advice: str
     sees: tuple[str, ...]
     blind_spots: tuple[str, ...]
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """Everything `doctor` found; `chosen` is the way `--attach auto` would take."""
+    """Everything `doctor` found; the ways of the loader that is chosen by itself come first."""
 
     findings: tuple[Finding, ...]
     ways: tuple[Way, ...]
 
     @property
     def chosen(self) -> Way | None:
-        """The first way that was proved."""
-        return next((way for way in self.ways if way.reason is None), None)
+        """The way that `--attach auto --loader auto` takes; None where it fails."""
+        loader = self.ways[0].loader
+        return next((w for w in self.ways if w.reason is None and w.loader == loader), None)

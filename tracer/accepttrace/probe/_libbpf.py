@@ -25,7 +25,6 @@ _PROTOTYPES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "bpf_program__fd": (c.c_int, (c.c_void_p,)),
     "bpf_program__attach": (c.c_void_p, (c.c_void_p,)),
     "bpf_program__attach_iter": (c.c_void_p, (c.c_void_p, c.c_void_p)),
-    "bpf_iter_create": (c.c_int, (c.c_int,)),
     "bpf_link__fd": (c.c_int, (c.c_void_p,)),
     "bpf_link__destroy": (c.c_int, (c.c_void_p,)),
     "btf__parse": (c.c_void_p, (c.c_char_p, c.c_void_p)),

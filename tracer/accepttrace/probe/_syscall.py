@@ -15,6 +15,8 @@ MAP_UPDATE_ELEM = 2
 MAP_DELETE_ELEM = 3
 OBJ_GET_INFO_BY_FD = 15
 MAP_LOOKUP_BATCH = 24
+LINK_CREATE = 28
+ITER_CREATE = 33
 
 
 class ElementAttr(c.Structure):
@@ -50,16 +52,47 @@ class InfoAttr(c.Structure):
     _fields_ = (("bpf_fd", c.c_uint32), ("info_len", c.c_uint32), ("info", c.c_uint64))
 
 
+class LinkAttr(c.Structure):
+    """union bpf_attr for BPF_LINK_CREATE, without a target."""
+
+    _fields_ = (
+        ("prog_fd", c.c_uint32),
+        ("target_fd", c.c_uint32),
+        ("attach_type", c.c_uint32),
+        ("flags", c.c_uint32),
+    )
+
+
+class IterAttr(c.Structure):
+    """union bpf_attr for BPF_ITER_CREATE."""
+
+    _fields_ = (("link_fd", c.c_uint32), ("flags", c.c_uint32))
+
+
 @cache
 def _libc() -> Any:
     return c.CDLL(None, use_errno=True)
 
 
-def bpf(command: int, attr: c.Structure) -> None:
-    """One bpf(2) call; raises OSError with the kernel's errno."""
+def bpf(command: int, attr: c.Structure) -> int:
+    """One bpf(2) call: 0 or a new file descriptor; raises OSError with the kernel's errno."""
     result = _libc().syscall(
         _NUMBERS[platform.machine()], command, c.byref(attr), c.c_uint(c.sizeof(attr))
     )
     if result < 0:
         code = c.get_errno()
         raise OSError(code, os.strerror(code))
+    return int(result)
+
+
+def info(fd: int, into: c.Structure) -> int:
+    """What a program or link tells about itself: fills a prefix of `into`.
+
+    Returns how many bytes this kernel knows, 0 where it refuses.
+    """
+    attr = InfoAttr(bpf_fd=fd, info_len=c.sizeof(into), info=c.addressof(into))
+    try:
+        bpf(OBJ_GET_INFO_BY_FD, attr)
+    except OSError:
+        return 0
+    return int(attr.info_len)

@@ -1,24 +1,29 @@
-"""Look at the machine: kernel, BTF, libbpf, privileges, lockdown; and try every attach type."""
+"""Look at the machine: kernel, BTF, loaders, privileges, lockdown; and try every attach type."""
 
 from __future__ import annotations
 
 import platform
+from collections.abc import Iterator
 from pathlib import Path
 
 from accepttrace.errors import AcceptTraceError, UnsupportedError
 from accepttrace.model.diagnosis import Diagnosis, Finding, Way
-from accepttrace.probe import btf, privileges, session
+from accepttrace.probe import bcc_install, btf, headers, loaders, privileges, session
 from accepttrace.probe._libbpf import library
-from accepttrace.probe.loader import KPROBES
 from accepttrace.probe.plans import PLANS, Plan
 
 _LOCKDOWN = Path("/sys/kernel/security/lockdown")
 
 
 def diagnose() -> Diagnosis:
-    """Every finding, and every attach type tried for real and detached again."""
-    findings = (_kernel(), _btf(), _libbpf(), _privileges(), _lockdown(), _kprobes())
-    return Diagnosis(findings, tuple(_try(plan) for plan in PLANS))
+    """Every finding, and every attach type tried for real by each loader and detached again."""
+    findings = (
+        *(_kernel(), _btf(), _libbpf(), _bcc(), _headers()),
+        *(_privileges(), _lockdown(), _kprobes()),
+    )
+    # The one that is chosen by itself first.
+    names = loaders.NAMES if btf.VMLINUX.exists() else loaders.NAMES[::-1]
+    return Diagnosis(findings, tuple(way for name in names for way in _ways(name)))
 
 
 def _kernel() -> Finding:
@@ -31,8 +36,8 @@ def _btf() -> Finding:
     return Finding(
         "BTF",
         "missing",
-        "the kernel shows no type information",
-        "use a kernel built with CONFIG_DEBUG_INFO_BTF",
+        "the kernel shows no type information: only bcc can trace it",
+        "install bcc and kernel headers, or use a kernel built with CONFIG_DEBUG_INFO_BTF",
     )
 
 
@@ -41,6 +46,27 @@ def _libbpf() -> Finding:
         return Finding("libbpf", "good", library().path)
     except UnsupportedError as error:
         return Finding("libbpf", "missing", error.message, error.hint)
+
+
+def _bcc() -> Finding:
+    """Looked for, not imported: that takes seconds on some machines."""
+    try:
+        return Finding("bcc", "good", bcc_install.version() or "of unknown version")
+    except UnsupportedError as error:
+        return _wanted_without_btf("bcc", error.message, error.hint)
+
+
+def _headers() -> Finding:
+    folder = headers.found()
+    if folder is not None:
+        return Finding("headers", "good", str(folder))
+    return _wanted_without_btf("headers", "none of the running kernel", headers.package())
+
+
+def _wanted_without_btf(name: str, text: str, advice: str) -> Finding:
+    if btf.VMLINUX.exists():
+        return Finding(name, "note", f"{text}; not needed where the kernel shows BTF")
+    return Finding(name, "missing", text, advice)
 
 
 def _privileges() -> Finding:
@@ -68,29 +94,40 @@ def _lockdown() -> Finding:
 
 
 def _kprobes() -> Finding:
-    if _has_kprobes():
+    if loaders.has_kprobes():
         return Finding("kprobes", "good", "the kernel has them")
     return Finding("kprobes", "note", "this kernel was built without them")
 
 
-def _has_kprobes() -> bool:
-    return any(path.exists() for path in KPROBES)
-
-
-def _try(plan: Plan) -> Way:
-    reason, advice = None, ""
+def _ways(loader: loaders.Name) -> Iterator[Way]:
     try:
-        attempts: list[session.Attempt] = []
-        opened = session.try_plan(plan, attempts)
+        loaders.require(loader)
+    except UnsupportedError as error:
+        for plan in PLANS:
+            yield _way(plan, loader, error)
+        return
+    for plan in PLANS:
+        yield _way(plan, loader, _try(plan, loader))
+
+
+def _try(plan: Plan, loader: loaders.Name) -> AcceptTraceError | None:
+    """Why it does not work; None where it was proved."""
+    attempts: list[session.Attempt] = []
+    try:
+        opened = session.try_plan(plan, loader, attempts)
         if opened is not None:
             opened.close()
-        error = attempts[-1].error
+        return attempts[-1].error
     except AcceptTraceError as failure:
-        error = failure
-    if error is not None:
-        reason, advice = error.message, error.hint or _advice(plan, error.message)
+        return failure
+
+
+def _way(plan: Plan, loader: loaders.Name, error: AcceptTraceError | None) -> Way:
     sees = tuple(sorted(plan.sees))
-    return Way(plan.attach, "libbpf", reason, advice, sees, plan.blind_spots)
+    if error is None:
+        return Way(plan.attach, loader, None, "", sees, plan.blind_spots)
+    advice = error.hint or _advice(plan, error.message)
+    return Way(plan.attach, loader, error.message, advice, sees, plan.blind_spots, error.detail)
 
 
 def _advice(plan: Plan, reason: str) -> str:
@@ -98,6 +135,8 @@ def _advice(plan: Plan, reason: str) -> str:
         return privileges.ADVICE
     if plan.attach == "fentry" and "EPERM" in reason:
         return "nothing to do: this kernel refuses trampolines even to root; another type is used"
-    if plan.attach == "kprobe" and not _has_kprobes():
+    if plan.attach == "fentry" and not btf.VMLINUX.exists():
+        return "nothing to do: needs a kernel with CONFIG_DEBUG_INFO_BTF; another type is used"
+    if plan.attach == "kprobe" and not loaders.has_kprobes():
         return "nothing to do: needs a kernel with CONFIG_KPROBES; another type is used"
     return "run with -v and report what it prints"

@@ -6,17 +6,13 @@ import ctypes as c
 import errno
 import os
 import platform
-import resource
-from contextlib import suppress
 from importlib import resources
 
 from accepttrace.errors import UnsupportedError
 from accepttrace.probe import _syscall as sys
-from accepttrace.probe import btf, wire
+from accepttrace.probe import iterators, loaders, wire
 from accepttrace.probe._libbpf import library
 from accepttrace.probe.plans import MEMBERS_PROGRAM, PROGRAMS, Hook, Plan
-
-NAME = "libbpf"
 
 
 def object_bytes() -> bytes:
@@ -32,32 +28,18 @@ def object_bytes() -> bytes:
         ) from None
 
 
-def usable_hooks(plan: Plan) -> tuple[Hook, ...]:
-    """The hooks of a plan whose parameter count, where it matters, is the one in the kernel's BTF.
-
-    Raises `UnsupportedError` naming the function where none of its variants fits.
-    """
-    fits = tuple(
-        h for h in plan.hooks if h.parameters is None or h.parameters == btf.parameters(h.site)
-    )
-    for site in {h.site for h in plan.hooks} - {h.site for h in fits}:
-        raise UnsupportedError(f"the kernel's BTF has no {site} with parameters that are known")
-    return fits
-
-
 class Loaded:
     """A loaded and attached object. The kernel detaches it when the process dies."""
 
-    loader = NAME
+    loader: loaders.Name = "libbpf"
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self._object: int | None = None
         self._links: list[tuple[Hook, int]] = []
         self._members_link: int | None = None
-        _raise_memlock()
         library().log.clear()
-        self.hooks = usable_hooks(plan)
+        self.hooks = loaders.usable_hooks(plan)
         try:
             self._load()
             for hook in self.hooks:
@@ -77,35 +59,21 @@ class Loaded:
         total = 0
         for _, link in self._links:
             info = wire.KprobeLinkInfo()
-            if _info(library().bpf_link__fd(link), info) < c.sizeof(info):
+            if sys.info(library().bpf_link__fd(link), info) < c.sizeof(info):
                 return None
             total += info.missed
         return total
 
     def recursion_misses(self) -> int | None:
         """Runs skipped because the program already ran on that CPU; None before 5.11."""
-        total = 0
-        for hook in self.hooks:
-            info = wire.ProgramInfo()
-            if _info(library().bpf_program__fd(self._program(hook.program)), info) < c.sizeof(info):
-                return None
-            total += info.recursion_misses
-        return total
+        fds = [library().bpf_program__fd(self._program(hook.program)) for hook in self.hooks]
+        return loaders.recursion_misses(fds)
 
     def members(self) -> list[wire.Member]:
         """Listening sockets of the current network namespace that are in a reuseport group."""
-        lib = library()
         if self._members_link is None:
             return []
-        fd = lib.bpf_iter_create(lib.bpf_link__fd(self._members_link))
-        if fd < 0:
-            return []
-        try:
-            data = b"".join(iter(lambda: os.read(fd, 65536), b""))
-        finally:
-            os.close(fd)
-        size = c.sizeof(wire.Member)
-        return [wire.Member.from_buffer_copy(data, at) for at in range(0, len(data), size)]
+        return iterators.members(library().bpf_link__fd(self._members_link))
 
     def close(self) -> None:
         """Detach everything and free it. May be called twice."""
@@ -150,25 +118,7 @@ class Loaded:
         return int(program)
 
 
-def _info(fd: int, info: c.Structure) -> int:
-    """Fill `info`; returns how many bytes this kernel knows, 0 where it refuses."""
-    attr = sys.InfoAttr(bpf_fd=fd, info_len=c.sizeof(info), info=c.addressof(info))
-    try:
-        sys.bpf(sys.OBJ_GET_INFO_BY_FD, attr)
-    except OSError:
-        return 0
-    return int(attr.info_len)
-
-
 def _refused(what: str, code: int) -> UnsupportedError:
     reason = os.strerror(code) if code else "refused"
     name = errno.errorcode.get(code, str(code))
     return UnsupportedError(f"cannot {what}: {reason} ({name})", detail=library().log.text())
-
-
-def _raise_memlock() -> None:
-    """Before 5.11 maps are charged to RLIMIT_MEMLOCK. Not allowed to raise it: harmless since."""
-    with suppress(ValueError, OSError):
-        resource.setrlimit(
-            resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
-        )

@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from types import TracebackType
 
 from accepttrace.config import Config, Filters
-from accepttrace.errors import AcceptTraceError, UnsupportedError
+from accepttrace.errors import AcceptTraceError, UnsupportedError, UsageError
 from accepttrace.model.records import AcceptorCount, Counts, Family, ListenerCount, Losses, Selector
-from accepttrace.probe import plans, selftest, wire
-from accepttrace.probe.loader import Loaded
+from accepttrace.probe import loaders, plans, privileges, selftest, wire
 from accepttrace.probe.maps import Map
 
 _FAMILIES: dict[int, Family] = {socket.AF_INET: "ipv4", socket.AF_INET6: "ipv6"}
@@ -41,7 +40,7 @@ class Member:
 class Session:
     """An attached and proved tracer. Use as a context manager; leaving it detaches."""
 
-    def __init__(self, loaded: Loaded) -> None:
+    def __init__(self, loaded: loaders.Attached) -> None:
         self._loaded = loaded
         self.plan = loaded.plan
         self.loader = loaded.loader
@@ -69,7 +68,18 @@ class Session:
         self._loaded.close()
 
     def filter(self, filters: Filters) -> None:
-        """From now on count what these let through (ports, PIDs, netns, family)."""
+        """From now on count what these let through (ports, PIDs, netns, family).
+
+        UsageError where they are more than the kernel side has room for.
+        """
+        for what, given, room in (
+            ("network namespaces", filters.netns, wire.MAX_NETNS),
+            ("PIDs", filters.pids, wire.MAX_PIDS),
+        ):
+            if len(given) > room:
+                raise UsageError(f"{len(given)} {what} are too many: at most {room}")
+        for old, _ in self._pids.items():
+            self._pids.delete(old)
         for pid in filters.pids:
             self._pids.put(wire.U32(pid), wire.U8(1))
         self._settings.put(wire.U32(0), _settings(filters))
@@ -83,6 +93,15 @@ class Session:
             self._read_losses(),
         )
 
+    def reset(self) -> None:
+        """Forget everything counted so far, and the listeners it was counted for."""
+        for acceptor, _ in self._acceptors.items():
+            self._acceptors.delete(acceptor)
+        for error, _ in self._errors.items():
+            self._errors.delete(error)
+        for listener, _ in self._listeners.items():
+            self._listeners.delete(listener)
+
     def members(self) -> tuple[Member, ...]:
         """Reuseport group members in the network namespace of the calling thread."""
         return tuple(Member(m.inode, m.group, m.size, _selector(m)) for m in self._loaded.members())
@@ -95,7 +114,7 @@ class Session:
             traffic.make()
             counts = self.counts()
         wrong = selftest.verdicts(counts, traffic.inode, self.plan.sees)
-        self._forget(traffic.inode)
+        self.reset()
         for hook in self._loaded.hooks:
             if hook.proves in wrong:
                 raise UnsupportedError(
@@ -178,54 +197,42 @@ class Session:
             unattributed=lost(wire.LOSS_UNATTRIBUTED),
         )
 
-    def _forget(self, inode: int) -> None:
-        for key, _ in self._acceptors.items():
-            if key.inode == inode:
-                self._acceptors.delete(key)
-        for error, _ in self._errors.items():
-            if error.acceptor.inode == inode:
-                self._errors.delete(error)
-        self._listeners.delete(wire.U32(inode))
-
 
 def open_session(config: Config) -> Session:
     """Attach, prove, and set the filters. Raises `UnsupportedError` telling why each way failed."""
+    loader = loaders.choose(config.loader)
     attempts: list[Attempt] = []
     for plan in plans.PLANS:
         if config.attach not in ("auto", plan.attach):
             continue
-        session = try_plan(plan, attempts)
+        session = try_plan(plan, loader, attempts)
         if session is not None:
             session.filter(config.filters)
             return session
     raise _nothing_works(attempts)
 
 
-def try_plan(plan: plans.Plan, attempts: list[Attempt]) -> Session | None:
+def try_plan(plan: plans.Plan, loader: loaders.Name, attempts: list[Attempt]) -> Session | None:
     """Load, attach and prove one plan; the outcome is appended to `attempts`."""
     try:
-        session = Session(Loaded(plan))
+        session = Session(loaders.load(loader, plan))
         try:
             session.prove()
         except BaseException:
             session.close()
             raise
     except UnsupportedError as error:
-        attempts.append(Attempt(plan.attach, "libbpf", error))
+        attempts.append(Attempt(plan.attach, loader, error))
         return None
-    attempts.append(Attempt(plan.attach, "libbpf", None))
+    attempts.append(Attempt(plan.attach, loader, None))
     return session
 
 
 def _nothing_works(attempts: list[Attempt]) -> UnsupportedError:
     reasons = "; ".join(f"{a.attach}: {a.error.message}" for a in attempts if a.error)
     detail = "\n".join(a.error.detail for a in attempts if a.error)
-    if os.geteuid() != 0:
-        return UnsupportedError(
-            f"no permission to trace ({reasons})",
-            "run as root, or give CAP_BPF, CAP_PERFMON and CAP_SYS_PTRACE",
-            detail,
-        )
+    if not privileges.may_trace():
+        return UnsupportedError("no permission to trace", privileges.ADVICE, f"{reasons}\n{detail}")
     return UnsupportedError(
         f"this kernel cannot be traced ({reasons})", "see `accepttrace doctor`", detail
     )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import textwrap
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from itertools import groupby
 
 from accepttrace.model.diagnosis import Diagnosis, Way
 
@@ -12,21 +13,35 @@ _MARKS = {"good": "ok", "missing": "MISSING", "note": "note"}
 _MARGIN = " " * 22
 
 
-def text(diagnosis: Diagnosis, width: int = 80) -> str:
-    """Findings, then every attach type with its reason, then the one that will be used."""
+def text(diagnosis: Diagnosis, width: int = 80, verbose: bool = False) -> str:
+    """Findings, then by loader every attach type with its reason, then the one that will be used.
+
+    `verbose`: also what the loader, the compiler and the verifier said, uncut.
+    """
     lines = []
     for finding in diagnosis.findings:
         lines += _row(finding.name, _MARKS[finding.state], finding.text, finding.advice, width)
-    lines.append("")
-    for way in diagnosis.ways:
-        mark = "works" if way.reason is None else "no"
-        story = "attached, and proved by loopback connections"
-        lines += _row(way.attach, mark, way.reason or story, way.advice, width)
-        if way.reason is None:
-            unseen = "; ".join(way.blind_spots) or "nothing"
-            lines += _hanging(f"not seen: {unseen}", width)
+    for loader, group in groupby(diagnosis.ways, key=lambda way: way.loader):
+        ways = tuple(group)
+        lines += ["", f"With {loader}:"]
+        if len({way.reason for way in ways}) == 1 and ways[0].reason is not None:
+            ways = (replace(ways[0], attach="any"),)  # the loader itself is what does not work
+        for way in ways:
+            lines += _way(way, width)
+            if verbose and way.detail:
+                lines += textwrap.indent(way.detail.strip(), _MARGIN).splitlines()
     lines += ["", _conclusion(diagnosis.chosen)]
     return "\n".join(lines)
+
+
+def _way(way: Way, width: int) -> list[str]:
+    mark = "works" if way.reason is None else "no"
+    story = "attached, and proved by loopback connections"
+    lines = _row(way.attach, mark, way.reason or story, way.advice, width)
+    if way.reason is None:
+        unseen = "; ".join(way.blind_spots) or "nothing"
+        lines += _hanging(f"not seen: {unseen}", width)
+    return lines
 
 
 def as_json(diagnosis: Diagnosis) -> str:

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause) */
+/*
+ * The bcc dialect: what core.h gives for CO-RE, under the same names. bcc rewrites map calls in
+ * functions but refuses them in macros, so here too every map has its static inline functions.
+ * It knows no relocations: the offsets come from the kernel's BTF (kernel.h) or from its headers.
+ */
+#ifndef ACCEPTTRACE_BCC_H
+#define ACCEPTTRACE_BCC_H
+
+#undef __always_inline
+#define __always_inline inline __attribute__((always_inline))
+#undef __noinline
+#define __noinline inline
+
+#define READ_ONE(pointer, field)                                                                   \
+	({                                                                                         \
+		typeof((pointer)->field) field_value;                                              \
+		bpf_probe_read_kernel((void *)&field_value, sizeof(field_value),                   \
+				      (const void *)&(pointer)->field);                            \
+		field_value;                                                                       \
+	})
+#define READ_TWO(pointer, first, field)                                                            \
+	({                                                                                         \
+		typeof((pointer)->first) first_value = READ_ONE(pointer, first);                   \
+		READ_ONE(first_value, field);                                                      \
+	})
+#define READ_NTH(one, two, NAME, ...) NAME
+#undef BPF_CORE_READ
+#define BPF_CORE_READ(pointer, ...) READ_NTH(__VA_ARGS__, READ_TWO, READ_ONE)(pointer, __VA_ARGS__)
+#undef BPF_CORE_READ_INTO
+#define BPF_CORE_READ_INTO(into, pointer, field)                                                   \
+	bpf_probe_read_kernel(into, sizeof(*(into)), (const void *)&(pointer)->field)
+
+/* Always probed: whether bcc's rewriter leaves a plain load alone depends on its version. */
+enum access { DIRECT, PROBED };
+#undef READ /* linux/kernel.h */
+#define READ(how, pointer, field) ((void)(how), BPF_CORE_READ(pointer, field))
+#define HAS_FIELD(record, field) HAS_##record##_##field
+
+/*
+ * bcc compiles for the oldest instruction set, without 32-bit registers: unless told, the compiler
+ * checks one extension of an index and uses another, which the verifier cannot tie together.
+ */
+#define CHECK_AND_USE_AS_ONE(index) asm volatile("" : "+r"(index))
+
+BPF_F_TABLE("array", __u32, struct settings, settings, 1, 0);
+BPF_F_TABLE("hash", __u32, __u8, pids, MAX_PIDS, BPF_F_NO_PREALLOC);
+BPF_F_TABLE("hash", struct acceptor_key, struct acceptor, acceptors, MAX_ACCEPTORS,
+	    BPF_F_NO_PREALLOC);
+BPF_F_TABLE("array", __u32, struct acceptor, blank, 1, 0);
+BPF_F_TABLE("hash", struct error_key, __u64, errors, MAX_ERRORS, BPF_F_NO_PREALLOC);
+BPF_F_TABLE("hash", __u32, struct listener, listeners, MAX_LISTENERS, BPF_F_NO_PREALLOC);
+BPF_F_TABLE("array", __u32, __u64, losses, LOSS_MAX, 0);
+BPF_F_TABLE("percpu_array", __u32, __u64, selecting, 1, 0);
+
+static __always_inline struct settings *settings_get(void)
+{
+	__u32 zero = 0;
+
+	return settings.lookup(&zero);
+}
+
+static __always_inline bool pid_wanted(__u32 pid)
+{
+	return pids.lookup(&pid) != NULL;
+}
+
+static __always_inline struct acceptor *acceptor_get(struct acceptor_key *key)
+{
+	return acceptors.lookup(key);
+}
+
+static __always_inline struct acceptor *acceptor_add(struct acceptor_key *key)
+{
+	__u32 zero = 0;
+	struct acceptor *first = blank.lookup(&zero);
+
+	if (first)
+		acceptors.insert(key, first);
+	return acceptors.lookup(key);
+}
+
+static __always_inline __u64 *error_get(struct error_key *key)
+{
+	return errors.lookup(key);
+}
+
+static __always_inline bool error_add(struct error_key *key)
+{
+	__u64 one = 1;
+
+	return errors.insert(key, &one) == 0;
+}
+
+static __always_inline struct listener *listener_get(__u32 inode)
+{
+	return listeners.lookup(&inode);
+}
+
+static __always_inline void listener_add(__u32 inode, struct listener *first)
+{
+	listeners.insert(&inode, first);
+}
+
+static __always_inline void lost(__u32 what)
+{
+	__u64 *count = losses.lookup(&what);
+
+	if (count)
+		__sync_fetch_and_add(count, 1);
+}
+
+static __always_inline __u64 *selecting_get(void)
+{
+	__u32 zero = 0;
+
+	return selecting.lookup(&zero);
+}
+
+#endif

@@ -1,0 +1,167 @@
+"""libbpf and bcc at the same time, on the same connections: the same numbers."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from itertools import accumulate
+from pathlib import Path
+
+import pytest
+
+from accepttrace.config import Filters
+from accepttrace.lab.load import run_load
+from accepttrace.lab.servers import Server
+from accepttrace.model.records import AcceptorCount, Counts
+from accepttrace.probe.headers import found
+from accepttrace.probe.loaders import NAMES
+from accepttrace.probe.session import Session
+
+from .conftest import Way, attached, offered, wait_until
+from .test_cli import ACCEPTTRACE, lines, programs_loaded, started
+
+CONNECTIONS = 500
+QUEUED = 20
+HOLD_S = 0.3  # its buckets are 32 ms wide
+TYPES = sorted({way.attach for way in offered()})
+
+
+@contextmanager
+def both(attach: str, port: int) -> Iterator[tuple[Session, Session]]:
+    """One session by each loader, counting for one port from now on."""
+    with ExitStack() as stack:
+        one, two = (stack.enter_context(attached(Way(attach, name))) for name in NAMES)
+        assert (one.loader, two.loader) == NAMES
+        for session in (one, two):
+            session.filter(Filters(ports=frozenset({port})))
+            session.reset()
+        yield one, two
+
+
+def rows(counts: Counts) -> dict[tuple[int, int], AcceptorCount]:
+    return {(item.listener_inode, item.tid): item for item in counts.acceptors}
+
+
+def facts(item: AcceptorCount) -> tuple[object, ...]:
+    """All that must be the same to the last one. Every accept is in one bucket or unknown."""
+    assert sum(item.wait_us) + item.wait_unknown == item.accepts
+    times = (item.start_ns, item.process_start_ns)
+    who = (item.pid, item.comm, item.cgroup_id)
+    return (*times, *who, item.accepts, item.empty, item.errors, item.wait_unknown)
+
+
+def cumulated(counts: Counts) -> list[list[int]]:
+    """For each acceptor, how many accepts had waited no longer than each bucket."""
+    return [list(accumulate(item.wait_us)) for _, item in sorted(rows(counts).items())]
+
+
+def later(one: Counts, two: Counts) -> tuple[list[list[int]], list[list[int]]]:
+    """Histograms of the loader whose programs ran first, and of the other.
+
+    On one hook the programs of one loader always run before those of the other, and both subtract
+    the same time stamp of the kernel: no connection can have waited less for the second. Where the
+    buckets differ at all, they must differ in that direction for every acceptor.
+    """
+    first, second = cumulated(one), cumulated(two)
+    if any(a < b for x, y in zip(first, second, strict=True) for a, b in zip(x, y, strict=True)):
+        first, second = second, first
+    for x, y in zip(first, second, strict=True):
+        assert all(a >= b for a, b in zip(x, y, strict=True))
+    return first, second
+
+
+@pytest.mark.parametrize("mode", ["epoll", "blocking", "reuseport", "threads"])
+@pytest.mark.parametrize("attach", TYPES)
+def test_both_count_the_same_connections_to_the_last(attach: str, mode: str) -> None:
+    with Server(mode, workers=4) as server, both(attach, server.port) as sessions:
+        load = run_load(server.addresses, CONNECTIONS, concurrency=8)
+        server.stop()
+        one, two = (session.counts() for session in sessions)
+    assert load.connected == CONNECTIONS == sum(item.accepts for item in one.acceptors)
+    assert {key: facts(item) for key, item in rows(one).items()} == {
+        key: facts(item) for key, item in rows(two).items()
+    }
+    assert sorted(one.listeners, key=repr) == sorted(two.listeners, key=repr)
+    assert one.losses.map_full == two.losses.map_full == 0
+    assert one.losses.unattributed == two.losses.unattributed == 0
+    later(one, two)
+
+
+@pytest.mark.parametrize("attach", TYPES)
+def test_buckets_differ_between_neighbours_at_most(attach: str) -> None:
+    """Where a bucket is wider than the time between two programs: one connection, one step."""
+    with Server("epoll", workers=2) as server, both(attach, server.port) as sessions:
+        hold(server)
+        one, two = (session.counts() for session in sessions)
+    assert sum(item.accepts for item in one.acceptors) == QUEUED
+    first, second = later(one, two)
+    for x, y in zip(first, second, strict=True):
+        assert all(a <= b for a, b in zip(x, y[1:], strict=False))
+
+
+def hold(server: Server) -> None:
+    """Connect to paused workers, and let them accept after the wait."""
+    server.pause()
+    clients = [socket.create_connection(server.addresses[0], 5) for _ in range(QUEUED)]
+    time.sleep(HOLD_S)  # the wait itself is what is measured
+    server.resume()
+    wait_until(lambda: sum(c.accepts for c in server.counts()) == QUEUED, "all accepted")
+    for client in clients:
+        client.close()
+
+
+@pytest.mark.parametrize("attach", TYPES)
+def test_both_read_the_same_group_members(attach: str) -> None:
+    with Server("reuseport", workers=3) as server, both(attach, server.port) as (one, two):
+        inodes = {count.inode for count in server.counts()}
+        members = [{m for m in s.members() if m.inode in inodes} for s in (one, two)]
+    assert members[0] == members[1]
+    assert len(members[0]) == 3
+
+
+def test_the_command_with_bcc_prints_nothing_of_the_compiler(tmp_path: Path) -> None:
+    options = ("--attach", TYPES[0], "--loader", "bcc", "-o", "jsonl", "-d", "0.2")
+    with started(*options, ready=tmp_path / "ready") as process:
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (0, "")
+    assert lines(out)[0]["loader"] == "bcc"
+
+
+def test_nothing_of_bcc_stays_after_sigkill(tmp_path: Path) -> None:
+    before = programs_loaded()
+    options = ("--attach", TYPES[0], "--loader", "bcc")
+    with started(*options, ready=tmp_path / "ready") as process:
+        mine = programs_loaded() - before
+        process.kill()
+        process.wait()
+        wait_until(lambda: not mine & programs_loaded(), "the kernel freed the programs")
+    assert not list(Path("/sys/kernel/tracing").glob("events/kprobes/*accept*"))
+
+
+def test_without_visible_btf_bcc_is_used_or_what_it_lacks_is_named() -> None:
+    hidden = 'mount -t tmpfs none /sys/kernel/btf && exec "$@"'
+    command = (*ACCEPTTRACE, "--attach", "tracepoint", "-o", "jsonl", "-d", "0.2")
+    done = subprocess.run(
+        ("unshare", "-m", "sh", "-c", hidden, "sh", *command), capture_output=True, text=True
+    )
+    if found() is None:
+        assert done.returncode == 77
+        assert "no headers of the running kernel" in done.stderr
+        assert "linux-headers-" in done.stderr
+    else:
+        assert (done.returncode, done.stderr) == (0, "")
+        assert json.loads(done.stdout.splitlines()[0])["loader"] == "bcc"
+
+
+def test_libbpf_without_visible_btf_is_an_error_that_names_bcc() -> None:
+    hidden = 'mount -t tmpfs none /sys/kernel/btf && exec "$@"'
+    command = (*ACCEPTTRACE, "--loader", "libbpf")
+    done = subprocess.run(
+        ("unshare", "-m", "sh", "-c", hidden, "sh", *command), capture_output=True, text=True
+    )
+    assert done.returncode == 77
+    assert "--loader bcc" in done.stderr

@@ -1,0 +1,158 @@
+"""The bcc loader: the same programs, compiled on this machine, onto the same hooks.
+
+Where the kernel shows BTF, no headers are needed: the text declares kernel structs itself with the
+offsets that BTF gives (offsets.py), and bcc compiles it against stub headers. That is preferred
+even where headers are installed, because BTF is of the kernel that runs, and compiling ten lines of
+headers takes a fraction of the time and memory. Without BTF the declarations are the headers' own.
+
+What bcc does not offer: reuseport group members without BTF, and missed kprobe hits (its probes are
+perf events without a link, so the kernel tells nobody).
+"""
+
+from __future__ import annotations
+
+import atexit
+import errno
+import os
+import platform
+import re
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from importlib import resources
+from typing import Any
+
+from accepttrace.errors import UnsupportedError
+from accepttrace.probe import bcc_install, btf, headers, iterators, loaders, offsets, wire
+from accepttrace.probe.plans import Hook, Plan
+from accepttrace.probe.quiet import Caught, caught
+
+_ARCHITECTURES = {"x86_64": "x86", "aarch64": "arm64"}
+_MEMBERS = b"bpf_iter__tcp"  # what bcc's BPF_ITER(tcp) calls the program
+_NOT_COMPILED = "Failed to compile"  # how bcc's exceptions begin
+_BYTES = re.compile(r"\bb'([^']*)'")  # names as bcc prints them
+_NOT_ALLOWED = "Need super-user privileges"  # of any EPERM
+
+
+def source() -> str:
+    """The C text in one piece, from the package."""
+    path = resources.files("accepttrace.probe") / "objects" / "folded.bcc.c"
+    try:
+        return path.read_text()
+    except FileNotFoundError:
+        raise UnsupportedError(
+            "this installation holds no bcc source",
+            "build it with `make -C bpf`, or install the package again",
+        ) from None
+
+
+class Compiled:
+    """Programs compiled, loaded and attached by bcc. They die with the process."""
+
+    loader: loaders.Name = "bcc"
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.hooks = loaders.usable_hooks(plan)
+        self._members_link: int | None = None
+        self._bpf: Any = None
+        with _explained(plan):
+            # Its BPF.support_kfunc() is not asked: it wants readable /proc/kallsyms, so it is wrong
+            # with capabilities only. Trying is right.
+            kind = bcc_install.load().BPF
+            try:
+                self._compile(kind)
+                for hook in self.hooks:
+                    self._attach(hook)
+                self._open_members(kind)
+            except BaseException:
+                self.close()
+                raise
+
+    def map_fd(self, name: str) -> int:
+        """File descriptor of a map; owned by bcc."""
+        return int(self._bpf[name.encode()].map_fd)
+
+    def probe_misses(self) -> int | None:
+        """0 where there are no kprobes, else None: the kernel does not tell."""
+        return None if self.plan.attach == "kprobe" else 0
+
+    def recursion_misses(self) -> int | None:
+        """Runs skipped because the program already ran on that CPU; None before 5.11."""
+        programs = self._bpf.funcs.items()
+        return loaders.recursion_misses([p.fd for name, p in programs if name != _MEMBERS])
+
+    def members(self) -> list[wire.Member]:
+        """Listening sockets of the current network namespace that are in a reuseport group."""
+        return [] if self._members_link is None else iterators.members(self._members_link)
+
+    def close(self) -> None:
+        """Detach everything and free it. May be called twice."""
+        if self._members_link is not None:
+            os.close(self._members_link)
+            self._members_link = None
+        if self._bpf is not None:
+            bpf, self._bpf = self._bpf, None
+            atexit.unregister(bpf.cleanup)  # which bcc registered, and which keeps it alive
+            with suppress(Exception):  # a half-made one may lack what it wants to free
+                bpf.cleanup()
+
+    def _compile(self, kind: Any) -> None:
+        """Also loads and attaches trampolines: bcc does that by itself."""
+        text, flags = source(), _flags(self.plan, self.hooks)
+        place: AbstractContextManager[None] = nullcontext()
+        if btf.VMLINUX.exists():
+            text = offsets.definitions(text) + text
+            place = headers.stubs()
+            flags.append("-DPLACED_BY_BTF")
+        else:
+            headers.required()
+        self._bpf = kind.__new__(kind)  # kept although its __init__ may raise: it must be closed
+        with place:
+            self._bpf.__init__(text=text.encode(), cflags=flags)
+
+    def _attach(self, hook: Hook) -> None:
+        site, program = hook.site.encode(), hook.program.encode()
+        kind = hook.program.partition("_")[0]
+        if kind == "kprobe":
+            self._bpf.attach_kprobe(event=site, fn_name=program)
+        elif kind == "kretprobe":
+            self._bpf.attach_kretprobe(event=site, fn_name=program)
+        elif kind == "raw":
+            self._bpf.attach_raw_tracepoint(tp=site, fn_name=program)
+
+    def _open_members(self, kind: Any) -> None:
+        """The inventory of groups is extra: without it groups are told by address alone."""
+        with suppress(Exception):  # bcc raises nothing more special
+            self._members_link = iterators.link(self._bpf.load_func(_MEMBERS, kind.TRACING).fd)
+
+
+def _flags(plan: Plan, hooks: tuple[Hook, ...]) -> list[str]:
+    machine = _ARCHITECTURES[platform.machine()]
+    names = [f"__TARGET_ARCH_{machine}", f"ATTACH_{plan.attach}"]
+    return [f"-D{name}" for name in names + [f"HOOK_{hook.program}" for hook in hooks]]
+
+
+@contextmanager
+def _explained(plan: Plan) -> Iterator[None]:
+    """What bcc raises and prints, as one `UnsupportedError`: a line, and the rest as its detail."""
+    output = Caught()
+    try:
+        with caught() as output:
+            yield
+    except UnsupportedError:
+        raise
+    except Exception as error:  # bcc has no class of its own
+        raise refused(plan.attach, str(error), output.text) from None
+
+
+def refused(attach: str, raised: str, printed: str) -> UnsupportedError:
+    """The error for an exception of bcc and what it printed meanwhile."""
+    detail = f"{raised}\n{printed}"
+    if raised.startswith(_NOT_COMPILED):
+        lines = [line.strip() for line in printed.splitlines() if line.strip()]
+        first = next((line for line in lines if "error:" in line), lines[0] if lines else raised)
+        return UnsupportedError(f"bcc cannot compile the {attach} programs: {first}", "", detail)
+    if raised.startswith(_NOT_ALLOWED):
+        reason = f"{os.strerror(errno.EPERM)} (EPERM)"
+        return UnsupportedError(f"bcc cannot load the {attach} programs: {reason}", "", detail)
+    return UnsupportedError(f"bcc, {attach}: " + _BYTES.sub(r"\1", raised), "", detail)

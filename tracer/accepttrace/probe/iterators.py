@@ -1,0 +1,31 @@
+"""BPF iterators: run a loaded program over every socket, and read what it wrote."""
+
+from __future__ import annotations
+
+import ctypes as c
+import os
+
+from accepttrace.probe import _syscall as sys
+from accepttrace.probe import wire
+
+_TRACE_ITER = 28  # enum bpf_attach_type
+
+
+def link(program_fd: int) -> int:
+    """File descriptor of a link to a loaded iterator program; OSError where it is refused."""
+    attr = sys.LinkAttr(prog_fd=program_fd, attach_type=_TRACE_ITER)
+    return sys.bpf(sys.LINK_CREATE, attr)
+
+
+def members(link_fd: int) -> list[wire.Member]:
+    """Listening sockets of the current network namespace that are in a reuseport group."""
+    try:
+        fd = sys.bpf(sys.ITER_CREATE, sys.IterAttr(link_fd=link_fd))
+    except OSError:
+        return []
+    try:
+        data = b"".join(iter(lambda: os.read(fd, 65536), b""))
+    finally:
+        os.close(fd)
+    size = c.sizeof(wire.Member)
+    return [wire.Member.from_buffer_copy(data, at) for at in range(0, len(data), size)]

@@ -1,0 +1,134 @@
+"""Two ways to bring the programs into the kernel: what both offer and need; which is chosen."""
+
+from __future__ import annotations
+
+import ctypes as c
+import resource
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Literal, Protocol
+
+from accepttrace.errors import UnsupportedError
+from accepttrace.probe import _syscall as sys
+from accepttrace.probe import btf, wire
+from accepttrace.probe.plans import Hook, Plan
+
+Name = Literal["libbpf", "bcc"]
+NAMES: tuple[Name, ...] = ("libbpf", "bcc")
+_KPROBES = Path("/sys/bus/event_source/devices/kprobe")
+
+
+class Attached(Protocol):
+    """Programs that are loaded and attached. The kernel detaches them when the process dies."""
+
+    loader: Name
+    plan: Plan
+    hooks: tuple[Hook, ...]
+
+    def map_fd(self, name: str) -> int:
+        """File descriptor of a map, which stays with the loader."""
+
+    def probe_misses(self) -> int | None:
+        """Hits that kprobes had no room for; None where that is not told."""
+
+    def recursion_misses(self) -> int | None:
+        """Runs skipped because the program already ran on that CPU; None before 5.11."""
+
+    def members(self) -> list[wire.Member]:
+        """Listening sockets of the current network namespace that are in a reuseport group."""
+
+    def close(self) -> None:
+        """Detach everything and free it. May be called twice."""
+
+
+def choose(wanted: str) -> Name:
+    """The loader for `--loader`: by itself libbpf, and bcc where the kernel shows no BTF.
+
+    Raises `UnsupportedError` where the machine lacks what the loader stands on.
+    """
+    if wanted != "auto":
+        name: Name = "bcc" if wanted == "bcc" else "libbpf"
+        require(name)
+        return name
+    if btf.VMLINUX.exists():
+        require("libbpf")
+        return "libbpf"
+    try:
+        require("bcc")
+    except UnsupportedError as error:
+        message = f"the kernel shows no BTF, which leaves bcc, but {error.message}"
+        raise UnsupportedError(message, error.hint, error.detail) from None
+    return "bcc"
+
+
+def require(name: Name) -> None:
+    """Raise `UnsupportedError` where the machine lacks what a loader stands on. Imports no bcc."""
+    if name == "bcc":
+        from accepttrace.probe import bcc_install, headers
+
+        bcc_install.version()
+        if not btf.VMLINUX.exists():
+            headers.required()
+        return
+    from accepttrace.probe._libbpf import library
+
+    library()
+    if not btf.VMLINUX.exists():
+        raise UnsupportedError(
+            "the kernel shows no BTF, without which libbpf cannot place kernel fields",
+            "use --loader bcc, or a kernel built with CONFIG_DEBUG_INFO_BTF",
+        )
+
+
+def load(name: Name, plan: Plan) -> Attached:
+    """Load and attach the programs of a plan; `UnsupportedError` tells why that cannot be."""
+    if plan.attach == "fentry" and not btf.VMLINUX.exists():
+        raise UnsupportedError("the kernel shows no BTF, which trampolines need")
+    if plan.attach == "kprobe" and not has_kprobes():
+        raise UnsupportedError("this kernel was built without kprobes")
+    _raise_memlock()
+    if name == "bcc":
+        from accepttrace.probe.bcc_loader import Compiled
+
+        return Compiled(plan)
+    from accepttrace.probe.loader import Loaded
+
+    return Loaded(plan)
+
+
+def has_kprobes() -> bool:
+    """Whether the kernel offers kprobes through perf: those die with the process (since 4.17)."""
+    return _KPROBES.exists()
+
+
+def usable_hooks(plan: Plan) -> tuple[Hook, ...]:
+    """The hooks of a plan whose parameter count, where it matters, is the one in the kernel's BTF.
+
+    Raises `UnsupportedError` naming the function where none of its variants fits.
+    """
+    fits = tuple(
+        h for h in plan.hooks if h.parameters is None or h.parameters == btf.parameters(h.site)
+    )
+    for site in {h.site for h in plan.hooks} - {h.site for h in fits}:
+        raise UnsupportedError(f"the kernel's BTF has no {site} with parameters that are known")
+    return fits
+
+
+def recursion_misses(program_fds: Iterable[int]) -> int | None:
+    """Sum over loaded programs; None where this kernel does not tell (before 5.11)."""
+    total = 0
+    for fd in program_fds:
+        info = wire.ProgramInfo()
+        if sys.info(fd, info) < c.sizeof(info):
+            return None
+        total += info.recursion_misses
+    return total
+
+
+def _raise_memlock() -> None:
+    """Before 5.11 maps are charged to RLIMIT_MEMLOCK. Not allowed to raise it: harmless since."""
+    with suppress(ValueError, OSError):
+        resource.setrlimit(
+            resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+        )
