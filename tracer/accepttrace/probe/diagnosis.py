@@ -9,7 +9,7 @@ from accepttrace.errors import AcceptTraceError, UnsupportedError
 from accepttrace.model.diagnosis import Diagnosis, Finding, Way
 from accepttrace.probe import btf, privileges, session
 from accepttrace.probe._libbpf import library
-from accepttrace.probe.loader import KPROBES
+KPROBES = (Path("/sys/bus/event_source/devices/kprobe"),)
 from accepttrace.probe.plans import PLANS, Plan
 
 _LOCKDOWN = Path("/sys/kernel/security/lockdown")

@@ -12,7 +12,7 @@ from types import TracebackType
 from accepttrace.config import Config, Filters
 from accepttrace.errors import AcceptTraceError, UnsupportedError
 from accepttrace.model.records import AcceptorCount, Counts, Family, ListenerCount, Losses, Selector
-from accepttrace.probe import plans, selftest, wire
+from accepttrace.probe import plans, privileges, selftest, wire
 from accepttrace.probe.loader import Loaded
 from accepttrace.probe.maps import Map
 
@@ -70,6 +70,8 @@ class Session:
 
     def filter(self, filters: Filters) -> None:
         """From now on count what these let through (ports, PIDs, netns, family)."""
+        for old, _ in self._pids.items():
+            self._pids.delete(old)
         for pid in filters.pids:
             self._pids.put(wire.U32(pid), wire.U8(1))
         self._settings.put(wire.U32(0), _settings(filters))
@@ -83,6 +85,15 @@ class Session:
             self._read_losses(),
         )
 
+    def reset(self) -> None:
+        """Forget everything counted so far, and the listeners it was counted for."""
+        for acceptor, _ in self._acceptors.items():
+            self._acceptors.delete(acceptor)
+        for error, _ in self._errors.items():
+            self._errors.delete(error)
+        for listener, _ in self._listeners.items():
+            self._listeners.delete(listener)
+
     def members(self) -> tuple[Member, ...]:
         """Reuseport group members in the network namespace of the calling thread."""
         return tuple(Member(m.inode, m.group, m.size, _selector(m)) for m in self._loaded.members())
@@ -95,7 +106,7 @@ class Session:
             traffic.make()
             counts = self.counts()
         wrong = selftest.verdicts(counts, traffic.inode, self.plan.sees)
-        self._forget(traffic.inode)
+        self.reset()
         for hook in self._loaded.hooks:
             if hook.proves in wrong:
                 raise UnsupportedError(
@@ -178,15 +189,6 @@ class Session:
             unattributed=lost(wire.LOSS_UNATTRIBUTED),
         )
 
-    def _forget(self, inode: int) -> None:
-        for key, _ in self._acceptors.items():
-            if key.inode == inode:
-                self._acceptors.delete(key)
-        for error, _ in self._errors.items():
-            if error.acceptor.inode == inode:
-                self._errors.delete(error)
-        self._listeners.delete(wire.U32(inode))
-
 
 def open_session(config: Config) -> Session:
     """Attach, prove, and set the filters. Raises `UnsupportedError` telling why each way failed."""
@@ -220,12 +222,8 @@ def try_plan(plan: plans.Plan, attempts: list[Attempt]) -> Session | None:
 def _nothing_works(attempts: list[Attempt]) -> UnsupportedError:
     reasons = "; ".join(f"{a.attach}: {a.error.message}" for a in attempts if a.error)
     detail = "\n".join(a.error.detail for a in attempts if a.error)
-    if os.geteuid() != 0:
-        return UnsupportedError(
-            f"no permission to trace ({reasons})",
-            "run as root, or give CAP_BPF, CAP_PERFMON and CAP_SYS_PTRACE",
-            detail,
-        )
+    if not privileges.may_trace():
+        return UnsupportedError("no permission to trace", privileges.ADVICE, f"{reasons}\n{detail}")
     return UnsupportedError(
         f"this kernel cannot be traced ({reasons})", "see `accepttrace doctor`", detail
     )
