@@ -41,10 +41,10 @@ demo: objects ## real nginx and lab servers under load, traced
 	$(Q)$(BIN)/accepttrace demo epoll -d 8
 
 test: $(VENV)/.test objects bench/flood ## all tests that this machine can run
-	$(Q)$(PYTEST) tests/unit tests/contract tests/kernel tests/servers
+	$(Q)$(PYTEST) -q tests/unit tests/contract tests/kernel tests/servers
 
 test-vm: $(VENV)/.vm objects ## fentry and kprobe in a Debian 6.1 VM
-	$(Q)$(BIN)/python tests/vm/run.py --rows 6.1
+	$(Q)$(BIN)/python tests/vm/run.py --rows 6.1 -- $(BIN)/python -m pytest -q tests/kernel
 
 bench: $(VENV)/.test objects bench/flood ## start, memory, CPU, exactness at 40,000/s
 	$(Q)$(BIN)/python bench/figures.py
@@ -56,7 +56,7 @@ lint: $(VENV)/.test ## ruff, mypy --strict, clang-format
 	$(Q)$(BIN)/ruff check .
 	$(Q)$(BIN)/ruff format --check .
 	$(Q)$(BIN)/mypy --strict
-	$(Q)$(BIN)/clang-format --style=file:bpf/.clang-format --dry-run -Werror bpf/*.[ch] bench/*.c
+	$(Q)$(BIN)/clang-format --style=file:bpf/.clang-format --dry-run -Werror bpf/*.[ch] bench/*.[ch]
 
 clean: ## remove what was built, and the virtual environment
 	$(Q)rm -rf $(VENV) build dist bench/flood

@@ -15,7 +15,7 @@ static __always_inline bool accept_cannot_sleep(void *flags_or_arg)
 }
 
 #ifndef PLACED_BY_HEADERS /* nobody asks: without BTF there is no iterator either */
-/* 6b5d6bbc11a9 and on, 6.1: SO_INCOMING_CPU takes part in the selection. */
+/* In 6.1 but not in 5.10: SO_INCOMING_CPU takes part in the selection. */
 static __always_inline __u32 incoming_cpu_members(struct sock_reuseport *group)
 {
 	if (HAS_FIELD(sock_reuseport, incoming_cpu))

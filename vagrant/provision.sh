@@ -38,10 +38,14 @@ case " $ID ${ID_LIKE:-} " in
 		esac
 		want gunicorn has gunicorn
 		want wrk has wrk
+		want python3-bpfcc has_module bcc
 		want libcap2-bin has capsh
 	fi
 	if [ "$purpose" = vm ]; then
 		want qemu-system-x86 has qemu-system-x86_64
+		want busybox-static [ -e /usr/share/doc/busybox-static ]
+		want kmod has modprobe
+		want xz-utils has xz
 		want debian-archive-keyring [ -e /usr/share/keyrings/debian-archive-keyring.gpg ]
 	fi
 	install() {

@@ -20,7 +20,7 @@ from accepttrace.probe.session import Session, open_session
 from accepttrace.sockets.inventory import InventoryReader
 
 # A VM names the attach types that its kernel must offer; elsewhere whatever works is tested.
-EXPECTED = tuple(filter(None, os.environ.get("ACCEPTTRACE_ATTACH", "").split(",")))
+EXPECTED = tuple(filter(None, os.environ.get("ACCEPTTRACE_EXPECTED_TYPES", "").split(",")))
 LOADERS = tuple(os.environ.get("ACCEPTTRACE_LOADER", "libbpf").split(","))
 
 

@@ -52,5 +52,5 @@ class Pace:
         self.ended = True
 
 
-def _notice(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+def _notice(number: int, frame: FrameType | None) -> None:
     """Only a handled signal wakes the sleeper."""

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from accepttrace.errors import AcceptTraceError, UnsupportedError
 from accepttrace.model.diagnosis import Diagnosis, Finding, Way
-from accepttrace.probe import bcc_install, btf, headers, loaders, privileges, session
+from accepttrace.probe import bcc_install, btf, headers, loaders, preemption, privileges, session
 from accepttrace.probe._libbpf import library
-from accepttrace.probe.plans import PLANS, Plan
+from accepttrace.probe.plans import Plan, by_preference
 
 _LOCKDOWN = Path("/sys/kernel/security/lockdown")
 
@@ -19,7 +19,7 @@ def diagnose() -> Diagnosis:
     """Every finding, and every attach type tried for real by each loader and detached again."""
     findings = (
         *(_kernel(), _btf(), _libbpf(), _bcc(), _headers()),
-        *(_privileges(), _lockdown(), _kprobes()),
+        *(_privileges(), _lockdown(), _kprobes(), _preemption()),
     )
     # The one that is chosen by itself first.
     names = loaders.NAMES if btf.VMLINUX.exists() else loaders.NAMES[::-1]
@@ -99,15 +99,25 @@ def _kprobes() -> Finding:
     return Finding("kprobes", "note", "this kernel was built without them")
 
 
+def _preemption() -> Finding:
+    if preemption.preempts():
+        story = (
+            "the kernel preempts itself: fentry and tracepoint may miss accepts (and count them)"
+        )
+        return Finding("preemption", "note", story, "nothing to do: kprobe is tried first")
+    if preemption.preempts() is None:
+        return Finding("preemption", "note", "not told; mount debugfs on /sys/kernel/debug")
+    return Finding("preemption", "good", "the kernel does not preempt itself")
+
+
 def _ways(loader: loaders.Name) -> Iterator[Way]:
+    missing: AcceptTraceError | None = None
     try:
         loaders.require(loader)
     except UnsupportedError as error:
-        for plan in PLANS:
-            yield _way(plan, loader, error)
-        return
-    for plan in PLANS:
-        yield _way(plan, loader, _try(plan, loader))
+        missing = error
+    for plan in by_preference(preemption.preempts()):
+        yield _way(plan, loader, missing or _try(plan, loader))
 
 
 def _try(plan: Plan, loader: loaders.Name) -> AcceptTraceError | None:

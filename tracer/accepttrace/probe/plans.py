@@ -68,5 +68,12 @@ TRACEPOINT = Plan(
 )
 
 PLANS: tuple[Plan, ...] = (FENTRY, KPROBE, TRACEPOINT)
+
+
+def by_preference(preempts: bool | None) -> tuple[Plan, ...]:
+    """The order in which `auto` tries: the cheapest first, unless it would lose events."""
+    return (KPROBE, FENTRY, TRACEPOINT) if preempts else PLANS
+
+
 PROGRAMS = tuple(hook.program for plan in PLANS for hook in plan.hooks)
 MEMBERS_PROGRAM = "iter_members"

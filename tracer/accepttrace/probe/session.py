@@ -12,7 +12,7 @@ from types import TracebackType
 from accepttrace.config import Config, Filters
 from accepttrace.errors import AcceptTraceError, UnsupportedError, UsageError
 from accepttrace.model.records import AcceptorCount, Counts, Family, ListenerCount, Losses, Selector
-from accepttrace.probe import loaders, plans, privileges, selftest, wire
+from accepttrace.probe import loaders, plans, preemption, privileges, selftest, wire
 from accepttrace.probe.maps import Map
 
 _FAMILIES: dict[int, Family] = {socket.AF_INET: "ipv4", socket.AF_INET6: "ipv6"}
@@ -202,7 +202,7 @@ def open_session(config: Config) -> Session:
     """Attach, prove, and set the filters. Raises `UnsupportedError` telling why each way failed."""
     loader = loaders.choose(config.loader)
     attempts: list[Attempt] = []
-    for plan in plans.PLANS:
+    for plan in plans.by_preference(preemption.preempts()):
         if config.attach not in ("auto", plan.attach):
             continue
         session = try_plan(plan, loader, attempts)

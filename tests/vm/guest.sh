@@ -1,0 +1,49 @@
+#!/bin/sh
+# Runs in the guest as root, started by virtme-ng's init: makes a fast and writable root out of
+# the host's, runs the command there, and leaves its status in the shared folder.
+# usage: guest.sh KERNEL_ROOT     (share: /run/accepttrace; see machine.py)
+kernel=$1
+share=/run/accepttrace
+top=/run/guest
+
+lost() {
+    echo "guest: $*" >"$share/failed"
+    exit 1
+}
+
+cut -d' ' -f1 /proc/uptime >"$share/booted"
+# virtme-ng's root asks the host at every look-up. A second mount that may cache makes Python
+# start four times faster, and what it shows cannot change under the tests: writes go to memory.
+mkdir -p $top/host $top/memory $top/root
+mount -t 9p -o ro,trans=virtio,version=9p2000.L,msize=512000,cache=loose host $top/host ||
+    lost "9p"
+modprobe -d "$kernel" overlay || lost "no overlay module"
+mount -t tmpfs -o size=75% tmpfs $top/memory
+mkdir $top/memory/upper $top/memory/work
+mount -t overlay -o "lowerdir=$top/host,upperdir=$top/memory/upper,workdir=$top/memory/work" \
+    overlay $top/root || lost "overlay"
+mkdir -p $top/root/proc $top/root/sys $top/root/dev $top/root/run
+mount -t bpf bpf /sys/fs/bpf
+for folder in proc sys dev; do
+    mount --rbind /$folder $top/root/$folder || lost "bind $folder"
+done
+# Not recursively: /run holds the new root itself.
+mount --bind /run $top/root/run && mount --bind "$share" "$top/root$share" || lost "bind run"
+
+# What the kernel would load by itself on a machine of its own.
+modprobe -d "$kernel" tcp_diag || lost "no tcp_diag module"
+
+release=$(uname -r)
+mkdir -p $top/root/lib/modules $top/root/usr/src
+ln -sfn "$kernel/lib/modules/$release" "$top/root/lib/modules/$release"
+for headers in "$kernel"/usr/src/linux-headers-*; do
+    [ -d "$headers" ] && ln -sfn "$headers" "$top/root/usr/src/"
+done
+ip link set lo up
+
+ulimit -n 65536
+chroot $top/root /bin/sh "$share/command.sh" </dev/null >"$share/output.log" 2>&1
+echo $? >"$share/status.new"
+# Renamed, so that a status is there whole or not at all.
+mv "$share/status.new" "$share/status"
+sync

@@ -1,0 +1,161 @@
+"""Run a command on every kernel of the matrix, in virtual machines, and print a table.
+
+    python -m tests.vm.run [--rows 6.1,6.12] [--jobs N] -- python -m pytest tests/kernel
+
+Logs of each row stay in .cache/vm-logs/ROW/. Status 0: every row as expected.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))  # so that `python tests/vm/run.py` works too
+
+from tests.vm import machine, matrix  # noqa: E402
+from tests.vm.kernels import fetch, locked  # noqa: E402
+from tests.vm.mirror import MirrorError  # noqa: E402
+
+LOGS = ROOT / ".cache" / "vm-logs"
+EMULATOR_MIB = 512  # QEMU's own: translated code and device buffers
+SHOWN_LINES = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What the table says about one row; `verdict` is pass, fail, lost or error."""
+
+    row: matrix.Row
+    verdict: str
+    kernel: str = ""
+    seconds: float = 0.0
+    boot_seconds: float | None = None
+    note: str = ""
+
+
+def main() -> int:
+    """Parse, run, print; returns the exit status."""
+    options = _options()
+    try:
+        rows = matrix.find(options.rows)
+    except KeyError as error:
+        print(f"no such row: {error.args[0]}", file=sys.stderr)
+        return 2
+    jobs = options.jobs or _fitting_jobs(options.memory)
+    started = time.monotonic()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # end like Ctrl-C
+    with ThreadPoolExecutor(max_workers=jobs) as pool:
+        work = [pool.submit(_run, row, options) for row in rows]
+        try:
+            outcomes = [each.result() for each in work]
+        except KeyboardInterrupt:
+            pool.shutdown(wait=False, cancel_futures=True)
+            machine.end_all()
+            return 130
+    print(f"\n{table(outcomes)}\n{time.monotonic() - started:.0f} s in all, {jobs} at a time")
+    return 0 if all(outcome.verdict == "pass" for outcome in outcomes) else 1
+
+
+def table(outcomes: list[Outcome]) -> str:
+    """One line per row, columns aligned."""
+    lines = [("row", "kernel", "attach types", "boot", "total", "outcome", "")]
+    for each in outcomes:
+        boot = "-" if each.boot_seconds is None else f"{each.boot_seconds:.0f} s"
+        types = " ".join(each.row.attach) or "all refused"
+        total = f"{each.seconds:.0f} s"
+        lines.append((each.row.name, each.kernel, types, boot, total, each.verdict, each.note))
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    padded = ("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
+    return "\n".join(padded)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--rows", default="", help="names, comma-separated (default: all)")
+    parser.add_argument("--jobs", type=int, default=0, help="machines at a time (default: fitting)")
+    parser.add_argument("--timeout", type=float, default=900.0, help="seconds for one machine")
+    parser.add_argument("--memory", type=int, default=1536, help="MiB for one machine")
+    parser.add_argument("--cpus", type=int, default=2, help="processors of one machine")
+    parser.add_argument("--refresh", action="store_true", help="look for newer kernel packages")
+    parser.add_argument("--quiet", action="store_true", help="no output of commands that passed")
+    parser.add_argument("command", nargs="+", help="run in the guest, in this directory")
+    return parser.parse_args()
+
+
+def _fitting_jobs(memory_mib: int) -> int:
+    """As many machines as memory allows, and one for each processor: emulation takes one."""
+    available_kib = next(
+        int(line.split()[1])
+        for line in Path("/proc/meminfo").read_text().splitlines()
+        if line.startswith("MemAvailable:")
+    )
+    by_memory = available_kib // 1024 // (memory_mib + EMULATOR_MIB)
+    return max(1, min(by_memory, len(os.sched_getaffinity(0))))
+
+
+def _run(row: matrix.Row, options: argparse.Namespace) -> Outcome:
+    LOGS.mkdir(parents=True, exist_ok=True)
+    with locked(LOGS / f"{row.name}.lock"):  # a second run of this checkout waits its turn
+        return _run_alone(row, options)
+
+
+def _run_alone(row: matrix.Row, options: argparse.Namespace) -> Outcome:
+    try:
+        kernel = fetch(row, refresh=options.refresh)
+        result = machine.run(
+            kernel,
+            options.command,
+            folder=LOGS / row.name,
+            timeout_s=options.timeout,
+            memory_mib=options.memory,
+            cpus=options.cpus,
+            env=_environment(row),
+            kernel_args=row.kernel_args,
+            setup=row.setup,
+        )
+    except (MirrorError, OSError, subprocess.CalledProcessError) as error:
+        return Outcome(row, "error", note=str(error))
+    outcome = Outcome(
+        row,
+        "lost" if result.lost else "fail" if result.status else "pass",
+        kernel.release,
+        result.seconds,
+        result.boot_seconds,
+        result.reason or (f"status {result.status}" if result.status else ""),
+    )
+    _report(outcome, result, options.quiet)
+    return outcome
+
+
+def _environment(row: matrix.Row) -> dict[str, str]:
+    """What the tests inside are told about the row."""
+    passed = {k: v for k, v in os.environ.items() if k.startswith(("ACCEPTTRACE_", "PYTHON"))}
+    return {
+        **passed,
+        "ACCEPTTRACE_VM_ROW": row.name,
+        "ACCEPTTRACE_EXPECTED_TYPES": ",".join(row.attach),
+        "ACCEPTTRACE_REQUIRE_KERNEL": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+
+
+def _report(outcome: Outcome, result: machine.Result, quiet: bool) -> None:
+    """One row's output in one piece, so that rows running together do not mix."""
+    text = [f"=== {outcome.row.name} ({outcome.kernel}): {outcome.verdict} {outcome.note}"]
+    if outcome.verdict == "lost":
+        text += result.console.read_text(errors="replace").splitlines()[-SHOWN_LINES:]
+    if not quiet or outcome.verdict != "pass":
+        text += result.output.splitlines()
+    print("\n".join(text), flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
