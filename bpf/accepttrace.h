@@ -15,6 +15,7 @@ enum {
 	MAX_LISTENERS = 16384,
 	MAX_ERRORS = 4096,
 	MAX_PIDS = 4096,
+	MAX_CALLS = 65536,
 };
 
 /* Where something was not counted: index into the map `losses`. */
@@ -23,7 +24,8 @@ enum loss {
 	LOSS_LISTENERS_FULL, /* listeners without a row in `listeners` */
 	LOSS_SELECTED_FULL, /* selections without a row in `listeners` */
 	LOSS_ERRORS_FULL, /* failures without a row in `errors` */
-	LOSS_UNATTRIBUTED, /* a listening socket without an inode */
+	LOSS_UNATTRIBUTED, /* a listening socket without an inode, an accept without a listener */
+	LOSS_CALLS_FULL, /* calls without a row in `calls` */
 	LOSS_MAX,
 };
 
@@ -65,6 +67,11 @@ struct error_key {
 	struct acceptor_key acceptor;
 	__u32 error; /* positive errno */
 	__u32 pad;
+};
+
+/* Map `calls`, keyed by PID << 32 | TID: the accept() that a thread is in. */
+struct call {
+	__u64 listener; /* kernel pointer, never shown */
 };
 
 /* Map `listeners`, keyed by inode. */

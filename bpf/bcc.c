@@ -51,10 +51,24 @@ BPF_ITER(tcp)
 }
 #ifdef ATTACH_fentry
 #include "fentry.bpf.h"
+#ifdef HOOK_fentry_inet_accept
 KFUNC_PROBE(__inet_accept, void *socket)
 {
 	return fentry_inet_accept(ctx);
 }
+#endif
+#ifdef HOOK_fentry_csk_accept
+KFUNC_PROBE(inet_csk_accept, void *sk)
+{
+	return fentry_csk_accept(ctx);
+}
+#endif
+#ifdef HOOK_fentry_sock_graft
+KFUNC_PROBE(security_sock_graft, void *sk)
+{
+	return fentry_sock_graft(ctx);
+}
+#endif
 KRETFUNC_PROBE(inet_csk_accept, void *sk)
 {
 #ifdef HOOK_fexit_csk_accept_2

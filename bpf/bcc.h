@@ -35,6 +35,11 @@
 enum access { DIRECT, PROBED };
 #undef READ /* linux/kernel.h */
 #define READ(how, pointer, field) ((void)(how), BPF_CORE_READ(pointer, field))
+#ifdef PLACED_BY_BTF
+#define SIZE_OF(record) SIZE_##record
+#else
+#define SIZE_OF(record) sizeof(struct record)
+#endif
 #define HAS_FIELD(record, field) HAS_##record##_##field
 
 /*
@@ -51,6 +56,7 @@ BPF_F_TABLE("array", __u32, struct acceptor, blank, 1, 0);
 BPF_F_TABLE("hash", struct error_key, __u64, errors, MAX_ERRORS, BPF_F_NO_PREALLOC);
 BPF_F_TABLE("hash", __u32, struct listener, listeners, MAX_LISTENERS, BPF_F_NO_PREALLOC);
 BPF_F_TABLE("array", __u32, __u64, losses, LOSS_MAX, 0);
+BPF_F_TABLE("hash", __u64, struct call, calls, MAX_CALLS, BPF_F_NO_PREALLOC);
 BPF_F_TABLE("percpu_array", __u32, __u64, selecting, 1, 0);
 
 static __always_inline struct settings *settings_get(void)
@@ -115,6 +121,21 @@ static __always_inline __u64 *selecting_get(void)
 	__u32 zero = 0;
 
 	return selecting.lookup(&zero);
+}
+
+static __always_inline struct call *call_get(__u64 thread)
+{
+	return calls.lookup(&thread);
+}
+
+static __always_inline bool call_put(__u64 thread, struct call *call)
+{
+	return !calls.update(&thread, call);
+}
+
+static __always_inline void call_end(__u64 thread)
+{
+	calls.delete(&thread);
 }
 
 #endif

@@ -16,6 +16,7 @@ enum access { DIRECT, PROBED };
 #define READ(how, pointer, field)                                                                  \
 	((how) == DIRECT ? (pointer)->field : BPF_CORE_READ(pointer, field))
 #define HAS_FIELD(record, field) bpf_core_field_exists(((struct record *)0)->field)
+#define SIZE_OF(record) bpf_core_type_size(struct record)
 #define CHECK_AND_USE_AS_ONE(index)
 
 struct {
@@ -71,6 +72,15 @@ struct {
 	__type(key, __u32);
 	__type(value, __u64);
 } losses SEC(".maps");
+
+/* Only kernels without __inet_accept fill it. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MAX_CALLS);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u64);
+	__type(value, struct call);
+} calls SEC(".maps");
 
 /* Whether the selection now running on this CPU is for a SYN (kprobe only). */
 struct {
@@ -142,6 +152,21 @@ static __always_inline __u64 *selecting_get(void)
 	__u32 zero = 0;
 
 	return bpf_map_lookup_elem(&selecting, &zero);
+}
+
+static __always_inline struct call *call_get(__u64 thread)
+{
+	return bpf_map_lookup_elem(&calls, &thread);
+}
+
+static __always_inline bool call_put(__u64 thread, struct call *call)
+{
+	return !bpf_map_update_elem(&calls, &thread, call, BPF_ANY);
+}
+
+static __always_inline void call_end(__u64 thread)
+{
+	bpf_map_delete_elem(&calls, &thread);
 }
 
 #endif

@@ -24,6 +24,10 @@ static __always_inline __u32 incoming_cpu_members(struct sock_reuseport *group)
 }
 #endif
 
+/* THREAD_SIZE of x86-64 and arm64 without KASAN: the registers of a system call lie at its end.
+ * bpf_task_pt_regs() would tell, but came with 5.15; only older kernels are asked (graft.bpf.h). */
+enum { KERNEL_STACK = 16384 };
+
 /* Syscall numbers and registers at sys_exit. A 32-bit task on a 64-bit kernel has other numbers. */
 #if defined(__TARGET_ARCH_x86)
 enum { NR_accept = 43, NR_accept4 = 288 };

@@ -64,6 +64,7 @@ struct thread_info {
 struct task_struct {
 	BEGIN;
 	FIELD(task_struct, struct thread_info, thread_info);
+	FIELD(task_struct, void *, stack);
 	FIELD(task_struct, __u64, start_boottime);
 	FIELD(task_struct, struct task_struct *, group_leader);
 	FIELD(task_struct, struct files_struct *, files);

@@ -3,6 +3,7 @@
  * Probe registers → the logic. Entry-side where a call may sleep: a kretprobe on inet_csk_accept
  * runs out of instances and sees one in six accepts of a blocking prefork server.
  */
+#include "graft.bpf.h"
 
 SEC("kprobe/__inet_accept")
 int kprobe_inet_accept(struct pt_regs *ctx)
@@ -23,6 +24,20 @@ int kprobe_csk_accept(struct pt_regs *ctx)
 	if (BPF_CORE_READ(listener, __sk_common.skc_state) == TCP_LISTEN &&
 	    traced(PROBED, listener))
 		entered(listener, inode_of(listener), accept_cannot_sleep(ARGUMENT2(ctx)));
+	return 0;
+}
+
+SEC("kprobe/inet_csk_accept")
+int kprobe_csk_accept_called(struct pt_regs *ctx)
+{
+	called(ARGUMENT1(ctx));
+	return 0;
+}
+
+SEC("kprobe/security_sock_graft")
+int kprobe_sock_graft(struct pt_regs *ctx)
+{
+	grafted(ARGUMENT1(ctx));
 	return 0;
 }
 

@@ -1,33 +1,6 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause) */
 /* The end of accept() and accept4() → the logic, for kernels without trampolines and kprobes. */
-
-static __always_inline struct file *file_of(struct task_struct *task, __u32 fd)
-{
-	struct fdtable *table = BPF_CORE_READ(task, files, fdt);
-	struct file **slots = BPF_CORE_READ(table, fd);
-	struct file *file = NULL;
-
-	if (fd < BPF_CORE_READ(table, max_fds))
-		bpf_probe_read_kernel(&file, sizeof(file), slots + fd);
-	return file;
-}
-
-static __always_inline struct sock *sock_of(struct file *file)
-{
-	struct socket *socket;
-
-	if (!file || (BPF_CORE_READ(file, f_inode, i_mode) & S_IFMT) != S_IFSOCK)
-		return NULL;
-	socket = BPF_CORE_READ(file, private_data);
-	return BPF_CORE_READ(socket, sk);
-}
-
-static __always_inline bool is_inet(struct sock *sk)
-{
-	__u16 family = BPF_CORE_READ(sk, __sk_common.skc_family);
-
-	return family == AF_INET || family == AF_INET6;
-}
+#include "descriptor.bpf.h"
 
 static __always_inline void accept_returned(struct pt_regs *regs, long returned)
 {
@@ -49,9 +22,8 @@ SEC("raw_tp/sys_exit")
 int raw_tp_sys_exit(struct bpf_raw_tracepoint_args *ctx)
 {
 	struct pt_regs *regs = (void *)ctx->args[0];
-	int number = SYSCALL_NUMBER(regs);
 
-	if (number == NR_accept4 || number == NR_accept)
+	if (is_accept(SYSCALL_NUMBER(regs)))
 		accept_returned(regs, ctx->args[1]);
 	return 0;
 }

@@ -20,6 +20,7 @@ STRUCTS = {
     "acceptor_key": wire.AcceptorKey,
     "acceptor": wire.Acceptor,
     "error_key": wire.ErrorKey,
+    "call": wire.Call,
     "listener": wire.Listener,
     "member": wire.Member,
 }

@@ -69,6 +69,12 @@ def offset(record: str, *path: str) -> int | None:
     return bits // 8
 
 
+def size(record: str) -> int | None:
+    """Bytes that a struct takes; None where BTF does not know it."""
+    identity = _find(record, _STRUCT)
+    return None if identity is None else int(_type(identity).type)  # a union with the size
+
+
 def _member(identity: int, name: str) -> tuple[int, int] | None:
     """Offset in bits and type of a member, nameless structs and unions looked through."""
     found = _resolved(identity)

@@ -6,6 +6,7 @@ import ctypes as c
 import resource
 from collections.abc import Iterable
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -16,6 +17,7 @@ from accepttrace.probe.plans import Hook, Plan
 
 Name = Literal["libbpf", "bcc"]
 NAMES: tuple[Name, ...] = ("libbpf", "bcc")
+_SYMBOLS = Path("/proc/kallsyms")
 _KPROBES = Path("/sys/bus/event_source/devices/kprobe")
 
 
@@ -103,16 +105,32 @@ def has_kprobes() -> bool:
 
 
 def usable_hooks(plan: Plan) -> tuple[Hook, ...]:
-    """The hooks of a plan whose parameter count, where it matters, is the one in the kernel's BTF.
+    """The hooks of a plan that this kernel has a place for.
 
-    Raises `UnsupportedError` naming the function where none of its variants fits.
+    Raises `UnsupportedError` naming the functions where a fact would have no hook at all.
     """
-    fits = tuple(
-        h for h in plan.hooks if h.parameters is None or h.parameters == btf.parameters(h.site)
-    )
-    for site in {h.site for h in plan.hooks} - {h.site for h in fits}:
-        raise UnsupportedError(f"the kernel's BTF has no {site} with parameters that are known")
+    fits = tuple(hook for hook in plan.hooks if _fits(plan, hook))
+    for fact in sorted({hook.proves for hook in plan.hooks} - {hook.proves for hook in fits}):
+        sites = sorted({hook.site for hook in plan.hooks if hook.proves == fact})
+        raise UnsupportedError(f"the kernel has no {' or '.join(sites)} that is known here")
     return fits
+
+
+def _fits(plan: Plan, hook: Hook) -> bool:
+    if plan.attach == "tracepoint":
+        return True
+    if hook.parameters is not None and hook.parameters != btf.parameters(hook.site):
+        return False
+    return _exists(hook.site) and not (hook.without and _exists(hook.without))
+
+
+@cache
+def _exists(function: str) -> bool:
+    """Whether the kernel has a function of that name. Source: BTF, or the symbol table."""
+    if btf.VMLINUX.exists():
+        return btf.parameters(function) is not None
+    with _SYMBOLS.open() as symbols:
+        return any(line.split()[2] == function for line in symbols)
 
 
 def recursion_misses(program_fds: Iterable[int]) -> int | None:

@@ -17,6 +17,9 @@ _FIELD = re.compile(r"^\s*FIELD(?P<optional>_OR_NOT)?\((\w+), [^()]+, (\w+)\)", 
 _FIELD_IN = re.compile(r"^\s*FIELD_IN\((\w+), (\w+), [^()]+, (\w+)\)", re.MULTILINE)
 
 
+_SIZE_OF = re.compile(r"\bSIZE_OF\((\w+)\)")
+
+
 class Field(NamedTuple):
     """One field; `path` has two names where it is inside a nameless struct of the record."""
 
@@ -34,7 +37,7 @@ def fields(text: str) -> Iterator[Field]:
 
 
 def definitions(text: str) -> str:
-    """C macros AT_<record>_<field>, in bytes, and HAS_<record>_<field> for optional ones.
+    """C macros AT_<record>_<field>, SIZE_<record> (bytes) and, if optional, HAS_<record>_<field>.
 
     A field that must be there and is not gets no macro: the compiler then names it.
     """
@@ -46,4 +49,8 @@ def definitions(text: str) -> str:
             lines.append(f"#define AT_{name} {at or 0}")
         if field.optional:
             lines.append(f"#define HAS_{name} {int(at is not None)}")
+    for record in sorted(set(_SIZE_OF.findall(text)) - {"record"}):
+        size = btf.size(record)
+        if size is not None:
+            lines.append(f"#define SIZE_{record} {size}")
     return "\n".join((*lines, ""))

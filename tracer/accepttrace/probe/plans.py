@@ -11,12 +11,17 @@ Fact = Literal["accepts", "empty", "errors", "selected"]
 
 @dataclass(frozen=True, slots=True)
 class Hook:
-    """One BPF program and where it sits. `proves`: the count that tells it fired."""
+    """One BPF program and where it sits.
+
+    `proves`: the count that tells it fired. `parameters`: those of the kernel function, None: any.
+    `without`: a function in whose absence alone it is needed.
+    """
 
     program: str
     site: str
     proves: Fact
-    parameters: int | None = None  # of the kernel function; None: any
+    parameters: int | None = None
+    without: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +40,8 @@ FENTRY = Plan(
     "fentry",
     (
         Hook("fentry_inet_accept", "__inet_accept", "accepts"),
+        Hook("fentry_csk_accept", "inet_csk_accept", "accepts", without="__inet_accept"),
+        Hook("fentry_sock_graft", "security_sock_graft", "accepts", without="__inet_accept"),
         Hook("fexit_csk_accept_2", "inet_csk_accept", "empty", parameters=2),
         Hook("fexit_csk_accept_4", "inet_csk_accept", "empty", parameters=4),
         Hook("fexit_select_sock", "reuseport_select_sock", "selected"),
@@ -46,6 +53,8 @@ KPROBE = Plan(
     "kprobe",
     (
         Hook("kprobe_inet_accept", "__inet_accept", "accepts"),
+        Hook("kprobe_csk_accept_called", "inet_csk_accept", "accepts", without="__inet_accept"),
+        Hook("kprobe_sock_graft", "security_sock_graft", "accepts", without="__inet_accept"),
         Hook("kprobe_csk_accept", "inet_csk_accept", "empty"),
         Hook("kprobe_select_sock", "reuseport_select_sock", "selected"),
         Hook("kretprobe_select_sock", "reuseport_select_sock", "selected"),

@@ -191,6 +191,7 @@ class Session:
                 wire.LOSS_LISTENERS_FULL,
                 wire.LOSS_SELECTED_FULL,
                 wire.LOSS_ERRORS_FULL,
+                wire.LOSS_CALLS_FULL,
             ),
             probe_misses=self._loaded.probe_misses(),
             recursion_misses=self._loaded.recursion_misses(),

@@ -14,6 +14,7 @@ LOSS_LISTENERS_FULL = 1
 LOSS_SELECTED_FULL = 2
 LOSS_ERRORS_FULL = 3
 LOSS_UNATTRIBUTED = 4
+LOSS_CALLS_FULL = 5
 
 PROGRAM_CLASSIC = 1
 PROGRAM_EXTENDED = 2
@@ -79,6 +80,12 @@ class ErrorKey(c.Structure):
     """struct error_key."""
 
     _fields_ = (("acceptor", AcceptorKey), ("error", c.c_uint32), ("pad", c.c_uint32))
+
+
+class Call(c.Structure):
+    """struct call."""
+
+    _fields_ = (("listener", c.c_uint64),)
 
 
 class Listener(c.Structure):

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause) */
+/*
+ * Kernels without __inet_accept (before 6.1): nothing that runs after the sleep gets both sockets.
+ * So the entry of inet_csk_accept remembers the listener of the thread, and security_sock_graft,
+ * which runs after the sleep with the child, counts. A thread that slept before the tracer attached
+ * has no entry: its listener is found by the descriptor in the registers of its system call.
+ */
+#ifndef ACCEPTTRACE_GRAFT_H
+#define ACCEPTTRACE_GRAFT_H
+
+#include "accept.bpf.h"
+#include "descriptor.bpf.h"
+
+static __always_inline void called(struct sock *listener)
+{
+	struct call call = {};
+
+	call.listener = (__u64)listener;
+	if (!call_put(bpf_get_current_pid_tgid(), &call))
+		lost(LOSS_CALLS_FULL);
+}
+
+/* The listener of the accept() that the current task is in; NULL where it is in none. */
+static __always_inline struct sock *listener_of_syscall(void)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+	void *stack = BPF_CORE_READ(task, stack);
+	struct pt_regs *regs = stack + KERNEL_STACK - SIZE_OF(pt_regs);
+
+	if (is_compat(task) || !is_accept(SYSCALL_NUMBER(regs)))
+		return NULL;
+	return sock_of(file_of(task, SYSCALL_FD(regs)));
+}
+
+static __always_inline void grafted(struct sock *child)
+{
+	struct sock *listener;
+	struct call *call;
+
+	if (!is_inet(child) || !is_tcp(BPF_CORE_READ(child, sk_protocol)))
+		return;
+	call = call_get(bpf_get_current_pid_tgid());
+	listener = call ? (struct sock *)call->listener : listener_of_syscall();
+	call_end(bpf_get_current_pid_tgid());
+	if (!listener)
+		lost(LOSS_UNATTRIBUTED);
+	else if (traced(PROBED, listener))
+		accepted(listener, inode_of(listener), child);
+}
+
+#endif
