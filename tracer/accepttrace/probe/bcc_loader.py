@@ -76,10 +76,10 @@ class Compiled:
         """0 where there are no kprobes, else None: the kernel does not tell."""
         return None if self.plan.attach == "kprobe" else 0
 
-    def recursion_misses(self) -> int | None:
-        """Runs skipped because the program already ran on that CPU; None before 5.11."""
+    def recursion_misses(self) -> dict[str, int] | None:
+        """By program, runs skipped because it already ran on that CPU; None before 5.11."""
         programs = self._bpf.funcs.items()
-        return loaders.recursion_misses([p.fd for name, p in programs if name != _MEMBERS])
+        return loaders.recursion_misses({n.decode(): p.fd for n, p in programs if n != _MEMBERS})
 
     def members(self) -> list[wire.Member]:
         """Listening sockets of the current network namespace that are in a reuseport group."""

@@ -64,10 +64,11 @@ class Loaded:
             total += info.missed
         return total
 
-    def recursion_misses(self) -> int | None:
-        """Runs skipped because the program already ran on that CPU; None before 5.11."""
-        fds = [library().bpf_program__fd(self._program(hook.program)) for hook in self.hooks]
-        return loaders.recursion_misses(fds)
+    def recursion_misses(self) -> dict[str, int] | None:
+        """By program, runs skipped because it already ran on that CPU; None before 5.11."""
+        names = [hook.program for hook in self.hooks]
+        descriptor = library().bpf_program__fd
+        return loaders.recursion_misses({n: descriptor(self._program(n)) for n in names})
 
     def members(self) -> list[wire.Member]:
         """Listening sockets of the current network namespace that are in a reuseport group."""

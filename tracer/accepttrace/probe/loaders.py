@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes as c
 import resource
-from collections.abc import Iterable
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -34,8 +34,8 @@ class Attached(Protocol):
     def probe_misses(self) -> int | None:
         """Hits that kprobes had no room for; None where that is not told."""
 
-    def recursion_misses(self) -> int | None:
-        """Runs skipped because the program already ran on that CPU; None before 5.11."""
+    def recursion_misses(self) -> dict[str, int] | None:
+        """By program, runs skipped because it already ran on that CPU; None before 5.11."""
 
     def members(self) -> list[wire.Member]:
         """Listening sockets of the current network namespace that are in a reuseport group."""
@@ -133,15 +133,15 @@ def _exists(function: str) -> bool:
         return any(line.split()[2] == function for line in symbols)
 
 
-def recursion_misses(program_fds: Iterable[int]) -> int | None:
-    """Sum over loaded programs; None where this kernel does not tell (before 5.11)."""
-    total = 0
-    for fd in program_fds:
+def recursion_misses(programs: Mapping[str, int]) -> dict[str, int] | None:
+    """By name, for loaded programs (name → fd); None where this kernel does not tell."""
+    misses = {}
+    for name, fd in programs.items():
         info = wire.ProgramInfo()
         if sys.info(fd, info) < c.sizeof(info):
             return None
-        total += info.recursion_misses
-    return total
+        misses[name] = int(info.recursion_misses)
+    return misses
 
 
 def _raise_memlock() -> None:

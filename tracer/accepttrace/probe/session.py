@@ -44,6 +44,7 @@ class Session:
         self._loaded = loaded
         self.plan = loaded.plan
         self.loader = loaded.loader
+        self._skipped: dict[str, int] = {}
         fd = loaded.map_fd
         self._settings = Map(fd("settings"), wire.U32, wire.Settings)
         self._pids = Map(fd("pids"), wire.U32, wire.U8)
@@ -93,8 +94,19 @@ class Session:
             self._read_losses(),
         )
 
+    def skipped(self) -> dict[str, int] | None:
+        """By program, hits since the last `reset` that the kernel's recursion guard dropped.
+
+        None where this kernel does not tell (before 5.11).
+        """
+        misses = self._loaded.recursion_misses()
+        if misses is None:
+            return None
+        return {name: count - self._skipped.get(name, 0) for name, count in misses.items()}
+
     def reset(self) -> None:
         """Forget everything counted so far, and the listeners it was counted for."""
+        self._skipped = self._loaded.recursion_misses() or {}
         for acceptor, _ in self._acceptors.items():
             self._acceptors.delete(acceptor)
         for error, _ in self._errors.items():
@@ -184,6 +196,7 @@ class Session:
             found = (self._losses.get(wire.U32(index)) for index in which)
             return sum(count.value for count in found if count is not None)
 
+        skipped = self.skipped()
         return Losses(
             events_lost=0,
             map_full=lost(
@@ -194,7 +207,7 @@ class Session:
                 wire.LOSS_CALLS_FULL,
             ),
             probe_misses=self._loaded.probe_misses(),
-            recursion_misses=self._loaded.recursion_misses(),
+            recursion_misses=None if skipped is None else sum(skipped.values()),
             unattributed=lost(wire.LOSS_UNATTRIBUTED),
         )
 
