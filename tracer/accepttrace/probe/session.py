@@ -113,6 +113,8 @@ class Session:
             self._errors.delete(error)
         for listener, _ in self._listeners.items():
             self._listeners.delete(listener)
+        for index in range(wire.LOSS_MAX):
+            self._losses.put(wire.U32(index), wire.U64(0))
 
     def members(self) -> tuple[Member, ...]:
         """Reuseport group members in the network namespace of the calling thread."""

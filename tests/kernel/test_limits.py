@@ -1,0 +1,45 @@
+"""More listeners than the maps have room for: what does not fit is counted."""
+
+from __future__ import annotations
+
+import re
+import socket
+from pathlib import Path
+
+from accepttrace.config import Filters
+
+from .conftest import Tracing
+
+HEADER = Path(__file__).parents[2] / "bpf" / "accepttrace.h"
+SURPLUS = 57
+
+
+def room() -> int:
+    """How many acceptors the kernel side has room for."""
+    found = re.search(r"\bMAX_ACCEPTORS = (\d+)", HEADER.read_text())
+    assert found
+    return int(found.group(1))
+
+
+def accept_one() -> None:
+    """One connection through a listener of its own."""
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        socket.create_connection(listener.getsockname()),
+    ):
+        listener.accept()[0].close()
+
+
+def test_a_full_map_is_counted_to_the_last_accept(tracing: Tracing) -> None:
+    account = tracing.of(filters=Filters(family="ipv4"))
+    total = room() + SURPLUS
+    for _ in range(total):
+        accept_one()
+    counts = tracing.session.counts()
+    assert sum(a.accepts for a in counts.acceptors) == room()
+    assert counts.losses.map_full == SURPLUS
+    snapshot = account.snapshot()
+    assert snapshot.books.map_full == SURPLUS
+    assert not snapshot.books.balanced
+    tracing.session.reset()
+    assert tracing.session.counts().acceptors == ()
