@@ -7,6 +7,7 @@ import socket
 from pathlib import Path
 
 from accepttrace.config import Filters
+from accepttrace.lab.acceptors import RESET_ON_CLOSE
 
 from .conftest import Tracing
 
@@ -25,9 +26,13 @@ def accept_one() -> None:
     """One connection through a listener of its own."""
     with (
         socket.create_server(("127.0.0.1", 0)) as listener,
-        socket.create_connection(listener.getsockname()),
+        socket.create_connection(listener.getsockname()) as client,
     ):
-        listener.accept()[0].close()
+        # Closed by the client, with RST: ports in TIME_WAIT would run out.
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
+        accepted = listener.accept()[0]
+        client.close()
+        accepted.close()
 
 
 def test_a_full_map_is_counted_to_the_last_accept(tracing: Tracing) -> None:
