@@ -43,8 +43,11 @@ demo: objects ## real nginx and lab servers under load, traced
 test: $(VENV)/.test objects bench/flood ## all tests that this machine can run
 	$(Q)$(PYTEST) -q tests/unit tests/contract tests/kernel tests/servers
 
-test-vm: $(VENV)/.vm objects ## fentry and kprobe in a Debian 6.1 VM
-	$(Q)$(BIN)/python tests/vm/run.py --rows 6.1 -- $(BIN)/python -m pytest -q tests/kernel
+test-vm: $(VENV)/.vm objects ## the kernel tests in a VM with Debian's 6.1 kernel
+	$(Q)$(BIN)/python tests/vm/run.py --quiet --rows 6.1
+
+test-kernels: $(VENV)/.vm objects ## the kernel tests in VMs with every kernel of the list
+	$(Q)$(BIN)/python tests/vm/run.py --quiet
 
 bench: $(VENV)/.test objects bench/flood ## start, memory, CPU, exactness at 40,000/s
 	$(Q)$(BIN)/python bench/figures.py
@@ -62,4 +65,4 @@ clean: ## remove what was built, and the virtual environment
 	$(Q)rm -rf $(VENV) build dist bench/flood
 	$(Q)$(MAKE) --no-print-directory -C bpf clean
 
-.PHONY: help setup objects demo test test-vm bench screenshots lint clean
+.PHONY: help setup objects demo test test-vm test-kernels bench screenshots lint clean

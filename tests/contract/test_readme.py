@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from tests.vm import support
+
 from accepttrace.cli import cli
 from accepttrace.views.columns import COLUMNS
 
@@ -21,3 +23,8 @@ def test_every_command_in_it_exists() -> None:
     assert named
     assert named <= set(cli.commands) | {"who", "doctor", "demo", "top"}
     assert (Path(__file__).parents[2] / "docs" / "live.svg").exists()
+
+
+def test_the_table_of_kernels_is_that_of_the_matrix() -> None:
+    shown = README.partition(support.BEGIN)[2].partition(support.END)[0]
+    assert shown == support.table(), "run `python -m tests.vm.support`"

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Runs in the guest as root, started by virtme-ng's init: makes a fast and writable root out of
-# the host's, runs the command there, and leaves its status in the shared folder.
+# the host's, runs the tasks there, and leaves the status of each in the shared folder.
 # usage: guest.sh KERNEL_ROOT     (share: /run/accepttrace; see machine.py)
 kernel=$1
 share=/run/accepttrace
@@ -11,7 +11,6 @@ lost() {
     exit 1
 }
 
-cut -d' ' -f1 /proc/uptime >"$share/booted"
 # virtme-ng's root asks the host at every look-up. A second mount that may cache makes Python
 # start four times faster, and what it shows cannot change under the tests: writes go to memory.
 mkdir -p $top/host $top/memory $top/root
@@ -42,8 +41,14 @@ done
 ip link set lo up
 
 ulimit -n 65536
-chroot $top/root /bin/sh "$share/command.sh" </dev/null >"$share/output.log" 2>&1
-echo $? >"$share/status.new"
-# Renamed, so that a status is there whole or not at all.
-mv "$share/status.new" "$share/status"
+: >"$share/booted"
+while read -r task; do
+    own=$share/$task
+    : >"$own/began"
+    chroot $top/root /bin/sh "$own/command.sh" </dev/null >"$own/output.log" 2>&1
+    echo $? >"$own/status.new"
+    # Renamed, so that a status is there whole or not at all.
+    mv "$own/status.new" "$own/status"
+done <"$share/tasks"
+: >"$share/over"
 sync

@@ -66,17 +66,20 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def _build(row: Row, root: Path, cache: Path) -> None:
-    apt = AptRoot(cache / "apt" / f"{row.suite}-{row.arch}", row.suite, row.arch)
-    apt.update(find_mirror())
-    packages = apt.closure(row.package)
-    release = _release(packages, row.package)
-    if row.headers:
-        packages |= apt.closure(f"linux-headers-{release}")
-    packages.pop(row.package)  # the meta package itself is empty
-    fresh = root.with_suffix(".new")
+    fresh = root.with_name(f"{root.name}.new")
     shutil.rmtree(fresh, ignore_errors=True)
     debs = fresh / "debs"
-    for deb in apt.download(packages, debs):
+    apt = AptRoot(cache / "apt" / f"{row.suite}-{row.arch}", row.suite, row.arch)
+    apt.root.mkdir(parents=True, exist_ok=True)
+    with locked(apt.root / "lock"):  # shared by the suite's kernels
+        apt.update(find_mirror())
+        packages = apt.closure(row.package)
+        release = _release(packages, row.package)
+        if row.headers:
+            packages |= apt.closure(f"linux-headers-{release}")
+        packages.pop(row.package)  # the meta package itself is empty
+        fetched = apt.download(packages, debs)
+    for deb in fetched:
         _unpack(deb, fresh)
     shutil.rmtree(debs)
     # kmod looks below /lib or /usr/lib, depending on its version.

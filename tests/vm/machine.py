@@ -1,7 +1,7 @@
-"""One virtual machine: boot a kernel on the host's root file system, run a command, power off.
+"""One virtual machine: boot a kernel on the host's root file system, run commands, power off.
 
-The guest writes only into memory and into the shared folder, where it also leaves the
-command's status: a machine that leaves none is lost, whatever its console says.
+The guest writes only into memory and into the shared folder, where it also leaves each
+command's status: one that leaves none is lost, whatever the console says.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.vm.accelerator import arguments
@@ -23,7 +23,7 @@ from tests.vm.kernels import Kernel
 GUEST_SCRIPT = Path(__file__).with_name("guest.sh")
 GUEST_SHARE = "/run/accepttrace"
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-POWEROFF_S = 20.0  # granted after the status is there
+POWEROFF_S = 20.0  # granted after the last status is there
 LEFT_BEHIND_S = 60  # after its time limit a guest ends even if this process died before
 KERNEL_ARGS = (
     "oops=panic",
@@ -35,22 +35,30 @@ _running: set[subprocess.Popen[bytes]] = set()
 
 
 @dataclass(frozen=True, slots=True)
+class Task:
+    """One command, run as root between `setup` and `undo` (shell)."""
+
+    name: str
+    command: Sequence[str]
+    env: Mapping[str, str] = field(default_factory=dict)
+    setup: str = ""
+    undo: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
-    """How a run ended. `status` is the command's, None if the machine was lost."""
+    """How a task ended. `status` is the command's, None if the machine was lost before."""
 
     status: int | None
     reason: str  # why it was lost, else empty
-    seconds: float  # from start to power-off
-    boot_seconds: float | None  # the guest's uptime when it began with the command
-    folder: Path  # console.log, output.log and whatever the command left in the share
+    seconds: float | None  # from set-up to undone
+    boot_seconds: float | None  # from the start of the machine to that of its first task
+    folder: Path  # output.log and whatever the command left there
+    console: Path  # of the machine, shared by all its tasks
 
     @property
     def lost(self) -> bool:
         return self.status is None
-
-    @property
-    def console(self) -> Path:
-        return self.folder / "console.log"
 
     @property
     def output(self) -> str:
@@ -60,41 +68,58 @@ class Result:
 
 def run(
     kernel: Kernel,
-    command: Sequence[str],
+    tasks: Sequence[Task],
     *,
     folder: Path,
     timeout_s: float = 900.0,
     memory_mib: int = 1536,
     cpus: int = 2,
-    env: Mapping[str, str] | None = None,
     kernel_args: Sequence[str] = (),
-    setup: str = "",
-) -> Result:
-    """Boot, run `command` in the current directory as root, and wait for the end.
+) -> list[Result]:
+    """Boot, run `tasks` one after the other in the current directory, and wait for the end.
 
-    `folder` is emptied and shared with the guest as $ACCEPTTRACE_VM_SHARE; logs stay there.
+    `folder` is emptied and shared with the guest; logs stay there. A task finds a folder of its
+    own in it as $ACCEPTTRACE_VM_SHARE. `timeout_s` is for all tasks together. A result for each.
     Raises OSError if virtme-ng or QEMU cannot be started at all.
     """
     shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    (folder / "command.sh").write_text(_script(command, env or {}, setup))
+    for task in tasks:
+        (folder / task.name).mkdir(parents=True)
+        (folder / task.name / "command.sh").write_text(_script(task))
+    (folder / "tasks").write_text("".join(f"{task.name}\n" for task in tasks))
     call = [
         *("timeout", "--signal=KILL", f"{timeout_s + LEFT_BEHIND_S:.0f}"),
         *_virtme(kernel, folder, memory_mib, cpus),
         *(f"--kopt={argument}" for argument in (*KERNEL_ARGS, *kernel_args)),
         *(f"--qemu-opt={argument}" for argument in _qemu(kernel)),
     ]
-    started = time.monotonic()
+    started = time.time()
     reason = _boot(call, folder, timeout_s)
-    status = _read(folder / "status").strip()
-    booted = _read(folder / "booted").strip()
+    reason = _read(folder / "failed").strip() or reason
+    return [_result(folder, task, started, reason) for task in tasks]
+
+
+def _result(folder: Path, task: Task, started: float, reason: str) -> Result:
+    """From the files of the task; their times are the host's, so a slow guest cannot bend them."""
+    own = folder / task.name
+    began, booted, ended = (
+        _time(path) for path in (own / "began", folder / "booted", own / "status")
+    )
+    status = _read(own / "status").strip()
+    if not status and began is None and booted is not None:
+        reason = f"not begun: {reason}"
     return Result(
         status=int(status) if status else None,
-        reason="" if status else _read(folder / "failed").strip() or reason,
-        seconds=time.monotonic() - started,
-        boot_seconds=float(booted) if booted else None,
-        folder=folder,
+        reason="" if status else reason,
+        seconds=None if ended is None or began is None else ended - began,
+        boot_seconds=None if booted is None else booted - started,
+        folder=own,
+        console=folder / "console.log",
     )
+
+
+def _time(path: Path) -> float | None:
+    return path.stat().st_mtime if path.exists() else None
 
 
 def end_all() -> None:
@@ -104,14 +129,14 @@ def end_all() -> None:
             os.killpg(guest.pid, signal.SIGKILL)
 
 
-def _script(command: Sequence[str], env: Mapping[str, str], setup: str) -> str:
-    variables = {"PATH": PATH, "HOME": "/root", "LANG": "C.UTF-8", **env}
-    variables["ACCEPTTRACE_VM_SHARE"] = GUEST_SHARE
+def _script(task: Task) -> str:
+    """Whatever fails, what was set up is undone: the next task must find the machine as it was."""
+    variables = {"PATH": PATH, "HOME": "/root", "LANG": "C.UTF-8", **task.env}
+    variables["ACCEPTTRACE_VM_SHARE"] = f"{GUEST_SHARE}/{task.name}"
     exports = [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
-    lines = [*exports, f"cd {shlex.quote(os.getcwd())} || exit 1"]
-    if setup:
-        lines += ["set -e", setup]
-    return "\n".join([*lines, f"exec {shlex.join(command)}"]) + "\n"
+    lines = [*exports, f"cd {shlex.quote(os.getcwd())} || exit 1", "set -e"]
+    lines += ["undo() {", "status=$?", "trap - EXIT", task.undo or ":", "exit $status", "}"]
+    return "\n".join([*lines, "trap undo EXIT", task.setup, shlex.join(task.command)]) + "\n"
 
 
 def _virtme(kernel: Kernel, folder: Path, memory_mib: int, cpus: int) -> Iterator[str]:
@@ -132,7 +157,7 @@ def _qemu(kernel: Kernel) -> Iterator[str]:
 
 
 def _boot(call: Sequence[str], folder: Path, timeout_s: float) -> str:
-    """Run to power-off, status + grace, or the time limit; returns why a status may lack."""
+    """Run to power-off, last status + grace, or the time limit; returns why one may lack."""
     with (folder / "console.log").open("ab") as console:
         guest = subprocess.Popen(
             call,
@@ -143,23 +168,23 @@ def _boot(call: Sequence[str], folder: Path, timeout_s: float) -> str:
         )
     _running.add(guest)
     try:
-        return _wait(guest, folder / "status", time.monotonic() + timeout_s, timeout_s)
+        return _wait(guest, folder / "over", time.monotonic() + timeout_s, timeout_s)
     finally:
         _end(guest)
 
 
-def _wait(guest: subprocess.Popen[bytes], status: Path, deadline: float, limit_s: float) -> str:
+def _wait(guest: subprocess.Popen[bytes], over: Path, deadline: float, limit_s: float) -> str:
     answered = False
     while time.monotonic() < deadline:
         try:
             guest.wait(timeout=0.5)
             break
         except subprocess.TimeoutExpired:
-            if not answered and status.exists():
+            if not answered and over.exists():
                 answered, deadline = True, min(deadline, time.monotonic() + POWEROFF_S)
     else:
-        return f"no status within {limit_s:.0f} s"
-    console = _read(status.with_name("console.log"))
+        return f"no end within {limit_s:.0f} s"
+    console = _read(over.with_name("console.log"))
     panic = next((line for line in console.splitlines() if "Kernel panic" in line), "")
     return panic.partition("] ")[2] or panic or f"ended without a status ({guest.returncode})"
 

@@ -1,6 +1,7 @@
 """The kernels that the kernel tests are run on: one list, as data.
 
-`tests.vm.run` boots the rows; the README's support table is made from the same list.
+`tests.vm.run` boots the rows; the README's support table is made from the same list
+(`tests.vm.support`).
 """
 
 from __future__ import annotations
@@ -10,15 +11,31 @@ from typing import Literal
 
 AttachType = Literal["fentry", "kprobe", "tracepoint"]
 ALL_TYPES: tuple[AttachType, ...] = ("fentry", "kprobe", "tracepoint")
+EVERYTHING = ("tests/kernel",)
+# A flavour of a kernel that is tested in full gets what is special about it, or a few counts too.
+SPECIAL = ("tests/kernel/test_flavours.py",)
+COUNTED = (*SPECIAL, "tests/kernel/test_sleepers.py", "tests/kernel/test_counts.py", "-k")
+_FEW = "test_sleepers or (ipv4 and (reuseport or blocking or shared))"
+SOME = (*COUNTED, f"test_flavours or {_FEW}")
+# Kprobes alone are exact where a program can be preempted; the others count what they miss.
+SOME_BY_KPROBE = (*COUNTED, f"test_flavours or (kprobe and ({_FEW}))")
+
+# As the README tells people to; the tests inside then run as nobody with just these.
+_CAPABILITIES = "cap_bpf,cap_perfmon,cap_sys_ptrace,cap_dac_read_search"
+_AS_NOBODY = (
+    *("capsh", "--keep=1", f"--inh={_CAPABILITIES}", "--gid=65534", "--uid=65534"),
+    *(f"--addamb={_CAPABILITIES}", "--", "-c", 'exec "$@"', "sh"),
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One boot.
+    """One line of the table: a kernel, in a state, and what must work there.
 
     `package` is Debian's meta package: whatever release it points to in `suite` is taken.
     `attach` lists the types that must work there; the tests see the others as refused.
-    `setup` is shell, run as root in the guest before the command.
+    `tests` are pytest's arguments, run in the guest behind `prefix`, between `setup` and `undo`
+    (shell, as root). Rows that boot alike share one machine, in the order of the list.
     """
 
     name: str
@@ -30,7 +47,15 @@ class Row:
     attach: tuple[AttachType, ...] = ALL_TYPES
     kernel_args: tuple[str, ...] = ()
     setup: str = ""
+    undo: str = ""
+    prefix: tuple[str, ...] = ()
+    tests: tuple[str, ...] = EVERYTHING
     headers: bool = False  # also unpack the kernel headers, which bcc compiles against
+
+    @property
+    def boot(self) -> tuple[object, ...]:
+        """Rows with the same value run one after the other in the same machine."""
+        return self.suite, self.package, self.arch, self.headers, self.kernel_args
 
 
 ROWS: tuple[Row, ...] = (
@@ -56,6 +81,98 @@ ROWS: tuple[Row, ...] = (
         suite="sid",
         why="the newest released kernel that Debian builds",
     ),
+    Row(
+        name="no-btf",
+        suite="bookworm",
+        headers=True,
+        flavour="no BTF to be seen",
+        attach=(),
+        setup="mount -t tmpfs none /sys/kernel/btf",
+        undo="umount /sys/kernel/btf",
+        tests=SPECIAL,
+        why="what libbpf stands on is missing: one clear error, not three libbpf logs",
+    ),
+    Row(
+        name="capabilities",
+        suite="bookworm",
+        headers=True,
+        flavour="no root; unprivileged_bpf_disabled=2, perf_event_paranoid=2",
+        setup="sysctl -q kernel.unprivileged_bpf_disabled=2 kernel.perf_event_paranoid=2",
+        prefix=_AS_NOBODY,
+        tests=SOME,
+        why="CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH are all that is needed",
+    ),
+    Row(
+        name="paranoid",
+        suite="trixie",
+        flavour="no root; perf_event_paranoid=3, Debian's default",
+        attach=("fentry", "tracepoint"),
+        setup="sysctl -q kernel.unprivileged_bpf_disabled=2 kernel.perf_event_paranoid=3",
+        prefix=_AS_NOBODY,
+        tests=SOME,
+        why="Debian and Ubuntu keep perf, and so kprobes, from everyone without CAP_SYS_ADMIN",
+    ),
+    Row(
+        name="kprobes-off",
+        suite="trixie",
+        flavour="kprobes disarmed",
+        attach=("fentry", "tracepoint"),
+        setup="echo 0 >/sys/kernel/debug/kprobes/enabled",
+        undo="echo 1 >/sys/kernel/debug/kprobes/enabled",
+        tests=SPECIAL,
+        why="kprobes attach and stay silent: the proof must notice, and name the hook",
+    ),
+    Row(
+        name="ftrace-off",
+        suite="trixie",
+        flavour="ftrace_enabled=0",
+        attach=("tracepoint",),
+        setup="echo 0 >/proc/sys/kernel/ftrace_enabled",
+        undo="echo 1 >/proc/sys/kernel/ftrace_enabled",
+        tests=SOME,
+        why="trampolines and kprobes attach and stay silent: only tracepoints are left",
+    ),
+    Row(
+        name="integrity",
+        suite="trixie",
+        flavour="lockdown=integrity",
+        kernel_args=("lockdown=integrity",),
+        tests=SOME,
+        why="what Secure Boot sets: BPF may still read kernel memory",
+    ),
+    Row(
+        name="confidentiality",
+        suite="trixie",
+        flavour="lockdown=confidentiality",
+        attach=(),
+        kernel_args=("lockdown=confidentiality",),
+        tests=SPECIAL,
+        why="BPF may not read kernel memory: refused, with the reason",
+    ),
+    Row(
+        name="rt",
+        suite="trixie",
+        package="linux-image-rt-amd64",
+        flavour="PREEMPT_RT",
+        tests=SOME_BY_KPROBE,
+        why="preempts everywhere: kprobe loses nothing, the others tell what they lost",
+    ),
+    Row(
+        name="cgroup-v1",
+        suite="bookworm",
+        headers=True,
+        flavour="cgroup v1",
+        setup="""\
+umount /sys/fs/cgroup
+mount -t tmpfs none /sys/fs/cgroup
+mkdir /sys/fs/cgroup/pids
+mount -t cgroup -o pids none /sys/fs/cgroup/pids""",
+        undo="""\
+umount /sys/fs/cgroup/pids /sys/fs/cgroup
+mount -t cgroup2 none /sys/fs/cgroup""",
+        tests=SPECIAL,
+        why="no unified hierarchy: cgroups are told by their v1 path",
+    ),
 )
 
 
@@ -68,3 +185,11 @@ def find(names: str) -> tuple[Row, ...]:
     if unknown:
         raise KeyError(", ".join(sorted(unknown)))
     return tuple(row for row in ROWS if row.name in wanted)
+
+
+def boots(rows: tuple[Row, ...]) -> tuple[tuple[Row, ...], ...]:
+    """Rows by machine: each group shares a boot."""
+    groups: dict[tuple[object, ...], list[Row]] = {}
+    for row in rows:
+        groups.setdefault(row.boot, []).append(row)
+    return tuple(map(tuple, groups.values()))

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterator
-from pathlib import Path
 
 from accepttrace.errors import AcceptTraceError, UnsupportedError
 from accepttrace.model.diagnosis import Diagnosis, Finding, Way
-from accepttrace.probe import bcc_install, btf, headers, loaders, preemption, privileges, session
+from accepttrace.probe import (
+    bcc_install,
+    btf,
+    headers,
+    loaders,
+    lockdown,
+    preemption,
+    privileges,
+    session,
+)
 from accepttrace.probe._libbpf import library
 from accepttrace.probe.plans import Plan, by_preference
-
-_LOCKDOWN = Path("/sys/kernel/security/lockdown")
 
 
 def diagnose() -> Diagnosis:
@@ -82,14 +88,12 @@ def _privileges() -> Finding:
 
 
 def _lockdown() -> Finding:
-    try:
-        text = _LOCKDOWN.read_text()
-    except OSError:
+    mode = lockdown.mode()
+    if mode is None:
         return Finding("lockdown", "note", "cannot be read")
-    mode = text[text.index("[") + 1 : text.index("]")]
-    if mode == "confidentiality":
-        advice = "confidentiality forbids BPF to read kernel memory; integrity does not"
-        return Finding("lockdown", "missing", mode, advice)
+    if lockdown.forbids_tracing():
+        text = f"{mode}: BPF may not read kernel memory"
+        return Finding("lockdown", "missing", text, lockdown.ADVICE)
     return Finding("lockdown", "good", mode)
 
 
@@ -143,6 +147,12 @@ def _way(plan: Plan, loader: loaders.Name, error: AcceptTraceError | None) -> Wa
 def _advice(plan: Plan, reason: str) -> str:
     if not privileges.may_trace():
         return privileges.ADVICE
+    if lockdown.forbids_tracing():
+        return lockdown.ADVICE
+    if plan.attach == "kprobe" and "EACCES" in reason:
+        return "set kernel.perf_event_paranoid to 2 or less, or give CAP_SYS_ADMIN"
+    if "silent" in reason:
+        return "see that kernel.ftrace_enabled is 1, and /sys/kernel/debug/kprobes/enabled too"
     if plan.attach == "fentry" and "EPERM" in reason:
         return "nothing to do: this kernel refuses trampolines even to root; another type is used"
     if plan.attach == "fentry" and not btf.VMLINUX.exists():

@@ -10,8 +10,8 @@ from importlib import resources
 
 from accepttrace.errors import UnsupportedError
 from accepttrace.probe import _syscall as sys
-from accepttrace.probe import iterators, loaders, wire
-from accepttrace.probe._libbpf import library
+from accepttrace.probe import btf, iterators, loaders, privileges, wire
+from accepttrace.probe._libbpf import OpenOptions, library
 from accepttrace.probe.plans import MEMBERS_PROGRAM, PROGRAMS, Hook, Plan
 
 
@@ -92,7 +92,7 @@ class Loaded:
     def _load(self) -> None:
         lib = library()
         data = object_bytes()
-        self._object = lib.bpf_object__open_mem(data, len(data), None)
+        self._object = lib.bpf_object__open_mem(data, len(data), _options())
         if not self._object:
             raise _refused("open the BPF object", c.get_errno())
         wanted = {hook.program for hook in self.hooks}
@@ -117,6 +117,17 @@ class Loaded:
         if not program:
             raise UnsupportedError(f"the BPF object has no program {name}", "build it again")
         return int(program)
+
+
+def _options() -> c.Array[OpenOptions] | None:
+    """Without CAP_SYS_ADMIN: keep libbpf from looking for types in modules, which needs that.
+
+    It does so for every type that vmlinux lacks, and gives up where it may not (libbpf < 1.5).
+    """
+    if privileges.may_administer():
+        return None
+    options = OpenOptions(size=c.sizeof(OpenOptions), btf_custom_path=str(btf.VMLINUX).encode())
+    return (OpenOptions * 1)(options)
 
 
 def _refused(what: str, code: int) -> UnsupportedError:

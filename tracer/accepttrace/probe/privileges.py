@@ -31,4 +31,9 @@ def held() -> frozenset[str]:
 
 def may_trace() -> bool:
     """Whether BPF programs of the tracing kinds may be loaded at all."""
-    return "CAP_SYS_ADMIN" in held() or held() >= TO_TRACE
+    return may_administer() or held() >= TO_TRACE
+
+
+def may_administer() -> bool:
+    """Whether nothing that tracing asks for is kept back."""
+    return "CAP_SYS_ADMIN" in held()

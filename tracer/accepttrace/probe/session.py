@@ -12,7 +12,15 @@ from types import TracebackType
 from accepttrace.config import Config, Filters
 from accepttrace.errors import AcceptTraceError, UnsupportedError, UsageError
 from accepttrace.model.records import AcceptorCount, Counts, Family, ListenerCount, Losses, Selector
-from accepttrace.probe import loaders, plans, preemption, privileges, selftest, wire
+from accepttrace.probe import (
+    loaders,
+    lockdown,
+    plans,
+    preemption,
+    privileges,
+    selftest,
+    wire,
+)
 from accepttrace.probe.maps import Map
 
 _FAMILIES: dict[int, Family] = {socket.AF_INET: "ipv4", socket.AF_INET6: "ipv6"}
@@ -249,6 +257,9 @@ def _nothing_works(attempts: list[Attempt]) -> UnsupportedError:
     detail = "\n".join(a.error.detail for a in attempts if a.error)
     if not privileges.may_trace():
         return UnsupportedError("no permission to trace", privileges.ADVICE, f"{reasons}\n{detail}")
+    if lockdown.forbids_tracing():
+        message = "kernel lockdown (confidentiality) forbids BPF to read kernel memory"
+        return UnsupportedError(message, lockdown.ADVICE, f"{reasons}\n{detail}")
     return UnsupportedError(
         f"this kernel cannot be traced ({reasons})", "see `accepttrace doctor`", detail
     )

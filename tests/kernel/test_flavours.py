@@ -1,0 +1,173 @@
+"""What a flavour of a kernel takes away, and that the tool says so.
+
+Collected only in the machines of tests/vm, where the row is known; the row chooses its tests.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from accepttrace.lab.load import run_load
+from accepttrace.lab.servers import Server
+from accepttrace.probe import privileges
+
+from .conftest import EXPECTED, Tracing
+
+ROW = os.environ.get("ACCEPTTRACE_VM_ROW", "")
+ACCEPTTRACE = (sys.executable, "-m", "accepttrace")
+LIBBPF = ("--loader", "libbpf")
+ALL_TYPES = ("fentry", "kprobe", "tracepoint")
+CONNECTIONS = 1000
+
+
+def on(*rows: str) -> Callable[[Any], Any]:
+    """A test of these rows alone (of all machines: none named). Elsewhere there is no such test:
+    one that is skipped would fail where kernel tests are required."""
+    wanted = bool(ROW) and (not rows or ROW in rows)
+    return lambda test: test if wanted else None
+
+
+def call(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run((*ACCEPTTRACE, *arguments), capture_output=True, text=True, check=False)
+
+
+@cache
+def doctor() -> tuple[int, dict[str, Any]]:
+    """Exit status and JSON of `accepttrace doctor`."""
+    done = call("doctor", "-o", "json")
+    assert done.stderr == ""
+    return done.returncode, json.loads(done.stdout)
+
+
+def finding(name: str) -> dict[str, Any]:
+    return next(item for item in doctor()[1]["findings"] if item["name"] == name)
+
+
+def reasons() -> dict[str, str | None]:
+    """Why libbpf cannot use an attach type, by attach type; None: it works."""
+    ways = doctor()[1]["ways"]
+    return {way["attach"]: way["reason"] for way in ways if way["loader"] == "libbpf"}
+
+
+def refusal(*arguments: str) -> str:
+    """The message of a start that must be refused: status 77, what is wrong, and what to do."""
+    done = call("-p", "1", *LIBBPF, *arguments)
+    said = done.stderr.splitlines()
+    assert (done.returncode, done.stdout) == (77, "")
+    assert len(said) == 2, said
+    assert said[0].startswith("accepttrace: ")
+    assert said[1].startswith("  next: ")
+    return said[0]
+
+
+@on()
+def test_doctor_offers_just_the_expected_types() -> None:
+    status, report = doctor()
+    found = reasons()
+    assert tuple(found) == ALL_TYPES
+    assert tuple(attach for attach, reason in found.items() if reason is None) == EXPECTED
+    assert status == (0 if report["chosen"] else 77)
+
+
+@on("kprobes-off", "ftrace-off")
+def test_auto_passes_over_what_is_silent() -> None:
+    done = call("-p", "1", "-d", "0.1", "-o", "jsonl", *LIBBPF)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout.splitlines()[0])["attach"] == EXPECTED[0]
+
+
+@on("kprobes-off", "ftrace-off")
+def test_a_silent_hook_is_named() -> None:
+    silent = [attach for attach in ALL_TYPES if attach not in EXPECTED]
+    for attach in silent:
+        message = refusal("--attach", attach)
+        assert "attached to __inet_accept but is silent" in message
+        way = next(w for w in doctor()[1]["ways"] if w["attach"] == attach)
+        assert "attached to __inet_accept but is silent" in way["reason"]
+        assert ("ftrace_enabled" if ROW == "ftrace-off" else "kprobes/enabled") in way["advice"]
+
+
+@on("no-btf")
+def test_missing_type_information_is_told() -> None:
+    assert not Path("/sys/kernel/btf/vmlinux").exists()
+    assert "BTF" in refusal()
+    assert finding("BTF")["state"] == "missing"
+    assert "CONFIG_DEBUG_INFO_BTF" in finding("BTF")["advice"]
+
+
+@on("integrity", "confidentiality")
+def test_lockdown_is_told() -> None:
+    assert f"[{ROW}]" in Path("/sys/kernel/security/lockdown").read_text()
+    assert finding("lockdown")["text"].startswith(ROW)
+
+
+@on("confidentiality")
+def test_confidentiality_is_the_reason_given() -> None:
+    assert finding("lockdown")["state"] == "missing"
+    assert "integrity" in finding("lockdown")["advice"]
+    for attach in ("auto", *ALL_TYPES):
+        assert "lockdown" in refusal("--attach", attach)
+
+
+@on("capabilities", "paranoid")
+def test_four_capabilities_are_all_there_is() -> None:
+    assert os.geteuid() != 0
+    assert Path("/proc/sys/kernel/unprivileged_bpf_disabled").read_text().strip() == "2"
+    wanted = privileges.TO_TRACE | privileges.TO_SEE_HOLDERS
+    effective = Path("/proc/self/status").read_text().split("CapEff:")[1].split()[0]
+    assert int(effective, 16).bit_count() == len(wanted)
+    assert privileges.held() == wanted
+    assert finding("privileges")["state"] == "good"
+
+
+@on("paranoid")
+def test_what_keeps_kprobes_away_is_told() -> None:
+    way = next(w for w in doctor()[1]["ways"] if w["attach"] == "kprobe")
+    assert "perf_event_paranoid" in way["advice"]
+    assert "EACCES" in refusal("--attach", "kprobe")
+
+
+@on("rt")
+def test_what_preemption_costs_is_counted(tracing: Tracing) -> None:
+    with Server("shared", workers=8) as server:
+        account = tracing.of(server.port)
+        before = account.snapshot().books
+        run_load(server.addresses, CONNECTIONS, concurrency=16)
+        server.stop()
+        books = account.snapshot().books
+    assert sum(count.accepts for count in server.counts()) == CONNECTIONS
+    lost = CONNECTIONS - books.accepts
+    assert books.recursion_misses is not None
+    assert before.recursion_misses is not None
+    assert 0 <= lost <= books.recursion_misses - before.recursion_misses
+    assert books.balanced == (books.recursion_misses == 0)
+    if tracing.plan.attach == "kprobe":
+        assert lost == 0
+
+
+@on("rt")
+def test_the_kernel_is_fully_preemptible() -> None:
+    assert "PREEMPT_RT" in os.uname().version.split()
+
+
+@on("cgroup-v1")
+def test_cgroups_of_the_first_version_are_named_and_filtered() -> None:
+    top = Path("/sys/fs/cgroup/pids")
+    for name in ("web", "other"):
+        (top / name).mkdir(exist_ok=True)
+    with Server("epoll", workers=2) as server:
+        for name, pid in zip(("web", "other"), server.pids, strict=True):
+            (top / name / "cgroup.procs").write_text(str(pid))
+        done = call("-p", str(server.port), "--cgroup", "/web", *LIBBPF, "-d", "0.1", "-o", "jsonl")
+        rows = json.loads(done.stdout.splitlines()[-1])["acceptors"]
+        assert (done.returncode, done.stderr) == (0, "")
+        assert [(row["pid"], row["cgroup"]) for row in rows] == [(server.pids[0], "/web")]
+    for name in ("web", "other"):
+        (top / name).rmdir()
