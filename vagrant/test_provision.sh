@@ -64,8 +64,8 @@ furnish() {
 	done
 	mkdir "$root/accepttrace"
 	tar -C "$here/.." --exclude-vcs --exclude=./.venv --exclude='./.*cache' --exclude=./build \
-		--exclude=./dist --exclude=__pycache__ --exclude='*.bpf.o' --exclude='*.bcc.c' --exclude=./bench/flood -c . |
-		tar -C "$root/accepttrace" -x
+		--exclude=./dist --exclude=__pycache__ --exclude='*.bpf.o' --exclude='*.bcc.c' \
+		--exclude=./bench/flood -c . | tar -C "$root/accepttrace" -x
 }
 
 # What reaches the package index from here, if it is more than the environment says.
@@ -104,9 +104,14 @@ inside() { # SUITE ROOT MIRROR
 
 # --- outside ------------------------------------------------------------------------------------
 
+# `timeout` leads a process group, and all that runs inside is in it.
 clean_up() {
-	[ -z "$child" ] || kill "$child" 2>/dev/null || :
-	wait
+	signal=TERM
+	deadline=$(($(date +%s) + 10))
+	while [ -n "$child" ] && kill -$signal "-$child" 2>/dev/null; do
+		[ "$(date +%s)" -lt $deadline ] || signal=KILL
+		sleep 0.1
+	done
 	rm -rf --one-file-system "$scratch"
 }
 
