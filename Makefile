@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause)
 # Run as root (`sudo make …`): tracing needs it, and so does installing what is missing.
-PYTHON ?= /usr/bin/python3
+# The Python that the virtual environment is made with.
+PYTHON ?= "$$(sh vagrant/provision.sh python)"
 VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/pytest
@@ -9,7 +10,7 @@ Q := $(if $(V),,@)
 .DEFAULT_GOAL := help
 
 help: ## this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.run ## install what is missing; leaves .venv/bin/accepttrace
 	@echo "ready: $(BIN)/accepttrace"
@@ -49,6 +50,14 @@ test-vm: $(VENV)/.vm objects ## the kernel tests in a VM with Debian's 6.1 kerne
 test-kernels: $(VENV)/.vm objects ## the kernel tests in VMs with every kernel of the list
 	$(Q)$(BIN)/python tests/vm/run.py --quiet
 
+test-provision: ## provision.sh, setup and test on bare Debian 12 and 13, by debootstrap
+	$(Q)sh vagrant/test_provision.sh
+
+vagrant-validate: ## the Vagrantfile for each provider, and the shell scripts
+	$(Q)sh vagrant/provision.sh boxes
+	$(Q)sh vagrant/validate.sh
+	$(Q)shellcheck vagrant/*.sh
+
 bench: $(VENV)/.test objects bench/flood ## start, memory, CPU, exactness at 40,000/s
 	$(Q)$(BIN)/python bench/figures.py
 
@@ -65,4 +74,5 @@ clean: ## remove what was built, and the virtual environment
 	$(Q)rm -rf $(VENV) build dist bench/flood
 	$(Q)$(MAKE) --no-print-directory -C bpf clean
 
-.PHONY: help setup objects demo test test-vm test-kernels bench screenshots lint clean
+.PHONY: help setup objects demo test test-vm test-kernels test-provision vagrant-validate bench \
+	screenshots lint clean

@@ -32,11 +32,18 @@ mount --bind /run $top/root/run && mount --bind "$share" "$top/root$share" || lo
 # What the kernel would load by itself on a machine of its own.
 modprobe -d "$kernel" tcp_diag || lost "no tcp_diag module"
 
+# Modules and, for bcc, headers, where a machine of its own would have them.
 release=$(uname -r)
-mkdir -p $top/root/lib/modules $top/root/usr/src
-ln -sfn "$kernel/lib/modules/$release" "$top/root/lib/modules/$release"
+modules=$top/root/lib/modules/$release
+mkdir -p "$modules" $top/root/usr/src
+ln -sfn "$kernel/lib/modules/$release"/* "$modules/"
 for headers in "$kernel"/usr/src/linux-headers-*; do
-    [ -d "$headers" ] && ln -sfn "$headers" "$top/root/usr/src/"
+    [ -d "$headers" ] || continue
+    ln -sfn "$headers" $top/root/usr/src/
+    case $headers in
+    *-common*) ln -sfn "$headers" "$modules/source" ;;
+    *) ln -sfn "$headers" "$modules/build" ;;
+    esac
 done
 ip link set lo up
 

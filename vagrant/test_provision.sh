@@ -1,0 +1,144 @@
+#!/bin/sh
+# SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause)
+# Bare Debian systems, as debootstrap makes them from the mirror of this machine's apt: provision.sh
+# and then the two commands of the README are run in each for real, on this machine's kernel.
+#
+# usage: test_provision.sh [SUITE...]     default: bookworm trixie
+#
+# Everything is mounted in a mount namespace that ends with its processes. So nothing stays mounted,
+# however this ends, and what is removed afterwards has nothing of this machine below it.
+set -eu
+LIMIT_S=900 # for each suite
+here=$(cd "$(dirname "$0")" && pwd)
+
+skip() {
+	echo "test_provision: skipped: $*" >&2
+	[ "${ACCEPTTRACE_REQUIRE_KERNEL:-}" != 1 ] || exit 1
+	exit 0
+}
+
+find_mirror() {
+	cd "$here/.." && "$(sh vagrant/provision.sh python)" - <<-'PYTHON'
+		import sys
+		from tests.vm.mirror import MirrorError, find_mirror
+
+		try:
+		    print(find_mirror().main)
+		except MirrorError as error:
+		    sys.exit(str(error))
+	PYTHON
+}
+
+# --- in the mount namespace ---------------------------------------------------------------------
+
+say() { echo "test_provision: $suite: $* ($(($(date +%s) - started)) s)"; }
+
+fail() {
+	say "FAILED: $*" >&2
+	exit 1
+}
+
+step() { # WHAT COMMAND...: says no more than its last line, unless it fails
+	what=$1
+	shift
+	"$@" >"$root.log" 2>&1 </dev/null || {
+		tail -n 100 "$root.log" >&2
+		fail "$what"
+	}
+	say "$what: $(grep . "$root.log" | tail -n 1)"
+}
+
+enter() { # COMMAND...: in the new system, with this machine's environment for pip
+	env -u MAKEFLAGS -u MAKELEVEL -u VIRTUAL_ENV -u TMPDIR HOME=/root LC_ALL=C.UTF-8 \
+		PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+		chroot "$root" sh -euc 'cd /accepttrace && exec "$@"' sh "$@"
+}
+
+furnish() {
+	# How this machine reaches its mirror.
+	apt-config dump | grep -E '^Acquire::(https?::|Check-|Retries)' \
+		>"$root/etc/apt/apt.conf.d/00host" || :
+	cp /etc/hosts /etc/resolv.conf "$root/etc/"
+	for folder in proc sys dev; do
+		mount --rbind "/$folder" "$root/$folder"
+	done
+	mkdir "$root/accepttrace"
+	tar -C "$here/.." --exclude-vcs --exclude=./.venv --exclude='./.*cache' --exclude=./build \
+		--exclude=./dist --exclude=__pycache__ --exclude='*.bpf.o' --exclude='*.bcc.c' \
+		--exclude=./bench/flood -c . | tar -C "$root/accepttrace" -x
+}
+
+# What reaches the package index from here, if it is more than the environment says.
+lend_pip() {
+	mkdir -p "$root/root/.config/pip"
+	[ ! -e /etc/pip.conf ] || cp /etc/pip.conf "$root/etc/"
+	[ ! -e ~/.config/pip/pip.conf ] || cp ~/.config/pip/pip.conf "$root/root/.config/pip/"
+	cp -L /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/"
+}
+
+nothing_left_to_do() {
+	for purpose in run test vm; do
+		said=$(enter unshare --net setpriv --reuid=65534 sh vagrant/provision.sh $purpose 2>&1) || :
+		[ -z "$said" ] || fail "once more, without root and network, $purpose says: $said"
+	done
+	[ ! -e "$root/usr/sbin/policy-rc.d" ] || fail "policy-rc.d is left behind"
+	[ ! -e "$root/etc/systemd/system/multi-user.target.wants/nginx.service" ] ||
+		fail "nginx would be started at the next boot"
+}
+
+inside() { # SUITE ROOT MIRROR
+	suite=$1 root=$2
+	started=$(date +%s)
+	step debootstrap debootstrap --variant=minbase --include=systemd "$suite" "$root" "$3"
+	furnish
+	step "provision.sh run" enter sh vagrant/provision.sh run
+	lend_pip
+	step "make setup" enter make setup
+	step doctor enter .venv/bin/accepttrace doctor
+	step "provision.sh test" enter sh vagrant/provision.sh test
+	step "make test" enter make test
+	step "provision.sh vm" enter sh vagrant/provision.sh vm
+	nothing_left_to_do
+	say "holds"
+}
+
+# --- outside ------------------------------------------------------------------------------------
+
+# `timeout` leads a process group, and all that runs inside is in it.
+clean_up() {
+	signal=TERM
+	deadline=$(($(date +%s) + 10))
+	while [ -n "$child" ] && kill -$signal "-$child" 2>/dev/null; do
+		[ "$(date +%s)" -lt $deadline ] || signal=KILL
+		sleep 0.1
+	done
+	rm -rf --one-file-system "$scratch"
+}
+
+main() {
+	[ "$(id -u)" = 0 ] || skip "needs root"
+	mirror=$(find_mirror) || skip "no mirror to make a system from"
+	command -v debootstrap >/dev/null || sh "$here/provision.sh" boxes || skip "no debootstrap here"
+	scratch=$(mktemp -d /tmp/accepttrace-roots.XXXXXX)
+	child=
+	trap clean_up EXIT
+	trap 'exit 1' HUP INT TERM
+	for suite in "$@"; do
+		# A child to wait for, because a shell does not hear signals while a command runs.
+		timeout --kill-after=20 "$LIMIT_S" unshare --mount \
+			sh "$here/test_provision.sh" --inside "$suite" "$scratch/$suite" "$mirror" &
+		child=$!
+		wait "$child"
+		child=
+		rm -rf --one-file-system "${scratch:?}/$suite"
+	done
+}
+
+case ${1:-} in
+--inside)
+	shift
+	inside "$@"
+	;;
+'') main bookworm trixie ;;
+*) main "$@" ;;
+esac
