@@ -145,6 +145,9 @@ def _advice(plan: Plan, reason: str) -> str:
         return privileges.ADVICE
     if plan.attach == "fentry" and "EPERM" in reason:
         return "nothing to do: this kernel refuses trampolines even to root; another type is used"
+    if plan.attach == "fentry" and "ENOTSUPP" in reason:
+        # Trampolines on functions: arm64 has them since 6.4.
+        return "nothing to do: this kernel has no trampolines; another type is used"
     if plan.attach == "fentry" and not btf.VMLINUX.exists():
         return "nothing to do: needs a kernel with CONFIG_DEBUG_INFO_BTF; another type is used"
     if plan.attach == "kprobe" and not loaders.has_kprobes():
