@@ -46,6 +46,7 @@ case " $ID ${ID_LIKE:-} " in
 		want busybox-static [ -e /usr/share/doc/busybox-static ]
 		want kmod has modprobe
 		want xz-utils has xz
+		want qemu-system-arm has qemu-system-aarch64
 		want debian-archive-keyring [ -e /usr/share/keyrings/debian-archive-keyring.gpg ]
 	fi
 	install() {

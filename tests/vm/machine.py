@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.vm import foreign
 from tests.vm.accelerator import arguments
 from tests.vm.kernels import Kernel
 
@@ -80,9 +81,7 @@ def run(
     (folder / "command.sh").write_text(_script(command, env or {}, setup))
     call = [
         *("timeout", "--signal=KILL", f"{timeout_s + LEFT_BEHIND_S:.0f}"),
-        *_virtme(kernel, folder, memory_mib, cpus),
-        *(f"--kopt={argument}" for argument in (*KERNEL_ARGS, *kernel_args)),
-        *(f"--qemu-opt={argument}" for argument in _qemu(kernel)),
+        *_emulator(kernel, folder, (*KERNEL_ARGS, *kernel_args), memory_mib, cpus),
     ]
     started = time.monotonic()
     reason = _boot(call, folder, timeout_s)
@@ -112,6 +111,17 @@ def _script(command: Sequence[str], env: Mapping[str, str], setup: str) -> str:
     if setup:
         lines += ["set -e", setup]
     return "\n".join([*lines, f"exec {shlex.join(command)}"]) + "\n"
+
+
+def _emulator(
+    kernel: Kernel, folder: Path, options: Sequence[str], memory_mib: int, cpus: int
+) -> Iterator[str]:
+    if kernel.arch in foreign.QEMU:
+        yield from foreign.command(kernel, folder, GUEST_SHARE, options, memory_mib, cpus)
+        return
+    yield from _virtme(kernel, folder, memory_mib, cpus)
+    yield from (f"--kopt={option}" for option in options)
+    yield from (f"--qemu-opt={argument}" for argument in _qemu(kernel))
 
 
 def _virtme(kernel: Kernel, folder: Path, memory_mib: int, cpus: int) -> Iterator[str]:

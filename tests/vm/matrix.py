@@ -16,6 +16,7 @@ ALL_TYPES: tuple[AttachType, ...] = ("fentry", "kprobe", "tracepoint")
 class Row:
     """One boot.
 
+    `arch` is Debian's name; another one than the host's is run by tests.vm.foreign.
     `package` is Debian's meta package: whatever release it points to in `suite` is taken.
     `attach` lists the types that must work there; the tests see the others as refused.
     `setup` is shell, run as root in the guest before the command.
@@ -55,6 +56,21 @@ ROWS: tuple[Row, ...] = (
         name="7.x",
         suite="sid",
         why="the newest released kernel that Debian builds",
+    ),
+    Row(
+        name="6.1-arm64",
+        suite="bookworm",
+        package="linux-image-arm64",
+        arch="arm64",
+        attach=("kprobe", "tracepoint"),
+        why="arm64 before it had trampolines (6.4): fentry is refused, kprobe is chosen",
+    ),
+    Row(
+        name="6.12-arm64",
+        suite="trixie",
+        package="linux-image-arm64",
+        arch="arm64",
+        why="the other architecture: its registers, system call numbers and trampolines",
     ),
 )
 

@@ -20,7 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))  # so that `python tests/vm/run.py` works too
 
-from tests.vm import machine, matrix  # noqa: E402
+from tests.vm import foreign, machine, matrix  # noqa: E402
 from tests.vm.kernels import fetch, locked  # noqa: E402
 from tests.vm.mirror import MirrorError  # noqa: E402
 
@@ -112,7 +112,7 @@ def _run_alone(row: matrix.Row, options: argparse.Namespace) -> Outcome:
         kernel = fetch(row, refresh=options.refresh)
         result = machine.run(
             kernel,
-            options.command,
+            foreign.command_there(options.command) if row.arch in foreign.QEMU else options.command,
             folder=LOGS / row.name,
             timeout_s=options.timeout,
             memory_mib=options.memory,
@@ -138,12 +138,14 @@ def _run_alone(row: matrix.Row, options: argparse.Namespace) -> Outcome:
 def _environment(row: matrix.Row) -> dict[str, str]:
     """What the tests inside are told about the row."""
     passed = {k: v for k, v in os.environ.items() if k.startswith(("ACCEPTTRACE_", "PYTHON"))}
+    there = foreign.environment(ROOT) if row.arch in foreign.QEMU else {}
     return {
         **passed,
         "ACCEPTTRACE_VM_ROW": row.name,
         "ACCEPTTRACE_EXPECTED_TYPES": ",".join(row.attach),
         "ACCEPTTRACE_REQUIRE_KERNEL": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
+        **there,
     }
 
 
