@@ -142,6 +142,7 @@ def _environment(row: matrix.Row) -> dict[str, str]:
     return {
         **passed,
         "ACCEPTTRACE_VM_ROW": row.name,
+        "PYTEST_ADDOPTS": " ".join(f"--ignore={path}" for path in row.leaves_out),
         "ACCEPTTRACE_EXPECTED_TYPES": ",".join(row.attach),
         "ACCEPTTRACE_REQUIRE_KERNEL": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
