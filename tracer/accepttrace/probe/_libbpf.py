@@ -35,6 +35,20 @@ _PROTOTYPES: dict[str, tuple[Any, tuple[Any, ...]]] = {
 }
 
 
+class OpenOptions(c.Structure):
+    """struct bpf_object_open_opts, as far as it is used; libbpf takes the rest as zero."""
+
+    _fields_ = (
+        ("size", c.c_size_t),
+        ("object_name", c.c_char_p),
+        ("relaxed_maps", c.c_bool),
+        ("pin_root_path", c.c_char_p),
+        ("unused", c.c_uint32),
+        ("kconfig", c.c_char_p),
+        ("btf_custom_path", c.c_char_p),
+    )
+
+
 class Log:
     """What libbpf and the verifier said since the last `clear`. Shown with `-v` only."""
 

@@ -150,6 +150,9 @@ def _advice(plan: Plan, reason: str) -> str:
         return "nothing to do: this kernel has no trampolines; another type is used"
     if plan.attach == "fentry" and not btf.VMLINUX.exists():
         return "nothing to do: needs a kernel with CONFIG_DEBUG_INFO_BTF; another type is used"
+    if plan.attach == "kprobe" and "EACCES" in reason:
+        # Debian's and Ubuntu's kernels know a level above 2, which is for CAP_SYS_ADMIN alone.
+        return "run as root, or `sysctl kernel.perf_event_paranoid=2`; another type is used"
     if plan.attach == "kprobe" and not loaders.has_kprobes():
         return "nothing to do: needs a kernel with CONFIG_KPROBES; another type is used"
     return "run with -v and report what it prints"

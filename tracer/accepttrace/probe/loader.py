@@ -10,8 +10,8 @@ from importlib import resources
 
 from accepttrace.errors import UnsupportedError
 from accepttrace.probe import _syscall as sys
-from accepttrace.probe import iterators, loaders, wire
-from accepttrace.probe._libbpf import library
+from accepttrace.probe import btf, iterators, loaders, privileges, wire
+from accepttrace.probe._libbpf import OpenOptions, library
 from accepttrace.probe.plans import MEMBERS_PROGRAM, PROGRAMS, Hook, Plan
 
 _ENOTSUPP = 524  # the kernel's own; no C library has a name for it
@@ -94,7 +94,8 @@ class Loaded:
     def _load(self) -> None:
         lib = library()
         data = object_bytes()
-        self._object = lib.bpf_object__open_mem(data, len(data), None)
+        options = c.byref(_open_options())
+        self._object = lib.bpf_object__open_mem(data, len(data), options)
         if not self._object:
             raise _refused("open the BPF object", c.get_errno())
         wanted = {hook.program for hook in self.hooks}
@@ -119,6 +120,18 @@ class Loaded:
         if not program:
             raise UnsupportedError(f"the BPF object has no program {name}", "build it again")
         return int(program)
+
+
+def _open_options() -> OpenOptions:
+    """Without CAP_SYS_ADMIN, the kernel's BTF by its path: then libbpf looks into no other.
+
+    It looks for a type that this kernel lacks in the BTF of all modules, which needs that
+    capability, and before libbpf 1.3 being refused there was an error of the whole load.
+    """
+    options = OpenOptions(size=c.sizeof(OpenOptions))
+    if "CAP_SYS_ADMIN" not in privileges.held() and btf.VMLINUX.exists():
+        options.btf_custom_path = str(btf.VMLINUX).encode()
+    return options
 
 
 def _refused(what: str, code: int) -> UnsupportedError:
