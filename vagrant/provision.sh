@@ -61,6 +61,7 @@ debian_wants() {
 	want python3-bpfcc has_bcc
 	[ "$purpose" = vm ] || return 0
 	want qemu-system-x86 has qemu-system-x86_64
+	want qemu-system-arm has qemu-system-aarch64
 	want busybox-static has_static_busybox
 	want kmod has modprobe
 	want xz-utils has xz

@@ -1,8 +1,10 @@
 #!/bin/sh
 # Runs in the guest as root, started by virtme-ng's init: makes a fast and writable root out of
 # the host's, runs the tasks there, and leaves the status of each in the shared folder.
-# usage: guest.sh KERNEL_ROOT     (share: /run/accepttrace; see machine.py)
+# usage: guest.sh KERNEL_ROOT [FOLDER...]     (share: /run/accepttrace; see machine.py)
+# FOLDERs are not part of the host's root, but shall be in the guest's, at the same places.
 kernel=$1
+shift
 share=/run/accepttrace
 top=/run/guest
 
@@ -16,7 +18,7 @@ lost() {
 mkdir -p $top/host $top/memory $top/root
 mount -t 9p -o ro,trans=virtio,version=9p2000.L,msize=512000,cache=loose host $top/host ||
     lost "9p"
-modprobe -d "$kernel" overlay || lost "no overlay module"
+/sbin/modprobe -d "$kernel" overlay || lost "no overlay module"
 mount -t tmpfs -o size=75% tmpfs $top/memory
 mkdir $top/memory/upper $top/memory/work
 mount -t overlay -o "lowerdir=$top/host,upperdir=$top/memory/upper,workdir=$top/memory/work" \
@@ -24,13 +26,19 @@ mount -t overlay -o "lowerdir=$top/host,upperdir=$top/memory/upper,workdir=$top/
 mkdir -p $top/root/proc $top/root/sys $top/root/dev $top/root/run
 mount -t bpf bpf /sys/fs/bpf
 for folder in proc sys dev; do
-    mount --rbind /$folder $top/root/$folder || lost "bind $folder"
+    mount -o rbind /$folder $top/root/$folder || lost "bind $folder"
+done
+for folder in "$@"; do
+    layer=$top/memory/$(echo "$folder" | tr / .)
+    mkdir -p "$top/root$folder" "$layer/upper" "$layer/work"
+    mount -t overlay -o "lowerdir=$folder,upperdir=$layer/upper,workdir=$layer/work" \
+        overlay "$top/root$folder" || lost "overlay of $folder"
 done
 # Not recursively: /run holds the new root itself.
-mount --bind /run $top/root/run && mount --bind "$share" "$top/root$share" || lost "bind run"
+mount -o bind /run $top/root/run && mount -o bind "$share" "$top/root$share" || lost "bind run"
 
 # What the kernel would load by itself on a machine of its own.
-modprobe -d "$kernel" tcp_diag || lost "no tcp_diag module"
+/sbin/modprobe -d "$kernel" tcp_diag || lost "no tcp_diag module"
 
 # Modules and, for bcc, headers, where a machine of its own would have them.
 release=$(uname -r)

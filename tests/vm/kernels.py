@@ -31,6 +31,7 @@ class Kernel:
     root: Path
     release: str  # as `uname -r`
     version: str  # of the package
+    arch: str = "amd64"  # as Debian names it
 
     @property
     def image(self) -> Path:
@@ -54,7 +55,7 @@ def fetch(row: Row, *, refresh: bool = False, cache: Path = CACHE) -> Kernel:
         if refresh or not (root / "kernel.json").exists():
             _build(row, root, cache)
         facts = json.loads((root / "kernel.json").read_text())
-        return Kernel(root, facts["release"], facts["version"])
+        return Kernel(root, facts["release"], facts["version"], row.arch)
 
 
 @contextmanager

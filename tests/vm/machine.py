@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.vm import foreign
 from tests.vm.accelerator import arguments
 from tests.vm.kernels import Kernel
 
@@ -89,9 +90,7 @@ def run(
     (folder / "tasks").write_text("".join(f"{task.name}\n" for task in tasks))
     call = [
         *("timeout", "--signal=KILL", f"{timeout_s + LEFT_BEHIND_S:.0f}"),
-        *_virtme(kernel, folder, memory_mib, cpus),
-        *(f"--kopt={argument}" for argument in (*KERNEL_ARGS, *kernel_args)),
-        *(f"--qemu-opt={argument}" for argument in _qemu(kernel)),
+        *_emulator(kernel, folder, (*KERNEL_ARGS, *kernel_args), memory_mib, cpus),
     ]
     started = time.time()
     reason = _boot(call, folder, timeout_s)
@@ -137,6 +136,17 @@ def _script(task: Task) -> str:
     lines = [*exports, f"cd {shlex.quote(os.getcwd())} || exit 1", "set -e"]
     lines += ["undo() {", "status=$?", "trap - EXIT", task.undo or ":", "exit $status", "}"]
     return "\n".join([*lines, "trap undo EXIT", task.setup, shlex.join(task.command)]) + "\n"
+
+
+def _emulator(
+    kernel: Kernel, folder: Path, options: Sequence[str], memory_mib: int, cpus: int
+) -> Iterator[str]:
+    if kernel.arch in foreign.QEMU:
+        yield from foreign.command(kernel, folder, GUEST_SHARE, options, memory_mib, cpus)
+        return
+    yield from _virtme(kernel, folder, memory_mib, cpus)
+    yield from (f"--kopt={option}" for option in options)
+    yield from (f"--qemu-opt={argument}" for argument in _qemu(kernel))
 
 
 def _virtme(kernel: Kernel, folder: Path, memory_mib: int, cpus: int) -> Iterator[str]:

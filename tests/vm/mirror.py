@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -94,6 +94,15 @@ class AptRoot:
         wanted = [f"{name}:{self.arch}={version}" for name, version in packages.items()]
         self._apt("apt-get", "-q", "download", *wanted, cwd=folder)
         return sorted(folder.glob("*.deb"))
+
+    def download_with_dependencies(self, packages: Iterable[str]) -> list[Path]:
+        """Fetch the packages and all that they depend on as .deb files."""
+        archives = self.root / "cache" / "archives"
+        for old in archives.glob("*.deb"):
+            old.unlink()
+        options = ("-q", "-y", "--no-install-recommends", "--download-only")
+        self._apt("apt-get", *options, "install", *packages)
+        return sorted(archives.glob("*.deb"))
 
     def _apt(self, *command: str, cwd: Path | None = None) -> str:
         program, *arguments = command

@@ -22,7 +22,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))  # so that `python tests/vm/run.py` works too
 
-from tests.vm import machine, matrix  # noqa: E402
+from tests.vm import foreign, machine, matrix  # noqa: E402
 from tests.vm.kernels import fetch, locked  # noqa: E402
 from tests.vm.mirror import MirrorError  # noqa: E402
 
@@ -140,6 +140,8 @@ def _run_alone(rows: Sequence[matrix.Row], options: argparse.Namespace) -> list[
 
 def _task(row: matrix.Row, command: Sequence[str]) -> machine.Task:
     call = (*row.prefix, *(command or (*PYTEST, *row.tests)))
+    if row.arch in foreign.QEMU:
+        call = tuple(foreign.command_there(call))
     return machine.Task(row.name, call, _environment(row), row.setup, row.undo)
 
 
@@ -158,12 +160,14 @@ def _outcome(row: matrix.Row, release: str, result: machine.Result) -> Outcome:
 def _environment(row: matrix.Row) -> dict[str, str]:
     """What the tests inside are told about the row."""
     passed = {k: v for k, v in os.environ.items() if k.startswith(("ACCEPTTRACE_", "PYTHON"))}
+    there = foreign.environment(ROOT) if row.arch in foreign.QEMU else {}
     return {
         **passed,
         "ACCEPTTRACE_VM_ROW": row.name,
         "ACCEPTTRACE_EXPECTED_TYPES": ",".join(row.attach),
         "ACCEPTTRACE_REQUIRE_KERNEL": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
+        **there,
     }
 
 

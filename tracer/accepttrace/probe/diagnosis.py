@@ -155,8 +155,14 @@ def _advice(plan: Plan, reason: str) -> str:
         return "see that kernel.ftrace_enabled is 1, and /sys/kernel/debug/kprobes/enabled too"
     if plan.attach == "fentry" and "EPERM" in reason:
         return "nothing to do: this kernel refuses trampolines even to root; another type is used"
+    if plan.attach == "fentry" and "ENOTSUPP" in reason:
+        # Trampolines on functions: arm64 has them since 6.4.
+        return "nothing to do: this kernel has no trampolines; another type is used"
     if plan.attach == "fentry" and not btf.VMLINUX.exists():
         return "nothing to do: needs a kernel with CONFIG_DEBUG_INFO_BTF; another type is used"
+    if plan.attach == "kprobe" and "EACCES" in reason:
+        # Debian's and Ubuntu's kernels know a level above 2, which is for CAP_SYS_ADMIN alone.
+        return "run as root, or `sysctl kernel.perf_event_paranoid=2`; another type is used"
     if plan.attach == "kprobe" and not loaders.has_kprobes():
         return "nothing to do: needs a kernel with CONFIG_KPROBES; another type is used"
     return "run with -v and report what it prints"

@@ -14,6 +14,8 @@ from accepttrace.probe import btf, iterators, loaders, privileges, wire
 from accepttrace.probe._libbpf import OpenOptions, library
 from accepttrace.probe.plans import MEMBERS_PROGRAM, PROGRAMS, Hook, Plan
 
+_ENOTSUPP = 524  # the kernel's own; no C library has a name for it
+
 
 def object_bytes() -> bytes:
     """The CO-RE object for this machine, from the package."""
@@ -133,4 +135,6 @@ def _options() -> c.Array[OpenOptions] | None:
 def _refused(what: str, code: int) -> UnsupportedError:
     reason = os.strerror(code) if code else "refused"
     name = errno.errorcode.get(code, str(code))
+    if code == _ENOTSUPP:
+        reason, name = "not supported by this kernel", "ENOTSUPP"
     return UnsupportedError(f"cannot {what}: {reason} ({name})", detail=library().log.text())
