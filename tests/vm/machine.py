@@ -86,7 +86,7 @@ def run(
     shutil.rmtree(folder, ignore_errors=True)
     for task in tasks:
         (folder / task.name).mkdir(parents=True)
-        (folder / task.name / "command.sh").write_text(_script(task))
+        (folder / task.name / "command.sh").write_text(script(task))
     (folder / "tasks").write_text("".join(f"{task.name}\n" for task in tasks))
     call = [
         *("timeout", "--signal=KILL", f"{timeout_s + LEFT_BEHIND_S:.0f}"),
@@ -128,8 +128,9 @@ def end_all() -> None:
             os.killpg(guest.pid, signal.SIGKILL)
 
 
-def _script(task: Task) -> str:
-    """Whatever fails, what was set up is undone: the next task must find the machine as it was."""
+def script(task: Task) -> str:
+    """The task as a shell script. Whatever fails, what was set up is undone: the next task must
+    find the machine as it was."""
     variables = {"PATH": PATH, "HOME": "/root", "LANG": "C.UTF-8", **task.env}
     variables["ACCEPTTRACE_VM_SHARE"] = f"{GUEST_SHARE}/{task.name}"
     exports = [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
