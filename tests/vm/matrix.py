@@ -23,6 +23,9 @@ _FEW = "test_sleepers or (ipv4 and (reuseport or blocking or shared))"
 SOME = (*COUNTED, f"test_flavours or {_FEW}")
 # Kprobes alone are exact where a program can be preempted; the others count what they miss.
 SOME_BY_KPROBE = (*COUNTED, f"test_flavours or (kprobe and ({_FEW}))")
+# One sharing mode: under emulation, bcc takes a minute to compile against real headers.
+BOTH_LOADERS = ("tests/kernel/test_loaders.py", "-k", "test_both_count and reuseport")
+BY_HEADERS = ("env", "ACCEPTTRACE_BCC_HEADERS=1")
 
 # As the README tells people to; the tests inside then run as nobody with just these.
 _CAPABILITIES = "cap_bpf,cap_perfmon,cap_sys_ptrace,cap_dac_read_search"
@@ -87,6 +90,26 @@ ROWS: tuple[Row, ...] = (
         name="7.x",
         suite="sid",
         why="the newest released kernel that Debian builds",
+    ),
+    Row(
+        name="5.10-headers",
+        suite="bullseye",
+        headers=True,
+        flavour="bcc compiles against kernel headers",
+        attach=("kprobe", "tracepoint"),
+        prefix=BY_HEADERS,
+        tests=BOTH_LOADERS,
+        why="libbpf by BTF and bcc by headers trace the same connections at the same time",
+    ),
+    Row(
+        name="6.1-headers",
+        suite="bookworm",
+        headers=True,
+        flavour="bcc compiles against kernel headers",
+        attach=("kprobe", "tracepoint"),
+        prefix=BY_HEADERS,
+        tests=BOTH_LOADERS,
+        why="the same; the fields that moved since 5.10 come from these headers",
     ),
     Row(
         name="no-btf",

@@ -27,6 +27,8 @@ from accepttrace.probe.plans import Hook, Plan
 from accepttrace.probe.quiet import Caught, caught
 
 _ARCHITECTURES = {"x86_64": "x86", "aarch64": "arm64"}
+# Set to compile against the kernel's headers although BTF is there: for tests, and to find faults.
+BY_HEADERS = "ACCEPTTRACE_BCC_HEADERS"
 _MEMBERS = b"bpf_iter__tcp"  # what bcc's BPF_ITER(tcp) calls the program
 _NOT_COMPILED = "Failed to compile"  # how bcc's exceptions begin
 _BYTES = re.compile(r"\bb'([^']*)'")  # names as bcc prints them
@@ -100,7 +102,7 @@ class Compiled:
         """Also loads and attaches trampolines: bcc does that by itself."""
         text, flags = source(), _flags(self.plan, self.hooks)
         place: AbstractContextManager[None] = nullcontext()
-        if btf.VMLINUX.exists():
+        if btf.VMLINUX.exists() and not os.environ.get(BY_HEADERS):
             text = offsets.definitions(text) + text
             place = headers.stubs()
             flags.append("-DPLACED_BY_BTF")
