@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from types import TracebackType
 
 from accepttrace.config import Config, Filters
-from accepttrace.errors import AcceptTraceError, UnsupportedError, UsageError
+from accepttrace.errors import AcceptTraceError, UnsupportedError
 from accepttrace.model.records import AcceptorCount, Counts, Family, ListenerCount, Losses, Selector
 from accepttrace.probe import (
     loaders,
@@ -21,6 +21,7 @@ from accepttrace.probe import (
     selftest,
     wire,
 )
+from accepttrace.probe.filtering import settings_of
 from accepttrace.probe.maps import Map
 
 _FAMILIES: dict[int, Family] = {socket.AF_INET: "ipv4", socket.AF_INET6: "ipv6"}
@@ -81,17 +82,12 @@ class Session:
 
         UsageError where they are more than the kernel side has room for.
         """
-        for what, given, room in (
-            ("network namespaces", filters.netns, wire.MAX_NETNS),
-            ("PIDs", filters.pids, wire.MAX_PIDS),
-        ):
-            if len(given) > room:
-                raise UsageError(f"{len(given)} {what} are too many: at most {room}")
+        settings = settings_of(filters)
         for old, _ in self._pids.items():
             self._pids.delete(old)
         for pid in filters.pids:
             self._pids.put(wire.U32(pid), wire.U8(1))
-        self._settings.put(wire.U32(0), _settings(filters))
+        self._settings.put(wire.U32(0), settings)
 
     def counts(self) -> Counts:
         """Everything counted since the start, for every listener."""
@@ -275,17 +271,3 @@ def _selector(member: wire.Member) -> Selector:
     if member.program == wire.PROGRAM_CLASSIC:
         return "cbpf"
     return "incoming_cpu" if member.incoming_cpu else "hash"
-
-
-def _settings(filters: Filters) -> wire.Settings:
-    settings = wire.Settings(
-        netns_count=len(filters.netns),
-        family={"ipv4": socket.AF_INET, "ipv6": socket.AF_INET6, None: 0}[filters.family],
-        any_port=not filters.ports,
-        any_pid=not filters.pids,
-    )
-    for index, netns in enumerate(sorted(filters.netns)):
-        settings.netns[index] = netns
-    for port in filters.ports:
-        settings.ports[port >> 6] |= 1 << (port & 63)
-    return settings

@@ -1,0 +1,33 @@
+"""The filters of the user as the kernel side reads them."""
+
+from __future__ import annotations
+
+import socket
+
+from accepttrace.config import Filters
+from accepttrace.errors import UsageError
+from accepttrace.probe import wire
+
+
+def settings_of(filters: Filters) -> wire.Settings:
+    """The one entry of the map `settings`; PIDs go into a map of their own.
+
+    UsageError where they are more than the kernel side has room for.
+    """
+    for what, given, room in (
+        ("network namespaces", filters.netns, wire.MAX_NETNS),
+        ("PIDs", filters.pids, wire.MAX_PIDS),
+    ):
+        if len(given) > room:
+            raise UsageError(f"{len(given)} {what} are too many: at most {room}")
+    settings = wire.Settings(
+        netns_count=len(filters.netns),
+        family={"ipv4": socket.AF_INET, "ipv6": socket.AF_INET6, None: 0}[filters.family],
+        any_port=not filters.ports,
+        any_pid=not filters.pids,
+    )
+    for index, netns in enumerate(sorted(filters.netns)):
+        settings.netns[index] = netns
+    for port in filters.ports:
+        settings.ports[port >> 6] |= 1 << (port & 63)
+    return settings
