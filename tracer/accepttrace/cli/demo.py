@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
+import textwrap
 from contextlib import AbstractContextManager, ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -56,7 +58,7 @@ def demo(**values: Any) -> None:
     from accepttrace.model.balance import describe
 
     mode, duration = values["mode"], values["duration"]
-    click.echo(f"{values['server']} server, {values['workers']} workers: {find_mode(mode).summary}")
+    _say(f"{values['server']} server, {values['workers']} workers: {find_mode(mode).summary}")
     with _server(values["server"], mode, values["workers"]) as server:
         plan = Plan(
             duration_s=duration,
@@ -76,9 +78,12 @@ def demo(**values: Any) -> None:
             summary = run(config, lambda: loading.enter_context(load), load.stop)
             result = load.stop()
     if summary is not None:
-        for sentence in describe(summary):
-            click.echo(sentence)
-        click.echo(_comparison(summary, result))
+        for sentence in (*describe(summary), _comparison(summary, result)):
+            _say(sentence)
+
+
+def _say(sentence: str) -> None:
+    click.echo(textwrap.fill(sentence, shutil.get_terminal_size().columns))
 
 
 def _server(kind: str, mode: str, workers: int) -> AbstractContextManager[Any]:

@@ -29,6 +29,11 @@ class Pace:
             signal.signal(number, self._finish)
         signal.signal(signal.SIGWINCH, _notice)
 
+    def over(self) -> None:
+        """From now on a signal changes nothing: the interpreter that ends would die of it."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+
     def ticks(self) -> Iterator[bool]:
         """True at each interval, False where only the window changed its size."""
         began = time.monotonic()

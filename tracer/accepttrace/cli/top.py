@@ -108,7 +108,9 @@ def run(
         announce(config)
         attached()
         try:
-            return _show(config, watch, pace, ending)
+            summary = _show(config, watch, pace, ending)
+            pace.over()
+            return summary
         except BrokenPipeError:
             # The reader has seen enough. Python would complain once more when it flushes at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
