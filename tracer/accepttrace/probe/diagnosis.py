@@ -25,7 +25,7 @@ def diagnose() -> Diagnosis:
     """Every finding, and every attach type tried for real by each loader and detached again."""
     findings = (
         *(_kernel(), _btf(), _libbpf(), _bcc(), _headers()),
-        *(_privileges(), _lockdown(), _kprobes(), _preemption()),
+        *(_privileges(), _lockdown(), _kprobes(), _preemption(), _memlock()),
     )
     # The one that is chosen by itself first.
     names = loaders.NAMES if btf.VMLINUX.exists() else loaders.NAMES[::-1]
@@ -112,6 +112,16 @@ def _preemption() -> Finding:
     if preemption.preempts() is None:
         return Finding("preemption", "note", "not told; mount debugfs on /sys/kernel/debug")
     return Finding("preemption", "good", "the kernel does not preempt itself")
+
+
+def _memlock() -> Finding:
+    """Which kernels charge maps to it cannot be asked; those that do refuse them with EPERM."""
+    left = loaders.raise_memlock()
+    if left is None:
+        return Finding("memlock", "good", "unlimited")
+    story = f"{left // 1024} KiB of locked memory; matters before 5.11 only"
+    advice = "where maps are refused: give CAP_SYS_RESOURCE, or run `ulimit -l unlimited` before"
+    return Finding("memlock", "note", story, advice)
 
 
 def _ways(loader: loaders.Name) -> Iterator[Way]:

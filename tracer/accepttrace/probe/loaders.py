@@ -89,7 +89,7 @@ def load(name: Name, plan: Plan) -> Attached:
         raise UnsupportedError("the kernel shows no BTF, which trampolines need")
     if plan.attach == "kprobe" and not has_kprobes():
         raise UnsupportedError("this kernel was built without kprobes")
-    _raise_memlock()
+    raise_memlock()
     if name == "bcc":
         from accepttrace.probe.bcc_loader import Compiled
 
@@ -144,9 +144,13 @@ def recursion_misses(programs: Mapping[str, int]) -> dict[str, int] | None:
     return misses
 
 
-def _raise_memlock() -> None:
-    """Before 5.11 maps are charged to RLIMIT_MEMLOCK. Not allowed to raise it: harmless since."""
+def raise_memlock() -> int | None:
+    """Before 5.11 maps are charged to RLIMIT_MEMLOCK. Not allowed to raise it: harmless since.
+
+    Returns the limit that remains, in bytes; None: unlimited.
+    """
+    unlimited = resource.RLIM_INFINITY
     with suppress(ValueError, OSError):
-        resource.setrlimit(
-            resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
-        )
+        resource.setrlimit(resource.RLIMIT_MEMLOCK, (unlimited, unlimited))
+    left = resource.getrlimit(resource.RLIMIT_MEMLOCK)[0]
+    return None if left == unlimited else left
