@@ -22,12 +22,15 @@ import pytest
 
 from accepttrace.lab.load import run_load
 from accepttrace.lab.servers import Server
+from accepttrace.probe.preemption import preempts
 
-from .conftest import offered, wait_until
+from .conftest import exact, offered, wait_until
 
 ACCEPTTRACE = (sys.executable, "-m", "accepttrace")
-ATTACH, LOADER = offered()[0]
+ATTACH, LOADER = exact()[0]
 CHOICE = ("--attach", ATTACH, "--loader", LOADER)
+# Where perf_event_paranoid is 3, as Debian has it, kprobes are refused without CAP_SYS_ADMIN.
+WITHOUT_ROOT = ("--attach", offered()[0].attach, "--loader", LOADER)
 # Before 5.11 the memory of BPF maps counts as locked, and the limit on that must be raised.
 CHARGED = tuple(map(int, os.uname().release.split(".")[:2])) < (5, 11)
 START_S = 60.0  # under TCG the start alone takes seconds
@@ -115,7 +118,7 @@ def test_capabilities_suffice_without_root(tmp_path: Path) -> None:
     prefix = (*drop, "--", "-c", command, "sh")
     with Server("reuseport", workers=2) as server:
         ready = tmp_path / "ready"
-        full = (*prefix, "-p", str(server.port), "-o", "jsonl", *CHOICE)
+        full = (*prefix, "-p", str(server.port), "-o", "jsonl", *WITHOUT_ROOT)
         process = subprocess.Popen(
             (*full, "--ready-file", str(ready)),
             text=True,
@@ -134,8 +137,12 @@ def test_capabilities_suffice_without_root(tmp_path: Path) -> None:
         finally:
             process.kill()
         counts = {c.pid: c.accepts for c in server.counts()}
+    summary = lines(out)[-1]
     assert uid == "65534"
-    assert {a["pid"]: a["accepts"] for a in lines(out)[-1]["acceptors"]} == counts
+    if summary["books"]["recursion_misses"]:
+        assert preempts()
+        return
+    assert {a["pid"]: a["accepts"] for a in summary["acceptors"]} == counts
 
 
 def test_without_privileges_one_clear_error_and_77() -> None:
