@@ -7,9 +7,7 @@ import select
 import signal
 import socket
 import subprocess
-import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 
 import pytest
 
@@ -20,30 +18,9 @@ from accepttrace.probe.netns import call_inside
 from accepttrace.sockets import inventory as inventory_module
 from accepttrace.sockets.inventory import InventoryReader
 
+from .forked import child, wait_until
+
 HERE = os.stat("/proc/self/ns/net").st_ino
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not come true in time"
-        time.sleep(0.005)
-
-
-@contextmanager
-def child(run: Callable[[], object]) -> Iterator[int]:
-    """A forked process that does `run`, until the block ends."""
-    pid = os.fork()
-    if pid == 0:
-        try:
-            run()
-        finally:
-            os._exit(0)
-    try:
-        yield pid
-    finally:
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
 
 
 def reuseport(address: str, port: int = 0) -> socket.socket:

@@ -13,7 +13,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
 import pytest
 
@@ -21,32 +20,11 @@ from accepttrace.sockets import procfs, syscalls
 from accepttrace.sockets.processes import Processes
 from accepttrace.sockets.waiting import NOT, UNKNOWN, Waiting, epoll_targets, observe
 
+from .forked import child, wait_until
+
 KNOWN_MACHINE = pytest.mark.skipif(
     platform.machine() not in syscalls.NUMBERS, reason="system call numbers are not known here"
 )
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not come true in time"
-        time.sleep(0.005)
-
-
-@contextmanager
-def child(run: Callable[[], object]) -> Iterator[int]:
-    """A forked process that does `run`, until the block ends."""
-    pid = os.fork()
-    if pid == 0:
-        try:
-            run()
-        finally:
-            os._exit(0)
-    try:
-        yield pid
-    finally:
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
 
 
 def sleep_in_epoll(sock: socket.socket, events: int = select.EPOLLIN) -> None:
