@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from types import TracebackType
 from typing import TYPE_CHECKING, TextIO
 
 from accepttrace.config import Config
@@ -21,12 +20,7 @@ class Screen:
     def __enter__(self) -> Screen:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         return
 
     def begin(self, snapshot: Snapshot) -> None:
@@ -124,13 +118,8 @@ class Live(Screen):
         self._view.__enter__()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._view.__exit__(kind, error, trace)
+    def __exit__(self, *_: object) -> None:
+        self._view.__exit__()
 
     def begin(self, snapshot: Snapshot) -> None:
         self.show(snapshot)

@@ -6,7 +6,6 @@ import os
 import platform
 import time
 from datetime import datetime, timezone
-from types import TracebackType
 
 from accepttrace import __version__
 from accepttrace.config import Config
@@ -43,12 +42,7 @@ class Watch:
     def __enter__(self) -> Watch:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._session.close()
 
     def refresh(self) -> Snapshot:

@@ -7,7 +7,6 @@ import os
 import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
-from types import TracebackType
 
 from accepttrace.config import Config, Filters
 from accepttrace.errors import AcceptTraceError, UnsupportedError
@@ -65,12 +64,7 @@ class Session:
     def __enter__(self) -> Session:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -140,7 +134,8 @@ class Session:
                 )
         for story in wrong.values():
             raise UnsupportedError(f"the {self.plan.attach} hooks attached but: {story}")
-        if counts.acceptors[0].pid != os.getpid():
+        pids = {a.pid for a in counts.acceptors if a.listener_inode == traffic.inode}
+        if pids != {os.getpid()}:
             raise UnsupportedError(
                 "this is not the machine's own PID namespace, so PIDs could not be told",
                 "run on the host, or in a container with the host's PID namespace (--pid=host)",
