@@ -10,6 +10,8 @@ Family = Literal["ipv4", "ipv6"]
 Sharing = Literal["sole", "shared", "reuseport"]
 Selector = Literal["hash", "cbpf", "ebpf", "incoming_cpu"]
 WaitsIn = Literal["epoll", "accept", "poll", "select"]
+Via = Literal["syscall", "io_uring", "kernel"]
+Book = Literal["balanced", "unbalanced", "unchecked"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +34,39 @@ class AcceptorCount:
     wait_us: Sequence[int]
     wait_max_us: int
     wait_unknown: int  # accepts whose waiting time could not be read
+    wasted: int | None = None  # EAGAIN before any success since the thread last woke
+    via: Via = "syscall"
+    left_us: int = 0  # sum of the times of its accepts (µs, CLOCK_MONOTONIC), modulo 2^64
     cgroup_id: int = 0
     process_start_ns: int = 0  # as `start_ns`, of the thread group leader; 0: not known
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """Connections that came to a listener, and those that left it other than by accept().
+
+    `arrived`: children made. `lost`: queued ones that the kernel reset. `came_us` and `left_us` sum
+    the times at which they came and left (µs, CLOCK_MONOTONIC), modulo 2^64: their difference is
+    the time that they spent in the queue.
+    """
+
+    arrived: int
+    lost: int
+    migrated_in: int
+    migrated_out: int
+    migration_failed: int
+    came_us: int
+    left_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Overflow:
+    """Packets that met a full accept queue; `peers`: the clients behind them."""
+
+    syn: int
+    ack: int
+    aborted: int  # of the ACKs, answered with a reset
+    peers: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +78,30 @@ class ListenerCount:
     family: Family
     local_address: str
     local_port: int
-    selected: int | None  # connections that reuseport selection steered here
+    selected: int | None  # requests for a connection that were steered here
+    flow: Flow | None = None
+    overflow: Overflow | None = None
+    queue_max: int | None = None
+    stops: int = 0  # times it ended to listen
+    mptcp: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class MigrationCount:
+    """Moved from one listener to another (inodes; 0: unknown). Source: BPF map `migrations`."""
+
+    from_inode: int
+    to_inode: int
+    connections: int
+    requests: int
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A BPF program by the id and name that `bpftool prog` shows."""
+
+    id: int
+    name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +133,7 @@ class Counts:
     acceptors: tuple[AcceptorCount, ...] = ()
     listeners: tuple[ListenerCount, ...] = ()
     losses: Losses = field(default_factory=Losses)
+    migrations: tuple[MigrationCount, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +172,7 @@ class ReuseportFact:
     group: int | None  # reuseport_id of the kernel
     size: int | None  # sockets in the group now
     selector: Selector | None
+    program: Program | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +192,8 @@ class Listener:
     selector: Selector | None
     holders: tuple[Holder, ...] = ()
     uid: int | None = None  # owner of the socket; sockets of two owners never share a group
+    program: Program | None = None  # eBPF that chooses among the group
+    drops: int | None = None  # sk_drops: packets dropped for whatever reason, since it was made
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from accepttrace.model.records import Family, Holder, Selector, Sharing
+from accepttrace.model.records import Book, Family, Holder, Program, Selector, Sharing, Via
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,28 +22,77 @@ class Meta:
 
 
 @dataclass(frozen=True, slots=True)
+class GroupSize:
+    """A reuseport group had so many sockets from then on."""
+
+    elapsed_s: float
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """What the kernel moved from one listener to another: queued connections, half-open requests.
+
+    An inode of 0: that listener could not be told any more.
+    """
+
+    from_inode: int
+    to_inode: int
+    connections: int
+    requests: int
+
+
+@dataclass(frozen=True, slots=True)
 class ListenerRow:
-    """One listening socket. `None` = not visible with this attach type."""
+    """One listening socket, since the start. `None` = not visible with this attach type.
+
+    `capacity`: connections that its queue holds (backlog + 1). `queue_mean` is weighted by time.
+    `arrived`: connections established, also those that migrated to another socket later;
+    `unseen`: of them, accepted by somebody whom the attach type cannot see. `overflow_syn` and
+    `overflow_ack` count packets dropped because the queue was full, `overflow_peers` the clients
+    behind them (address and port), `overflow_aborted` the ACKs answered with a reset. `drops` is
+    the kernel's own count of packets dropped for whatever reason. `lost_on_close` are queued
+    connections reset because the listener closed; of them `migration_failed` would have moved.
+    `refused_accepts` are calls of accept() that had no file descriptor left (EMFILE, ENFILE).
+    `epoch` counts how often it began to listen. `book`: whether queue at start + arrived =
+    accepted + unseen + queue now + lost + migrated out - migrated in; `imbalance`: by how much the
+    left side is larger.
+    """
 
     inode: int
+    epoch: int
     netns: int
     family: Family
     local_address: str
     local_port: int
     backlog: int | None
+    capacity: int | None
     queue: int | None
     queue_max: int | None
+    queue_mean: float | None
     arrived: int | None
     accepted: int
+    unseen: int | None
     selected: int | None
-    dropped_overflow: int | None
+    dropped_overflow: int | None  # overflow_syn + overflow_ack
+    overflow_syn: int | None
+    overflow_ack: int | None
+    overflow_aborted: int | None
+    overflow_peers: int | None
+    drops: int | None
     lost_on_close: int | None
+    migration_failed: int | None
+    refused_accepts: int | None
     migrated_in: int | None
     migrated_out: int | None
+    book: Book
+    imbalance: int | None
     sharing: Sharing | None
     group: int | None
     group_size: int | None
+    group_sizes: tuple[GroupSize, ...]  # every change since the start, the oldest first
     selector: Selector | None
+    selector_program: Program | None
     open: bool  # False once it was seen to be gone
     holders: tuple[Holder, ...]
 
@@ -80,8 +129,10 @@ class AcceptorRow:
     wait_p99_us: int | None
     wait_max_us: int | None
     empty_accepts: int | None
+    wasted_wakeups: int | None  # woken, and the first accept() found nothing
     failed_accepts: int | None
     errors: Mapping[str, int] | None  # by errno name
+    via: Via | None  # how it accepts; None: several ways, or nobody accepted
     selected: int | None  # rows by socket or group
     cgroup: str | None
     container: str | None
@@ -90,7 +141,11 @@ class AcceptorRow:
 
 @dataclass(frozen=True, slots=True)
 class Books:
-    """What was counted and what was lost on the way. `balanced`: nothing is known to be missing."""
+    """What was counted and what was lost on the way.
+
+    `unseen`: accepts by somebody who cannot be seen. `word`: of all listeners' books, the worst.
+    `balanced`: nothing is known to be missing, and no listener's book is unbalanced.
+    """
 
     accepts: int
     events_lost: int
@@ -98,6 +153,8 @@ class Books:
     probe_misses: int | None
     recursion_misses: int | None
     unattributed: int
+    unseen: int | None
+    word: Book
     balanced: bool
 
 
@@ -113,4 +170,5 @@ class Snapshot:
     listeners: tuple[ListenerRow, ...]
     acceptors: tuple[AcceptorRow, ...]
     books: Books
+    migrations: tuple[Migration, ...] = ()
     partial: bool = False  # some holders could not be read

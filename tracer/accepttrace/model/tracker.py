@@ -170,5 +170,7 @@ class Tracker:
             probe_misses=self._losses.probe_misses,
             recursion_misses=self._losses.recursion_misses,
             unattributed=self._losses.unattributed,
+            unseen=None,
+            word="unchecked",
             balanced=self._losses.total == 0,
         )
