@@ -5,19 +5,30 @@
 
 #include "socket.bpf.h"
 
+static __always_inline __u32 way_of(struct task_struct *task)
+{
+	unsigned int flags = BPF_CORE_READ(task, flags);
+
+	if (flags & PF_KTHREAD)
+		return VIA_KERNEL;
+	if (flags & PF_IO_WORKER || ring_is(bpf_get_current_pid_tgid()))
+		return VIA_IO_URING;
+	return VIA_SYSCALL;
+}
+
 static __always_inline void acceptor_introduce(struct acceptor *acceptor, struct task_struct *task)
 {
 	acceptor->pid = bpf_get_current_pid_tgid() >> 32;
+	acceptor->via = way_of(task);
 	acceptor->cgroup_id = bpf_get_current_cgroup_id();
 	acceptor->process_start_ns = BPF_CORE_READ(task, group_leader, start_boottime);
 	bpf_get_current_comm(acceptor->comm, sizeof(acceptor->comm));
 }
 
 /* The counters of the current thread on this listener; fills `key`. */
-static __always_inline struct acceptor *acceptor_of(struct sock *sk, __u32 inode,
+static __always_inline struct acceptor *acceptor_of(struct sock *sk, __u32 inode, __u64 start_ns,
 						    struct acceptor_key *key)
 {
-	struct task_struct *task = (void *)bpf_get_current_task();
 	struct acceptor *acceptor;
 
 	if (!inode) {
@@ -26,7 +37,7 @@ static __always_inline struct acceptor *acceptor_of(struct sock *sk, __u32 inode
 	}
 	key->inode = inode;
 	key->tid = (__u32)bpf_get_current_pid_tgid();
-	key->start_ns = BPF_CORE_READ(task, start_boottime);
+	key->start_ns = start_ns;
 	acceptor = acceptor_get(key);
 	if (acceptor)
 		return acceptor;
@@ -35,10 +46,33 @@ static __always_inline struct acceptor *acceptor_of(struct sock *sk, __u32 inode
 		lost(LOSS_ACCEPTORS_FULL);
 		return NULL;
 	}
-	acceptor_introduce(acceptor, task);
+	acceptor_introduce(acceptor, (void *)bpf_get_current_task());
 	if (!listener_get(inode) && !listener_meet(sk, inode))
 		lost(LOSS_LISTENERS_FULL);
 	return acceptor;
+}
+
+/* The current thread: when it started, and how often it went to sleep since. */
+struct task {
+	__u64 start_ns;
+	__u64 slept;
+};
+
+static __always_inline struct task task_now(enum access how)
+{
+	struct task_struct *current;
+	struct task task;
+
+	if (IS_DIRECT(how) && HAS_TASK_POINTERS) {
+		current = CURRENT_TASK();
+		task.start_ns = current->start_boottime;
+		task.slept = current->nvcsw;
+	} else {
+		current = (void *)bpf_get_current_task();
+		task.start_ns = BPF_CORE_READ(current, start_boottime);
+		task.slept = BPF_CORE_READ(current, nvcsw);
+	}
+	return task;
 }
 
 static __always_inline bool traced(enum access how, struct sock *listener)
@@ -74,13 +108,21 @@ static __always_inline __u32 wait_bucket(__u64 us)
  * rcvq_space.time, and the application's first read is the next to change it. 0: accepted before
  * it was established (SMP, Fast Open), so it did not wait. An MPTCP socket has no such field.
  */
-static __always_inline void waited(struct acceptor *acceptor, struct sock *child)
+static __always_inline bool ready_us(enum access how, struct sock *child, __u64 *ready)
 {
-	__u64 now = bpf_ktime_get_ns() / 1000, ready, us;
+	if (IS_DIRECT(how))
+		return read_ready(child, ready);
+	return child && BPF_CORE_READ(child, sk_protocol) == IPPROTO_TCP &&
+	       !BPF_CORE_READ_INTO(ready, (struct tcp_sock *)child, rcvq_space.time);
+}
+
+static __always_inline void waited(enum access how, struct acceptor *acceptor, struct sock *child,
+				   __u64 now)
+{
+	__u64 ready, us;
 	__u32 bucket;
 
-	if (!child || BPF_CORE_READ(child, sk_protocol) != IPPROTO_TCP ||
-	    BPF_CORE_READ_INTO(&ready, (struct tcp_sock *)child, rcvq_space.time)) {
+	if (!ready_us(how, child, &ready)) {
 		acceptor->wait_unknown++;
 		return;
 	}
@@ -93,29 +135,50 @@ static __always_inline void waited(struct acceptor *acceptor, struct sock *child
 		acceptor->wait_max_us = us;
 }
 
-static __always_inline void accepted(struct sock *listener, __u32 inode, struct sock *child)
+static __always_inline void accepted(enum access how, struct sock *listener, __u32 inode,
+				     struct sock *child)
 {
+	struct settings *want = settings_get();
+	struct task task = task_now(how);
 	struct acceptor_key key = {};
-	struct acceptor *acceptor = acceptor_of(listener, inode, &key);
+	struct acceptor *acceptor = acceptor_of(listener, inode, task.start_ns, &key);
+	__u64 now;
 
-	if (!acceptor)
+	if (!acceptor || !want)
 		return;
 	acceptor->accepts++;
-	acceptor->pending = 0;
-	waited(acceptor, child);
+	acceptor->pending = PENDING_NONE;
+	acceptor->served = task.slept;
+	if (want->without_waits)
+		return;
+	now = now_us();
+	acceptor->left_us += now;
+	waited(how, acceptor, child, now);
 }
 
-/* `error` is positive. */
-static __always_inline void failed(struct sock *listener, __u32 inode, __u32 error)
+/*
+ * Whether an accept() that finds nothing now was a wake-up for nothing: the thread woke since its
+ * last accept() on this listener. The EAGAIN that ends a drain is not.
+ */
+static __always_inline bool woken_for_nothing(struct acceptor *acceptor, __u64 slept)
 {
+	return slept != acceptor->served && slept != acceptor->idled;
+}
+
+/* `error` is positive; `waits`: the call may sleep, so what woke it was its own time limit. */
+static __always_inline void failed(struct sock *listener, __u32 inode, __u32 error, bool waits)
+{
+	struct task task = task_now(PROBED);
 	struct error_key key = {};
-	struct acceptor *acceptor = acceptor_of(listener, inode, &key.acceptor);
+	struct acceptor *acceptor = acceptor_of(listener, inode, task.start_ns, &key.acceptor);
 	__u64 *count;
 
 	if (!acceptor)
 		return;
 	if (error == EAGAIN) {
 		acceptor->empty++;
+		acceptor->wasted += !waits && woken_for_nothing(acceptor, task.slept);
+		acceptor->idled = task.slept;
 		return;
 	}
 	acceptor->failed++;
@@ -133,13 +196,24 @@ static __always_inline void failed(struct sock *listener, __u32 inode, __u32 err
  */
 static __always_inline void entered(struct sock *listener, __u32 inode, bool cannot_sleep)
 {
+	struct task task = task_now(PROBED);
 	struct acceptor_key key = {};
-	struct acceptor *acceptor = acceptor_of(listener, inode, &key);
+	struct acceptor *acceptor = acceptor_of(listener, inode, task.start_ns, &key);
 
 	if (!acceptor)
 		return;
-	acceptor->empty += acceptor->pending;
-	acceptor->pending = cannot_sleep;
+	if (acceptor->pending != PENDING_NONE) {
+		acceptor->empty++;
+		acceptor->wasted += acceptor->pending == PENDING_WASTED;
+		acceptor->idled = acceptor->entered;
+	}
+	acceptor->entered = task.slept;
+	if (!cannot_sleep)
+		acceptor->pending = PENDING_NONE;
+	else if (woken_for_nothing(acceptor, task.slept))
+		acceptor->pending = PENDING_WASTED;
+	else
+		acceptor->pending = PENDING_EMPTY;
 }
 
 #endif

@@ -16,6 +16,10 @@ enum {
 	MAX_ERRORS = 4096,
 	MAX_PIDS = 4096,
 	MAX_CALLS = 65536,
+	MAX_MIGRATIONS = 4096,
+	MAX_PEERS = 65536,
+	MAX_PORTS = 16384,
+	MAX_RINGS = 16384,
 };
 
 /* Where something was not counted: index into the map `losses`. */
@@ -26,6 +30,9 @@ enum loss {
 	LOSS_ERRORS_FULL, /* failures without a row in `errors` */
 	LOSS_UNATTRIBUTED, /* a listening socket without an inode, an accept without a listener */
 	LOSS_CALLS_FULL, /* calls without a row in `calls` */
+	LOSS_MIGRATIONS_FULL, /* migrations without a row in `migrations` */
+	LOSS_PEERS_FULL, /* clients that met a full queue, without a row in `peers` */
+	LOSS_PORTS_FULL, /* arrivals without a row in `ports` */
 	LOSS_MAX,
 };
 
@@ -37,6 +44,8 @@ struct settings {
 	__u32 family; /* of the listener; 0: any */
 	__u32 any_port;
 	__u32 any_pid; /* 0: only those in the map `pids` */
+	__u32 without_waits; /* do not look at waiting times */
+	__u32 pad;
 };
 
 /* One thread on one listener. The start time tells a reused TID from the old one. */
@@ -51,16 +60,28 @@ struct acceptor {
 	__u64 accepts;
 	__u64 empty; /* EAGAIN */
 	__u64 failed; /* any other errno; which: map `errors` */
-	__u64 pending; /* kprobe only: a call that cannot sleep was entered and took nothing yet */
+	__u64 wasted; /* of the empty: the first since the thread last woke, and nothing taken since
+		       */
+	__u64 pending; /* kprobe only: a call that cannot sleep took nothing yet: enum pending */
+	__u64 left_us; /* sum of the times of its accepts, CLOCK_MONOTONIC, modulo 2^64 */
+	__u64 served; /* how often the thread had slept when it last took a connection */
+	__u64 idled; /* ... when it last found nothing */
+	__u64 entered; /* kprobe only: ... when it last entered accept() */
 	__u64 wait_unknown; /* accepts whose waiting time could not be read */
 	__u64 wait_max_us;
 	__u64 process_start_ns; /* of the thread group leader, CLOCK_BOOTTIME */
 	__u64 cgroup_id; /* cgroup v2 */
 	__u32 pid;
-	__u32 pad;
+	__u32 via; /* enum via */
 	char comm[16];
 	__u64 wait_us[WAIT_BUCKETS];
 };
+
+/* How a thread accepts, as its first accept tells. */
+enum via { VIA_SYSCALL, VIA_IO_URING, VIA_KERNEL };
+
+/* If a call took nothing: an EAGAIN, which may also have been a wake-up for nothing. */
+enum pending { PENDING_NONE, PENDING_EMPTY, PENDING_WASTED };
 
 /* Map `errors`: failures other than EAGAIN, by errno. */
 struct error_key {
@@ -74,13 +95,66 @@ struct call {
 	__u64 listener; /* kernel pointer, never shown */
 };
 
-/* Map `listeners`, keyed by inode. */
+/* Map `listeners`, keyed by inode. Every counter is atomic: softirqs of all CPUs write it. */
 struct listener {
-	__u64 selected; /* SYNs that reuseport selection steered here; atomic */
+	__u64 requests; /* SYNs steered here */
+	__u64 cookies_sent; /* of those, answered with a cookie: the ACK will be steered anew */
+	__u64 cookies_back; /* ACKs with a good cookie, steered here */
+	__u64 arrived; /* children made, on their way into the queue */
+	__u64 overflow_syn; /* SYNs that met a full queue */
+	__u64 overflow_ack; /* final ACKs that met one */
+	__u64 overflow_aborted; /* of those, answered with a reset */
+	__u64 overflow_peers; /* clients (address, port) behind both */
+	__u64 lost; /* queued children reset, as the listener closed */
+	__u64 migration_failed; /* of those, meant to move to another listener */
+	__u64 migrated_out; /* queued children */
+	__u64 migrated_in;
+	__u64 came_us; /* sum of the times of `arrived` and `migrated_in`, modulo 2^64 */
+	__u64 left_us; /* sum of the times of `lost` and `migrated_out` */
+	__u64 queue_max;
+	__u64 stops; /* times it ended to listen */
+	__u64 stakes_unknown; /* of those, with a queue that may have been lost or moved */
 	__u8 address[16]; /* network order; IPv4 in the first four */
 	__u32 netns;
 	__u16 family;
 	__u16 port;
+	__u32 mptcp;
+	__u32 pad;
+};
+
+/* Map `migrations`: from one listener to another (inodes; 0: it has none any more). */
+struct migration_key {
+	__u32 from_inode;
+	__u32 to_inode;
+};
+
+struct migration {
+	__u64 connections; /* queued */
+	__u64 requests; /* half-open */
+};
+
+/* Map `peers`: a client that met the full queue of a listener. */
+struct peer {
+	__u32 inode;
+	__u16 port;
+	__u16 family;
+	__u8 address[16];
+};
+
+/* Map `ports` (tracepoint only): children made, whichever listener of the port made them. */
+struct port_key {
+	__u32 netns;
+	__u32 port;
+};
+
+/* What hooks on one CPU tell each other; softirqs do not interrupt one another. */
+struct scratch {
+	__u64 listener; /* kernel pointers: of the SYN or final ACK that is being handled */
+	__u64 packet; /* kprobe only: that ACK */
+	__u64 stolen; /* kprobe only: where the kernel says that another CPU made the child */
+	__u64 from; /* kprobe only: the listener from which a child or request */
+	__u64 migrating; /* is about to move */
+	__u64 moved; /* the child that migrated last */
 };
 
 /* What the socket iterator writes for each listening socket in a reuseport group. */
@@ -90,14 +164,16 @@ struct member {
 	__u32 size; /* sockets in the group that can be selected */
 	__u32 program; /* 0: none, 1: classic BPF, 2: eBPF */
 	__u32 incoming_cpu; /* members that set SO_INCOMING_CPU */
-	__u32 pad;
+	__u32 program_id;
+	char program_name[16];
 };
 
 _Static_assert(sizeof(struct acceptor_key) == 16, "acceptor_key");
-_Static_assert(sizeof(struct acceptor) == 88 + 8 * WAIT_BUCKETS, "acceptor");
+_Static_assert(sizeof(struct acceptor) == 128 + 8 * WAIT_BUCKETS, "acceptor");
 _Static_assert(sizeof(struct error_key) == 24, "error_key");
-_Static_assert(sizeof(struct listener) == 32, "listener");
-_Static_assert(sizeof(struct member) == 24, "member");
-_Static_assert(sizeof(struct settings) == 8 * PORT_WORDS + 4 * MAX_NETNS + 16, "settings");
+_Static_assert(sizeof(struct listener) == 168, "listener");
+_Static_assert(sizeof(struct peer) == 24, "peer");
+_Static_assert(sizeof(struct member) == 40, "member");
+_Static_assert(sizeof(struct settings) == 8 * PORT_WORDS + 4 * MAX_NETNS + 24, "settings");
 
 #endif

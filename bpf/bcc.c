@@ -24,12 +24,15 @@ struct proto_accept_arg {
 	int flags;
 };
 #endif
+#define HAS_netns_ipv4_sysctl_tcp_migrate_req (LINUX_VERSION_CODE >= KERNEL_VERSION(5, 14, 0))
+#define HAS_sock_sk_ino (LINUX_VERSION_CODE >= KERNEL_VERSION(6, 18, 0))
 #endif
 #include "accepttrace.h"
 #include "bcc.h"
 #include "drift.bpf.h"
 #include "accept.bpf.h"
-#include "selection.bpf.h"
+#include "request.bpf.h"
+#include "close.bpf.h"
 
 /* bcc knows a program by its linkage, not by its section. */
 #define SEC(name)
@@ -69,17 +72,77 @@ KFUNC_PROBE(security_sock_graft, void *sk)
 	return fentry_sock_graft(ctx);
 }
 #endif
-KRETFUNC_PROBE(inet_csk_accept, void *sk)
+#ifdef HOOK_fexit_sys_accept4
+KRETFUNC_PROBE(__sys_accept4, int fd)
 {
-#ifdef HOOK_fexit_csk_accept_2
-	return fexit_csk_accept_2(ctx);
-#else
-	return fexit_csk_accept_4(ctx);
+	return fexit_sys_accept4(ctx);
+}
 #endif
-}
-KRETFUNC_PROBE(reuseport_select_sock, void *sk)
+#ifdef HOOK_fentry_conn_request
+KFUNC_PROBE(tcp_conn_request, void *ops)
 {
-	return fexit_select_sock(ctx);
+	return fentry_conn_request(ctx);
 }
+#endif
+#ifdef HOOK_fentry_cookie_v4
+KFUNC_PROBE(cookie_v4_init_sequence, void *skb)
+{
+	return fentry_cookie_v4(ctx);
+}
+#endif
+#ifdef HOOK_fentry_cookie_v6
+KFUNC_PROBE(cookie_v6_init_sequence, void *skb)
+{
+	return fentry_cookie_v6(ctx);
+}
+#endif
+#ifdef HOOK_fentry_cookie_sock
+KFUNC_PROBE(tcp_get_cookie_sock, void *sk)
+{
+	return fentry_cookie_sock(ctx);
+}
+#endif
+#ifdef HOOK_fexit_check_req_5
+KRETFUNC_PROBE(tcp_check_req, void *sk)
+{
+	return fexit_check_req_5(ctx);
+}
+#endif
+#ifdef HOOK_fexit_check_req_6
+KRETFUNC_PROBE(tcp_check_req, void *sk)
+{
+	return fexit_check_req_6(ctx);
+}
+#endif
+#ifdef HOOK_fentry_queue_add
+KFUNC_PROBE(inet_csk_reqsk_queue_add, void *sk)
+{
+	return fentry_queue_add(ctx);
+}
+#endif
+#ifdef HOOK_fentry_listen_stop
+KFUNC_PROBE(inet_csk_listen_stop, void *sk)
+{
+	return fentry_listen_stop(ctx);
+}
+#endif
+#ifdef HOOK_fentry_child_forget
+KFUNC_PROBE(inet_child_forget, void *sk)
+{
+	return fentry_child_forget(ctx);
+}
+#endif
+#ifdef HOOK_fexit_migrate_sock
+KRETFUNC_PROBE(reuseport_migrate_sock, void *sk)
+{
+	return fexit_migrate_sock(ctx);
+}
+#endif
+#ifdef HOOK_fentry_io_accept
+KFUNC_PROBE(io_accept, void *req)
+{
+	return fentry_io_accept(ctx);
+}
+#endif
 #endif
 #endif

@@ -33,6 +33,7 @@
 
 /* Always probed: whether bcc's rewriter leaves a plain load alone depends on its version. */
 enum access { DIRECT, PROBED };
+#define IS_DIRECT(how) 0
 #undef READ /* linux/kernel.h */
 #define READ(how, pointer, field) ((void)(how), BPF_CORE_READ(pointer, field))
 #ifdef PLACED_BY_BTF
@@ -40,6 +41,9 @@ enum access { DIRECT, PROBED };
 #else
 #define SIZE_OF(record) sizeof(struct record)
 #endif
+#define READ_FILE_INODE(socket) 0
+#define HAS_TASK_POINTERS 0
+#define CURRENT_TASK() ((struct task_struct *)0)
 #define HAS_FIELD(record, field) HAS_##record##_##field
 
 /*
@@ -47,6 +51,11 @@ enum access { DIRECT, PROBED };
  * checks one extension of an index and uses another, which the verifier cannot tie together.
  */
 #define CHECK_AND_USE_AS_ONE(index) asm volatile("" : "+r"(index))
+
+static __always_inline bool read_ready(struct sock *child, __u64 *ready)
+{
+	return false; /* never called: nothing is read directly */
+}
 
 BPF_F_TABLE("array", __u32, struct settings, settings, 1, 0);
 BPF_F_TABLE("hash", __u32, __u8, pids, MAX_PIDS, BPF_F_NO_PREALLOC);
@@ -57,7 +66,12 @@ BPF_F_TABLE("hash", struct error_key, __u64, errors, MAX_ERRORS, BPF_F_NO_PREALL
 BPF_F_TABLE("hash", __u32, struct listener, listeners, MAX_LISTENERS, BPF_F_NO_PREALLOC);
 BPF_F_TABLE("array", __u32, __u64, losses, LOSS_MAX, 0);
 BPF_F_TABLE("hash", __u64, struct call, calls, MAX_CALLS, BPF_F_NO_PREALLOC);
-BPF_F_TABLE("percpu_array", __u32, __u64, selecting, 1, 0);
+BPF_F_TABLE("hash", struct migration_key, struct migration, migrations, MAX_MIGRATIONS,
+	    BPF_F_NO_PREALLOC);
+BPF_F_TABLE("hash", struct peer, __u8, peers, MAX_PEERS, BPF_F_NO_PREALLOC);
+BPF_F_TABLE("hash", struct port_key, __u64, ports, MAX_PORTS, BPF_F_NO_PREALLOC);
+BPF_F_TABLE("hash", __u64, __u8, rings, MAX_RINGS, BPF_F_NO_PREALLOC);
+BPF_F_TABLE("percpu_array", __u32, struct scratch, scratches, 1, 0);
 
 static __always_inline struct settings *settings_get(void)
 {
@@ -116,11 +130,52 @@ static __always_inline void lost(__u32 what)
 		__sync_fetch_and_add(count, 1);
 }
 
-static __always_inline __u64 *selecting_get(void)
+static __always_inline struct migration *migration_of(struct migration_key *key)
+{
+	struct migration *found = migrations.lookup(key);
+	struct migration first = {};
+
+	if (found)
+		return found;
+	migrations.insert(key, &first);
+	return migrations.lookup(key);
+}
+
+static __always_inline long peer_add(struct peer *peer)
+{
+	__u8 yes = 1;
+
+	return peers.insert(peer, &yes);
+}
+
+static __always_inline __u64 *port_of(struct port_key *key)
+{
+	__u64 *found = ports.lookup(key);
+	__u64 none = 0;
+
+	if (found)
+		return found;
+	ports.insert(key, &none);
+	return ports.lookup(key);
+}
+
+static __always_inline bool ring_is(__u64 thread)
+{
+	return rings.lookup(&thread) != NULL;
+}
+
+static __always_inline void ring_add(__u64 thread)
+{
+	__u8 yes = 1;
+
+	rings.update(&thread, &yes);
+}
+
+static __always_inline struct scratch *scratch_get(void)
 {
 	__u32 zero = 0;
 
-	return selecting.lookup(&zero);
+	return scratches.lookup(&zero);
 }
 
 static __always_inline struct call *call_get(__u64 thread)

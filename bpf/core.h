@@ -13,11 +13,29 @@
  * everything else needs bpf_probe_read_kernel. Always a constant: the other half is compiled out.
  */
 enum access { DIRECT, PROBED };
+#define IS_DIRECT(how) ((how) == DIRECT)
 #define READ(how, pointer, field)                                                                  \
 	((how) == DIRECT ? (pointer)->field : BPF_CORE_READ(pointer, field))
+/* The inode of a socket's file, by plain loads; 0 where it has no file. */
+#define READ_FILE_INODE(socket) ((__u32)(socket)->file->f_inode->i_ino)
+/* bpf_get_current_task_btf() came with 5.11. */
+#define HAS_TASK_POINTERS                                                                          \
+	bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_get_current_task_btf)
+#define CURRENT_TASK() bpf_get_current_task_btf()
 #define HAS_FIELD(record, field) bpf_core_field_exists(((struct record *)0)->field)
 #define SIZE_OF(record) bpf_core_type_size(struct record)
 #define CHECK_AND_USE_AS_ONE(index)
+
+/* By a plain load: the helper also tells whether it is a TCP socket. */
+static __always_inline bool read_ready(struct sock *child, __u64 *ready)
+{
+	struct tcp_sock *tcp = bpf_skc_to_tcp_sock(child);
+
+	if (!tcp)
+		return false;
+	*ready = tcp->rcvq_space.time;
+	return true;
+}
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -73,6 +91,39 @@ struct {
 	__type(value, __u64);
 } losses SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MAX_MIGRATIONS);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct migration_key);
+	__type(value, struct migration);
+} migrations SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MAX_PEERS);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct peer);
+	__type(value, __u8);
+} peers SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MAX_PORTS);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct port_key);
+	__type(value, __u64);
+} ports SEC(".maps");
+
+/* Threads, as PID << 32 | TID, that last accepted through io_uring. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MAX_RINGS);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u64);
+	__type(value, __u8);
+} rings SEC(".maps");
+
 /* Only kernels without __inet_accept fill it. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -82,13 +133,12 @@ struct {
 	__type(value, struct call);
 } calls SEC(".maps");
 
-/* Whether the selection now running on this CPU is for a SYN (kprobe only). */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, __u32);
-	__type(value, __u64);
-} selecting SEC(".maps");
+	__type(value, struct scratch);
+} scratches SEC(".maps");
 
 static __always_inline struct settings *settings_get(void)
 {
@@ -147,11 +197,52 @@ static __always_inline void lost(__u32 what)
 		__sync_fetch_and_add(count, 1);
 }
 
-static __always_inline __u64 *selecting_get(void)
+static __always_inline struct migration *migration_of(struct migration_key *key)
+{
+	struct migration *found = bpf_map_lookup_elem(&migrations, key);
+	struct migration first = {};
+
+	if (found)
+		return found;
+	bpf_map_update_elem(&migrations, key, &first, BPF_NOEXIST);
+	return bpf_map_lookup_elem(&migrations, key);
+}
+
+static __always_inline long peer_add(struct peer *peer)
+{
+	__u8 yes = 1;
+
+	return bpf_map_update_elem(&peers, peer, &yes, BPF_NOEXIST);
+}
+
+static __always_inline __u64 *port_of(struct port_key *key)
+{
+	__u64 *found = bpf_map_lookup_elem(&ports, key);
+	__u64 none = 0;
+
+	if (found)
+		return found;
+	bpf_map_update_elem(&ports, key, &none, BPF_NOEXIST);
+	return bpf_map_lookup_elem(&ports, key);
+}
+
+static __always_inline bool ring_is(__u64 thread)
+{
+	return bpf_map_lookup_elem(&rings, &thread);
+}
+
+static __always_inline void ring_add(__u64 thread)
+{
+	__u8 yes = 1;
+
+	bpf_map_update_elem(&rings, &thread, &yes, BPF_ANY);
+}
+
+static __always_inline struct scratch *scratch_get(void)
 {
 	__u32 zero = 0;
 
-	return bpf_map_lookup_elem(&selecting, &zero);
+	return bpf_map_lookup_elem(&scratches, &zero);
 }
 
 static __always_inline struct call *call_get(__u64 thread)

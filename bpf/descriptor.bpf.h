@@ -3,6 +3,8 @@
 #ifndef ACCEPTTRACE_DESCRIPTOR_H
 #define ACCEPTTRACE_DESCRIPTOR_H
 
+#include "accept.bpf.h"
+
 static __always_inline struct file *file_of(struct task_struct *task, __u32 fd)
 {
 	struct fdtable *table = BPF_CORE_READ(task, files, fdt);
@@ -29,6 +31,20 @@ static __always_inline bool is_inet(struct sock *sk)
 	__u16 family = BPF_CORE_READ(sk, __sk_common.skc_family);
 
 	return family == AF_INET || family == AF_INET6;
+}
+
+/* A call of accept() that took nothing. `error` is positive; EMFILE and ENFILE are told here too.
+ */
+static __always_inline void accept_failed(__u32 fd, __u32 error)
+{
+	struct file *file = file_of((void *)bpf_get_current_task(), fd);
+	struct sock *listener = sock_of(file);
+
+	if (listener && is_inet(listener) &&
+	    BPF_CORE_READ(listener, __sk_common.skc_state) == TCP_LISTEN &&
+	    traced(PROBED, listener))
+		failed(listener, BPF_CORE_READ(file, f_inode, i_ino), error,
+		       !(BPF_CORE_READ(file, f_flags) & O_NONBLOCK));
 }
 
 static __always_inline bool is_accept(int number)

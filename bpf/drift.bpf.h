@@ -14,6 +14,57 @@ static __always_inline bool accept_cannot_sleep(void *flags_or_arg)
 	return (unsigned long)flags_or_arg & O_NONBLOCK;
 }
 
+/* In 6.18 but not in 6.12: the socket itself knows its inode number. */
+static __always_inline bool inode_in_sock(enum access how, struct sock *sk, __u32 *inode)
+{
+#if defined(PLACED_BY_HEADERS) && !HAS_sock_sk_ino
+	return false;
+#else
+	if (!HAS_FIELD(sock, sk_ino))
+		return false;
+	*inode = READ(how, sk, sk_ino);
+	return true;
+#endif
+}
+
+/* In 6.1 but not in 5.10: a closing listener may hand its queue to another of its group. */
+static __always_inline bool migrates(struct sock *sk)
+{
+#if defined(PLACED_BY_HEADERS) && !HAS_netns_ipv4_sysctl_tcp_migrate_req
+	return false;
+#else
+	struct net *net = BPF_CORE_READ(sk, __sk_common.skc_net.net);
+	__u8 on = 0;
+
+	if (HAS_FIELD(netns_ipv4, sysctl_tcp_migrate_req))
+		bpf_probe_read_kernel(&on, sizeof(on), &net->ipv4.sysctl_tcp_migrate_req);
+	return on;
+#endif
+}
+
+/* Since the same kernels a selector may ask for that too. Headers alone do not show it: maybe. */
+static __always_inline bool selector_migrates(struct sock *sk)
+{
+	struct sock_reuseport *group = BPF_CORE_READ(sk, sk_reuseport_cb);
+#if defined(PLACED_BY_HEADERS)
+	return group != NULL;
+#else
+	struct bpf_prog *program = group ? BPF_CORE_READ(group, prog) : NULL;
+
+	return program && BPF_CORE_READ(program, expected_attach_type) == SELECT_OR_MIGRATE;
+#endif
+}
+
+/* An int in 5.10, a byte in 6.1: 0 or 1 in the first byte of either. */
+static __always_inline bool aborts_on_overflow(struct sock *sk)
+{
+	struct net *net = BPF_CORE_READ(sk, __sk_common.skc_net.net);
+	__u8 on = 0;
+
+	bpf_probe_read_kernel(&on, sizeof(on), &net->ipv4.sysctl_tcp_abort_on_overflow);
+	return on;
+}
+
 #ifndef PLACED_BY_HEADERS /* nobody asks: without BTF there is no iterator either */
 /* In 6.1 but not in 5.10: SO_INCOMING_CPU takes part in the selection. */
 static __always_inline __u32 incoming_cpu_members(struct sock_reuseport *group)
@@ -36,6 +87,8 @@ enum { NR_accept = 43, NR_accept4 = 288 };
 #define ARGUMENT1(at) ((void *)(at)->di)
 #define ARGUMENT2(at) ((void *)(at)->si)
 #define ARGUMENT3(at) ((void *)(at)->dx)
+#define ARGUMENT4(at) ((void *)(at)->cx)
+#define ARGUMENT5(at) ((void *)(at)->r8)
 #define RETURNED(at) ((void *)(at)->ax)
 
 static __always_inline bool is_compat(struct task_struct *task)
@@ -49,6 +102,8 @@ enum { NR_accept = 202, NR_accept4 = 242 };
 #define ARGUMENT1(at) ((void *)(at)->user_regs.regs[0])
 #define ARGUMENT2(at) ((void *)(at)->user_regs.regs[1])
 #define ARGUMENT3(at) ((void *)(at)->user_regs.regs[2])
+#define ARGUMENT4(at) ((void *)(at)->user_regs.regs[3])
+#define ARGUMENT5(at) ((void *)(at)->user_regs.regs[4])
 #define RETURNED(at) ((void *)(at)->user_regs.regs[0])
 
 static __always_inline bool is_compat(struct task_struct *task)

@@ -10,35 +10,19 @@ int fentry_inet_accept(__u64 *ctx)
 	struct sock *listener = socket->sk;
 
 	if (traced(DIRECT, listener))
-		accepted(listener, inode_of(listener), (void *)ctx[2]);
+		accepted(DIRECT, listener, inode_of(DIRECT, listener), (void *)ctx[2]);
 	return 0;
 }
 
-static __always_inline int csk_accept_returned(struct sock *listener, struct sock *child, int error)
+/* Around all that may refuse: also when the caller has no descriptor left. */
+SEC("fexit/__sys_accept4")
+int fexit_sys_accept4(__u64 *ctx)
 {
-	if (!child && traced(DIRECT, listener))
-		failed(listener, inode_of(listener), -error);
+	int returned = ctx[4];
+
+	if (returned < 0)
+		accept_failed(ctx[0], -returned);
 	return 0;
-}
-
-/* Since 6.10; user space loads the one whose parameter count BTF confirms. */
-SEC("fexit/inet_csk_accept")
-int fexit_csk_accept_2(__u64 *ctx)
-{
-	struct proto_accept_arg *arg = (void *)ctx[1];
-
-	return csk_accept_returned((void *)ctx[0], (void *)ctx[2], arg->err);
-}
-
-SEC("fexit/inet_csk_accept")
-int fexit_csk_accept_4(__u64 *ctx)
-{
-	int error = 0, *where = NULL;
-
-	/* The verifier of 5.10 refuses ctx[2], because an int is no struct. */
-	bpf_probe_read_kernel(&where, sizeof(where), &ctx[2]);
-	bpf_probe_read_kernel(&error, sizeof(error), where);
-	return csk_accept_returned((void *)ctx[0], (void *)ctx[4], error);
 }
 
 SEC("fentry/inet_csk_accept")
@@ -55,10 +39,93 @@ int fentry_sock_graft(__u64 *ctx)
 	return 0;
 }
 
-SEC("fexit/reuseport_select_sock")
-int fexit_select_sock(__u64 *ctx)
+SEC("fentry/io_accept")
+int fentry_io_accept(__u64 *ctx)
 {
-	if (asks_for_connection((void *)ctx[0], (void *)ctx[2]))
-		selected((void *)ctx[4]);
+	ring_add(bpf_get_current_pid_tgid());
+	return 0;
+}
+
+SEC("fentry/tcp_conn_request")
+int fentry_conn_request(__u64 *ctx)
+{
+	requested(DIRECT, (void *)ctx[2], (void *)ctx[3]);
+	return 0;
+}
+
+SEC("fentry/cookie_v4_init_sequence")
+int fentry_cookie_v4(__u64 *ctx)
+{
+	cookie_sent();
+	return 0;
+}
+
+SEC("fentry/cookie_v6_init_sequence")
+int fentry_cookie_v6(__u64 *ctx)
+{
+	cookie_sent();
+	return 0;
+}
+
+SEC("fentry/tcp_get_cookie_sock")
+int fentry_cookie_sock(__u64 *ctx)
+{
+	cookie_came_back((void *)ctx[0]);
+	return 0;
+}
+
+static __always_inline int check_returned(__u64 *ctx, struct sock *child)
+{
+	bool stolen = false, *where = NULL;
+
+	if (child) {
+		checked(DIRECT, (void *)ctx[0], child);
+		return 0;
+	}
+	/* The verifier of 5.10 refuses ctx[4], because a bool is no struct. */
+	bpf_probe_read_kernel(&where, sizeof(where), &ctx[4]);
+	bpf_probe_read_kernel(&stolen, sizeof(stolen), where);
+	overflowed((void *)ctx[0], (void *)ctx[1], stolen);
+	return 0;
+}
+
+/* A sixth parameter since 6.14; user space loads the one whose parameter count BTF confirms. */
+SEC("fexit/tcp_check_req")
+int fexit_check_req_5(__u64 *ctx)
+{
+	return check_returned(ctx, (void *)ctx[5]);
+}
+
+SEC("fexit/tcp_check_req")
+int fexit_check_req_6(__u64 *ctx)
+{
+	return check_returned(ctx, (void *)ctx[6]);
+}
+
+SEC("fentry/inet_csk_reqsk_queue_add")
+int fentry_queue_add(__u64 *ctx)
+{
+	queued((void *)ctx[0], (void *)ctx[1], (void *)ctx[2]);
+	return 0;
+}
+
+SEC("fentry/inet_csk_listen_stop")
+int fentry_listen_stop(__u64 *ctx)
+{
+	stopped((void *)ctx[0]);
+	return 0;
+}
+
+SEC("fentry/inet_child_forget")
+int fentry_child_forget(__u64 *ctx)
+{
+	forgotten((void *)ctx[0], (void *)ctx[1], (void *)ctx[2]);
+	return 0;
+}
+
+SEC("fexit/reuseport_migrate_sock")
+int fexit_migrate_sock(__u64 *ctx)
+{
+	migrated((void *)ctx[0], (void *)ctx[1], (void *)ctx[3]);
 	return 0;
 }

@@ -8,7 +8,6 @@
 #ifndef ACCEPTTRACE_GRAFT_H
 #define ACCEPTTRACE_GRAFT_H
 
-#include "accept.bpf.h"
 #include "descriptor.bpf.h"
 
 static __always_inline void called(struct sock *listener)
@@ -45,7 +44,7 @@ static __always_inline void grafted(struct sock *child)
 	if (!listener)
 		lost(LOSS_UNATTRIBUTED);
 	else if (traced(PROBED, listener))
-		accepted(listener, inode_of(listener), child);
+		accepted(PROBED, listener, inode_of(PROBED, listener), child);
 }
 
 #endif

@@ -68,6 +68,8 @@ struct task_struct {
 	FIELD(task_struct, __u64, start_boottime);
 	FIELD(task_struct, struct task_struct *, group_leader);
 	FIELD(task_struct, struct files_struct *, files);
+	FIELD(task_struct, unsigned int, flags);
+	FIELD(task_struct, unsigned long, nvcsw); /* how often it went to sleep */
 	END;
 };
 
@@ -80,6 +82,7 @@ struct inode {
 };
 struct file {
 	BEGIN;
+	FIELD(file, unsigned int, f_flags);
 	FIELD(file, struct inode *, f_inode);
 	FIELD(file, void *, private_data);
 	END;
@@ -87,6 +90,7 @@ struct file {
 struct sock;
 struct socket {
 	BEGIN;
+	FIELD(socket, struct file *, file);
 	FIELD(socket, struct sock *, sk);
 	END;
 };
@@ -102,9 +106,16 @@ struct ns_common {
 	FIELD(ns_common, unsigned int, inum);
 	END;
 };
+struct netns_ipv4 {
+	BEGIN;
+	FIELD(netns_ipv4, __u8, sysctl_tcp_abort_on_overflow); /* an int before 5.12; 0 or 1 */
+	FIELD_OR_NOT(netns_ipv4, __u8, sysctl_tcp_migrate_req); /* since 5.14 */
+	END;
+};
 struct net {
 	BEGIN;
 	FIELD(net, struct ns_common, ns);
+	FIELD(net, struct netns_ipv4, ipv4);
 	END;
 };
 typedef struct {
@@ -123,11 +134,21 @@ struct sock_common {
 	FIELD(sock_common, volatile unsigned char, skc_state);
 	FIELD(sock_common, possible_net_t, skc_net);
 	FIELD(sock_common, struct in6_addr, skc_v6_rcv_saddr);
+	FIELD(sock_common, struct sock *, skc_listener); /* of a request: none, if it is not kept */
+	END;
+};
+typedef char program_name[16];
+struct bpf_prog_aux {
+	BEGIN;
+	FIELD(bpf_prog_aux, __u32, id);
+	FIELD(bpf_prog_aux, program_name, name);
 	END;
 };
 struct bpf_prog {
 	BEGIN;
 	FIELD(bpf_prog, enum bpf_prog_type, type);
+	FIELD(bpf_prog, enum bpf_attach_type, expected_attach_type);
+	FIELD(bpf_prog, struct bpf_prog_aux *, aux);
 	END;
 };
 struct sock_reuseport {
@@ -144,10 +165,42 @@ struct sock {
 	FIELD(sock, __u16, sk_protocol);
 	FIELD(sock, struct socket *, sk_socket);
 	FIELD(sock, struct sock_reuseport *, sk_reuseport_cb);
+	FIELD(sock, __u32, sk_ack_backlog); /* the accept queue */
+	FIELD(sock, __u32, sk_max_ack_backlog);
+	FIELD_OR_NOT(sock, unsigned long, sk_ino); /* since 6.18 */
+	END;
+};
+struct inet_sock {
+	BEGIN;
+	FIELD(inet_sock, __u16, inet_sport);
+	END;
+};
+typedef char ulp_name[16];
+struct tcp_ulp_ops {
+	BEGIN;
+	FIELD(tcp_ulp_ops, ulp_name, name);
+	END;
+};
+struct request_sock_queue {
+	BEGIN;
+	FIELD(request_sock_queue, __u8, rskq_defer_accept);
+	END;
+};
+struct inet_connection_sock {
+	BEGIN;
+	FIELD(inet_connection_sock, struct request_sock_queue, icsk_accept_queue);
+	FIELD(inet_connection_sock, const struct tcp_ulp_ops *, icsk_ulp_ops);
+	END;
+};
+struct request_sock {
+	BEGIN;
+	FIELD(request_sock, struct sock_common, __req_common);
+	FIELD(request_sock, struct sock *, sk); /* the child, once it is queued */
 	END;
 };
 struct tcp_sock {
 	BEGIN;
+	FIELD(tcp_sock, struct request_sock *, fastopen_rsk);
 	FIELD_IN(tcp_sock, rcvq_space, __u64, time); /* µs, CLOCK_MONOTONIC */
 	END;
 };
@@ -158,9 +211,12 @@ struct proto_accept_arg { /* since 6.10 */
 	END;
 };
 
-/* The packet that asks for a connection */
+/* The packet that asks for a connection, or completes one */
 struct sk_buff {
 	BEGIN;
+	FIELD(sk_buff, unsigned int, len);
+	FIELD(sk_buff, __u16, protocol);
+	FIELD(sk_buff, __u16, network_header);
 	FIELD(sk_buff, __u16, transport_header);
 	FIELD(sk_buff, unsigned char *, head);
 	END;
@@ -182,6 +238,8 @@ struct bpf_iter__tcp {
 #if defined(__TARGET_ARCH_x86)
 struct pt_regs {
 	BEGIN;
+	FIELD(pt_regs, unsigned long, r8);
+	FIELD(pt_regs, unsigned long, cx);
 	FIELD(pt_regs, unsigned long, dx);
 	FIELD(pt_regs, unsigned long, si);
 	FIELD(pt_regs, unsigned long, di);
@@ -214,12 +272,20 @@ enum {
 	AF_INET6 = 10,
 	IPPROTO_TCP = 6,
 	IPPROTO_MPTCP = 262,
+	TCP_SYN_RECV = 3,
+	TCP_CLOSE = 7,
 	TCP_LISTEN = 10,
+	TCP_NEW_SYN_RECV = 12,
+	ETH_P_IP = 0x0800,
+	SELECT_OR_MIGRATE = 40, /* BPF_SK_REUSEPORT_SELECT_OR_MIGRATE */
 	EAGAIN = 11,
+	EEXIST = 17,
 	MAX_ERRNO = 4095,
 	O_NONBLOCK = 04000,
 	S_IFMT = 0170000,
 	S_IFSOCK = 0140000,
+	PF_IO_WORKER = 0x10,
+	PF_KTHREAD = 0x200000,
 	TS_COMPAT = 2, /* x86 */
 	TIF_32BIT = 22, /* arm64 */
 };

@@ -12,7 +12,7 @@ int kprobe_inet_accept(struct pt_regs *ctx)
 	struct sock *listener = BPF_CORE_READ(socket, sk);
 
 	if (traced(PROBED, listener))
-		accepted(listener, inode_of(listener), ARGUMENT3(ctx));
+		accepted(PROBED, listener, inode_of(PROBED, listener), ARGUMENT3(ctx));
 	return 0;
 }
 
@@ -23,7 +23,7 @@ int kprobe_csk_accept(struct pt_regs *ctx)
 
 	if (BPF_CORE_READ(listener, __sk_common.skc_state) == TCP_LISTEN &&
 	    traced(PROBED, listener))
-		entered(listener, inode_of(listener), accept_cannot_sleep(ARGUMENT2(ctx)));
+		entered(listener, inode_of(PROBED, listener), accept_cannot_sleep(ARGUMENT2(ctx)));
 	return 0;
 }
 
@@ -41,25 +41,113 @@ int kprobe_sock_graft(struct pt_regs *ctx)
 	return 0;
 }
 
-/* The return alone does not know the packet; selection never sleeps, so the CPU ties them. */
-SEC("kprobe/reuseport_select_sock")
-int kprobe_select_sock(struct pt_regs *ctx)
+SEC("kprobe/io_accept")
+int kprobe_io_accept(struct pt_regs *ctx)
 {
-	__u64 *syn = selecting_get();
-
-	if (syn)
-		*syn = asks_for_connection(ARGUMENT1(ctx), ARGUMENT3(ctx));
+	ring_add(bpf_get_current_pid_tgid());
 	return 0;
 }
 
-SEC("kretprobe/reuseport_select_sock")
-int kretprobe_select_sock(struct pt_regs *ctx)
+SEC("kprobe/tcp_conn_request")
+int kprobe_conn_request(struct pt_regs *ctx)
 {
-	__u64 *syn = selecting_get();
+	requested(PROBED, ARGUMENT3(ctx), ARGUMENT4(ctx));
+	return 0;
+}
 
-	if (syn && *syn) {
-		*syn = 0;
-		selected(RETURNED(ctx));
+SEC("kprobe/cookie_v4_init_sequence")
+int kprobe_cookie_v4(struct pt_regs *ctx)
+{
+	cookie_sent();
+	return 0;
+}
+
+SEC("kprobe/cookie_v6_init_sequence")
+int kprobe_cookie_v6(struct pt_regs *ctx)
+{
+	cookie_sent();
+	return 0;
+}
+
+SEC("kprobe/tcp_get_cookie_sock")
+int kprobe_cookie_sock(struct pt_regs *ctx)
+{
+	cookie_came_back(ARGUMENT1(ctx));
+	return 0;
+}
+
+/* A return alone does not know the arguments; these calls never sleep, so the CPU ties them. */
+SEC("kprobe/tcp_check_req")
+int kprobe_check_req(struct pt_regs *ctx)
+{
+	struct scratch *scratch = scratch_get();
+
+	if (scratch) {
+		scratch->listener = (__u64)ARGUMENT1(ctx);
+		scratch->packet = (__u64)ARGUMENT2(ctx);
+		scratch->stolen = (__u64)ARGUMENT5(ctx);
 	}
+	return 0;
+}
+
+SEC("kretprobe/tcp_check_req")
+int kretprobe_check_req(struct pt_regs *ctx)
+{
+	struct scratch *scratch = scratch_get();
+	struct sock *child = RETURNED(ctx), *listener;
+	bool stolen = false;
+
+	if (!scratch)
+		return 0;
+	listener = (void *)scratch->listener;
+	if (child) {
+		checked(PROBED, listener, child);
+		return 0;
+	}
+	bpf_probe_read_kernel(&stolen, sizeof(stolen), (void *)scratch->stolen);
+	overflowed(listener, (void *)scratch->packet, stolen);
+	return 0;
+}
+
+SEC("kprobe/inet_csk_reqsk_queue_add")
+int kprobe_queue_add(struct pt_regs *ctx)
+{
+	queued(ARGUMENT1(ctx), ARGUMENT2(ctx), ARGUMENT3(ctx));
+	return 0;
+}
+
+SEC("kprobe/inet_csk_listen_stop")
+int kprobe_listen_stop(struct pt_regs *ctx)
+{
+	stopped(ARGUMENT1(ctx));
+	return 0;
+}
+
+SEC("kprobe/inet_child_forget")
+int kprobe_child_forget(struct pt_regs *ctx)
+{
+	forgotten(ARGUMENT1(ctx), ARGUMENT2(ctx), ARGUMENT3(ctx));
+	return 0;
+}
+
+SEC("kprobe/reuseport_migrate_sock")
+int kprobe_migrate_sock(struct pt_regs *ctx)
+{
+	struct scratch *scratch = scratch_get();
+
+	if (scratch) {
+		scratch->from = (__u64)ARGUMENT1(ctx);
+		scratch->migrating = (__u64)ARGUMENT2(ctx);
+	}
+	return 0;
+}
+
+SEC("kretprobe/reuseport_migrate_sock")
+int kretprobe_migrate_sock(struct pt_regs *ctx)
+{
+	struct scratch *scratch = scratch_get();
+
+	if (scratch)
+		migrated((void *)scratch->from, (void *)scratch->migrating, RETURNED(ctx));
 	return 0;
 }

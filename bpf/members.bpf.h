@@ -7,14 +7,21 @@
 
 enum { PROGRAM_NONE, PROGRAM_CLASSIC, PROGRAM_EXTENDED };
 
-static __always_inline __u32 program_kind(struct sock_reuseport *group)
+static __always_inline void selector_read(struct sock_reuseport *group, struct member *member)
 {
 	struct bpf_prog *program = BPF_CORE_READ(group, prog);
+	struct bpf_prog_aux *more;
 
 	if (!program)
-		return PROGRAM_NONE;
-	return BPF_CORE_READ(program, type) == BPF_PROG_TYPE_UNSPEC ? PROGRAM_CLASSIC
-								    : PROGRAM_EXTENDED;
+		return;
+	if (BPF_CORE_READ(program, type) == BPF_PROG_TYPE_UNSPEC) {
+		member->program = PROGRAM_CLASSIC;
+		return;
+	}
+	member->program = PROGRAM_EXTENDED;
+	more = BPF_CORE_READ(program, aux);
+	member->program_id = BPF_CORE_READ(more, id);
+	bpf_probe_read_kernel(member->program_name, sizeof(member->program_name), &more->name);
 }
 
 /*
@@ -27,10 +34,10 @@ static __noinline bool member_read(struct sock *sk, struct member *member)
 
 	if (!group)
 		return false;
-	member->inode = inode_of(sk);
+	member->inode = inode_of(PROBED, sk);
 	member->group = BPF_CORE_READ(group, reuseport_id);
 	member->size = BPF_CORE_READ(group, num_socks);
-	member->program = program_kind(group);
+	selector_read(group, member);
 	member->incoming_cpu = incoming_cpu_members(group);
 	return true;
 }

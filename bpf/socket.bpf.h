@@ -26,12 +26,21 @@ static __always_inline __u32 netns_of(enum access how, struct sock *sk)
 	return READ(how, net, ns.inum);
 }
 
+/* In host order. A socket that closes may have given its number back, but keeps it as the source.
+ */
+static __always_inline __u16 port_number(enum access how, struct sock *sk)
+{
+	__u16 port = READ(how, sk, __sk_common.skc_num);
+
+	return port ? port : __builtin_bswap16(BPF_CORE_READ((struct inet_sock *)sk, inet_sport));
+}
+
 static __always_inline bool listener_wanted(enum access how, struct settings *want, struct sock *sk)
 {
 	if (!is_tcp(READ(how, sk, sk_protocol)))
 		return false;
 	if (!want->any_port) {
-		__u16 port = READ(how, sk, __sk_common.skc_num);
+		__u16 port = port_number(how, sk);
 
 		if (!(want->ports[port >> 6] >> (port & 63) & 1))
 			return false;
@@ -41,12 +50,41 @@ static __always_inline bool listener_wanted(enum access how, struct settings *wa
 	return !want->netns_count || netns_wanted(want, netns_of(how, sk));
 }
 
-/* The inode number that /proc/PID/fd and `ss -e` show. 0: the socket has none (any more). */
-static __always_inline __u32 inode_of(struct sock *sk)
+/*
+ * The inode number that /proc/PID/fd and `ss -e` show. 0: the socket has none (any more). Plain
+ * loads may not step from a socket to the inode around it, but through its file; without one
+ * (kernel sockets, subflows of MPTCP) they must be probed.
+ */
+static __always_inline __u32 inode_of(enum access how, struct sock *sk)
 {
-	struct socket_alloc *alloc = (struct socket_alloc *)BPF_CORE_READ(sk, sk_socket);
+	struct socket_alloc *alloc;
+	struct socket *socket;
+	__u32 inode;
 
+	if (inode_in_sock(how, sk, &inode))
+		return inode;
+	socket = READ(how, sk, sk_socket);
+	if (IS_DIRECT(how) && socket) {
+		inode = READ_FILE_INODE(socket);
+		if (inode)
+			return inode;
+	}
+	alloc = (struct socket_alloc *)socket;
 	return alloc ? BPF_CORE_READ(alloc, vfs_inode.i_ino) : 0;
+}
+
+static __always_inline bool is_mptcp(struct sock *sk)
+{
+	const struct tcp_ulp_ops *ulp =
+		BPF_CORE_READ((struct inet_connection_sock *)sk, icsk_ulp_ops);
+	char name[5] = {};
+
+	if (BPF_CORE_READ(sk, sk_protocol) == IPPROTO_MPTCP)
+		return true;
+	if (!ulp)
+		return false;
+	bpf_probe_read_kernel(name, sizeof(name), &ulp->name);
+	return name[0] == 'm' && name[1] == 'p' && name[2] == 't';
 }
 
 /* A row of its own for a listener seen for the first time. */
@@ -56,7 +94,8 @@ static __always_inline struct listener *listener_meet(struct sock *sk, __u32 ino
 
 	first.netns = netns_of(PROBED, sk);
 	first.family = BPF_CORE_READ(sk, __sk_common.skc_family);
-	first.port = BPF_CORE_READ(sk, __sk_common.skc_num);
+	first.port = port_number(PROBED, sk);
+	first.mptcp = is_mptcp(sk);
 	if (first.family == AF_INET6)
 		bpf_probe_read_kernel(first.address, sizeof(first.address),
 				      &sk->__sk_common.skc_v6_rcv_saddr);
@@ -64,6 +103,41 @@ static __always_inline struct listener *listener_meet(struct sock *sk, __u32 ino
 		bpf_probe_read_kernel(first.address, 4, &sk->__sk_common.skc_rcv_saddr);
 	listener_add(inode, &first);
 	return listener_get(inode);
+}
+
+/* The counters of a listener; NULL, and counted, where there is no room for them. */
+static __always_inline struct listener *listener_of(enum access how, struct sock *sk)
+{
+	__u32 inode = inode_of(how, sk);
+	struct listener *listener;
+
+	if (!inode) {
+		lost(LOSS_UNATTRIBUTED);
+		return NULL;
+	}
+	listener = listener_get(inode);
+	if (!listener)
+		listener = listener_meet(sk, inode);
+	if (!listener)
+		lost(LOSS_LISTENERS_FULL);
+	return listener;
+}
+
+static __always_inline struct listener *wanted_listener(enum access how, struct sock *sk)
+{
+	struct settings *want = settings_get();
+
+	return want && listener_wanted(how, want, sk) ? listener_of(how, sk) : NULL;
+}
+
+static __always_inline void add(__u64 *counter, __u64 value)
+{
+	__sync_fetch_and_add(counter, value);
+}
+
+static __always_inline __u64 now_us(void)
+{
+	return bpf_ktime_get_ns() / 1000;
 }
 
 #endif

@@ -22,6 +22,10 @@ STRUCTS = {
     "error_key": wire.ErrorKey,
     "call": wire.Call,
     "listener": wire.Listener,
+    "migration_key": wire.MigrationKey,
+    "migration": wire.Migration,
+    "peer": wire.Peer,
+    "port_key": wire.PortKey,
     "member": wire.Member,
 }
 Types = list[dict[str, Any]]

@@ -10,6 +10,7 @@ By = Literal["worker", "process", "thread", "socket", "group"]
 Output = Literal["table", "jsonl", "csv"]
 Attach = Literal["auto", "fentry", "kprobe", "tracepoint"]
 Loader = Literal["auto", "libbpf", "bcc"]
+Detail = Literal["accepts", "waits", "full"]
 Family = Literal["ipv4", "ipv6"]
 
 
@@ -58,6 +59,7 @@ class Config:
     output: Output = "table"
     attach: Attach = "auto"
     loader: Loader = "auto"
+    detail: Detail = "full"
     ready_file: Path | None = None
     verbose: bool = False
 

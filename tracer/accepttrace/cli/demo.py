@@ -73,6 +73,7 @@ def demo(**values: Any) -> None:
             duration_s=duration,
             attach=values["attach"],
             loader=values["loader"],
+            detail=values["detail"],
         )
         with ExitStack() as loading:
             summary = run(config, lambda: loading.enter_context(load), load.stop)

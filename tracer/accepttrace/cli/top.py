@@ -81,6 +81,7 @@ def top(**values: Any) -> None:
         output=values["output"],
         attach=values["attach"],
         loader=values["loader"],
+        detail=values["detail"],
         ready_file=values["ready_file"],
         verbose=values["verbose"],
     )

@@ -47,16 +47,16 @@ class Flow:
 
     `arrived`: children made. `lost`: queued ones that the kernel reset. `came_us` and `left_us` sum
     the times at which they came and left (µs, CLOCK_MONOTONIC), modulo 2^64: their difference is
-    the time that they spent in the queue.
+    the time that they spent in the queue. `None`: not visible.
     """
 
-    arrived: int
-    lost: int
-    migrated_in: int
-    migrated_out: int
-    migration_failed: int
-    came_us: int
-    left_us: int
+    arrived: int | None
+    lost: int | None
+    migrated_in: int | None
+    migrated_out: int | None
+    migration_failed: int | None
+    came_us: int = 0
+    left_us: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +97,27 @@ class MigrationCount:
 
 
 @dataclass(frozen=True, slots=True)
+class PortCount:
+    """Children made on a port, whichever of its listeners made them. Source: BPF map `ports`."""
+
+    netns: int
+    local_port: int
+    arrived: int
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """Connections that came to and left each listener (by inode), or came to a port, so far.
+
+    Read again right after the queues: what came or left meanwhile bounds what they should hold.
+    """
+
+    came: Mapping[int, int]
+    left: Mapping[int, int]
+    ports: Mapping[tuple[int, int], int]  # by netns and port
+
+
+@dataclass(frozen=True, slots=True)
 class Program:
     """A BPF program by the id and name that `bpftool prog` shows."""
 
@@ -134,6 +155,7 @@ class Counts:
     listeners: tuple[ListenerCount, ...] = ()
     losses: Losses = field(default_factory=Losses)
     migrations: tuple[MigrationCount, ...] = ()
+    ports: tuple[PortCount, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,7 +110,8 @@ def usable_hooks(plan: Plan) -> tuple[Hook, ...]:
     Raises `UnsupportedError` naming the functions where a fact would have no hook at all.
     """
     fits = tuple(hook for hook in plan.hooks if _fits(plan, hook))
-    for fact in sorted({hook.proves for hook in plan.hooks} - {hook.proves for hook in fits}):
+    needed = {hook.proves for hook in plan.hooks if not hook.optional}
+    for fact in sorted(needed - {hook.proves for hook in fits}):
         sites = sorted({hook.site for hook in plan.hooks if hook.proves == fact})
         raise UnsupportedError(f"the kernel has no {' or '.join(sites)} that is known here")
     return fits

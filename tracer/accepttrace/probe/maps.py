@@ -45,6 +45,11 @@ class Map(Generic[Key, Value]):
             if error.errno != errno.ENOENT:
                 raise
 
+    def clear(self) -> None:
+        """Remove everything that is in a hash map now."""
+        for key, _ in self.items():
+            self.delete(key)
+
     def items(self) -> list[tuple[Key, Value]]:
         """Everything in a hash map, read in batches. The objects own their memory."""
         found: list[tuple[Key, Value]] = []

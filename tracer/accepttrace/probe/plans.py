@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 AttachType = Literal["fentry", "kprobe", "tracepoint"]
-Fact = Literal["accepts", "empty", "errors", "selected"]
+Detail = Literal["accepts", "waits", "full"]
+Fact = Literal[
+    "accepts",
+    "waits",
+    "empty",  # EAGAIN, and wake-ups for nothing
+    "errors",
+    "refused",  # EMFILE, ENFILE
+    "selected",
+    "overflow",
+    "arrived",
+    "closed",  # what was lost with a queue that closed
+    "migrated",
+    "unseen",  # accepts by somebody whom this way cannot see
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +27,8 @@ class Hook:
     """One BPF program and where it sits.
 
     `proves`: the count that tells it fired. `parameters`: those of the kernel function, None: any.
-    `without`: a function in whose absence alone it is needed.
+    `without`: a function in whose absence alone it is needed. `optional`: a kernel that lacks the
+    function does not do what it would tell.
     """
 
     program: str
@@ -22,6 +36,7 @@ class Hook:
     proves: Fact
     parameters: int | None = None
     without: str | None = None
+    optional: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +47,31 @@ class Plan:
     hooks: tuple[Hook, ...]
     sees: frozenset[Fact]
     blind_spots: tuple[str, ...]
+    detail: Detail = "full"
+
+    def at(self, detail: Detail) -> Plan:
+        """The same with so much detail: below `full` only the hooks that count accepts."""
+        if detail == "full":
+            return self
+        accepts = tuple(hook for hook in self.hooks if hook.proves == "accepts")
+        spots = (*self.blind_spots, "all but accepts and who took them (--detail)")
+        sees: frozenset[Fact] = frozenset({"accepts", "waits"} if detail == "waits" else {"accepts"})
+        return replace(self, hooks=accepts, sees=sees, blind_spots=spots, detail=detail)
 
 
-_REFUSED_EARLY = "accepts refused before the queue is looked at (EMFILE, ENFILE)"
+def _entries(kind: str) -> tuple[Hook, ...]:
+    """Hooks that fentry and kprobe share: at the entry of functions that never sleep."""
+    return (
+        Hook(f"{kind}_io_accept", "io_accept", "accepts", optional=True),
+        Hook(f"{kind}_conn_request", "tcp_conn_request", "selected"),
+        Hook(f"{kind}_cookie_v4", "cookie_v4_init_sequence", "selected", optional=True),
+        Hook(f"{kind}_cookie_v6", "cookie_v6_init_sequence", "selected", optional=True),
+        Hook(f"{kind}_cookie_sock", "tcp_get_cookie_sock", "selected", optional=True),
+        Hook(f"{kind}_queue_add", "inet_csk_reqsk_queue_add", "arrived", optional=True),
+        Hook(f"{kind}_listen_stop", "inet_csk_listen_stop", "closed"),
+        Hook(f"{kind}_child_forget", "inet_child_forget", "closed"),
+    )
+
 
 FENTRY = Plan(
     "fentry",
@@ -42,12 +79,19 @@ FENTRY = Plan(
         Hook("fentry_inet_accept", "__inet_accept", "accepts"),
         Hook("fentry_csk_accept", "inet_csk_accept", "accepts", without="__inet_accept"),
         Hook("fentry_sock_graft", "security_sock_graft", "accepts", without="__inet_accept"),
-        Hook("fexit_csk_accept_2", "inet_csk_accept", "empty", parameters=2),
-        Hook("fexit_csk_accept_4", "inet_csk_accept", "empty", parameters=4),
-        Hook("fexit_select_sock", "reuseport_select_sock", "selected"),
+        Hook("fexit_sys_accept4", "__sys_accept4", "empty"),
+        Hook("fexit_check_req_5", "tcp_check_req", "arrived", parameters=5),
+        Hook("fexit_check_req_6", "tcp_check_req", "arrived", parameters=6),
+        Hook("fexit_migrate_sock", "reuseport_migrate_sock", "migrated", optional=True),
+        *_entries("fentry"),
     ),
-    frozenset({"accepts", "empty", "errors", "selected"}),
-    (_REFUSED_EARLY,),
+    frozenset(
+        {
+            *("accepts", "waits", "empty", "errors", "refused", "selected"),
+            *("overflow", "arrived", "closed", "migrated", "unseen"),
+        }
+    ),
+    ("EAGAIN and errors of io_uring and of kernel threads",),
 )
 KPROBE = Plan(
     "kprobe",
@@ -56,23 +100,34 @@ KPROBE = Plan(
         Hook("kprobe_csk_accept_called", "inet_csk_accept", "accepts", without="__inet_accept"),
         Hook("kprobe_sock_graft", "security_sock_graft", "accepts", without="__inet_accept"),
         Hook("kprobe_csk_accept", "inet_csk_accept", "empty"),
-        Hook("kprobe_select_sock", "reuseport_select_sock", "selected"),
-        Hook("kretprobe_select_sock", "reuseport_select_sock", "selected"),
+        Hook("kprobe_check_req", "tcp_check_req", "arrived"),
+        Hook("kretprobe_check_req", "tcp_check_req", "arrived"),
+        Hook("kprobe_migrate_sock", "reuseport_migrate_sock", "migrated", optional=True),
+        Hook("kretprobe_migrate_sock", "reuseport_migrate_sock", "migrated", optional=True),
+        *_entries("kprobe"),
     ),
-    frozenset({"accepts", "empty", "selected"}),
+    frozenset(
+        {
+            *("accepts", "waits", "empty", "selected", "overflow"),
+            *("arrived", "closed", "migrated", "unseen"),
+        }
+    ),
     (
-        _REFUSED_EARLY,
+        "accepts refused before the queue is looked at (EMFILE, ENFILE)",
         "the errno of failed accepts",
         "EAGAIN of calls that slept first (SO_RCVTIMEO)",
     ),
 )
 TRACEPOINT = Plan(
     "tracepoint",
-    (Hook("raw_tp_sys_exit", "sys_exit", "accepts"),),
-    frozenset({"accepts", "empty", "errors"}),
     (
-        "reuseport selection",
-        "accepts through io_uring, by kernel threads and by 32-bit programs",
+        Hook("raw_tp_sys_exit", "sys_exit", "accepts"),
+        Hook("raw_tp_set_state", "inet_sock_set_state", "closed"),
+    ),
+    frozenset({"accepts", "waits", "empty", "errors", "refused", "closed", "unseen"}),
+    (
+        "reuseport selection, overflow of the queue and migration",
+        "who accepts through io_uring, as a kernel thread or a 32-bit program",
     ),
 )
 

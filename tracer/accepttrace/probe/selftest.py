@@ -8,19 +8,21 @@ import socket
 from dataclasses import dataclass
 
 from accepttrace.errors import UnsupportedError
-from accepttrace.model.records import AcceptorCount, Counts
+from accepttrace.model.records import AcceptorCount, Counts, ListenerCount
 
 CONNECTIONS = 3
 EMPTY = 2
+LEFT = 1  # connections that are still queued when the listener closes
 _TIMEOUT_S = 2.0
 _MAX_WAIT_US = int(_TIMEOUT_S * 1e6)
 
 
 @dataclass(slots=True)
 class Traffic:
-    """A private listener on loopback, in a reuseport group of one, and what was done to it."""
+    """A private listener on loopback, and what was done to it."""
 
     listener: socket.socket
+    clients: list[socket.socket]
     port: int
     inode: int
 
@@ -28,7 +30,6 @@ class Traffic:
     def prepare(cls) -> Traffic:
         """Listen on a free port of 127.0.0.1."""
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         try:
             listener.bind(("127.0.0.1", 0))
         except OSError as error:
@@ -36,10 +37,10 @@ class Traffic:
             raise _no_loopback(error) from None
         listener.listen(CONNECTIONS)
         listener.settimeout(0)
-        return cls(listener, listener.getsockname()[1], os.fstat(listener.fileno()).st_ino)
+        return cls(listener, [], listener.getsockname()[1], os.fstat(listener.fileno()).st_ino)
 
     def make(self) -> None:
-        """`CONNECTIONS` accepts that succeed and `EMPTY` that return EAGAIN."""
+        """`CONNECTIONS` accepts that succeed, `EMPTY` that return EAGAIN, `LEFT` not accepted."""
         for _ in range(CONNECTIONS):
             self._connect_and_accept()
         for _ in range(EMPTY):
@@ -49,14 +50,27 @@ class Traffic:
                 continue
             raise UnsupportedError("cannot prove the hooks: a stranger connected to the self-test")
 
-    def _connect_and_accept(self) -> None:
+        for _ in range(LEFT):
+            self.clients.append(self._connect())
+
+    def end(self) -> None:
+        """Close the clients; those left in the queue were reset with the listener."""
+        for client in self.clients:
+            client.close()
+
+    def _connect(self) -> socket.socket:
+        """Connected, and in the queue."""
         try:
-            with socket.create_connection(("127.0.0.1", self.port), _TIMEOUT_S):
-                if not select.select([self.listener], [], [], _TIMEOUT_S)[0]:
-                    raise TimeoutError("no connection arrived")
-                self.listener.accept()[0].close()
+            client = socket.create_connection(("127.0.0.1", self.port), _TIMEOUT_S)
+            if not select.select([self.listener], [], [], _TIMEOUT_S)[0]:
+                raise TimeoutError("no connection arrived")
         except OSError as error:
             raise _no_loopback(error) from None
+        return client
+
+    def _connect_and_accept(self) -> None:
+        with self._connect():
+            self.listener.accept()[0].close()
 
 
 def _no_loopback(error: OSError) -> UnsupportedError:
@@ -66,16 +80,27 @@ def _no_loopback(error: OSError) -> UnsupportedError:
     )
 
 
-def verdicts(counts: Counts, inode: int, sees: frozenset[str]) -> dict[str, str]:
+def verdicts(counts: Counts, traffic: Traffic, sees: frozenset[str]) -> dict[str, str]:
     """By fact, what is wrong with it; empty when every hook told the truth."""
-    mine = [a for a in counts.acceptors if a.listener_inode == inode]
+    mine = [a for a in counts.acceptors if a.listener_inode == traffic.inode]
     if len(mine) != 1:
         return {"accepts": f"{CONNECTIONS} accepts by 1 thread were counted for {len(mine)}"}
-    wrong = _acceptor_faults(mine[0], sees)
-    if "selected" in sees:
-        chosen = sum(item.selected or 0 for item in counts.listeners if item.inode == inode)
-        if chosen != CONNECTIONS:
-            wrong["selected"] = f"{chosen} of {CONNECTIONS} selections were counted"
+    listener = next((x for x in counts.listeners if x.inode == traffic.inode), None)
+    if listener is None:
+        return {"accepts": "no listener was counted"}
+    return _acceptor_faults(mine[0], sees) | _listener_faults(listener, sees)
+
+
+def _listener_faults(mine: ListenerCount, sees: frozenset[str]) -> dict[str, str]:
+    arrived, lost = (mine.flow.arrived, mine.flow.lost) if mine.flow else (None, None)
+    made = CONNECTIONS + LEFT
+    wrong = {}
+    if "selected" in sees and mine.selected != made:
+        wrong["selected"] = f"{mine.selected} of {made} requests for a connection were counted"
+    if "arrived" in sees and arrived != made:
+        wrong["arrived"] = f"{arrived} of {made} arrivals were counted"
+    if "closed" in sees and (lost, mine.stops) != (LEFT, 1):
+        wrong["closed"] = f"{lost} of {LEFT} connections lost with the listener were counted"
     return wrong
 
 
@@ -85,6 +110,7 @@ def _acceptor_faults(mine: AcceptorCount, sees: frozenset[str]) -> dict[str, str
         wrong["accepts"] = f"{mine.accepts} of {CONNECTIONS} accepts were counted"
     if "empty" in sees and mine.empty != EMPTY:
         wrong["empty"] = f"{mine.empty} of {EMPTY} EAGAIN were counted"
-    if mine.wait_unknown or sum(mine.wait_us) != CONNECTIONS or mine.wait_max_us > _MAX_WAIT_US:
+    measured = sum(mine.wait_us) == CONNECTIONS and mine.wait_max_us <= _MAX_WAIT_US
+    if "waits" in sees and (mine.wait_unknown or not measured):
         wrong["wait"] = "the time in the accept queue is not readable"
     return wrong

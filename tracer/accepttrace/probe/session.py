@@ -10,7 +10,21 @@ from dataclasses import dataclass
 
 from accepttrace.config import Config, Filters
 from accepttrace.errors import AcceptTraceError, UnsupportedError
-from accepttrace.model.records import AcceptorCount, Counts, Family, ListenerCount, Losses, Selector
+from accepttrace.model.records import (
+    AcceptorCount,
+    Counts,
+    Family,
+    Flow,
+    ListenerCount,
+    Losses,
+    MigrationCount,
+    Overflow,
+    Passed,
+    PortCount,
+    Program,
+    Selector,
+    Via,
+)
 from accepttrace.probe import (
     loaders,
     lockdown,
@@ -24,6 +38,11 @@ from accepttrace.probe.filtering import settings_of
 from accepttrace.probe.maps import Map
 
 _FAMILIES: dict[int, Family] = {socket.AF_INET: "ipv4", socket.AF_INET6: "ipv6"}
+_VIA: dict[int, Via] = {
+    wire.VIA_SYSCALL: "syscall",
+    wire.VIA_IO_URING: "io_uring",
+    wire.VIA_KERNEL: "kernel",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +62,7 @@ class Member:
     group: int
     size: int
     selector: Selector
+    program: Program | None
 
 
 class Session:
@@ -59,6 +79,9 @@ class Session:
         self._acceptors = Map(fd("acceptors"), wire.AcceptorKey, wire.Acceptor)
         self._errors = Map(fd("errors"), wire.ErrorKey, wire.U64)
         self._listeners = Map(fd("listeners"), wire.U32, wire.Listener)
+        self._migrations = Map(fd("migrations"), wire.MigrationKey, wire.Migration)
+        self._peers = Map(fd("peers"), wire.Peer, wire.U8)
+        self._ports = Map(fd("ports"), wire.PortKey, wire.U64)
         self._losses = Map(fd("losses"), wire.U32, wire.U64)
 
     def __enter__(self) -> Session:
@@ -77,8 +100,8 @@ class Session:
         UsageError where they are more than the kernel side has room for.
         """
         settings = settings_of(filters)
-        for old, _ in self._pids.items():
-            self._pids.delete(old)
+        settings.without_waits = self.plan.detail == "accepts"
+        self._pids.clear()
         for pid in filters.pids:
             self._pids.put(wire.U32(pid), wire.U8(1))
         self._settings.put(wire.U32(0), settings)
@@ -90,7 +113,21 @@ class Session:
             tuple(self._acceptor(k, v, errors) for k, v in self._acceptor_items()),
             tuple(self._listener(k.value, v) for k, v in self._listeners.items()),
             self._read_losses(),
+            tuple(_migration(k, v) for k, v in self._migrations.items()),
+            tuple(PortCount(k.netns, k.port, v.value) for k, v in self._ports.items()),
         )
+
+    def passed(self) -> Passed:
+        """Only what the books need, quickly: who came to which listener, and who left."""
+        came: dict[int, int] = {}
+        left: dict[int, int] = {}
+        for key, acceptor in self._acceptors.items():
+            left[key.inode] = left.get(key.inode, 0) + acceptor.accepts
+        for inode, flow in self._listeners.items():
+            came[inode.value] = flow.arrived + flow.migrated_in
+            left[inode.value] = left.get(inode.value, 0) + flow.lost + flow.migrated_out
+        ports = {(key.netns, key.port): count.value for key, count in self._ports.items()}
+        return Passed(came, left, ports)
 
     def skipped(self) -> dict[str, int] | None:
         """By program, hits since the last `reset` that the kernel's recursion guard dropped.
@@ -105,18 +142,21 @@ class Session:
     def reset(self) -> None:
         """Forget everything counted so far, and the listeners it was counted for."""
         self._skipped = self._loaded.recursion_misses() or {}
-        for acceptor, _ in self._acceptors.items():
-            self._acceptors.delete(acceptor)
-        for error, _ in self._errors.items():
-            self._errors.delete(error)
-        for listener, _ in self._listeners.items():
-            self._listeners.delete(listener)
+        self._acceptors.clear()
+        self._errors.clear()
+        self._listeners.clear()
+        self._migrations.clear()
+        self._peers.clear()
+        self._ports.clear()
         for index in range(wire.LOSS_MAX):
             self._losses.put(wire.U32(index), wire.U64(0))
 
     def members(self) -> tuple[Member, ...]:
         """Reuseport group members in the network namespace of the calling thread."""
-        return tuple(Member(m.inode, m.group, m.size, _selector(m)) for m in self._loaded.members())
+        return tuple(
+            Member(m.inode, m.group, m.size, _selector(m), _program(m))
+            for m in self._loaded.members()
+        )
 
     def prove(self) -> None:
         """Require that connections of our own are seen; `UnsupportedError` names a silent hook."""
@@ -124,8 +164,9 @@ class Session:
         with traffic.listener:
             self.filter(Filters(ports=frozenset({traffic.port})))
             traffic.make()
-            counts = self.counts()
-        wrong = selftest.verdicts(counts, traffic.inode, self.plan.sees)
+        traffic.end()
+        counts = self.counts()
+        wrong = selftest.verdicts(counts, traffic, self.plan.sees)
         self.reset()
         for hook in self._loaded.hooks:
             if hook.proves in wrong:
@@ -149,6 +190,7 @@ class Session:
                 again = self._acceptors.get(key)
                 if again is not None and again.pending and again.accepts == value.accepts:
                     value.empty += 1
+                    value.wasted += value.pending == wire.PENDING_WASTED
         return items
 
     def _acceptor(
@@ -167,6 +209,9 @@ class Session:
             comm=value.comm.decode(errors="replace"),
             accepts=value.accepts,
             empty=value.empty if "empty" in sees else None,
+            wasted=value.wasted if "empty" in sees else None,
+            via=_VIA[value.via],
+            left_us=value.left_us,
             errors=errors.get(_identity(key), {}) if "errors" in sees else None,
             wait_us=value.wait_us[:],
             wait_max_us=value.wait_max_us,
@@ -183,13 +228,41 @@ class Session:
     def _listener(self, inode: int, value: wire.Listener) -> ListenerCount:
         raw = bytes(value.address)
         is_v4 = value.family == socket.AF_INET
+        sees = self.plan.sees
         return ListenerCount(
             inode=inode,
             netns=value.netns,
             family=_FAMILIES[value.family],
             local_address=str(ipaddress.ip_address(raw[:4] if is_v4 else raw)),
             local_port=value.port,
-            selected=value.selected if "selected" in self.plan.sees else None,
+            selected=value.requests - value.cookies_sent + value.cookies_back
+            if "selected" in sees
+            else None,
+            flow=self._flow(value),
+            overflow=Overflow(
+                value.overflow_syn,
+                value.overflow_ack,
+                value.overflow_aborted,
+                value.overflow_peers,
+            )
+            if "overflow" in sees
+            else None,
+            queue_max=value.queue_max if "arrived" in sees else None,
+            stops=value.stops,
+            mptcp=bool(value.mptcp),
+        )
+
+    def _flow(self, value: wire.Listener) -> Flow:
+        sees = self.plan.sees
+        told = "closed" in sees and not value.stakes_unknown
+        return Flow(
+            arrived=value.arrived if "arrived" in sees else None,
+            lost=value.lost if told else None,
+            migrated_in=value.migrated_in if "migrated" in sees else None,
+            migrated_out=value.migrated_out if "migrated" in sees else None,
+            migration_failed=value.migration_failed if "migrated" in sees else None,
+            came_us=value.came_us,
+            left_us=value.left_us,
         )
 
     def _read_losses(self) -> Losses:
@@ -206,6 +279,9 @@ class Session:
                 wire.LOSS_SELECTED_FULL,
                 wire.LOSS_ERRORS_FULL,
                 wire.LOSS_CALLS_FULL,
+                wire.LOSS_MIGRATIONS_FULL,
+                wire.LOSS_PEERS_FULL,
+                wire.LOSS_PORTS_FULL,
             ),
             probe_misses=self._loaded.probe_misses(),
             recursion_misses=None if skipped is None else sum(skipped.values()),
@@ -220,7 +296,7 @@ def open_session(config: Config) -> Session:
     for plan in plans.by_preference(preemption.preempts()):
         if config.attach not in ("auto", plan.attach):
             continue
-        session = try_plan(plan, loader, attempts)
+        session = try_plan(plan.at(config.detail), loader, attempts)
         if session is not None:
             session.filter(config.filters)
             return session
@@ -266,3 +342,13 @@ def _selector(member: wire.Member) -> Selector:
     if member.program == wire.PROGRAM_CLASSIC:
         return "cbpf"
     return "incoming_cpu" if member.incoming_cpu else "hash"
+
+
+def _program(member: wire.Member) -> Program | None:
+    if member.program != wire.PROGRAM_EXTENDED:
+        return None
+    return Program(member.program_id, member.program_name.decode(errors="replace"))
+
+
+def _migration(key: wire.MigrationKey, value: wire.Migration) -> MigrationCount:
+    return MigrationCount(key.from_inode, key.to_inode, value.connections, value.requests)

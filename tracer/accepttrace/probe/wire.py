@@ -15,7 +15,18 @@ LOSS_SELECTED_FULL = 2
 LOSS_ERRORS_FULL = 3
 LOSS_UNATTRIBUTED = 4
 LOSS_CALLS_FULL = 5
-LOSS_MAX = 6
+LOSS_MIGRATIONS_FULL = 6
+LOSS_PEERS_FULL = 7
+LOSS_PORTS_FULL = 8
+LOSS_MAX = 9
+
+PENDING_NONE = 0
+PENDING_EMPTY = 1
+PENDING_WASTED = 2
+
+VIA_SYSCALL = 0
+VIA_IO_URING = 1
+VIA_KERNEL = 2
 
 PROGRAM_CLASSIC = 1
 PROGRAM_EXTENDED = 2
@@ -49,6 +60,8 @@ class Settings(c.Structure):
         ("family", c.c_uint32),
         ("any_port", c.c_uint32),
         ("any_pid", c.c_uint32),
+        ("without_waits", c.c_uint32),
+        ("pad", c.c_uint32),
     )
 
 
@@ -65,13 +78,18 @@ class Acceptor(c.Structure):
         ("accepts", c.c_uint64),
         ("empty", c.c_uint64),
         ("failed", c.c_uint64),
+        ("wasted", c.c_uint64),
         ("pending", c.c_uint64),
+        ("left_us", c.c_uint64),
+        ("served", c.c_uint64),
+        ("idled", c.c_uint64),
+        ("entered", c.c_uint64),
         ("wait_unknown", c.c_uint64),
         ("wait_max_us", c.c_uint64),
         ("process_start_ns", c.c_uint64),
         ("cgroup_id", c.c_uint64),
         ("pid", c.c_uint32),
-        ("pad", c.c_uint32),
+        ("via", c.c_uint32),
         ("comm", c.c_char * 16),
         ("wait_us", c.c_uint64 * WAIT_BUCKETS),
     )
@@ -93,12 +111,59 @@ class Listener(c.Structure):
     """struct listener."""
 
     _fields_ = (
-        ("selected", c.c_uint64),
+        ("requests", c.c_uint64),
+        ("cookies_sent", c.c_uint64),
+        ("cookies_back", c.c_uint64),
+        ("arrived", c.c_uint64),
+        ("overflow_syn", c.c_uint64),
+        ("overflow_ack", c.c_uint64),
+        ("overflow_aborted", c.c_uint64),
+        ("overflow_peers", c.c_uint64),
+        ("lost", c.c_uint64),
+        ("migration_failed", c.c_uint64),
+        ("migrated_out", c.c_uint64),
+        ("migrated_in", c.c_uint64),
+        ("came_us", c.c_uint64),
+        ("left_us", c.c_uint64),
+        ("queue_max", c.c_uint64),
+        ("stops", c.c_uint64),
+        ("stakes_unknown", c.c_uint64),
         ("address", c.c_uint8 * 16),
         ("netns", c.c_uint32),
         ("family", c.c_uint16),
         ("port", c.c_uint16),
+        ("mptcp", c.c_uint32),
+        ("pad", c.c_uint32),
     )
+
+
+class MigrationKey(c.Structure):
+    """struct migration_key: inodes."""
+
+    _fields_ = (("from_inode", c.c_uint32), ("to_inode", c.c_uint32))
+
+
+class Migration(c.Structure):
+    """struct migration."""
+
+    _fields_ = (("connections", c.c_uint64), ("requests", c.c_uint64))
+
+
+class Peer(c.Structure):
+    """struct peer."""
+
+    _fields_ = (
+        ("inode", c.c_uint32),
+        ("port", c.c_uint16),
+        ("family", c.c_uint16),
+        ("address", c.c_uint8 * 16),
+    )
+
+
+class PortKey(c.Structure):
+    """struct port_key."""
+
+    _fields_ = (("netns", c.c_uint32), ("port", c.c_uint32))
 
 
 class Member(c.Structure):
@@ -110,7 +175,8 @@ class Member(c.Structure):
         ("size", c.c_uint32),
         ("program", c.c_uint32),
         ("incoming_cpu", c.c_uint32),
-        ("pad", c.c_uint32),
+        ("program_id", c.c_uint32),
+        ("program_name", c.c_char * 16),
     )
 
 

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause) */
+/* What becomes of the queue when a listener closes: reset, or moved to another of its group. */
+#ifndef ACCEPTTRACE_CLOSE_H
+#define ACCEPTTRACE_CLOSE_H
+
+#include "request.bpf.h"
+
+static __always_inline void stopped(struct sock *sk)
+{
+	struct listener *listener = wanted_listener(PROBED, sk);
+
+	if (listener)
+		add(&listener->stops, 1);
+}
+
+/*
+ * A child that nobody accepted is reset, at the listener that it was with or was to move to. If it
+ * never got into the queue, because that closed in between, its client was connected all the same.
+ */
+static __always_inline void forgotten(struct sock *sk, struct request_sock *request,
+				      struct sock *child)
+{
+	bool was_queued = BPF_CORE_READ(request, sk) == child;
+	struct listener *listener = wanted_listener(PROBED, sk);
+	struct scratch *scratch = scratch_get();
+
+	if (!listener || !scratch)
+		return;
+	if (!was_queued && !came_directly(request, child))
+		arrived(PROBED, listener, sk);
+	add(&listener->lost, 1);
+	add(&listener->left_us, now_us());
+	if (scratch->moved == (__u64)child) {
+		scratch->moved = 0;
+		add(&listener->migration_failed, 1);
+	}
+}
+
+static __always_inline void moved(struct listener *from, struct listener *to, struct sock *child)
+{
+	struct scratch *scratch = scratch_get();
+	__u64 now = now_us();
+
+	if (from) {
+		add(&from->migrated_out, 1);
+		add(&from->left_us, now);
+	}
+	if (to) {
+		add(&to->migrated_in, 1);
+		add(&to->came_us, now);
+	}
+	if (scratch)
+		scratch->moved = (__u64)child;
+}
+
+/* `migrating`: a queued child, or a request that is half open. `to`: NULL where there is no other.
+ */
+static __always_inline void migrated(struct sock *from, struct sock *migrating, struct sock *to)
+{
+	bool half_open = BPF_CORE_READ(migrating, __sk_common.skc_state) == TCP_NEW_SYN_RECV;
+	struct settings *want = settings_get();
+	struct migration_key key = {};
+	struct migration *migration;
+	struct listener *old;
+
+	if (!want || !listener_wanted(PROBED, want, to ? to : from))
+		return;
+	key.from_inode = inode_of(PROBED, from);
+	old = key.from_inode ? listener_get(key.from_inode) : NULL;
+	if (!to) {
+		if (old && !half_open && migrates(from))
+			add(&old->migration_failed, 1);
+		return;
+	}
+	key.to_inode = inode_of(PROBED, to);
+	migration = migration_of(&key);
+	if (!migration)
+		lost(LOSS_MIGRATIONS_FULL);
+	else
+		add(half_open ? &migration->requests : &migration->connections, 1);
+	if (!half_open)
+		moved(key.from_inode ? listener_of(PROBED, from) : NULL, listener_of(PROBED, to),
+		      migrating);
+}
+
+#endif

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause) */
+/* What changes of socket states alone tell of arrivals and of queues that were closed. */
+#ifndef ACCEPTTRACE_STATES_H
+#define ACCEPTTRACE_STATES_H
+
+#include "socket.bpf.h"
+
+/* The child knows the port, but not the socket, that it came to. */
+static __always_inline void child_made(struct sock *child)
+{
+	struct settings *want = settings_get();
+	struct port_key key = {};
+	__u64 *count;
+
+	if (!want || !listener_wanted(PROBED, want, child))
+		return;
+	key.netns = netns_of(PROBED, child);
+	key.port = BPF_CORE_READ(child, __sk_common.skc_num);
+	count = port_of(&key);
+	if (count)
+		add(count, 1);
+	else
+		lost(LOSS_PORTS_FULL);
+}
+
+/* What waits now is reset, unless it may migrate: then nobody tells. */
+static __always_inline void listener_closed(struct sock *sk)
+{
+	struct listener *listener = wanted_listener(PROBED, sk);
+	__u32 queue = BPF_CORE_READ(sk, sk_ack_backlog);
+
+	if (!listener)
+		return;
+	add(&listener->stops, 1);
+	if (!queue)
+		return;
+	if (migrates(sk) || selector_migrates(sk))
+		add(&listener->stakes_unknown, 1);
+	else
+		add(&listener->lost, queue);
+}
+
+#endif
