@@ -59,8 +59,10 @@ class Account:
         self._tracker = Tracker(meta, filters, time.monotonic(), session.plan.sees)
 
     def snapshot(self, by: str = "worker", inventory: Inventory | None = None) -> Snapshot:
+        counts = self._session.counts()
         found = inventory or self._reader.read(full=True)
-        self._tracker.update(self._session.counts(), found, now_s=time.monotonic(), wall="")
+        after = self._session.passed()
+        self._tracker.update(counts, found, after=after, now_s=time.monotonic(), wall="")
         return self._tracker.snapshot(by)
 
 

@@ -49,10 +49,12 @@ class Watch:
         """Read everything again."""
         counts = self._session.counts()
         inventory = self._inventory()
+        after = self._session.passed()
         self._tracker.update(
             counts,
             inventory,
             self._others(counts, inventory),
+            after,
             now_s=time.monotonic(),
             wall=utc_now(),
         )
@@ -84,7 +86,9 @@ class Watch:
             except OSError:  # it went away, or is not ours to enter: told by address alone
                 continue
             for member in members:
-                groups[member.inode] = ReuseportFact(member.group, member.size, member.selector)
+                groups[member.inode] = ReuseportFact(
+                    member.group, member.size, member.selector, member.program
+                )
         return groups
 
     def _others(self, counts: Counts, inventory: Inventory) -> dict[int, Process]:

@@ -7,15 +7,24 @@ from dataclasses import dataclass, field
 
 from accepttrace.config import Filters
 from accepttrace.model.census import ProcessKey
-from accepttrace.model.records import Counts, Holder, Inventory, Listener, ListenerCount
+from accepttrace.model.records import (
+    Book,
+    Counts,
+    Flow,
+    Holder,
+    Inventory,
+    Listener,
+    ListenerCount,
+    Overflow,
+)
 from accepttrace.model.selection import listener_matches
-from accepttrace.model.snapshot import ListenerRow
+from accepttrace.model.snapshot import GroupSize, ListenerRow
 
 SetKey = tuple[str | int, ...]  # those who share connections: a reuseport group or one socket
 
 
 @dataclass(slots=True)
-class _Known:
+class Known:
     """One socket: `listed` as it last stood in an inventory, `counted` by the kernel side."""
 
     listed: Listener | None = None
@@ -24,10 +33,58 @@ class _Known:
     queue_max: int | None = None
     accepts: int = 0  # as of the last update
     waits: dict[ProcessKey, bool | None] = field(default_factory=dict)
+    since_s: float = 0.0  # it was first met
+    until_s: float | None = None  # it was seen to be gone
+    met_late: bool = False  # it was not there when tracing began
+    drops: int | None = None  # when it was first listed
+    sizes: list[GroupSize] = field(default_factory=list)
+
+    @property
+    def queue(self) -> int | None:
+        """Connections waiting; a closed listener has none any more."""
+        if not self.open:
+            return 0
+        return self.listed.queue if self.listed else None
+
+    @property
+    def flow(self) -> Flow | None:
+        """Connections that came and went; None while nothing was counted."""
+        return self.counted.flow if self.counted else None
+
+    @property
+    def longest(self) -> int | None:
+        """The longest queue that was met, by the kernel side or by an inventory."""
+        known = [self.queue_max, self.counted.queue_max if self.counted else None]
+        return max((length for length in known if length is not None), default=None)
+
+    @property
+    def epoch(self) -> int:
+        """How often it began to listen."""
+        return max((self.counted.stops if self.counted else 0) + self.open, 1)
 
     @property
     def facts(self) -> Listener | ListenerCount | None:
         return self.listed or self.counted
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What the attach type in use tells of a socket on which nothing was counted yet."""
+
+    selected: bool
+    nothing_passed: Flow
+    no_overflow: Overflow | None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the books say of one socket."""
+
+    book: Book = "unchecked"
+    imbalance: int | None = None
+    unseen: int | None = None
+    mean: float | None = None
+    refused: int | None = None
 
 
 class Listeners:
@@ -35,24 +92,37 @@ class Listeners:
 
     def __init__(self, filters: Filters) -> None:
         self._filters = filters
-        self._known: dict[int, _Known] = {}
+        self._known: dict[int, Known] = {}
         self._refused: set[int] = set()  # described, but not asked for
         self._namespaces: set[int] = set()  # that the inventories look into
+        self._elapsed_s = 0.0
+        self._complete = False  # an inventory of everything was read
 
     def update(
-        self, counts: Counts, inventory: Inventory | None, accepts: Mapping[int, int]
+        self,
+        counts: Counts,
+        inventory: Inventory | None,
+        accepts: Mapping[int, int],
+        elapsed_s: float,
     ) -> None:
         """Take in one reading; `accepts` since the start, by inode."""
+        self._elapsed_s = elapsed_s
         for count in counts.listeners:
             if listener_matches(self._filters, count):
-                self._known.setdefault(count.inode, _Known(accepts=-1)).counted = count
+                self._meet(count.inode, accepts=-1).counted = count
             else:
                 self._refused.add(count.inode)
         if inventory is not None:
             self._list(inventory)
             self._close({listener.inode for listener in inventory.listeners}, accepts)
+            self._complete = self._complete or not inventory.partial
         for inode, known in self._known.items():
             known.accepts = accepts.get(inode, 0)
+
+    @property
+    def known(self) -> Mapping[int, Known]:
+        """What is known of each socket, by inode."""
+        return self._known
 
     @property
     def inodes(self) -> Collection[int]:
@@ -109,59 +179,73 @@ class Listeners:
             return ("socket", inode)
         return ("group", listed.group, listed.netns, listed.family, listed.local_port)
 
-    def row(self, inode: int, accepted: int, selection_visible: bool) -> ListenerRow | None:
+    def row(self, inode: int, accepted: int, told: Told, verdict: Verdict) -> ListenerRow | None:
         """The picture of one socket; None if nothing describes it."""
         known = self._known.get(inode)
         facts = known.facts if known else None
         if known is None or facts is None:
             return None
         listed = known.listed
+        backlog = listed.backlog if listed else None
+        flow = known.flow or told.nothing_passed
+        overflow = (known.counted.overflow if known.counted else None) or told.no_overflow
         return ListenerRow(
             inode=inode,
-            epoch=1,
+            epoch=known.epoch,
             netns=facts.netns,
             family=facts.family,
             local_address=facts.local_address,
             local_port=facts.local_port,
-            backlog=listed.backlog if listed else None,
-            capacity=None if listed is None or listed.backlog is None else listed.backlog + 1,
+            backlog=backlog,
+            capacity=None if backlog is None else backlog + 1,
             queue=listed.queue if listed and known.open else None,
-            queue_max=known.queue_max,
-            queue_mean=None,
-            arrived=None,
+            queue_max=known.longest,
+            queue_mean=verdict.mean,
+            arrived=flow.arrived,
             accepted=accepted,
-            unseen=None,
-            selected=self.selected(inode, selection_visible),
-            dropped_overflow=None,
-            overflow_syn=None,
-            overflow_ack=None,
-            overflow_aborted=None,
-            overflow_peers=None,
-            drops=None,
-            lost_on_close=None,
-            migration_failed=None,
-            refused_accepts=None,
-            migrated_in=None,
-            migrated_out=None,
-            book="unchecked",
-            imbalance=None,
+            unseen=verdict.unseen,
+            selected=self.selected(inode, told.selected),
+            dropped_overflow=overflow.syn + overflow.ack if overflow else None,
+            overflow_syn=overflow.syn if overflow else None,
+            overflow_ack=overflow.ack if overflow else None,
+            overflow_aborted=overflow.aborted if overflow else None,
+            overflow_peers=overflow.peers if overflow else None,
+            drops=_since(listed.drops if listed else None, known.drops),
+            lost_on_close=flow.lost,
+            migration_failed=flow.migration_failed,
+            refused_accepts=verdict.refused,
+            migrated_in=flow.migrated_in,
+            migrated_out=flow.migrated_out,
+            book=verdict.book,
+            imbalance=verdict.imbalance,
             sharing=listed.sharing if listed else None,
             group=listed.group if listed else None,
             group_size=listed.group_size if listed else None,
-            group_sizes=(),
+            group_sizes=tuple(known.sizes),
             selector=listed.selector if listed else None,
             selector_program=listed.program if listed else None,
             open=known.open,
             holders=self.holders(inode),
         )
 
+    def _meet(self, inode: int, accepts: int = 0) -> Known:
+        if inode not in self._known:
+            late = self._complete
+            self._known[inode] = Known(accepts=accepts, since_s=self._elapsed_s, met_late=late)
+        return self._known[inode]
+
     def _list(self, inventory: Inventory) -> None:
         for listener in inventory.listeners:
             if not listener_matches(self._filters, listener):
                 self._refused.add(listener.inode)
                 continue
-            known = self._known.setdefault(listener.inode, _Known())
-            known.listed, known.open = listener, True
+            known = self._meet(listener.inode)
+            known.listed, known.open, known.until_s = listener, True, None
+            if known.drops is None:
+                known.drops = listener.drops
+            size = listener.group_size
+            if size is not None and (not known.sizes or known.sizes[-1].size != size):
+                known.sizes.append(GroupSize(round(self._elapsed_s, 3), size))
             if listener.queue is not None:
                 known.queue_max = max(listener.queue, known.queue_max or 0)
             known.waits = _waits(listener.holders, known.waits)
@@ -176,6 +260,12 @@ class Listeners:
             looked_at = known.facts.netns in self._namespaces
             if known.listed is not None or (quiet and looked_at):
                 known.open = False
+                if known.until_s is None:
+                    known.until_s = self._elapsed_s
+
+
+def _since(now: int | None, before: int | None) -> int | None:
+    return None if now is None or before is None else max(now - before, 0)
 
 
 def _waits(

@@ -9,6 +9,7 @@ from typing import Final
 
 from accepttrace.model.entries import Entry
 from accepttrace.model.histogram import add, percentiles
+from accepttrace.model.records import Via
 
 QUANTILES: Final = (0.50, 0.90, 0.99)
 # ERESTARTSYS and its kin never leave the kernel: user space sees EINTR or a restarted call.
@@ -31,6 +32,8 @@ class Sum:
     accepts: int
     interval: int
     empty: int | None
+    wasted: int | None
+    via: Via | None
     errors: Mapping[str, int] | None
     waits_us: tuple[int | None, int | None, int | None]  # p50, p90, p99
     wait_max_us: int | None
@@ -44,12 +47,13 @@ class Sum:
 def summed(entries: Sequence[Entry], visible: Visible) -> Sum:
     """All counters of `entries` as one."""
     histogram: Sequence[int] = ()
-    longest, empty = 0, 0
+    longest, empty, wasted = 0, 0, 0
     for entry in entries:
         if entry.count is not None:
             histogram = add(histogram, entry.count.wait_us)
             longest = max(longest, entry.count.wait_max_us)
             empty += entry.count.empty or 0
+            wasted += entry.count.wasted or 0
     # Bounds are those of buckets: the longest wait is known better.
     bounds = [value and min(value, longest) for value in percentiles(histogram, QUANTILES)]
     measured = bounds[-1] is not None
@@ -57,10 +61,17 @@ def summed(entries: Sequence[Entry], visible: Visible) -> Sum:
         accepts=sum(entry.accepts for entry in entries),
         interval=sum(entry.interval for entry in entries),
         empty=empty if visible.empty else None,
+        wasted=wasted if visible.empty else None,
+        via=_via(entries),
         errors=_errors(entries) if visible.errors else None,
         waits_us=(bounds[0], bounds[1], bounds[2]),
         wait_max_us=longest if measured else None,
     )
+
+
+def _via(entries: Iterable[Entry]) -> Via | None:
+    ways = {entry.count.via for entry in entries if entry.count and entry.count.accepts}
+    return ways.pop() if len(ways) == 1 else None
 
 
 def _errors(entries: Iterable[Entry]) -> dict[str, int]:

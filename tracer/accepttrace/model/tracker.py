@@ -10,11 +10,21 @@ from typing import Final
 from accepttrace.config import Filters
 from accepttrace.model.census import Census
 from accepttrace.model.entries import Entry, Tally, entries
-from accepttrace.model.listeners import Listeners
+from accepttrace.model.ledger import Ledger
+from accepttrace.model.listeners import Listeners, Told
 from accepttrace.model.order import ordered
-from accepttrace.model.records import Counts, Inventory, Losses, Process
+from accepttrace.model.records import (
+    Counts,
+    Flow,
+    Inventory,
+    Losses,
+    MigrationCount,
+    Overflow,
+    Passed,
+    Process,
+)
 from accepttrace.model.rows import Rows
-from accepttrace.model.snapshot import Books, ListenerRow, Meta, Snapshot
+from accepttrace.model.snapshot import Books, ListenerRow, Meta, Migration, Snapshot
 from accepttrace.model.sums import Visible
 
 NOTHING: Final[Mapping[int, Process]] = {}
@@ -45,6 +55,8 @@ class Tracker:
         self._wall = meta.started
         self._tallies: dict[tuple[int, int, int], Tally] = {}
         self._listeners = Listeners(self._filters)
+        self._ledger = Ledger(self._filters, sees or ())
+        self._migrations: tuple[MigrationCount, ...] = ()
         self._census = Census()
         self._losses = Losses()
         self._partial = False
@@ -55,6 +67,7 @@ class Tracker:
         counts: Counts,
         inventory: Inventory | None,
         processes: Mapping[int, Process] = NOTHING,
+        after: Passed | None = None,
         *,
         now_s: float,
         wall: str,
@@ -62,13 +75,23 @@ class Tracker:
         """Take in one reading of everything.
 
         `inventory` None: it was not read again, the last one stands. `processes` by pid: those
-        alive now, for acceptors that are no holders. `now_s` is monotonic, `wall` UTC in RFC 3339.
+        alive now, for acceptors that are no holders. `after`: who came and left, read again after
+        the inventory; None: nobody since `counts` were read. `now_s` is CLOCK_MONOTONIC, `wall`
+        UTC in RFC 3339.
         """
         self._pass_time(now_s, wall)
         self._count(counts)
         self._census.update(counts.acceptors, inventory, processes)
-        self._listeners.update(counts, inventory, self._accepts_by_listener())
-        self._losses = counts.losses
+        self._listeners.update(counts, inventory, self._accepts_by_listener(), self._elapsed_s)
+        self._ledger.update(
+            self._listeners,
+            counts,
+            [tally.count for tally in self._tallies.values()],
+            after,
+            round((self._started_s or 0.0) * 1e6),
+            round(now_s * 1e6),
+        )
+        self._losses, self._migrations = counts.losses, counts.migrations
         if inventory is not None:
             self._partial = inventory.partial
         self._entries = None
@@ -98,15 +121,17 @@ class Tracker:
             interval_s=interval_s,
         )
         kept = [entry for entry in everything if rows.keeps(entry)]
+        shown = rows.shown(kept)
         return Snapshot(
             time=self._wall,
             elapsed_s=self._elapsed_s,
             interval_s=interval_s,
             by=by,
             meta=self._meta,
-            listeners=self._listener_rows(rows.shown(kept), kept),
+            listeners=self._listener_rows(shown, kept),
             acceptors=tuple(ordered(rows.make(everything), sort)),
-            books=self._books(kept),
+            books=self._books(kept, shown),
+            migrations=self._moved(shown),
             partial=self._partial,
         )
 
@@ -157,12 +182,34 @@ class Tracker:
         accepted: defaultdict[int, int] = defaultdict(int)
         for entry in kept:
             accepted[entry.inode] += entry.accepts
-        visible = self._visible().selected
-        rows = (self._listeners.row(inode, accepted[inode], visible) for inode in inodes)
+        told = self._told()
+        rows = (
+            self._listeners.row(inode, accepted[inode], told, self._ledger.verdict(inode))
+            for inode in inodes
+        )
         found = [row for row in rows if row is not None]
         return tuple(sorted(found, key=lambda r: (r.local_port, r.local_address, r.inode)))
 
-    def _books(self, kept: Sequence[Entry]) -> Books:
+    def _told(self) -> Told:
+        sees = self._sees or ()
+        zero = {True: 0, False: None}
+        moved = zero["migrated" in sees]
+        return Told(
+            selected=self._visible().selected,
+            nothing_passed=Flow(zero["arrived" in sees], zero["closed" in sees], *(moved,) * 3),
+            no_overflow=Overflow(0, 0, 0, 0) if "overflow" in sees else None,
+        )
+
+    def _moved(self, inodes: Sequence[int]) -> tuple[Migration, ...]:
+        shown = set(inodes)
+        return tuple(
+            Migration(m.from_inode, m.to_inode, m.connections, m.requests)
+            for m in self._migrations
+            if shown & {m.from_inode, m.to_inode}
+        )
+
+    def _books(self, kept: Sequence[Entry], shown: Sequence[int]) -> Books:
+        word = self._ledger.word(shown)
         return Books(
             accepts=sum(entry.accepts for entry in kept),
             events_lost=self._losses.events_lost,
@@ -170,7 +217,7 @@ class Tracker:
             probe_misses=self._losses.probe_misses,
             recursion_misses=self._losses.recursion_misses,
             unattributed=self._losses.unattributed,
-            unseen=None,
-            word="unchecked",
-            balanced=self._losses.total == 0,
+            unseen=self._ledger.unseen,
+            word=word,
+            balanced=self._losses.total == 0 and word != "unbalanced",
         )

@@ -55,7 +55,9 @@ class Plan:
             return self
         accepts = tuple(hook for hook in self.hooks if hook.proves == "accepts")
         spots = (*self.blind_spots, "all but accepts and who took them (--detail)")
-        sees: frozenset[Fact] = frozenset({"accepts", "waits"} if detail == "waits" else {"accepts"})
+        sees: frozenset[Fact] = frozenset(
+            {"accepts", "waits"} if detail == "waits" else {"accepts"}
+        )
         return replace(self, hooks=accepts, sees=sees, blind_spots=spots, detail=detail)
 
 

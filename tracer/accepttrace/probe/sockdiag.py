@@ -28,7 +28,9 @@ NLM_F_DUMP_INTR: Final = 0x10
 NLMSG_ERROR: Final = 2
 NLMSG_DONE: Final = 3
 TCP_LISTEN: Final = 10
+INET_DIAG_SKMEMINFO: Final = 7
 INET_DIAG_SKV6ONLY: Final = 11
+SK_MEMINFO_DROPS: Final = 8
 
 NLMSGHDR: Final = struct.Struct("=IHHII")
 # inet_diag_req_v2: family, protocol, extensions, pad, states, then an inet_diag_sockid of zeros
@@ -38,6 +40,7 @@ REQUEST: Final = struct.Struct("=BBBxI48x")
 MESSAGE: Final = struct.Struct("=BBBB2s2s16s16sIIIIIIII")
 ATTRIBUTE: Final = struct.Struct("=HH")
 ERROR: Final = struct.Struct("=i")
+COUNTER: Final = struct.Struct("=I")
 
 ATTEMPTS: Final = 3  # a dump that the kernel had to interrupt is asked for again
 RECEIVE_BYTES: Final = 65536
@@ -60,6 +63,7 @@ class ListenSocket:
     cookie: int | None
     v6only: bool | None  # None for IPv4
     interface: int | None  # index of the device it is bound to, 0: none
+    drops: int | None = None  # packets dropped at it, for whatever reason
 
 
 def listeners(netns_path: str | None = None) -> tuple[ListenSocket, ...]:
@@ -110,7 +114,8 @@ def _dump_family(link: socket.socket, family: int) -> list[ListenSocket]:
 
 
 def _request(family: int) -> bytes:
-    body = REQUEST.pack(family, socket.IPPROTO_TCP, 0, 1 << TCP_LISTEN)
+    wanted = 1 << (INET_DIAG_SKMEMINFO - 1)
+    body = REQUEST.pack(family, socket.IPPROTO_TCP, wanted, 1 << TCP_LISTEN)
     size = NLMSGHDR.size + len(body)
     return NLMSGHDR.pack(size, SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST | NLM_F_DUMP, 0, 0) + body
 
@@ -165,19 +170,32 @@ def decode(body: bytes) -> ListenSocket:
         cookie=cookie_high << 32 | cookie_low,
         v6only=_v6only(body) if family == socket.AF_INET6 else None,
         interface=interface,
+        drops=_drops(body),
     )
 
 
 def _v6only(body: bytes) -> bool | None:
+    value = _attribute(body, INET_DIAG_SKV6ONLY)
+    return value[0] != 0 if value else None
+
+
+def _drops(body: bytes) -> int | None:
+    value = _attribute(body, INET_DIAG_SKMEMINFO)
+    at = SK_MEMINFO_DROPS * COUNTER.size
+    return COUNTER.unpack_from(value, at)[0] if len(value) >= at + COUNTER.size else None
+
+
+def _attribute(body: bytes, wanted: int) -> bytes:
+    """The content of one attribute; empty where it is not there."""
     offset = MESSAGE.size
     while offset + ATTRIBUTE.size <= len(body):
         size, kind = ATTRIBUTE.unpack_from(body, offset)
         if size < ATTRIBUTE.size:
             break
-        if kind == INET_DIAG_SKV6ONLY and size > ATTRIBUTE.size:
-            return body[offset + ATTRIBUTE.size] != 0
+        if kind == wanted:
+            return body[offset + ATTRIBUTE.size : offset + size]
         offset += (size + 3) & ~3
-    return None
+    return b""
 
 
 def _from_outside(netns_path: str) -> tuple[ListenSocket, ...]:

@@ -93,6 +93,8 @@ class InventoryReader:
             selector=share.selector,
             holders=holders,
             uid=sock.uid,
+            program=share.program,
+            drops=sock.drops,
         )
 
 

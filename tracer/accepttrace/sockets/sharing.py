@@ -6,17 +6,18 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from accepttrace.model.records import Holder, ReuseportFact, Selector, Sharing
+from accepttrace.model.records import Holder, Program, ReuseportFact, Selector, Sharing
 from accepttrace.probe.sockdiag import ListenSocket
 
 
 class Share(NamedTuple):
-    """`sharing`, `group`, `group_size` and `selector` of `records.Listener`."""
+    """`sharing`, `group`, `group_size`, `selector` and `program` of `records.Listener`."""
 
     sharing: Sharing | None
     group: int | None = None
     size: int | None = None
     selector: Selector | None = None
+    program: Program | None = None
 
 
 Bond = tuple[object, ...]
@@ -47,7 +48,7 @@ def share_of(
     it or not. With `partial` sight, one visible holder does not prove that there is no other.
     """
     if fact is not None:
-        return Share("reuseport", fact.group, fact.size, fact.selector)
+        return Share("reuseport", fact.group, fact.size, fact.selector, fact.program)
     if together > 1:
         return Share("reuseport", None, together)
     if len(holders) > 1:
