@@ -7,7 +7,7 @@
 
 static __always_inline void stopped(struct sock *sk)
 {
-	struct listener *listener = wanted_listener(PROBED, sk);
+	struct listener *listener = listener_known(sk);
 
 	if (listener)
 		add(&listener->stops, 1);

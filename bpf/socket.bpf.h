@@ -130,6 +130,12 @@ static __always_inline struct listener *wanted_listener(enum access how, struct 
 	return want && listener_wanted(how, want, sk) ? listener_of(how, sk) : NULL;
 }
 
+/* A listener that is closing: without a row nothing of it was counted. */
+static __always_inline struct listener *listener_known(struct sock *sk)
+{
+	return listener_get(inode_of(PROBED, sk));
+}
+
 static __always_inline void add(__u64 *counter, __u64 value)
 {
 	__sync_fetch_and_add(counter, value);

@@ -26,8 +26,8 @@ static __always_inline void child_made(struct sock *child)
 /* What waits now is reset, unless it may migrate: then nobody tells. */
 static __always_inline void listener_closed(struct sock *sk)
 {
-	struct listener *listener = wanted_listener(PROBED, sk);
 	__u32 queue = BPF_CORE_READ(sk, sk_ack_backlog);
+	struct listener *listener = queue ? wanted_listener(PROBED, sk) : listener_known(sk);
 
 	if (!listener)
 		return;
