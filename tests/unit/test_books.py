@@ -1,0 +1,254 @@
+"""The books of listeners and ports, on invented readings whose truth is known."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+
+from accepttrace.config import Filters
+from accepttrace.model.books import CPUS, Account, Span, mean_length
+from accepttrace.model.records import (
+    Counts,
+    Flow,
+    Inventory,
+    ListenerCount,
+    MigrationCount,
+    Overflow,
+    Passed,
+    PortCount,
+)
+from accepttrace.model.snapshot import GroupSize, Migration
+from accepttrace.model.tracker import Tracker
+from tests.unit.pictures import META, count, counted, feed, listener
+
+ALL = ("accepts", "empty", "errors", "refused", "selected", "overflow", "arrived", "closed")
+EVERYTHING = (*ALL, "migrated", "unseen")
+BY_PORT = ("accepts", "empty", "errors", "refused", "closed", "unseen")
+
+
+def at_rest(came: int, left: int) -> tuple[Span, Span]:
+    return Span(came, came), Span(left, left)
+
+
+def flow(arrived: int | None = 0, lost: int | None = 0, moved: tuple[int, int] = (0, 0)) -> Flow:
+    """`moved`: in and out."""
+    return Flow(arrived, lost, moved[0], moved[1], 0)
+
+
+def passing(inode: int, passed: Flow, **facts: int) -> ListenerCount:
+    return replace(counted(inode), flow=passed, **facts)  # type: ignore[arg-type]
+
+
+def model(sees: Sequence[str] = EVERYTHING, filters: Filters | None = None) -> Tracker:
+    return Tracker(META, filters or Filters(), 0.0, sees)
+
+
+def test_an_account_agrees_with_any_queue_at_the_start() -> None:
+    account = Account(high=129)
+    assert account.check(*at_rest(0, 0), queue=7, takers=1) == 0
+    assert account.check(*at_rest(0, 0), queue=7, takers=1) == 0
+    assert (account.low, account.high) == (7, 7)
+    assert account.check(*at_rest(50, 57), queue=0, takers=1) == 0
+
+
+@pytest.mark.parametrize(("left", "imbalance"), [(47, 3), (50, 0), (52, -2)])
+def test_what_is_missing_or_counted_twice_is_told_to_the_last_one(
+    left: int, imbalance: int
+) -> None:
+    account = Account(high=0)
+    account.check(*at_rest(50, left), queue=0, takers=4)  # may still be under way
+    assert account.check(*at_rest(50, left), queue=0, takers=4) == imbalance
+
+
+@pytest.mark.parametrize("to_lose", [0, 1, 5])
+def test_under_load_no_reading_accuses_and_at_rest_every_loss_shows(to_lose: int) -> None:
+    """A queue simulated step by step; counters lag behind it as they do in the kernel."""
+    dice = random.Random(7)
+    account, queue, came, left, pending = Account(high=129), 20, 0, 0, 0
+    for _ in range(2):
+        account.check(*at_rest(0, 0), queue=queue, takers=1)
+    for step in range(6000):
+        before = (came, left)
+        left, pending = left + pending, 0
+        for _ in range(dice.randrange(4)):
+            queue, came = queue + 1, came + 1
+        seen = queue
+        if queue:
+            queue, pending = queue - 1, 1  # taken, and counted only in the next step
+            seen = queue if dice.random() < 0.5 else seen
+        if to_lose and step % 1000 == 0 and step < 1000 * to_lose:
+            pending = 0
+        found = account.check(Span(before[0], came), Span(before[1], left), seen, takers=1)
+        assert found == 0 or to_lose
+    lost = came + 20 - queue - left - pending
+    left += pending
+    for _ in range(2):
+        found = account.check(*at_rest(came, left), queue=queue, takers=1)
+    assert found == lost
+    assert bool(lost) == bool(to_lose)
+
+
+def test_a_mean_length_is_weighted_by_time() -> None:
+    # 2 wait from the start; one more comes at 4 s; all three leave at 6, 7 and 8 s; 10 s in all
+    times = (0, 10_000_000, 4_000_000, 21_000_000)
+    assert mean_length(2, 1, 3, times) == pytest.approx((6 + 7 + 8 - 4) / 10)
+    wrapped = (0, 10_000_000, 4_000_000 - (1 << 64), 21_000_000)
+    assert mean_length(2, 1, 3, wrapped) == pytest.approx(1.7)
+    assert mean_length(5, 0, 0, (7, 7, 0, 0)) == 5
+
+
+def test_the_books_of_a_listener() -> None:
+    it = model()
+    feed(it, 1, [], [listener(100, queue=4)])
+    passed = passing(100, flow(arrived=30, lost=1, moved=(5, 2)), queue_max=9, stops=0)
+    for second in (2, 3):
+        feed(it, second, [count(1, 30)], [listener(100, queue=6)], counted=[passed])
+    row = it.snapshot().listeners[0]
+    assert (row.book, row.imbalance, row.unseen) == ("balanced", 0, 0)
+    assert (row.arrived, row.lost_on_close, row.migrated_in, row.migrated_out) == (30, 1, 5, 2)
+    assert (row.queue, row.queue_max, row.capacity) == (6, 9, 512)
+    feed(it, 4, [count(1, 30)], [listener(100, queue=3)], counted=[passed])
+    books, row = it.snapshot().books, it.snapshot().listeners[0]
+    assert (row.book, row.imbalance) == ("unbalanced", 3)
+    assert (books.word, books.balanced) == ("unbalanced", False)
+
+
+def test_a_listener_that_was_not_there_at_the_start_began_empty() -> None:
+    it = model()
+    feed(it, 1, [], [listener(100)])
+    late = [listener(100), listener(101, queue=1)]
+    for second in (2, 3):
+        feed(it, second, [], late, counted=[passing(101, flow(arrived=0))])
+    rows = {row.inode: row for row in it.snapshot().listeners}
+    assert (rows[101].book, rows[101].imbalance) == ("unbalanced", -1)
+    assert rows[100].book == "balanced"
+
+
+def test_what_closed_keeps_its_totals_and_holds_nothing() -> None:
+    it = model()
+    feed(it, 1, [], [listener(100, queue=3)])
+    gone = passing(100, flow(arrived=5, lost=4), stops=1)
+    for second in (2, 3):
+        feed(it, second, [count(1, 4)], [], counted=[gone])
+    row = it.snapshot().listeners[0]
+    assert (row.open, row.queue, row.book, row.lost_on_close) == (False, None, "balanced", 4)
+    assert row.epoch == 1
+    again = replace(gone, stops=1)
+    feed(it, 4, [count(1, 4)], [listener(100)], counted=[again])
+    assert it.snapshot().listeners[0].epoch == 2
+
+
+def test_no_verdict_where_not_all_is_counted() -> None:
+    passed = [passing(100, flow(arrived=9))]
+    by_pid = model(filters=Filters(pids=frozenset({1})))
+    feed(by_pid, 1, [count(1, 2)], [listener(100)], counted=passed)
+    assert by_pid.snapshot().listeners[0].book == "unchecked"
+    mptcp = model()
+    feed(mptcp, 1, [], [listener(100)], counted=[replace(passed[0], mptcp=True)])
+    assert (mptcp.snapshot().listeners[0].book, mptcp.snapshot().books.balanced) == (
+        "unchecked",
+        True,
+    )
+    blind = model(sees=("accepts",))
+    feed(blind, 1, [count(1, 2)], [listener(100)])
+    row = blind.snapshot().listeners[0]
+    assert (row.book, row.arrived, row.unseen, row.refused_accepts) == ("unchecked", *(None,) * 3)
+
+
+def at_port(
+    it: Tracker,
+    second: int,
+    arrived: int,
+    accepts: int,
+    queues: Sequence[int],
+    lost: int | None = 0,
+) -> None:
+    sockets = [listener(100 + i, queue=queue) for i, queue in enumerate(queues)]
+    port = PortCount(sockets[0].netns, 80, arrived)
+    one = passing(100, flow(None, lost))
+    it.update(
+        Counts((count(1, accepts),), (one,), ports=(port,)),
+        Inventory(tuple(sockets)),
+        now_s=second,
+        wall="2026-01-02T12:00:00.000Z",
+    )
+
+
+def test_where_arrivals_are_told_by_port_the_missing_was_accepted_unseen() -> None:
+    it = model(BY_PORT)
+    at_port(it, 1, 0, 0, [2])
+    at_port(it, 2, 0, 0, [2])
+    for second in (3, 4):
+        at_port(it, second, 40, 30, [1])
+    row, books = it.snapshot().listeners[0], it.snapshot().books
+    assert (row.unseen, books.unseen, row.book, books.balanced) == (11, 11, "balanced", True)
+    assert row.arrived is None
+    for second in (5, 6):
+        at_port(it, second, 40, 60, [1])
+    row = it.snapshot().listeners[0]
+    assert (row.unseen, row.book, row.imbalance) == (11, "unbalanced", -19)
+
+
+def test_two_listeners_of_a_port_share_its_account() -> None:
+    it = model(BY_PORT)
+    for second, arrived in ((1, 0), (2, 0), (3, 9), (4, 9)):
+        at_port(it, second, arrived, arrived and 4, [0, arrived and 2])
+    rows, books = it.snapshot().listeners, it.snapshot().books
+    assert [row.unseen for row in rows] == [None, None]
+    assert books.unseen == 3
+
+
+def test_a_queue_that_may_have_moved_leaves_the_port_unchecked() -> None:
+    it = model(BY_PORT)
+    at_port(it, 1, 4, 4, [0], lost=None)
+    row = it.snapshot().listeners[0]
+    assert (row.book, row.lost_on_close, row.unseen) == ("unchecked", None, None)
+
+
+def test_what_passed_while_the_queues_were_read_bounds_them() -> None:
+    it = model()
+    netns = listener(100).netns
+    feed(it, 1, [], [listener(100)])
+    feed(it, 2, [], [listener(100)])
+    it.update(
+        Counts((count(1, 10),), (passing(100, flow(10)),)),
+        Inventory((listener(100, queue=40),)),
+        after=Passed({100: 60}, {100: 10}, {(netns, 80): 0}),
+        now_s=3,
+        wall="",
+    )
+    assert it.snapshot().listeners[0].book == "balanced"
+    it.update(
+        Counts((count(1, 10),), (passing(100, flow(60)),)),
+        Inventory((listener(100, queue=61 + CPUS),)),
+        now_s=4,
+        wall="",
+    )
+    assert it.snapshot().listeners[0].book == "unbalanced"
+
+
+def test_overflow_refusals_migrations_and_sizes_reach_the_rows() -> None:
+    it = model()
+    over = replace(passing(100, flow()), overflow=Overflow(48, 3, 1, 12))
+    first = replace(listener(100, group=7, size=4), drops=100)
+    feed(it, 1, [], [first])
+    it.update(
+        Counts(
+            (count(1, 5, errors={24: 3, 23: 1, 4: 9}),),
+            (over,),
+            migrations=(MigrationCount(100, 101, 5, 1), MigrationCount(7, 8, 1, 1)),
+        ),
+        Inventory((replace(first, group_size=2, drops=151),)),
+        now_s=2.5,
+        wall="",
+    )
+    shown = it.snapshot()
+    row = shown.listeners[0]
+    assert (row.dropped_overflow, row.overflow_syn, row.overflow_ack) == (51, 48, 3)
+    assert (row.overflow_aborted, row.overflow_peers, row.drops) == (1, 12, 51)
+    assert (row.refused_accepts, row.migration_failed) == (4, 0)
+    assert row.group_sizes == (GroupSize(1, 4), GroupSize(2.5, 2))
+    assert shown.migrations == (Migration(100, 101, 5, 1),)
