@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import Final
 
 from accepttrace.model.records import Holder
@@ -85,4 +86,4 @@ def _holder(holder: Holder) -> dict[str, object]:
 
 def _dump(value: dict[str, object]) -> str:
     # ASCII, for a name need not be valid UTF-8: its stray bytes arrive as escapes.
-    return json.dumps(value, separators=(",", ":"), allow_nan=False)
+    return json.dumps(value, separators=(",", ":"), allow_nan=False, default=asdict)
