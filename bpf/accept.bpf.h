@@ -5,21 +5,44 @@
 
 #include "socket.bpf.h"
 
-static __always_inline __u32 way_of(struct task_struct *task)
+/* Threads of the kernel accept in one way for ever; others may change it with every call. */
+static __always_inline __u32 only_way_of(struct task_struct *task)
 {
 	unsigned int flags = BPF_CORE_READ(task, flags);
 
 	if (flags & PF_KTHREAD)
 		return VIA_KERNEL;
-	if (flags & PF_IO_WORKER || ring_is(bpf_get_current_pid_tgid()))
+	return flags & PF_IO_WORKER ? VIA_IO_URING : 0;
+}
+
+static __always_inline __u32 way_now(struct settings *want, struct acceptor *acceptor)
+{
+	if (acceptor->only_via)
+		return acceptor->only_via;
+	if (want->rings && ring_is(bpf_get_current_pid_tgid()))
 		return VIA_IO_URING;
 	return VIA_SYSCALL;
+}
+
+/* Between these two, what the current thread accepts comes through io_uring. */
+static __always_inline void ring_begins(void)
+{
+	struct settings *want = settings_get();
+
+	ring_add(bpf_get_current_pid_tgid());
+	if (want && !want->rings)
+		want->rings = 1;
+}
+
+static __always_inline void ring_ends(void)
+{
+	ring_remove(bpf_get_current_pid_tgid());
 }
 
 static __always_inline void acceptor_introduce(struct acceptor *acceptor, struct task_struct *task)
 {
 	acceptor->pid = bpf_get_current_pid_tgid() >> 32;
-	acceptor->via = way_of(task);
+	acceptor->only_via = only_way_of(task);
 	acceptor->cgroup_id = bpf_get_current_cgroup_id();
 	acceptor->process_start_ns = BPF_CORE_READ(task, group_leader, start_boottime);
 	bpf_get_current_comm(acceptor->comm, sizeof(acceptor->comm));
@@ -148,6 +171,7 @@ static __always_inline void accepted(enum access how, struct sock *listener, __u
 		return;
 	acceptor->accepts++;
 	acceptor->pending = PENDING_NONE;
+	acceptor->via |= way_now(want, acceptor);
 	acceptor->served = task.slept;
 	if (want->without_waits)
 		return;

@@ -45,7 +45,7 @@ struct settings {
 	__u32 any_port;
 	__u32 any_pid; /* 0: only those in the map `pids` */
 	__u32 without_waits; /* do not look at waiting times */
-	__u32 pad;
+	__u32 rings; /* set by the kernel side: somebody accepts through io_uring */
 };
 
 /* One thread on one listener. The start time tells a reused TID from the old one. */
@@ -66,19 +66,20 @@ struct acceptor {
 	__u64 left_us; /* sum of the times of its accepts, CLOCK_MONOTONIC, modulo 2^64 */
 	__u64 served; /* how often the thread had slept when it last took a connection */
 	__u64 idled; /* ... when it last found nothing */
+	__u64 only_via; /* of a thread that always accepts in the same way, else 0 */
 	__u64 entered; /* kprobe only: ... when it last entered accept() */
 	__u64 wait_unknown; /* accepts whose waiting time could not be read */
 	__u64 wait_max_us;
 	__u64 process_start_ns; /* of the thread group leader, CLOCK_BOOTTIME */
 	__u64 cgroup_id; /* cgroup v2 */
 	__u32 pid;
-	__u32 via; /* enum via */
+	__u32 via; /* how it accepted: bits of enum via */
 	char comm[16];
 	__u64 wait_us[WAIT_BUCKETS];
 };
 
-/* How a thread accepts, as its first accept tells. */
-enum via { VIA_SYSCALL, VIA_IO_URING, VIA_KERNEL };
+/* How a connection was accepted. */
+enum via { VIA_SYSCALL = 1, VIA_IO_URING = 2, VIA_KERNEL = 4 };
 
 /* If a call took nothing: an EAGAIN, which may also have been a wake-up for nothing. */
 enum pending { PENDING_NONE, PENDING_EMPTY, PENDING_WASTED };
@@ -169,7 +170,7 @@ struct member {
 };
 
 _Static_assert(sizeof(struct acceptor_key) == 16, "acceptor_key");
-_Static_assert(sizeof(struct acceptor) == 128 + 8 * WAIT_BUCKETS, "acceptor");
+_Static_assert(sizeof(struct acceptor) == 136 + 8 * WAIT_BUCKETS, "acceptor");
 _Static_assert(sizeof(struct error_key) == 24, "error_key");
 _Static_assert(sizeof(struct listener) == 168, "listener");
 _Static_assert(sizeof(struct peer) == 24, "peer");

@@ -96,10 +96,16 @@ KFUNC_PROBE(cookie_v6_init_sequence, void *skb)
 	return fentry_cookie_v6(ctx);
 }
 #endif
-#ifdef HOOK_fentry_cookie_sock
-KFUNC_PROBE(tcp_get_cookie_sock, void *sk)
+#ifdef HOOK_fexit_cookie_sock_4
+KRETFUNC_PROBE(tcp_get_cookie_sock, void *sk)
 {
-	return fentry_cookie_sock(ctx);
+	return fexit_cookie_sock_4(ctx);
+}
+#endif
+#ifdef HOOK_fexit_cookie_sock_5
+KRETFUNC_PROBE(tcp_get_cookie_sock, void *sk)
+{
+	return fexit_cookie_sock_5(ctx);
 }
 #endif
 #ifdef HOOK_fexit_check_req_5
@@ -136,6 +142,12 @@ KFUNC_PROBE(inet_child_forget, void *sk)
 KRETFUNC_PROBE(reuseport_migrate_sock, void *sk)
 {
 	return fexit_migrate_sock(ctx);
+}
+#endif
+#ifdef HOOK_fexit_io_accept
+KRETFUNC_PROBE(io_accept, void *req)
+{
+	return fexit_io_accept(ctx);
 }
 #endif
 #ifdef HOOK_fentry_io_accept

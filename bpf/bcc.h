@@ -171,6 +171,11 @@ static __always_inline void ring_add(__u64 thread)
 	rings.update(&thread, &yes);
 }
 
+static __always_inline void ring_remove(__u64 thread)
+{
+	rings.delete(&thread);
+}
+
 static __always_inline struct scratch *scratch_get(void)
 {
 	__u32 zero = 0;

@@ -115,7 +115,7 @@ struct {
 	__type(value, __u64);
 } ports SEC(".maps");
 
-/* Threads, as PID << 32 | TID, that last accepted through io_uring. */
+/* Threads, as PID << 32 | TID, that are in an accept of io_uring. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, MAX_RINGS);
@@ -236,6 +236,11 @@ static __always_inline void ring_add(__u64 thread)
 	__u8 yes = 1;
 
 	bpf_map_update_elem(&rings, &thread, &yes, BPF_ANY);
+}
+
+static __always_inline void ring_remove(__u64 thread)
+{
+	bpf_map_delete_elem(&rings, &thread);
 }
 
 static __always_inline struct scratch *scratch_get(void)

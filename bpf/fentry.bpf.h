@@ -42,7 +42,14 @@ int fentry_sock_graft(__u64 *ctx)
 SEC("fentry/io_accept")
 int fentry_io_accept(__u64 *ctx)
 {
-	ring_add(bpf_get_current_pid_tgid());
+	ring_begins();
+	return 0;
+}
+
+SEC("fexit/io_accept")
+int fexit_io_accept(__u64 *ctx)
+{
+	ring_ends();
 	return 0;
 }
 
@@ -67,10 +74,18 @@ int fentry_cookie_v6(__u64 *ctx)
 	return 0;
 }
 
-SEC("fentry/tcp_get_cookie_sock")
-int fentry_cookie_sock(__u64 *ctx)
+/* A fifth parameter until 6.9. */
+SEC("fexit/tcp_get_cookie_sock")
+int fexit_cookie_sock_4(__u64 *ctx)
 {
-	cookie_came_back((void *)ctx[0]);
+	cookie_came_back((void *)ctx[0], (void *)ctx[1], (void *)ctx[4]);
+	return 0;
+}
+
+SEC("fexit/tcp_get_cookie_sock")
+int fexit_cookie_sock_5(__u64 *ctx)
+{
+	cookie_came_back((void *)ctx[0], (void *)ctx[1], (void *)ctx[5]);
 	return 0;
 }
 

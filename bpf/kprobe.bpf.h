@@ -44,7 +44,15 @@ int kprobe_sock_graft(struct pt_regs *ctx)
 SEC("kprobe/io_accept")
 int kprobe_io_accept(struct pt_regs *ctx)
 {
-	ring_add(bpf_get_current_pid_tgid());
+	ring_begins();
+	return 0;
+}
+
+/* It may sleep, but only in threads of io_uring itself, which are told by their flags. */
+SEC("kretprobe/io_accept")
+int kretprobe_io_accept(struct pt_regs *ctx)
+{
+	ring_ends();
 	return 0;
 }
 
@@ -66,13 +74,6 @@ SEC("kprobe/cookie_v6_init_sequence")
 int kprobe_cookie_v6(struct pt_regs *ctx)
 {
 	cookie_sent();
-	return 0;
-}
-
-SEC("kprobe/tcp_get_cookie_sock")
-int kprobe_cookie_sock(struct pt_regs *ctx)
-{
-	cookie_came_back(ARGUMENT1(ctx));
 	return 0;
 }
 
@@ -106,6 +107,28 @@ int kretprobe_check_req(struct pt_regs *ctx)
 	}
 	bpf_probe_read_kernel(&stolen, sizeof(stolen), (void *)scratch->stolen);
 	overflowed(listener, (void *)scratch->packet, stolen);
+	return 0;
+}
+
+SEC("kprobe/tcp_get_cookie_sock")
+int kprobe_cookie_sock(struct pt_regs *ctx)
+{
+	struct scratch *scratch = scratch_get();
+
+	if (scratch) {
+		scratch->listener = (__u64)ARGUMENT1(ctx);
+		scratch->packet = (__u64)ARGUMENT2(ctx);
+	}
+	return 0;
+}
+
+SEC("kretprobe/tcp_get_cookie_sock")
+int kretprobe_cookie_sock(struct pt_regs *ctx)
+{
+	struct scratch *scratch = scratch_get();
+
+	if (scratch)
+		cookie_came_back((void *)scratch->listener, (void *)scratch->packet, RETURNED(ctx));
 	return 0;
 }
 

@@ -82,14 +82,6 @@ static __always_inline void cookie_sent(void)
 		add(&listener->cookies_sent, 1);
 }
 
-static __always_inline void cookie_came_back(struct sock *sk)
-{
-	struct listener *listener = wanted_listener(PROBED, sk);
-
-	if (listener)
-		add(&listener->cookies_back, 1);
-}
-
 static __always_inline void arrived(enum access how, struct listener *listener, struct sock *sk)
 {
 	__u32 queue = READ(how, sk, sk_ack_backlog);
@@ -133,6 +125,19 @@ static __always_inline void overflowed(struct sock *sk, struct sk_buff *skb, boo
 	if (aborts_on_overflow(sk))
 		add(&listener->overflow_aborted, 1);
 	turned_away(listener, sk, skb);
+}
+
+/* An ACK with a good cookie was steered anew; it made a child, or met a full queue. */
+static __always_inline void cookie_came_back(struct sock *sk, struct sk_buff *skb,
+					     struct sock *child)
+{
+	struct listener *listener = wanted_listener(PROBED, sk);
+
+	if (!listener)
+		return;
+	add(&listener->cookies_back, 1);
+	if (!child)
+		overflowed(sk, skb, false);
 }
 
 /* A packet for a half-open request made a child, which is in the queue now; or none. */

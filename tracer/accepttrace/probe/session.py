@@ -210,7 +210,7 @@ class Session:
             accepts=value.accepts,
             empty=value.empty if "empty" in sees else None,
             wasted=value.wasted if "empty" in sees else None,
-            via=_VIA[value.via],
+            via=_VIA.get(value.via),
             left_us=value.left_us,
             errors=errors.get(_identity(key), {}) if "errors" in sees else None,
             wait_us=value.wait_us[:],

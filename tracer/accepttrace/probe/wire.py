@@ -24,9 +24,9 @@ PENDING_NONE = 0
 PENDING_EMPTY = 1
 PENDING_WASTED = 2
 
-VIA_SYSCALL = 0
-VIA_IO_URING = 1
-VIA_KERNEL = 2
+VIA_SYSCALL = 1
+VIA_IO_URING = 2
+VIA_KERNEL = 4
 
 PROGRAM_CLASSIC = 1
 PROGRAM_EXTENDED = 2
@@ -61,7 +61,7 @@ class Settings(c.Structure):
         ("any_port", c.c_uint32),
         ("any_pid", c.c_uint32),
         ("without_waits", c.c_uint32),
-        ("pad", c.c_uint32),
+        ("rings", c.c_uint32),
     )
 
 
@@ -83,6 +83,7 @@ class Acceptor(c.Structure):
         ("left_us", c.c_uint64),
         ("served", c.c_uint64),
         ("idled", c.c_uint64),
+        ("only_via", c.c_uint64),
         ("entered", c.c_uint64),
         ("wait_unknown", c.c_uint64),
         ("wait_max_us", c.c_uint64),
