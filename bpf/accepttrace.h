@@ -12,7 +12,8 @@ enum {
 	PORT_WORDS = 1024, /* bitmap of 65,536 ports */
 	MAX_NETNS = 16,
 	MAX_ACCEPTORS = 16384,
-	MAX_LISTENERS = 16384,
+	MAX_LISTENERS = 16384, /* a power of two */
+	LISTENER_PROBES = 8, /* places where a listener may have its row */
 	MAX_ERRORS = 4096,
 	MAX_PIDS = 4096,
 	MAX_CALLS = 65536,
@@ -96,7 +97,12 @@ struct call {
 	__u64 listener; /* kernel pointer, never shown */
 };
 
-/* Map `listeners`, keyed by inode. Every counter is atomic: softirqs of all CPUs write it. */
+/*
+ * Map `listeners`: an array, for the kernel finds its rows with a tenth of the instructions that a
+ * hash takes. A listener has the place inode % MAX_LISTENERS or one of the next, whichever the map
+ * `places` (place → inode) says was taken for it. Every counter is atomic: softirqs of all CPUs
+ * write it.
+ */
 struct listener {
 	__u64 requests; /* SYNs steered here */
 	__u64 cookies_sent; /* of those, answered with a cookie: the ACK will be steered anew */
@@ -120,7 +126,7 @@ struct listener {
 	__u16 family;
 	__u16 port;
 	__u32 mptcp;
-	__u32 pad;
+	__u32 inode; /* 0: free, or not yet described */
 };
 
 /* Map `migrations`: from one listener to another (inodes; 0: it has none any more). */

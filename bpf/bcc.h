@@ -63,7 +63,8 @@ BPF_F_TABLE("hash", struct acceptor_key, struct acceptor, acceptors, MAX_ACCEPTO
 	    BPF_F_NO_PREALLOC);
 BPF_F_TABLE("array", __u32, struct acceptor, blank, 1, 0);
 BPF_F_TABLE("hash", struct error_key, __u64, errors, MAX_ERRORS, BPF_F_NO_PREALLOC);
-BPF_F_TABLE("hash", __u32, struct listener, listeners, MAX_LISTENERS, BPF_F_NO_PREALLOC);
+BPF_F_TABLE("array", __u32, struct listener, listeners, MAX_LISTENERS, 0);
+BPF_F_TABLE("hash", __u32, __u32, places, MAX_LISTENERS, BPF_F_NO_PREALLOC);
 BPF_F_TABLE("array", __u32, __u64, losses, LOSS_MAX, 0);
 BPF_F_TABLE("hash", __u64, struct call, calls, MAX_CALLS, BPF_F_NO_PREALLOC);
 BPF_F_TABLE("hash", struct migration_key, struct migration, migrations, MAX_MIGRATIONS,
@@ -112,14 +113,19 @@ static __always_inline bool error_add(struct error_key *key)
 	return errors.insert(key, &one) == 0;
 }
 
-static __always_inline struct listener *listener_get(__u32 inode)
+static __always_inline struct listener *listener_at(__u32 place)
 {
-	return listeners.lookup(&inode);
+	return listeners.lookup(&place);
 }
 
-static __always_inline void listener_add(__u32 inode, struct listener *first)
+static __always_inline bool place_take(__u32 place, __u32 inode)
 {
-	listeners.insert(&inode, first);
+	return !places.insert(&place, &inode);
+}
+
+static __always_inline __u32 *place_holder(__u32 place)
+{
+	return places.lookup(&place);
 }
 
 static __always_inline void lost(__u32 what)

@@ -77,12 +77,19 @@ struct {
 } errors SEC(".maps");
 
 struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, MAX_LISTENERS);
+	__type(key, __u32);
+	__type(value, struct listener);
+} listeners SEC(".maps");
+
+struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, MAX_LISTENERS);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, __u32);
-	__type(value, struct listener);
-} listeners SEC(".maps");
+	__type(value, __u32);
+} places SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -179,14 +186,19 @@ static __always_inline bool error_add(struct error_key *key)
 	return !bpf_map_update_elem(&errors, key, &one, BPF_NOEXIST);
 }
 
-static __always_inline struct listener *listener_get(__u32 inode)
+static __always_inline struct listener *listener_at(__u32 place)
 {
-	return bpf_map_lookup_elem(&listeners, &inode);
+	return bpf_map_lookup_elem(&listeners, &place);
 }
 
-static __always_inline void listener_add(__u32 inode, struct listener *first)
+static __always_inline bool place_take(__u32 place, __u32 inode)
 {
-	bpf_map_update_elem(&listeners, &inode, first, BPF_NOEXIST);
+	return !bpf_map_update_elem(&places, &place, &inode, BPF_NOEXIST);
+}
+
+static __always_inline __u32 *place_holder(__u32 place)
+{
+	return bpf_map_lookup_elem(&places, &place);
 }
 
 static __always_inline void lost(__u32 what)

@@ -87,22 +87,61 @@ static __always_inline bool is_mptcp(struct sock *sk)
 	return name[0] == 'm' && name[1] == 'p' && name[2] == 't';
 }
 
-/* A row of its own for a listener seen for the first time. */
-static __always_inline struct listener *listener_meet(struct sock *sk, __u32 inode)
+static __always_inline __u32 place_of(__u32 inode, __u32 nth)
 {
-	struct listener first = {};
+	return (inode + nth) % MAX_LISTENERS;
+}
 
-	first.netns = netns_of(PROBED, sk);
-	first.family = BPF_CORE_READ(sk, __sk_common.skc_family);
-	first.port = port_number(PROBED, sk);
-	first.mptcp = is_mptcp(sk);
-	if (first.family == AF_INET6)
-		bpf_probe_read_kernel(first.address, sizeof(first.address),
+/* NULL where it has no row, or none that is described already. */
+static __always_inline struct listener *listener_get(__u32 inode)
+{
+	struct listener *listener;
+
+	for (__u32 i = 0; i < LISTENER_PROBES; i++) {
+		listener = listener_at(place_of(inode, i));
+		if (!listener || listener->inode == inode)
+			return listener;
+		if (!listener->inode)
+			break;
+	}
+	return NULL;
+}
+
+static __always_inline void listener_describe(struct listener *listener, struct sock *sk,
+					      __u32 inode)
+{
+	listener->netns = netns_of(PROBED, sk);
+	listener->family = BPF_CORE_READ(sk, __sk_common.skc_family);
+	listener->port = port_number(PROBED, sk);
+	listener->mptcp = is_mptcp(sk);
+	if (listener->family == AF_INET6)
+		bpf_probe_read_kernel(listener->address, sizeof(listener->address),
 				      &sk->__sk_common.skc_v6_rcv_saddr);
 	else
-		bpf_probe_read_kernel(first.address, 4, &sk->__sk_common.skc_rcv_saddr);
-	listener_add(inode, &first);
-	return listener_get(inode);
+		bpf_probe_read_kernel(listener->address, 4, &sk->__sk_common.skc_rcv_saddr);
+	listener->inode = inode;
+}
+
+/* A row of its own for a listener seen for the first time; NULL where all its places are taken. */
+static __always_inline struct listener *listener_meet(struct sock *sk, __u32 inode)
+{
+	struct listener *listener;
+	__u32 place, *holder;
+
+	for (__u32 i = 0; i < LISTENER_PROBES; i++) {
+		place = place_of(inode, i);
+		listener = listener_at(place);
+		if (!listener)
+			return NULL;
+		if (place_take(place, inode)) {
+			listener_describe(listener, sk, inode);
+			return listener;
+		}
+		holder = place_holder(place);
+		if (holder && *holder == inode) /* another CPU was faster */
+			return listener;
+	}
+	return NULL;
 }
 
 /* The counters of a listener; NULL, and counted, where there is no room for them. */

@@ -79,6 +79,7 @@ class Session:
         self._acceptors = Map(fd("acceptors"), wire.AcceptorKey, wire.Acceptor)
         self._errors = Map(fd("errors"), wire.ErrorKey, wire.U64)
         self._listeners = Map(fd("listeners"), wire.U32, wire.Listener)
+        self._places = Map(fd("places"), wire.U32, wire.U32)
         self._migrations = Map(fd("migrations"), wire.MigrationKey, wire.Migration)
         self._peers = Map(fd("peers"), wire.Peer, wire.U8)
         self._ports = Map(fd("ports"), wire.PortKey, wire.U64)
@@ -111,7 +112,7 @@ class Session:
         errors = self._errors_by_acceptor()
         return Counts(
             tuple(self._acceptor(k, v, errors) for k, v in self._acceptor_items()),
-            tuple(self._listener(k.value, v) for k, v in self._listeners.items()),
+            tuple(self._listener(value) for value in self._rows()),
             self._read_losses(),
             tuple(_migration(k, v) for k, v in self._migrations.items()),
             tuple(PortCount(k.netns, k.port, v.value) for k, v in self._ports.items()),
@@ -123,9 +124,9 @@ class Session:
         left: dict[int, int] = {}
         for key, acceptor in self._acceptors.items():
             left[key.inode] = left.get(key.inode, 0) + acceptor.accepts
-        for inode, flow in self._listeners.items():
-            came[inode.value] = flow.arrived + flow.migrated_in
-            left[inode.value] = left.get(inode.value, 0) + flow.lost + flow.migrated_out
+        for flow in self._rows():
+            came[flow.inode] = flow.arrived + flow.migrated_in
+            left[flow.inode] = left.get(flow.inode, 0) + flow.lost + flow.migrated_out
         ports = {(key.netns, key.port): count.value for key, count in self._ports.items()}
         return Passed(came, left, ports)
 
@@ -144,7 +145,9 @@ class Session:
         self._skipped = self._loaded.recursion_misses() or {}
         self._acceptors.clear()
         self._errors.clear()
-        self._listeners.clear()
+        for place, _ in self._places.items():
+            self._listeners.put(place, wire.Listener())
+        self._places.clear()
         self._migrations.clear()
         self._peers.clear()
         self._ports.clear()
@@ -225,12 +228,17 @@ class Session:
             found.setdefault(_identity(key.acceptor), {})[key.error] = count.value
         return found
 
-    def _listener(self, inode: int, value: wire.Listener) -> ListenerCount:
+    def _rows(self) -> list[wire.Listener]:
+        """Of all listeners that are described already."""
+        rows = (self._listeners.get(place) for place, _ in self._places.items())
+        return [row for row in rows if row is not None and row.inode]
+
+    def _listener(self, value: wire.Listener) -> ListenerCount:
         raw = bytes(value.address)
         is_v4 = value.family == socket.AF_INET
         sees = self.plan.sees
         return ListenerCount(
-            inode=inode,
+            inode=value.inode,
             netns=value.netns,
             family=_FAMILIES[value.family],
             local_address=str(ipaddress.ip_address(raw[:4] if is_v4 else raw)),

@@ -134,7 +134,7 @@ class Listener(c.Structure):
         ("family", c.c_uint16),
         ("port", c.c_uint16),
         ("mptcp", c.c_uint32),
-        ("pad", c.c_uint32),
+        ("inode", c.c_uint32),
     )
 
 
