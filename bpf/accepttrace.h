@@ -30,7 +30,6 @@ enum loss {
 	LOSS_SELECTED_FULL, /* selections without a row in `listeners` */
 	LOSS_ERRORS_FULL, /* failures without a row in `errors` */
 	LOSS_UNATTRIBUTED, /* a listening socket without an inode, an accept without a listener */
-	LOSS_CALLS_FULL, /* calls without a row in `calls` */
 	LOSS_MIGRATIONS_FULL, /* migrations without a row in `migrations` */
 	LOSS_PEERS_FULL, /* clients that met a full queue, without a row in `peers` */
 	LOSS_PORTS_FULL, /* arrivals without a row in `ports` */
@@ -61,6 +60,7 @@ struct acceptor {
 	__u64 accepts;
 	__u64 empty; /* EAGAIN */
 	__u64 failed; /* any other errno; which: map `errors` */
+	__u64 refused; /* kprobe only: calls that did not get as far as the queue */
 	__u64 wasted; /* of the empty: the first since the thread last woke, and nothing taken since
 		       */
 	__u64 pending; /* kprobe only: a call that cannot sleep took nothing yet: enum pending */
@@ -92,9 +92,11 @@ struct error_key {
 	__u32 pad;
 };
 
-/* Map `calls`, keyed by PID << 32 | TID: the accept() that a thread is in. */
+/* Map `calls`, keyed by PID << 32 | TID: the accept() that a thread is in, or was in last. */
 struct call {
-	__u64 listener; /* kernel pointer, never shown */
+	__u64 listener; /* kernel pointer, never shown; 0: it did not get as far as the queue */
+	__u32 fd;
+	__u32 is_known; /* that there is a system call, with that descriptor */
 };
 
 /*
@@ -176,7 +178,7 @@ struct member {
 };
 
 _Static_assert(sizeof(struct acceptor_key) == 16, "acceptor_key");
-_Static_assert(sizeof(struct acceptor) == 136 + 8 * WAIT_BUCKETS, "acceptor");
+_Static_assert(sizeof(struct acceptor) == 144 + 8 * WAIT_BUCKETS, "acceptor");
 _Static_assert(sizeof(struct error_key) == 24, "error_key");
 _Static_assert(sizeof(struct listener) == 168, "listener");
 _Static_assert(sizeof(struct peer) == 24, "peer");

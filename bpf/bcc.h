@@ -66,7 +66,7 @@ BPF_F_TABLE("hash", struct error_key, __u64, errors, MAX_ERRORS, BPF_F_NO_PREALL
 BPF_F_TABLE("array", __u32, struct listener, listeners, MAX_LISTENERS, 0);
 BPF_F_TABLE("hash", __u32, __u32, places, MAX_LISTENERS, BPF_F_NO_PREALLOC);
 BPF_F_TABLE("array", __u32, __u64, losses, LOSS_MAX, 0);
-BPF_F_TABLE("hash", __u64, struct call, calls, MAX_CALLS, BPF_F_NO_PREALLOC);
+BPF_F_TABLE("lru_hash", __u64, struct call, calls, MAX_CALLS, 0);
 BPF_F_TABLE("hash", struct migration_key, struct migration, migrations, MAX_MIGRATIONS,
 	    BPF_F_NO_PREALLOC);
 BPF_F_TABLE("hash", struct peer, __u8, peers, MAX_PEERS, BPF_F_NO_PREALLOC);
@@ -194,14 +194,9 @@ static __always_inline struct call *call_get(__u64 thread)
 	return calls.lookup(&thread);
 }
 
-static __always_inline bool call_put(__u64 thread, struct call *call)
+static __always_inline void call_put(__u64 thread, struct call *call)
 {
-	return !calls.update(&thread, call);
-}
-
-static __always_inline void call_end(__u64 thread)
-{
-	calls.delete(&thread);
+	calls.update(&thread, call);
 }
 
 #endif

@@ -131,11 +131,10 @@ struct {
 	__type(value, __u8);
 } rings SEC(".maps");
 
-/* Only kernels without __inet_accept fill it. */
+/* Kprobes, and kernels without __inet_accept, fill it. Threads that are long gone make room. */
 struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, MAX_CALLS);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, __u64);
 	__type(value, struct call);
 } calls SEC(".maps");
@@ -267,14 +266,9 @@ static __always_inline struct call *call_get(__u64 thread)
 	return bpf_map_lookup_elem(&calls, &thread);
 }
 
-static __always_inline bool call_put(__u64 thread, struct call *call)
+static __always_inline void call_put(__u64 thread, struct call *call)
 {
-	return !bpf_map_update_elem(&calls, &thread, call, BPF_ANY);
-}
-
-static __always_inline void call_end(__u64 thread)
-{
-	bpf_map_delete_elem(&calls, &thread);
+	bpf_map_update_elem(&calls, &thread, call, BPF_ANY);
 }
 
 #endif

@@ -33,6 +33,23 @@ static __always_inline bool is_inet(struct sock *sk)
 	return family == AF_INET || family == AF_INET6;
 }
 
+static __always_inline void refused(__u32 fd)
+{
+	struct task task = task_now(PROBED);
+	struct file *file = file_of((void *)bpf_get_current_task(), fd);
+	struct sock *listener = sock_of(file);
+	struct acceptor_key key = {};
+	struct acceptor *acceptor;
+
+	if (!listener || !is_inet(listener) ||
+	    BPF_CORE_READ(listener, __sk_common.skc_state) != TCP_LISTEN ||
+	    !traced(PROBED, listener))
+		return;
+	acceptor = acceptor_of(listener, BPF_CORE_READ(file, f_inode, i_ino), task.start_ns, &key);
+	if (acceptor)
+		acceptor->refused++;
+}
+
 /* A call of accept() that took nothing. `error` is positive; EMFILE and ENFILE are told here too.
  */
 static __always_inline void accept_failed(__u32 fd, __u32 error)
@@ -45,6 +62,28 @@ static __always_inline void accept_failed(__u32 fd, __u32 error)
 	    traced(PROBED, listener))
 		failed(listener, BPF_CORE_READ(file, f_inode, i_ino), error,
 		       !(BPF_CORE_READ(file, f_flags) & O_NONBLOCK));
+}
+
+/*
+ * For hooks that see only the entry of calls: one that never got as far as the queue when the next
+ * one begins was refused before, for want of a descriptor. User space adds the one still pending.
+ */
+static __always_inline void call_begins(__u32 fd)
+{
+	__u64 thread = bpf_get_current_pid_tgid();
+	struct call *call = call_get(thread), first = {};
+
+	if (!call) {
+		first.fd = fd;
+		first.is_known = 1;
+		call_put(thread, &first);
+		return;
+	}
+	if (call->is_known && !call->listener)
+		refused(call->fd);
+	call->listener = 0;
+	call->fd = fd;
+	call->is_known = 1;
 }
 
 static __always_inline bool is_accept(int number)

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause) */
 /*
+ * The accept() that a thread is in, remembered at its entry.
+ *
  * Kernels without __inet_accept (before 6.1): nothing that runs after the sleep gets both sockets.
  * So the entry of inet_csk_accept remembers the listener of the thread, and security_sock_graft,
  * which runs after the sleep with the child, counts. A thread that slept before the tracer attached
@@ -12,11 +14,15 @@
 
 static __always_inline void called(struct sock *listener)
 {
-	struct call call = {};
+	__u64 thread = bpf_get_current_pid_tgid();
+	struct call *call = call_get(thread), first = {};
 
-	call.listener = (__u64)listener;
-	if (!call_put(bpf_get_current_pid_tgid(), &call))
-		lost(LOSS_CALLS_FULL);
+	if (call) {
+		call->listener = (__u64)listener;
+		return;
+	}
+	first.listener = (__u64)listener;
+	call_put(thread, &first);
 }
 
 /* The listener of the accept() that the current task is in; NULL where it is in none. */
@@ -39,8 +45,7 @@ static __always_inline void grafted(struct sock *child)
 	if (!is_inet(child) || !is_tcp(BPF_CORE_READ(child, sk_protocol)))
 		return;
 	call = call_get(bpf_get_current_pid_tgid());
-	listener = call ? (struct sock *)call->listener : listener_of_syscall();
-	call_end(bpf_get_current_pid_tgid());
+	listener = call && call->listener ? (struct sock *)call->listener : listener_of_syscall();
 	if (!listener)
 		lost(LOSS_UNATTRIBUTED);
 	else if (traced(PROBED, listener))

@@ -21,6 +21,7 @@ int kprobe_csk_accept(struct pt_regs *ctx)
 {
 	struct sock *listener = ARGUMENT1(ctx);
 
+	called(listener);
 	if (BPF_CORE_READ(listener, __sk_common.skc_state) == TCP_LISTEN &&
 	    traced(PROBED, listener))
 		entered(listener, inode_of(PROBED, listener), accept_cannot_sleep(ARGUMENT2(ctx)));
@@ -31,6 +32,13 @@ SEC("kprobe/inet_csk_accept")
 int kprobe_csk_accept_called(struct pt_regs *ctx)
 {
 	called(ARGUMENT1(ctx));
+	return 0;
+}
+
+SEC("kprobe/__sys_accept4")
+int kprobe_sys_accept4(struct pt_regs *ctx)
+{
+	call_begins((__u64)ARGUMENT1(ctx));
 	return 0;
 }
 

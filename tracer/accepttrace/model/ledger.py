@@ -168,8 +168,13 @@ class Ledger:
     def _refused(self, takers: Iterable[AcceptorCount]) -> int | None:
         if "refused" not in self._sees:
             return None
-        errors = [taker.errors or {} for taker in takers]
-        return sum(each.get(number, 0) for each in errors for number in _REFUSALS)
+        return sum(map(_refusals_of, takers))
+
+
+def _refusals_of(taker: AcceptorCount) -> int:
+    if taker.refused is not None:
+        return taker.refused
+    return sum((taker.errors or {}).get(number, 0) for number in _REFUSALS)
 
 
 def _by_inode(acceptors: Iterable[AcceptorCount]) -> Mapping[int, list[AcceptorCount]]:

@@ -36,6 +36,7 @@ class AcceptorCount:
     wait_unknown: int  # accepts whose waiting time could not be read
     wasted: int | None = None  # EAGAIN before any success since the thread last woke
     via: Via | None = "syscall"  # None: in several ways, or it never took any
+    refused: int | None = None  # EMFILE, ENFILE; None: `errors` tells, or nobody does
     left_us: int = 0  # sum of the times of its accepts (µs, CLOCK_MONOTONIC), modulo 2^64
     cgroup_id: int = 0
     process_start_ns: int = 0  # as `start_ns`, of the thread group leader; 0: not known

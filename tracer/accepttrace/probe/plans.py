@@ -104,6 +104,7 @@ KPROBE = Plan(
         Hook("kprobe_csk_accept_called", "inet_csk_accept", "accepts", without="__inet_accept"),
         Hook("kprobe_sock_graft", "security_sock_graft", "accepts", without="__inet_accept"),
         Hook("kprobe_csk_accept", "inet_csk_accept", "empty"),
+        Hook("kprobe_sys_accept4", "__sys_accept4", "refused"),
         Hook("kretprobe_io_accept", "io_accept", "accepts", optional=True),
         Hook("kprobe_cookie_sock", "tcp_get_cookie_sock", "selected", optional=True),
         Hook("kretprobe_cookie_sock", "tcp_get_cookie_sock", "selected", optional=True),
@@ -115,12 +116,11 @@ KPROBE = Plan(
     ),
     frozenset(
         {
-            *("accepts", "waits", "empty", "selected", "overflow"),
+            *("accepts", "waits", "empty", "refused", "selected", "overflow"),
             *("arrived", "closed", "migrated", "unseen"),
         }
     ),
     (
-        "accepts refused before the queue is looked at (EMFILE, ENFILE)",
         "the errno of failed accepts",
         "EAGAIN of calls that slept first (SO_RCVTIMEO)",
     ),

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import resource
 import select
 import socket
+from contextlib import suppress
 from dataclasses import dataclass
 
 from accepttrace.errors import UnsupportedError
@@ -12,6 +15,7 @@ from accepttrace.model.records import AcceptorCount, Counts, ListenerCount
 
 CONNECTIONS = 3
 EMPTY = 2
+REFUSED = 1  # for want of a file descriptor
 LEFT = 1  # connections that are still queued when the listener closes
 _TIMEOUT_S = 2.0
 _MAX_WAIT_US = int(_TIMEOUT_S * 1e6)
@@ -40,9 +44,11 @@ class Traffic:
         return cls(listener, [], listener.getsockname()[1], os.fstat(listener.fileno()).st_ino)
 
     def make(self) -> None:
-        """`CONNECTIONS` accepts that succeed, `EMPTY` that return EAGAIN, `LEFT` not accepted."""
+        """Accepts that succeed, find nothing or get no descriptor; and `LEFT` not accepted."""
         for _ in range(CONNECTIONS):
             self._connect_and_accept()
+        for _ in range(REFUSED):
+            self._accept_without_descriptors()
         for _ in range(EMPTY):
             try:
                 self.listener.accept()[0].close()
@@ -57,6 +63,15 @@ class Traffic:
         """Close the clients; those left in the queue were reset with the listener."""
         for client in self.clients:
             client.close()
+
+    def _accept_without_descriptors(self) -> None:
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+        try:
+            with suppress(OSError):
+                self.listener.accept()
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
     def _connect(self) -> socket.socket:
         """Connected, and in the queue."""
@@ -110,6 +125,9 @@ def _acceptor_faults(mine: AcceptorCount, sees: frozenset[str]) -> dict[str, str
         wrong["accepts"] = f"{mine.accepts} of {CONNECTIONS} accepts were counted"
     if "empty" in sees and mine.empty != EMPTY:
         wrong["empty"] = f"{mine.empty} of {EMPTY} EAGAIN were counted"
+    refused = mine.errors.get(errno.EMFILE, 0) if mine.errors is not None else mine.refused
+    if "refused" in sees and refused != REFUSED:
+        wrong["refused"] = f"{refused} of {REFUSED} calls without a descriptor were counted"
     measured = sum(mine.wait_us) == CONNECTIONS and mine.wait_max_us <= _MAX_WAIT_US
     if "waits" in sees and (mine.wait_unknown or not measured):
         wrong["wait"] = "the time in the accept queue is not readable"

@@ -80,6 +80,7 @@ class Session:
         self._errors = Map(fd("errors"), wire.ErrorKey, wire.U64)
         self._listeners = Map(fd("listeners"), wire.U32, wire.Listener)
         self._places = Map(fd("places"), wire.U32, wire.U32)
+        self._calls = Map(fd("calls"), wire.U64, wire.Call)
         self._migrations = Map(fd("migrations"), wire.MigrationKey, wire.Migration)
         self._peers = Map(fd("peers"), wire.Peer, wire.U8)
         self._ports = Map(fd("ports"), wire.PortKey, wire.U64)
@@ -151,6 +152,7 @@ class Session:
         self._migrations.clear()
         self._peers.clear()
         self._ports.clear()
+        self._calls.clear()
         for index in range(wire.LOSS_MAX):
             self._losses.put(wire.U32(index), wire.U64(0))
 
@@ -186,15 +188,31 @@ class Session:
             )
 
     def _acceptor_items(self) -> Iterable[tuple[wire.AcceptorKey, wire.Acceptor]]:
-        """A call still pending (kprobe) after all rows were read has returned EAGAIN."""
+        """A call still pending (kprobe) after all rows were read has ended without success."""
         items = self._acceptors.items()
+        refused = self._pending_refusals()
         for key, value in items:
+            value.refused += refused.get(key.tid) == key.inode
             if value.pending:
                 again = self._acceptors.get(key)
                 if again is not None and again.pending and again.accepts == value.accepts:
                     value.empty += 1
                     value.wasted += value.pending == wire.PENDING_WASTED
         return items
+
+    def _pending_refusals(self) -> dict[int, int]:
+        """By thread, the inode of the socket whose last accept() never got as far as its queue."""
+        if self.plan.attach != "kprobe":
+            return {}
+        first = dict(self._stuck_calls())
+        return {
+            thread & 0xFFFFFFFF: inode
+            for thread, fd in self._stuck_calls()
+            if first.get(thread) == fd and (inode := _inode_of(thread >> 32, fd))
+        }
+
+    def _stuck_calls(self) -> list[tuple[int, int]]:
+        return [(k.value, v.fd) for k, v in self._calls.items() if v.is_known and not v.listener]
 
     def _acceptor(
         self,
@@ -211,6 +229,7 @@ class Session:
             process_start_ns=value.process_start_ns,
             comm=value.comm.decode(errors="replace"),
             accepts=value.accepts,
+            refused=value.refused if self.plan.attach == "kprobe" else None,
             empty=value.empty if "empty" in sees else None,
             wasted=value.wasted if "empty" in sees else None,
             via=_VIA.get(value.via),
@@ -286,7 +305,6 @@ class Session:
                 wire.LOSS_LISTENERS_FULL,
                 wire.LOSS_SELECTED_FULL,
                 wire.LOSS_ERRORS_FULL,
-                wire.LOSS_CALLS_FULL,
                 wire.LOSS_MIGRATIONS_FULL,
                 wire.LOSS_PEERS_FULL,
                 wire.LOSS_PORTS_FULL,
@@ -342,6 +360,15 @@ def _nothing_works(attempts: list[Attempt]) -> UnsupportedError:
 
 def _identity(key: wire.AcceptorKey) -> tuple[int, int, int]:
     return key.inode, key.tid, key.start_ns
+
+
+def _inode_of(pid: int, fd: int) -> int | None:
+    """Of the socket behind a descriptor; None where it is none, or the process has gone."""
+    try:
+        name = os.readlink(f"/proc/{pid}/fd/{fd}")
+    except OSError:
+        return None
+    return int(name[8:-1]) if name.startswith("socket:[") else None
 
 
 def _selector(member: wire.Member) -> Selector:

@@ -14,11 +14,10 @@ LOSS_LISTENERS_FULL = 1
 LOSS_SELECTED_FULL = 2
 LOSS_ERRORS_FULL = 3
 LOSS_UNATTRIBUTED = 4
-LOSS_CALLS_FULL = 5
-LOSS_MIGRATIONS_FULL = 6
-LOSS_PEERS_FULL = 7
-LOSS_PORTS_FULL = 8
-LOSS_MAX = 9
+LOSS_MIGRATIONS_FULL = 5
+LOSS_PEERS_FULL = 6
+LOSS_PORTS_FULL = 7
+LOSS_MAX = 8
 
 PENDING_NONE = 0
 PENDING_EMPTY = 1
@@ -78,6 +77,7 @@ class Acceptor(c.Structure):
         ("accepts", c.c_uint64),
         ("empty", c.c_uint64),
         ("failed", c.c_uint64),
+        ("refused", c.c_uint64),
         ("wasted", c.c_uint64),
         ("pending", c.c_uint64),
         ("left_us", c.c_uint64),
@@ -105,7 +105,7 @@ class ErrorKey(c.Structure):
 class Call(c.Structure):
     """struct call."""
 
-    _fields_ = (("listener", c.c_uint64),)
+    _fields_ = (("listener", c.c_uint64), ("fd", c.c_uint32), ("is_known", c.c_uint32))
 
 
 class Listener(c.Structure):
