@@ -48,22 +48,73 @@ static __always_inline void acceptor_introduce(struct acceptor *acceptor, struct
 	bpf_get_current_comm(acceptor->comm, sizeof(acceptor->comm));
 }
 
-/* The counters of the current thread on this listener; fills `key`. */
+static __always_inline bool traced(enum access how, struct sock *listener)
+{
+	struct settings *want = settings_get();
+
+	if (!want || !listener_wanted(how, want, listener))
+		return false;
+	return want->any_pid || pid_wanted(bpf_get_current_pid_tgid() >> 32);
+}
+
+static __always_inline __u32 seat_of(struct acceptor_key *key, __u32 nth)
+{
+	return (key->tid + key->inode + nth) % MAX_SEATS;
+}
+
+static __always_inline struct acceptor *acceptor_get(struct acceptor_key *key)
+{
+	struct acceptor *acceptor;
+
+	for (__u32 i = 0; i < SEAT_PROBES; i++) {
+		acceptor = seat_at(seat_of(key, i));
+		if (!acceptor || !acceptor->who.tid)
+			return NULL;
+		if (acceptor->who.tid == key->tid && acceptor->who.inode == key->inode &&
+		    acceptor->who.start_ns == key->start_ns)
+			return acceptor;
+	}
+	return standing_get(key);
+}
+
+/* A row of its own for a thread seen for the first time; NULL where there is no room. */
+static __always_inline struct acceptor *acceptor_add(struct acceptor_key *key)
+{
+	struct acceptor *acceptor;
+
+	for (__u32 i = 0; i < SEAT_PROBES; i++) {
+		if (!seat_take(seat_of(key, i), key))
+			continue;
+		acceptor = seat_at(seat_of(key, i));
+		if (acceptor)
+			acceptor->who = *key;
+		return acceptor;
+	}
+	acceptor = standing_add(key);
+	if (acceptor)
+		acceptor->who = *key;
+	return acceptor;
+}
+
+/*
+ * The counters of the current thread on this listener; fills `key`. NULL where it is not traced:
+ * that is asked only of those who have no row yet.
+ */
 static __always_inline struct acceptor *acceptor_of(struct sock *sk, __u32 inode, __u64 start_ns,
 						    struct acceptor_key *key)
 {
 	struct acceptor *acceptor;
 
-	if (!inode) {
-		lost(LOSS_UNATTRIBUTED);
-		return NULL;
-	}
 	key->inode = inode;
 	key->tid = (__u32)bpf_get_current_pid_tgid();
 	key->start_ns = start_ns;
 	acceptor = acceptor_get(key);
-	if (acceptor)
+	if (acceptor || !traced(PROBED, sk))
 		return acceptor;
+	if (!inode) {
+		lost(LOSS_UNATTRIBUTED);
+		return NULL;
+	}
 	acceptor = acceptor_add(key);
 	if (!acceptor) {
 		lost(LOSS_ACCEPTORS_FULL);
@@ -96,15 +147,6 @@ static __always_inline struct task task_now(enum access how)
 		task.slept = BPF_CORE_READ(current, nvcsw);
 	}
 	return task;
-}
-
-static __always_inline bool traced(enum access how, struct sock *listener)
-{
-	struct settings *want = settings_get();
-
-	if (!want || !listener_wanted(how, want, listener))
-		return false;
-	return want->any_pid || pid_wanted(bpf_get_current_pid_tgid() >> 32);
 }
 
 static __always_inline __u32 wait_bucket(__u64 us)

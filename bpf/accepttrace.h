@@ -11,7 +11,9 @@ enum {
 	WAIT_BUCKETS = 240, /* µs: 0..7 exact, then 8 sub-buckets an octave up to 2^32 */
 	PORT_WORDS = 1024, /* bitmap of 65,536 ports */
 	MAX_NETNS = 16,
-	MAX_ACCEPTORS = 16384,
+	MAX_ACCEPTORS = 15360, /* beyond those with a seat */
+	MAX_SEATS = 1024, /* a power of two */
+	SEAT_PROBES = 4, /* seats that an acceptor may have */
 	MAX_LISTENERS = 16384, /* a power of two */
 	LISTENER_PROBES = 8, /* places where a listener may have its row */
 	MAX_ERRORS = 4096,
@@ -55,7 +57,11 @@ struct acceptor_key {
 	__u32 tid;
 };
 
-/* Map `acceptors`. Written only by the thread of its key, so without atomics. */
+/*
+ * Maps `seats` and `acceptors`. The first is an array, where a row is found with a tenth of the
+ * instructions that a hash takes; the map `sitters` (seat → key) says for whom each was taken. Who
+ * finds no seat has a row in the second. Written only by the thread of its key, so without atomics.
+ */
 struct acceptor {
 	__u64 accepts;
 	__u64 empty; /* EAGAIN */
@@ -76,6 +82,7 @@ struct acceptor {
 	__u32 pid;
 	__u32 via; /* how it accepted: bits of enum via */
 	char comm[16];
+	struct acceptor_key who; /* `tid` 0: a free seat */
 	__u64 wait_us[WAIT_BUCKETS];
 };
 
@@ -178,7 +185,7 @@ struct member {
 };
 
 _Static_assert(sizeof(struct acceptor_key) == 16, "acceptor_key");
-_Static_assert(sizeof(struct acceptor) == 144 + 8 * WAIT_BUCKETS, "acceptor");
+_Static_assert(sizeof(struct acceptor) == 160 + 8 * WAIT_BUCKETS, "acceptor");
 _Static_assert(sizeof(struct error_key) == 24, "error_key");
 _Static_assert(sizeof(struct listener) == 168, "listener");
 _Static_assert(sizeof(struct peer) == 24, "peer");

@@ -61,6 +61,8 @@ BPF_F_TABLE("array", __u32, struct settings, settings, 1, 0);
 BPF_F_TABLE("hash", __u32, __u8, pids, MAX_PIDS, BPF_F_NO_PREALLOC);
 BPF_F_TABLE("hash", struct acceptor_key, struct acceptor, acceptors, MAX_ACCEPTORS,
 	    BPF_F_NO_PREALLOC);
+BPF_F_TABLE("array", __u32, struct acceptor, seats, MAX_SEATS, 0);
+BPF_F_TABLE("hash", __u32, struct acceptor_key, sitters, MAX_SEATS, BPF_F_NO_PREALLOC);
 BPF_F_TABLE("array", __u32, struct acceptor, blank, 1, 0);
 BPF_F_TABLE("hash", struct error_key, __u64, errors, MAX_ERRORS, BPF_F_NO_PREALLOC);
 BPF_F_TABLE("array", __u32, struct listener, listeners, MAX_LISTENERS, 0);
@@ -86,12 +88,22 @@ static __always_inline bool pid_wanted(__u32 pid)
 	return pids.lookup(&pid) != NULL;
 }
 
-static __always_inline struct acceptor *acceptor_get(struct acceptor_key *key)
+static __always_inline struct acceptor *seat_at(__u32 place)
+{
+	return seats.lookup(&place);
+}
+
+static __always_inline bool seat_take(__u32 place, struct acceptor_key *key)
+{
+	return !sitters.insert(&place, key);
+}
+
+static __always_inline struct acceptor *standing_get(struct acceptor_key *key)
 {
 	return acceptors.lookup(key);
 }
 
-static __always_inline struct acceptor *acceptor_add(struct acceptor_key *key)
+static __always_inline struct acceptor *standing_add(struct acceptor_key *key)
 {
 	__u32 zero = 0;
 	struct acceptor *first = blank.lookup(&zero);

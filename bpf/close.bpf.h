@@ -21,7 +21,7 @@ static __always_inline void forgotten(struct sock *sk, struct request_sock *requ
 				      struct sock *child)
 {
 	bool was_queued = BPF_CORE_READ(request, sk) == child;
-	struct listener *listener = wanted_listener(PROBED, sk);
+	struct listener *listener = listener_of(PROBED, sk);
 	struct scratch *scratch = scratch_get();
 
 	if (!listener || !scratch)

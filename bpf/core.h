@@ -60,6 +60,21 @@ struct {
 	__type(value, struct acceptor);
 } acceptors SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, MAX_SEATS);
+	__type(key, __u32);
+	__type(value, struct acceptor);
+} seats SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MAX_SEATS);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u32);
+	__type(value, struct acceptor_key);
+} sitters SEC(".maps");
+
 /* Never written: the first value of an acceptor is too large for the BPF stack. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -158,12 +173,22 @@ static __always_inline bool pid_wanted(__u32 pid)
 	return bpf_map_lookup_elem(&pids, &pid);
 }
 
-static __always_inline struct acceptor *acceptor_get(struct acceptor_key *key)
+static __always_inline struct acceptor *seat_at(__u32 place)
+{
+	return bpf_map_lookup_elem(&seats, &place);
+}
+
+static __always_inline bool seat_take(__u32 place, struct acceptor_key *key)
+{
+	return !bpf_map_update_elem(&sitters, &place, key, BPF_NOEXIST);
+}
+
+static __always_inline struct acceptor *standing_get(struct acceptor_key *key)
 {
 	return bpf_map_lookup_elem(&acceptors, key);
 }
 
-static __always_inline struct acceptor *acceptor_add(struct acceptor_key *key)
+static __always_inline struct acceptor *standing_add(struct acceptor_key *key)
 {
 	__u32 zero = 0;
 	struct acceptor *first = bpf_map_lookup_elem(&blank, &zero);

@@ -42,8 +42,7 @@ static __always_inline void refused(__u32 fd)
 	struct acceptor *acceptor;
 
 	if (!listener || !is_inet(listener) ||
-	    BPF_CORE_READ(listener, __sk_common.skc_state) != TCP_LISTEN ||
-	    !traced(PROBED, listener))
+	    BPF_CORE_READ(listener, __sk_common.skc_state) != TCP_LISTEN)
 		return;
 	acceptor = acceptor_of(listener, BPF_CORE_READ(file, f_inode, i_ino), task.start_ns, &key);
 	if (acceptor)
@@ -58,8 +57,7 @@ static __always_inline void accept_failed(__u32 fd, __u32 error)
 	struct sock *listener = sock_of(file);
 
 	if (listener && is_inet(listener) &&
-	    BPF_CORE_READ(listener, __sk_common.skc_state) == TCP_LISTEN &&
-	    traced(PROBED, listener))
+	    BPF_CORE_READ(listener, __sk_common.skc_state) == TCP_LISTEN)
 		failed(listener, BPF_CORE_READ(file, f_inode, i_ino), error,
 		       !(BPF_CORE_READ(file, f_flags) & O_NONBLOCK));
 }

@@ -7,10 +7,8 @@ SEC("fentry/__inet_accept")
 int fentry_inet_accept(__u64 *ctx)
 {
 	struct socket *socket = (void *)ctx[0];
-	struct sock *listener = socket->sk;
 
-	if (traced(DIRECT, listener))
-		accepted(DIRECT, listener, inode_of(DIRECT, listener), (void *)ctx[2]);
+	accepted(DIRECT, socket->sk, inode_of_socket(DIRECT, socket), (void *)ctx[2]);
 	return 0;
 }
 

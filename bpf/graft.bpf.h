@@ -48,7 +48,7 @@ static __always_inline void grafted(struct sock *child)
 	listener = call && call->listener ? (struct sock *)call->listener : listener_of_syscall();
 	if (!listener)
 		lost(LOSS_UNATTRIBUTED);
-	else if (traced(PROBED, listener))
+	else
 		accepted(PROBED, listener, inode_of(PROBED, listener), child);
 }
 

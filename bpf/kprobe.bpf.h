@@ -9,10 +9,8 @@ SEC("kprobe/__inet_accept")
 int kprobe_inet_accept(struct pt_regs *ctx)
 {
 	struct socket *socket = ARGUMENT1(ctx);
-	struct sock *listener = BPF_CORE_READ(socket, sk);
-
-	if (traced(PROBED, listener))
-		accepted(PROBED, listener, inode_of(PROBED, listener), ARGUMENT3(ctx));
+	accepted(PROBED, BPF_CORE_READ(socket, sk), inode_of_socket(PROBED, socket),
+		 ARGUMENT3(ctx));
 	return 0;
 }
 
@@ -22,8 +20,7 @@ int kprobe_csk_accept(struct pt_regs *ctx)
 	struct sock *listener = ARGUMENT1(ctx);
 
 	called(listener);
-	if (BPF_CORE_READ(listener, __sk_common.skc_state) == TCP_LISTEN &&
-	    traced(PROBED, listener))
+	if (BPF_CORE_READ(listener, __sk_common.skc_state) == TCP_LISTEN)
 		entered(listener, inode_of(PROBED, listener), accept_cannot_sleep(ARGUMENT2(ctx)));
 	return 0;
 }

@@ -55,7 +55,7 @@ static __always_inline bool queue_is_full(enum access how, struct sock *sk)
  */
 static __always_inline void requested(enum access how, struct sock *sk, struct sk_buff *skb)
 {
-	struct listener *listener = wanted_listener(how, sk);
+	struct listener *listener = listener_of(how, sk);
 	struct scratch *scratch = scratch_get();
 
 	if (!listener || !scratch)
@@ -77,7 +77,7 @@ static __always_inline void cookie_sent(void)
 
 	if (!scratch || !scratch->listener)
 		return;
-	listener = wanted_listener(PROBED, (struct sock *)scratch->listener);
+	listener = listener_of(PROBED, (struct sock *)scratch->listener);
 	if (listener)
 		add(&listener->cookies_sent, 1);
 }
@@ -118,7 +118,7 @@ static __always_inline void overflowed(struct sock *sk, struct sk_buff *skb, boo
 	if (BPF_CORE_READ(sk, __sk_common.skc_state) != TCP_LISTEN ||
 	    !met_full_queue(sk, skb, stolen))
 		return;
-	listener = wanted_listener(PROBED, sk);
+	listener = listener_of(PROBED, sk);
 	if (!listener)
 		return;
 	add(&listener->overflow_ack, 1);
@@ -131,7 +131,7 @@ static __always_inline void overflowed(struct sock *sk, struct sk_buff *skb, boo
 static __always_inline void cookie_came_back(struct sock *sk, struct sk_buff *skb,
 					     struct sock *child)
 {
-	struct listener *listener = wanted_listener(PROBED, sk);
+	struct listener *listener = listener_of(PROBED, sk);
 
 	if (!listener)
 		return;
@@ -147,7 +147,7 @@ static __always_inline void checked(enum access how, struct sock *sk, struct soc
 
 	if (child == sk) /* Fast Open: the child itself */
 		return;
-	listener = wanted_listener(how, sk);
+	listener = listener_of(how, sk);
 	if (listener)
 		arrived(how, listener, sk);
 }
@@ -169,7 +169,7 @@ static __always_inline void queued(struct sock *sk, struct request_sock *request
 
 	if (!scratch || scratch->moved == (__u64)child || !came_directly(request, child))
 		return;
-	listener = wanted_listener(PROBED, sk);
+	listener = listener_of(PROBED, sk);
 	if (listener)
 		arrived(PROBED, listener, sk);
 }

@@ -51,26 +51,28 @@ static __always_inline bool listener_wanted(enum access how, struct settings *wa
 }
 
 /*
- * The inode number that /proc/PID/fd and `ss -e` show. 0: the socket has none (any more). Plain
- * loads may not step from a socket to the inode around it, but through its file; without one
- * (kernel sockets, subflows of MPTCP) they must be probed.
+ * The inode number that /proc/PID/fd and `ss -e` show. 0: there is none (any more). Plain loads may
+ * not step from a socket to the inode around it, but through its file; without one (sockets of the
+ * kernel, subflows of MPTCP) they must be probed.
  */
+static __always_inline __u32 inode_of_socket(enum access how, struct socket *socket)
+{
+	struct socket_alloc *alloc = (struct socket_alloc *)socket;
+	__u32 inode;
+
+	if (!socket)
+		return 0;
+	inode = IS_DIRECT(how) ? READ_FILE_INODE(socket) : 0;
+	return inode ? inode : BPF_CORE_READ(alloc, vfs_inode.i_ino);
+}
+
 static __always_inline __u32 inode_of(enum access how, struct sock *sk)
 {
-	struct socket_alloc *alloc;
-	struct socket *socket;
 	__u32 inode;
 
 	if (inode_in_sock(how, sk, &inode))
 		return inode;
-	socket = READ(how, sk, sk_socket);
-	if (IS_DIRECT(how) && socket) {
-		inode = READ_FILE_INODE(socket);
-		if (inode)
-			return inode;
-	}
-	alloc = (struct socket_alloc *)socket;
-	return alloc ? BPF_CORE_READ(alloc, vfs_inode.i_ino) : 0;
+	return inode_of_socket(how, READ(how, sk, sk_socket));
 }
 
 static __always_inline bool is_mptcp(struct sock *sk)
@@ -97,6 +99,8 @@ static __always_inline struct listener *listener_get(__u32 inode)
 {
 	struct listener *listener;
 
+	if (!inode)
+		return NULL;
 	for (__u32 i = 0; i < LISTENER_PROBES; i++) {
 		listener = listener_at(place_of(inode, i));
 		if (!listener || listener->inode == inode)
@@ -144,29 +148,26 @@ static __always_inline struct listener *listener_meet(struct sock *sk, __u32 ino
 	return NULL;
 }
 
-/* The counters of a listener; NULL, and counted, where there is no room for them. */
+/*
+ * The counters of a listener; NULL where it is not traced, which is asked only of those that have
+ * no row yet; and, counted, where there is no room for them.
+ */
 static __always_inline struct listener *listener_of(enum access how, struct sock *sk)
 {
 	__u32 inode = inode_of(how, sk);
-	struct listener *listener;
+	struct listener *listener = listener_get(inode);
+	struct settings *want = settings_get();
 
+	if (listener || !want || !listener_wanted(PROBED, want, sk))
+		return listener;
 	if (!inode) {
 		lost(LOSS_UNATTRIBUTED);
 		return NULL;
 	}
-	listener = listener_get(inode);
-	if (!listener)
-		listener = listener_meet(sk, inode);
+	listener = listener_meet(sk, inode);
 	if (!listener)
 		lost(LOSS_LISTENERS_FULL);
 	return listener;
-}
-
-static __always_inline struct listener *wanted_listener(enum access how, struct sock *sk)
-{
-	struct settings *want = settings_get();
-
-	return want && listener_wanted(how, want, sk) ? listener_of(how, sk) : NULL;
 }
 
 /* A listener that is closing: without a row nothing of it was counted. */

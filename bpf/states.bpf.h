@@ -27,7 +27,7 @@ static __always_inline void child_made(struct sock *child)
 static __always_inline void listener_closed(struct sock *sk)
 {
 	__u32 queue = BPF_CORE_READ(sk, sk_ack_backlog);
-	struct listener *listener = queue ? wanted_listener(PROBED, sk) : listener_known(sk);
+	struct listener *listener = queue ? listener_of(PROBED, sk) : listener_known(sk);
 
 	if (!listener)
 		return;

@@ -12,7 +12,7 @@ static __always_inline void accept_returned(struct pt_regs *regs, long returned)
 	struct file *file = file_of(task, SYSCALL_FD(regs));
 	struct sock *listener = sock_of(file);
 
-	if (listener && is_inet(listener) && traced(PROBED, listener))
+	if (listener && is_inet(listener))
 		accepted(PROBED, listener, BPF_CORE_READ(file, f_inode, i_ino),
 			 sock_of(file_of(task, returned)));
 }

@@ -18,9 +18,9 @@ SURPLUS = 57
 
 def room() -> int:
     """How many acceptors the kernel side has room for."""
-    found = re.search(r"\bMAX_ACCEPTORS = (\d+)", HEADER.read_text())
-    assert found
-    return int(found.group(1))
+    found = re.findall(r"\bMAX_(?:ACCEPTORS|SEATS) = (\d+)", HEADER.read_text())
+    assert len(found) == 2
+    return sum(map(int, found))
 
 
 def accept_one() -> None:

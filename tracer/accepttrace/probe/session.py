@@ -76,6 +76,8 @@ class Session:
         fd = loaded.map_fd
         self._settings = Map(fd("settings"), wire.U32, wire.Settings)
         self._pids = Map(fd("pids"), wire.U32, wire.U8)
+        self._seats = Map(fd("seats"), wire.U32, wire.Acceptor)
+        self._sitters = Map(fd("sitters"), wire.U32, wire.AcceptorKey)
         self._acceptors = Map(fd("acceptors"), wire.AcceptorKey, wire.Acceptor)
         self._errors = Map(fd("errors"), wire.ErrorKey, wire.U64)
         self._listeners = Map(fd("listeners"), wire.U32, wire.Listener)
@@ -112,7 +114,7 @@ class Session:
         """Everything counted since the start, for every listener."""
         errors = self._errors_by_acceptor()
         return Counts(
-            tuple(self._acceptor(k, v, errors) for k, v in self._acceptor_items()),
+            tuple(self._acceptor(row, errors) for row in self._ended_calls()),
             tuple(self._listener(value) for value in self._rows()),
             self._read_losses(),
             tuple(_migration(k, v) for k, v in self._migrations.items()),
@@ -123,8 +125,8 @@ class Session:
         """Only what the books need, quickly: who came to which listener, and who left."""
         came: dict[int, int] = {}
         left: dict[int, int] = {}
-        for key, acceptor in self._acceptors.items():
-            left[key.inode] = left.get(key.inode, 0) + acceptor.accepts
+        for row in self._acceptor_rows():
+            left[row.who.inode] = left.get(row.who.inode, 0) + row.accepts
         for flow in self._rows():
             came[flow.inode] = flow.arrived + flow.migrated_in
             left[flow.inode] = left.get(flow.inode, 0) + flow.lost + flow.migrated_out
@@ -144,6 +146,9 @@ class Session:
     def reset(self) -> None:
         """Forget everything counted so far, and the listeners it was counted for."""
         self._skipped = self._loaded.recursion_misses() or {}
+        for seat, _ in self._sitters.items():
+            self._seats.put(seat, wire.Acceptor())
+        self._sitters.clear()
         self._acceptors.clear()
         self._errors.clear()
         for place, _ in self._places.items():
@@ -187,18 +192,26 @@ class Session:
                 "run on the host, or in a container with the host's PID namespace (--pid=host)",
             )
 
-    def _acceptor_items(self) -> Iterable[tuple[wire.AcceptorKey, wire.Acceptor]]:
+    def _acceptor_rows(self) -> list[wire.Acceptor]:
+        """Of all acceptors, with a seat or without."""
+        seats = (self._seats.get(place) for place, _ in self._sitters.items())
+        seated = [row for row in seats if row is not None and row.who.tid]
+        return seated + [row for _, row in self._acceptors.items() if row.who.tid]
+
+    def _ended_calls(self) -> Iterable[wire.Acceptor]:
         """A call still pending (kprobe) after all rows were read has ended without success."""
-        items = self._acceptors.items()
+        rows = self._acceptor_rows()
         refused = self._pending_refusals()
-        for key, value in items:
-            value.refused += refused.get(key.tid) == key.inode
-            if value.pending:
-                again = self._acceptors.get(key)
-                if again is not None and again.pending and again.accepts == value.accepts:
-                    value.empty += 1
-                    value.wasted += value.pending == wire.PENDING_WASTED
-        return items
+        again = {}
+        if any(row.pending for row in rows):
+            again = {_identity(row.who): row for row in self._acceptor_rows()}
+        for row in rows:
+            row.refused += refused.get(row.who.tid) == row.who.inode
+            later = again.get(_identity(row.who)) if row.pending else None
+            if later is not None and later.pending and later.accepts == row.accepts:
+                row.empty += 1
+                row.wasted += row.pending == wire.PENDING_WASTED
+        return rows
 
     def _pending_refusals(self) -> dict[int, int]:
         """By thread, the inode of the socket whose last accept() never got as far as its queue."""
@@ -216,11 +229,10 @@ class Session:
 
     def _acceptor(
         self,
-        key: wire.AcceptorKey,
         value: wire.Acceptor,
         errors: dict[tuple[int, int, int], dict[int, int]],
     ) -> AcceptorCount:
-        sees = self.plan.sees
+        sees, key = self.plan.sees, value.who
         return AcceptorCount(
             listener_inode=key.inode,
             pid=value.pid,

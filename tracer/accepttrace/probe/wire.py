@@ -92,6 +92,7 @@ class Acceptor(c.Structure):
         ("pid", c.c_uint32),
         ("via", c.c_uint32),
         ("comm", c.c_char * 16),
+        ("who", AcceptorKey),
         ("wait_us", c.c_uint64 * WAIT_BUCKETS),
     )
 
