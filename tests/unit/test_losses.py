@@ -11,12 +11,12 @@ import pytest
 from accepttrace.model.balance import describe
 from accepttrace.model.records import Losses
 from accepttrace.model.snapshot import GroupSize, Migration, Snapshot
-from accepttrace.views import table
+from accepttrace.views import histogram, table
 from accepttrace.views.text import Line, plain
 from tests.unit.pictures import four_workers, reuseport, seen, troubled, unbalanced
 
 Render = Callable[[Snapshot, int, "int | None"], "list[Line]"]
-RENDERS: tuple[Render, ...] = (table.render,)
+RENDERS: tuple[Render, ...] = (table.render, histogram.render)
 KINDS = ("worker", "process", "thread", "socket", "group")
 
 

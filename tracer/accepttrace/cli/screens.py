@@ -93,7 +93,7 @@ class Csv(Text):
 
 
 class Tables(Text):
-    """A plain table an interval."""
+    """A plain table, or histograms, an interval."""
 
     def show(self, snapshot: Snapshot) -> None:
         self._print(_plain(snapshot, self._config) + "\n")
@@ -139,6 +139,8 @@ def _plain(snapshot: Snapshot, config: Config) -> str:
 
 
 def _render(snapshot: Snapshot, config: Config, width: int, height: int | None) -> list[Line]:
-    from accepttrace.views.table import render
-
+    if config.histogram:
+        from accepttrace.views.histogram import render
+    else:
+        from accepttrace.views.table import render
     return render(snapshot, width, height, rows=config.rows)
