@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 from accepttrace.config import Filters
 from accepttrace.model.histogram import BUCKETS, bucket_of
@@ -15,8 +17,10 @@ from accepttrace.model.records import (
     ListenerCount,
     Losses,
     Process,
+    Program,
+    Via,
 )
-from accepttrace.model.snapshot import Meta, Snapshot
+from accepttrace.model.snapshot import GroupSize, Meta, Migration, Snapshot
 from accepttrace.model.tracker import Tracker
 
 TICK_NS = 10_000_000
@@ -42,6 +46,8 @@ def count(
     empty: int | None = 0,
     errors: Mapping[int, int] | None = None,
     comm: str = "nginx",
+    wasted: int | None = 0,
+    via: Via = "syscall",
 ) -> AcceptorCount:
     """A thread of a process that started at tick `start` (default: its pid)."""
     ticks = pid if start is None else start
@@ -60,6 +66,8 @@ def count(
         wait_us=histogram,
         wait_max_us=max(waits_us, default=0),
         wait_unknown=0,
+        wasted=wasted,
+        via=via,
         process_start_ns=ticks * TICK_NS + 4321,
     )
 
@@ -172,3 +180,83 @@ def reuseport(accepts: Sequence[int], by: str = "worker") -> Snapshot:
     taken = [count(1001 + own, n, 200 + own) for own, n in enumerate(accepts) if n]
     feed(model, 2, taken, sockets)
     return model.snapshot(by)
+
+
+# A listener of which everything is visible, and that lost nothing.
+QUIET: Mapping[str, Any] = {
+    "queue_start": 0,
+    "queue_mean": 0.25,
+    "unseen": 0,
+    "dropped_overflow": 0,
+    "overflow_syn": 0,
+    "overflow_ack": 0,
+    "overflow_aborted": 0,
+    "overflow_peers": 0,
+    "drops": 0,
+    "lost_on_close": 0,
+    "migration_failed": 0,
+    "refused_accepts": 0,
+    "migrated_in": 0,
+    "migrated_out": 0,
+    "book": "balanced",
+    "imbalance": 0,
+}
+
+
+def seen(snapshot: Snapshot, facts: Mapping[int, Mapping[str, Any]] | None = None) -> Snapshot:
+    """With every fact of its listeners visible; `facts` by inode are other than quiet.
+
+    As many arrived as the book wants, and the books of the snapshot follow from the listeners.
+    """
+    rows = []
+    for row in snapshot.listeners:
+        known = {**QUIET, "queue": row.queue, **(facts or {}).get(row.inode, {})}
+        gone = sum(known[name] or 0 for name in ("unseen", "queue", "lost_on_close"))
+        moved = (known["migrated_out"] or 0) - (known["migrated_in"] or 0)
+        arrived = row.accepted + gone + moved - known["queue_start"] + known["imbalance"]
+        rows.append(replace(row, **{"arrived": arrived, **known}))
+    wrong = any(row.book == "unbalanced" for row in rows)
+    books = replace(
+        snapshot.books,
+        unseen=sum(row.unseen or 0 for row in rows),
+        word="unbalanced" if wrong else "balanced",
+        balanced=snapshot.books.balanced and not wrong,
+    )
+    return replace(snapshot, listeners=tuple(rows), books=books)
+
+
+def troubled(by: str = "worker") -> Snapshot:
+    """Two sockets of a group: one overflowed, the other closed and lost what was queued."""
+    sizes = (GroupSize(0.0, 2), GroupSize(1.5, 1))
+    overflow = {
+        "dropped_overflow": 51,
+        "overflow_syn": 48,
+        "overflow_ack": 3,
+        "overflow_peers": 12,
+        "drops": 52,
+        "refused_accepts": 12,
+        "migrated_in": 5,
+        "group_sizes": sizes,
+        "selector": "ebpf",
+        "selector_program": Program(42, "steer"),
+    }
+    closed = {
+        "queue_start": 200,
+        "queue": None,
+        "lost_on_close": 203,
+        "migration_failed": 3,
+        "migrated_out": 5,
+        "open": False,
+        "epoch": 2,
+        "group_sizes": sizes,
+    }
+    snapshot = seen(reuseport((4990, 700), by), {200: overflow, 201: closed})
+    return replace(snapshot, migrations=(Migration(201, 200, 5, 1),))
+
+
+def unbalanced(by: str = "worker") -> Snapshot:
+    """One listener of which seven connections are missing."""
+    return seen(
+        four_workers(by=by),
+        {100: {"queue_start": 200, "book": "unbalanced", "imbalance": 7}},
+    )

@@ -108,6 +108,7 @@ def test_the_books_of_a_listener() -> None:
         feed(it, second, [count(1, 30)], [listener(100, queue=6)], counted=[passed])
     row = it.snapshot().listeners[0]
     assert (row.book, row.imbalance, row.unseen) == ("balanced", 0, 0)
+    assert row.queue_start == 4
     assert (row.arrived, row.lost_on_close, row.migrated_in, row.migrated_out) == (30, 1, 5, 2)
     assert (row.queue, row.queue_max, row.capacity) == (6, 9, 512)
     feed(it, 4, [count(1, 30)], [listener(100, queue=3)], counted=[passed])

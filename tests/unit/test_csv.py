@@ -10,20 +10,60 @@ from accepttrace.model.records import Losses
 from accepttrace.model.snapshot import Snapshot
 from accepttrace.views import csvrows
 from accepttrace.views.jsonl import snapshot_line
-from tests.unit.pictures import count, feed, four_workers, holder, listener, tracker
+from tests.unit.pictures import count, feed, four_workers, holder, listener, tracker, troubled
 
 
 def table(snapshot: Snapshot) -> list[dict[str, str]]:
-    text = f"{csvrows.header()}\n{csvrows.rows(snapshot)}\n"
+    text = f"{csvrows.header(snapshot.by)}\n{csvrows.rows(snapshot)}\n"
     return list(csv.DictReader(io.StringIO(text), strict=True))
 
 
 def test_columns_are_the_time_the_fields_of_json_and_the_books() -> None:
     value = json.loads(snapshot_line(four_workers()))
     ledger = [name for name in value["books"] if name != "accepts"]
-    names = csvrows.header().split(",")
+    names = csvrows.header("worker").split(",")
     assert names == ["time", "elapsed_s", *value["acceptors"][0], *ledger]
     assert len(set(names)) == len(names)
+
+
+def test_a_row_of_a_socket_has_what_is_known_of_the_socket() -> None:
+    snapshot = troubled("socket")
+    names = csvrows.header("socket").split(",")
+    assert len(set(names)) == len(names)
+    first, second = table(snapshot)
+    value = json.loads(snapshot_line(snapshot))
+    for row, expected in zip((first, second), value["listeners"], strict=True):
+        for name in ("arrived", "overflow_syn", "lost_on_close", "migrated_in", "unseen", "book"):
+            assert row[name] == str(expected[name])
+    assert (first["overflow_syn"], second["lost_on_close"]) == ("48", "203")
+    assert (first["selector_program"], second["selector_program"]) == ("id:42;name:steer", "")
+    assert (first["queue"], second["queue"]) == ("0", "")
+    assert (first["word"], first["balanced"]) == ("balanced", "true")
+    assert "overflow_syn" not in csvrows.header("worker").split(",")
+
+
+def test_every_row_has_as_many_cells_as_there_are_names() -> None:
+    for by in ("worker", "process", "thread", "socket", "group"):
+        for histogram in (False, True):
+            text = csvrows.rows(troubled(by), histogram=histogram)
+            names = csvrows.header(by, histogram=histogram).split(",")
+            assert {len(cells) for cells in csv.reader(io.StringIO(text))} == {len(names)}
+
+
+def test_a_histogram_is_one_cell_and_only_for_those_who_ask() -> None:
+    snapshot = four_workers()
+    assert "wait_histogram" not in csvrows.header("worker").split(",")
+    text = csvrows.header("worker", histogram=True) + "\n" + csvrows.rows(snapshot, histogram=True)
+    rows = list(csv.DictReader(io.StringIO(text), strict=True))
+    assert rows[0]["wait_histogram"] == "120-127:609;3328-3583:1"
+    assert rows[-1]["wait_histogram"] == ""
+
+
+def test_wasted_wake_ups_and_the_way_of_accepting_are_cells() -> None:
+    model = tracker()
+    feed(model, 1, [count(1, 2, wasted=7, via="io_uring")], [listener(100, [holder(1)])])
+    (row,) = table(model.snapshot())
+    assert (row["wasted_wakeups"], row["via"]) == ("7", "io_uring")
 
 
 def test_cells_are_the_values_of_json() -> None:

@@ -12,10 +12,21 @@ import pytest
 from jsonschema import Draft202012Validator
 
 import accepttrace.views
-from accepttrace.model.records import Holder, Losses
-from accepttrace.model.snapshot import AcceptorRow, Books, ListenerRow
+from accepttrace.model.records import Holder, Losses, Program
+from accepttrace.model.snapshot import AcceptorRow, Books, GroupSize, ListenerRow, Migration
 from accepttrace.views.jsonl import meta_line, snapshot_line, summary_line
-from tests.unit.pictures import META, count, feed, four_workers, listener, reuseport, tracker
+from tests.unit.pictures import (
+    META,
+    count,
+    feed,
+    four_workers,
+    listener,
+    reuseport,
+    seen,
+    tracker,
+    troubled,
+    unbalanced,
+)
 
 SCHEMA: dict[str, Any] = json.loads(
     (Path(accepttrace.views.__file__).parent / "schema.json").read_text(encoding="utf-8")
@@ -43,9 +54,11 @@ def test_meta_is_valid_and_numbered() -> None:
 
 @pytest.mark.parametrize("by", KINDS)
 def test_snapshots_are_valid(by: str) -> None:
-    for snapshot in (four_workers(by=by), reuseport((3, 0, 1), by)):
-        VALIDATOR.validate(parsed(snapshot_line(snapshot)))
-        VALIDATOR.validate(parsed(summary_line(snapshot)))
+    pictures = (four_workers(by=by), reuseport((3, 0, 1), by), troubled(by), unbalanced(by))
+    for snapshot in pictures:
+        for histogram in (False, True):
+            VALIDATOR.validate(parsed(snapshot_line(snapshot, histogram=histogram)))
+            VALIDATOR.validate(parsed(summary_line(snapshot, histogram=histogram)))
 
 
 def test_what_is_blind_or_empty_is_valid_too() -> None:
@@ -81,8 +94,56 @@ def test_the_numbers_are_those_of_the_snapshot() -> None:
         "probe_misses": 0,
         "recursion_misses": 0,
         "unattributed": 0,
+        "unseen": None,
+        "word": "unchecked",
         "balanced": True,
     }
+
+
+def test_the_facts_of_a_listener_are_those_of_the_snapshot() -> None:
+    first, second = parsed(snapshot_line(troubled()))["listeners"]
+    assert (first["overflow_syn"], first["overflow_ack"], first["overflow_peers"]) == (48, 3, 12)
+    assert (first["capacity"], first["backlog"], first["queue_mean"]) == (512, 511, 0.25)
+    assert first["selector_program"] == {"id": 42, "name": "steer"}
+    sizes = [{"elapsed_s": 0.0, "size": 2}, {"elapsed_s": 1.5, "size": 1}]
+    assert first["group_sizes"] == sizes
+    assert (second["lost_on_close"], second["migrated_out"], second["epoch"]) == (203, 5, 2)
+    assert (second["queue_start"], second["arrived"], second["book"]) == (200, 708, "balanced")
+    assert second["selector_program"] is None
+
+
+def test_migrations_are_told_from_where_to_where() -> None:
+    assert parsed(snapshot_line(four_workers()))["migrations"] == []
+    (one,) = parsed(summary_line(troubled()))["migrations"]
+    assert one == {"from_inode": 201, "to_inode": 200, "connections": 5, "requests": 1}
+
+
+def test_books_that_do_not_balance_say_by_how_much() -> None:
+    value = parsed(snapshot_line(unbalanced()))
+    (row,) = value["listeners"]
+    assert (row["book"], row["imbalance"]) == ("unbalanced", 7)
+    assert (value["books"]["word"], value["books"]["balanced"]) == ("unbalanced", False)
+
+
+def test_a_book_that_balances_does_so_with_the_numbers_of_its_line() -> None:
+    for row in parsed(snapshot_line(troubled()))["listeners"]:
+        came = row["queue_start"] + row["arrived"] + row["migrated_in"]
+        left = row["accepted"] + row["unseen"] + (row["queue"] or 0)
+        assert came == left + row["lost_on_close"] + row["migrated_out"]
+
+
+def test_means_are_rounded_to_what_they_mean() -> None:
+    line = snapshot_line(seen(four_workers(), {100: {"queue_mean": 1 / 3}}))
+    assert parsed(line)["listeners"][0]["queue_mean"] == 0.333
+
+
+def test_the_histogram_is_for_those_who_ask() -> None:
+    plain = parsed(snapshot_line(four_workers()))["acceptors"]
+    assert not any("wait_histogram" in row for row in plain)
+    first, *_, master = parsed(snapshot_line(four_workers(), histogram=True))["acceptors"]
+    assert first["wait_histogram"] == [[120, 127, 609], [3328, 3583, 1]]
+    assert first["wait_p99_us"] == first["wait_histogram"][0][1]  # the bound of the bucket
+    assert master["wait_histogram"] == []
 
 
 @pytest.mark.parametrize("kind", ["snapshot", "summary"])
@@ -93,11 +154,20 @@ def test_the_type_tells_a_summary(kind: str) -> None:
 
 @pytest.mark.parametrize(
     ("definition", "record"),
-    [("acceptor", AcceptorRow), ("listener", ListenerRow), ("books", Books)],
+    [
+        ("acceptor", AcceptorRow),
+        ("listener", ListenerRow),
+        ("books", Books),
+        ("migration", Migration),
+        ("group_size", GroupSize),
+        ("program", Program),
+    ],
 )
 def test_the_schema_knows_every_field_of_a_record(definition: str, record: type) -> None:
     names = {field.name for field in fields(record)}
-    assert set(SCHEMA["$defs"][definition]["properties"]) == names
+    known = SCHEMA["$defs"][definition]
+    assert set(known["properties"]) == names
+    assert set(known["required"]) == names - {"wait_histogram"}
 
 
 def test_a_holder_tells_what_its_record_knows_of_the_descriptor() -> None:
@@ -106,7 +176,7 @@ def test_a_holder_tells_what_its_record_knows_of_the_descriptor() -> None:
 
 
 def broken(path: tuple[str | int, ...], change: object) -> dict[str, Any]:
-    value = deepcopy(parsed(snapshot_line(four_workers())))
+    value = deepcopy(parsed(snapshot_line(troubled(), histogram=True)))
     place: Any = value
     for key in path[:-1]:
         place = place[key]
@@ -128,6 +198,22 @@ def broken(path: tuple[str | int, ...], change: object) -> dict[str, Any]:
         (("acceptors", 0, "wait_p99_us"), None),
         (("listeners", 0, "family"), "inet"),
         (("listeners", 0, "holders", 0, "start_ticks"), 5),
+        (("listeners", 0, "book"), "even"),
+        (("listeners", 0, "epoch"), 0),
+        (("listeners", 0, "queue_mean"), "0.25"),
+        (("listeners", 0, "overflow_syn"), -48),
+        (("listeners", 0, "migrated_in"), None),
+        (("listeners", 0, "selector_program", "id"), None),
+        (("listeners", 0, "group_sizes", 0, "size"), 2.5),
+        (("acceptors", 0, "via"), "thread"),
+        (("acceptors", 0, "wasted_wakeups"), None),
+        (("acceptors", 0, "wait_histogram"), [[120, 127]]),
+        (("acceptors", 0, "wait_histogram"), [[120, 127, 0]]),
+        (("acceptors", 0, "wait_histogram"), [[120, 127, 1, 1]]),
+        (("migrations", 0, "to_inode"), None),
+        (("migrations", 0, "reason"), "close"),
+        (("migrations",), None),
+        (("books", "word"), "fine"),
         (("books", "balanced"), None),
         (("books", "events_lost"), 1.5),
         (("time",), "2026-01-02 12:00"),
@@ -137,7 +223,7 @@ def broken(path: tuple[str | int, ...], change: object) -> dict[str, Any]:
     ],
 )
 def test_the_schema_is_strict(path: tuple[str | int, ...], change: object) -> None:
-    assert VALIDATOR.is_valid(parsed(snapshot_line(four_workers())))
+    assert VALIDATOR.is_valid(parsed(snapshot_line(troubled(), histogram=True)))
     assert not VALIDATOR.is_valid(broken(path, change))
 
 

@@ -14,7 +14,18 @@ from accepttrace.model.snapshot import Snapshot
 from accepttrace.views import columns, formats
 from accepttrace.views.table import render
 from accepttrace.views.text import Line, cells, clip, cut, flow, plain
-from tests.unit.pictures import count, feed, four_workers, holder, listener, reuseport, tracker
+from tests.unit.pictures import (
+    count,
+    feed,
+    four_workers,
+    holder,
+    listener,
+    reuseport,
+    seen,
+    tracker,
+    troubled,
+    unbalanced,
+)
 
 STORED = Path(__file__).parent / "snapshots"
 WRITE = os.environ.get("ACCEPTTRACE_SNAPSHOTS") == "write"
@@ -48,10 +59,13 @@ def busy(by: str = "worker") -> Snapshot:
 
 
 PICTURES = {
+    "shared-seen": seen(four_workers()),
     "shared": four_workers(),
     "reuseport": reuseport((30, 10, 0, 5)),
     "blind": four_workers(losses=Losses(probe_misses=None, recursion_misses=None)),
     **{f"busy-{by}": busy(by) for by in KINDS},
+    **{f"troubled-{by}": troubled(by) for by in KINDS},
+    "unbalanced": unbalanced(),
 }
 
 
@@ -123,7 +137,7 @@ def test_one_row_too_many_is_named_in_the_singular() -> None:
 
 def test_a_window_of_80_columns_has_the_columns_of_the_contract() -> None:
     titles = plain(render(four_workers(), 80, 24)).splitlines()[2].split()
-    assert titles == "PID WORKER LISTENER ACCEPTS /s SHARE xFAIR WAIT p50 p99 EAGAIN".split()
+    assert titles == "PID WORKER LISTENER ACCEPTS /s SHARE xFAIR WAIT p50 p99 WASTED".split()
 
 
 def test_large_numbers_still_leave_80_columns_their_columns() -> None:
@@ -135,9 +149,10 @@ def test_large_numbers_still_leave_80_columns_their_columns() -> None:
     ]
     feed(model, 60, taken, [listener(100, workers, address="192.168.100.200", port=65535)])
     lines = plain(render(model.snapshot(), 80, 24)).splitlines()
-    assert "EAGAIN" in lines[2]
-    assert "999,999" in lines[3]
-    assert ":65535" in lines[3]
+    titles = next(number for number, line in enumerate(lines) if "ACCEPTS" in line)
+    assert "WASTED" in lines[titles]
+    assert "999,999" in lines[titles + 1]
+    assert ":65535" in lines[titles + 1]
 
 
 def test_a_wider_window_shows_no_less() -> None:
@@ -177,7 +192,8 @@ def test_losses_are_words(losses: Losses, words: str) -> None:
 def test_the_whole_ledger_ends_what_is_printed_uncut() -> None:
     text = plain(render(four_workers(losses=Losses(probe_misses=None)), 120, None))
     assert text.endswith(
-        "lost: 0 events, 0 map full, n/a probe misses, 0 recursion misses, 0 unattributed\n"
+        "lost by the tracer: 0 events, 0 map full, n/a probe misses, 0 recursion misses,"
+        " 0 unattributed\n"
     )
 
 

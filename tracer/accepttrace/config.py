@@ -56,6 +56,7 @@ class Config:
     by: By = "worker"
     sort: str = "accepts"
     rows: int | None = None
+    histogram: bool = False
     output: Output = "table"
     attach: Attach = "auto"
     loader: Loader = "auto"

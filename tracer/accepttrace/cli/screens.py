@@ -36,16 +36,17 @@ class Screen:
 def screen_for(config: Config, out: TextIO) -> Screen:
     """The screen that the options and the kind of output ask for."""
     if config.output == "jsonl":
-        return JsonLines(out)
+        return JsonLines(config, out)
     if config.output == "csv":
-        return Csv(out)
+        return Csv(config, out)
     return Live(config) if out.isatty() else Tables(config, out)
 
 
 class Text(Screen):
     """Lines of text, each reaching the reader at once."""
 
-    def __init__(self, out: TextIO) -> None:
+    def __init__(self, config: Config, out: TextIO) -> None:
+        self._config = config
         self._out = out
 
     def _print(self, text: str) -> None:
@@ -64,26 +65,26 @@ class JsonLines(Text):
     def show(self, snapshot: Snapshot) -> None:
         from accepttrace.views.jsonl import snapshot_line
 
-        self._print(snapshot_line(snapshot))
+        self._print(snapshot_line(snapshot, histogram=self._config.histogram))
 
     def finish(self, last: Snapshot, summary: Snapshot) -> None:  # noqa: ARG002
         from accepttrace.views.jsonl import summary_line
 
-        self._print(summary_line(summary))
+        self._print(summary_line(summary, histogram=self._config.histogram))
 
 
 class Csv(Text):
     """A header, then a row for each acceptor and interval; intervals add up to the whole run."""
 
-    def begin(self, snapshot: Snapshot) -> None:  # noqa: ARG002
+    def begin(self, snapshot: Snapshot) -> None:
         from accepttrace.views.csvrows import header
 
-        self._print(header())
+        self._print(header(snapshot.by, histogram=self._config.histogram))
 
     def show(self, snapshot: Snapshot) -> None:
         from accepttrace.views.csvrows import rows
 
-        text = rows(snapshot)
+        text = rows(snapshot, histogram=self._config.histogram)
         if text:
             self._print(text)
 
@@ -92,17 +93,13 @@ class Csv(Text):
 
 
 class Tables(Text):
-    """A plain table an interval."""
-
-    def __init__(self, config: Config, out: TextIO) -> None:
-        super().__init__(out)
-        self._rows = config.rows
+    """A plain table, or histograms, an interval."""
 
     def show(self, snapshot: Snapshot) -> None:
-        self._print(_plain(snapshot, self._rows) + "\n")
+        self._print(_plain(snapshot, self._config) + "\n")
 
     def finish(self, last: Snapshot, summary: Snapshot) -> None:  # noqa: ARG002
-        self._print(_plain(summary, self._rows))
+        self._print(_plain(summary, self._config))
 
 
 class Live(Screen):
@@ -111,7 +108,7 @@ class Live(Screen):
     def __init__(self, config: Config) -> None:
         from accepttrace.views.live import LiveView
 
-        self._rows = config.rows
+        self._config = config
         self._view = LiveView()
 
     def __enter__(self) -> Live:
@@ -125,10 +122,8 @@ class Live(Screen):
         self.show(snapshot)
 
     def show(self, snapshot: Snapshot) -> None:
-        from accepttrace.views.table import render
-
         def frame(width: int, height: int | None) -> list[Line]:
-            return render(snapshot, width, height, rows=self._rows)
+            return _render(snapshot, self._config, width, height)
 
         self._view.update(frame)
 
@@ -136,9 +131,16 @@ class Live(Screen):
         self.show(summary)
 
 
-def _plain(snapshot: Snapshot, rows: int | None) -> str:
-    from accepttrace.views.table import render
+def _plain(snapshot: Snapshot, config: Config) -> str:
     from accepttrace.views.text import plain
 
     width = shutil.get_terminal_size((_PIPE_COLUMNS, 24)).columns
-    return plain(render(snapshot, width, None, rows=rows))
+    return plain(_render(snapshot, config, width, None))
+
+
+def _render(snapshot: Snapshot, config: Config, width: int, height: int | None) -> list[Line]:
+    if config.histogram:
+        from accepttrace.views.histogram import render
+    else:
+        from accepttrace.views.table import render
+    return render(snapshot, width, height, rows=config.rows)

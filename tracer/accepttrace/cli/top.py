@@ -59,6 +59,7 @@ def _sort_key(ctx: click.Context, param: click.Parameter, value: str) -> str:
     help="Order of the rows: any field of a row in JSON.  [default: accepts]",
 )
 @click.option("--rows", type=click.IntRange(1), help="Show at most this many rows.")
+@click.option("--histogram", is_flag=True, help="Show the waiting times of each row as bars.")
 @click.option("-o", "--output", type=click.Choice(["table", "jsonl", "csv"]), default="table")
 @way_options
 @click.option(
@@ -78,6 +79,7 @@ def top(**values: Any) -> None:
         by=values["by"],
         sort=values["sort"],
         rows=values["rows"],
+        histogram=values["histogram"],
         output=values["output"],
         attach=values["attach"],
         loader=values["loader"],

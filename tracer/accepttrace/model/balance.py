@@ -55,8 +55,15 @@ def describe(snapshot: Snapshot) -> tuple[str, str]:
     scene = _scene(snapshot)
     if scene is None:
         return f"Nobody listens ({snapshot.meta.filter}).", "So there was nothing to share."
-    lost = "" if snapshot.books.balanced else " Events were lost: all numbers are lower bounds."
-    return _sharing(scene), _outcome(scene) + lost
+    return _sharing(scene), _outcome(scene) + _reservation(snapshot)
+
+
+def _reservation(snapshot: Snapshot) -> str:
+    if snapshot.books.word == "unbalanced":
+        return " The books do not balance: some connections are not accounted for."
+    if not snapshot.books.balanced:
+        return " Events were lost: all numbers are lower bounds."
+    return ""
 
 
 def _scene(snapshot: Snapshot) -> _Scene | None:

@@ -42,6 +42,25 @@ def upper_bound(bucket: int) -> int:
 
 
 _UPPER: Final = tuple(upper_bound(i) for i in range(BUCKETS))
+MOST: Final = _UPPER[-1]
+
+
+def filled(histogram: Sequence[int]) -> list[tuple[int, int, int]]:
+    """Lower bound, upper bound and count of every bucket that has something in it."""
+    return [
+        (lower_bound(bucket), upper_bound(bucket), count)
+        for bucket, count in enumerate(histogram)
+        if count
+    ]
+
+
+def octaves(histogram: Sequence[int]) -> list[tuple[int, int, int]]:
+    """The same by powers of two: from the first that has something in it to the last."""
+    counts: dict[int, int] = {}
+    for low, _, count in filled(histogram):
+        counts[low.bit_length()] = counts.get(low.bit_length(), 0) + count
+    span = range(min(counts), max(counts) + 1) if counts else ()
+    return [((1 << bits) >> 1, (1 << bits) - 1, counts.get(bits, 0)) for bits in span]
 
 
 def percentile(histogram: Sequence[int], quantile: float) -> int | None:
@@ -49,13 +68,19 @@ def percentile(histogram: Sequence[int], quantile: float) -> int | None:
     return percentiles(histogram, (quantile,))[0]
 
 
-def percentiles(histogram: Sequence[int], quantiles: Iterable[float]) -> list[int | None]:
-    """Several quantiles of one histogram at the price of one."""
+def percentiles(
+    histogram: Sequence[int], quantiles: Iterable[float], longest: int = MOST
+) -> list[int | None]:
+    """Several quantiles of one histogram at the price of one.
+
+    Bounds are those of buckets: the `longest` value of all is known better.
+    """
     running = list(accumulate(histogram))
     total = running[-1] if running else 0
     if not total:
         return [None for _ in quantiles]
-    return [_UPPER[bisect_left(running, _rank(quantile, total))] for quantile in quantiles]
+    buckets = (bisect_left(running, _rank(quantile, total)) for quantile in quantiles)
+    return [min(_UPPER[bucket], longest) for bucket in buckets]
 
 
 def _rank(quantile: float, total: int) -> int:

@@ -88,7 +88,7 @@ class Ledger:
         came = _came(known)
         left = sum(taker.accepts for taker in takers) + _gone(known)
         book: Book = "unchecked"
-        imbalance = None
+        imbalance = start = None
         if self._all_counted and known.queue is not None and not _mptcp(known):
             imbalance = account.check(
                 Span(came, after.came.get(inode, came) if after else came),
@@ -97,6 +97,7 @@ class Ledger:
                 len(takers),
             )
             book = "unbalanced" if imbalance else "balanced"
+            start = account.start
         since_us = began_us + round(known.since_s * 1e6)
         until_us = now_us if known.until_s is None else began_us + round(known.until_s * 1e6)
         left_us = sum(taker.left_us for taker in takers)
@@ -108,7 +109,7 @@ class Ledger:
             left_us + (flow.left_us if flow else 0),
         )
         mean = mean_length(account.start, came, left, times) if self._all_counted else None
-        self._verdicts[inode] = Verdict(book, imbalance, 0, mean, refused)
+        self._verdicts[inode] = Verdict(book, imbalance, 0, start, mean, refused)
 
     def _check_ports(
         self,

@@ -83,6 +83,7 @@ class Verdict:
     book: Book = "unchecked"
     imbalance: int | None = None
     unseen: int | None = None
+    start: int | None = None  # length of the queue when tracing began, as far as it is known
     mean: float | None = None
     refused: int | None = None
 
@@ -199,6 +200,7 @@ class Listeners:
             backlog=backlog,
             capacity=None if backlog is None else backlog + 1,
             queue=listed.queue if listed and known.open else None,
+            queue_start=verdict.start,
             queue_max=known.longest,
             queue_mean=verdict.mean,
             arrived=flow.arrived,

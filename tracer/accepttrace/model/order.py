@@ -8,7 +8,7 @@ from typing import Final
 
 from accepttrace.model.snapshot import AcceptorRow
 
-SORTABLE: Final = frozenset(f.name for f in fields(AcceptorRow)) - {"errors"}
+SORTABLE: Final = frozenset(f.name for f in fields(AcceptorRow)) - {"errors", "wait_histogram"}
 # An identity is looked up, not compared: those go from small to large.
 ASCENDING: Final = frozenset(
     ("pid", "tid", "ns_pid", "listener_inode", "netns", "local_port", "group")

@@ -107,6 +107,7 @@ class Rows:
             wait_p90_us=sums.waits_us[1],
             wait_p99_us=sums.waits_us[2],
             wait_max_us=sums.wait_max_us,
+            wait_histogram=sums.wait_histogram,
             empty_accepts=sums.empty,
             wasted_wakeups=sums.wasted,
             failed_accepts=sums.failed,

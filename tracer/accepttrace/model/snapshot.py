@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from accepttrace.model.records import Book, Family, Holder, Program, Selector, Sharing, Via
@@ -46,17 +46,17 @@ class Migration:
 class ListenerRow:
     """One listening socket, since the start. `None` = not visible with this attach type.
 
-    `capacity`: connections that its queue holds (backlog + 1). `queue_mean` is weighted by time.
-    `arrived`: connections established, also those that migrated to another socket later;
-    `unseen`: of them, accepted by somebody whom the attach type cannot see. `overflow_syn` and
-    `overflow_ack` count packets dropped because the queue was full, `overflow_peers` the clients
-    behind them (address and port), `overflow_aborted` the ACKs answered with a reset. `drops` is
-    the kernel's own count of packets dropped for whatever reason. `lost_on_close` are queued
-    connections reset because the listener closed; of them `migration_failed` would have moved.
-    `refused_accepts` are calls of accept() that had no file descriptor left (EMFILE, ENFILE).
-    `epoch` counts how often it began to listen. `book`: whether queue at start + arrived =
-    accepted + unseen + queue now + lost + migrated out - migrated in; `imbalance`: by how much the
-    left side is larger.
+    `capacity`: connections that its queue holds (backlog + 1). `queue_start`: its length when it
+    was first seen. `queue_mean` is weighted by time. `arrived`: connections established, also those
+    that migrated to another socket later; `unseen`: of them, accepted by somebody whom the attach
+    type cannot see. `overflow_syn` and `overflow_ack` count packets dropped because the queue was
+    full, `overflow_peers` the clients behind them (address and port), `overflow_aborted` the ACKs
+    answered with a reset. `drops` is the kernel's own count of packets dropped for whatever reason.
+    `lost_on_close` are queued connections reset because the listener closed; of them
+    `migration_failed` would have moved. `refused_accepts` are calls of accept() that had no file
+    descriptor left (EMFILE, ENFILE). `epoch` counts how often it began to listen. `book`: whether
+    queue_start + arrived = accepted + unseen + queue now + lost + migrated out - migrated in;
+    `imbalance`: by how much the left side is larger.
     """
 
     inode: int
@@ -68,6 +68,7 @@ class ListenerRow:
     backlog: int | None
     capacity: int | None
     queue: int | None
+    queue_start: int | None
     queue_max: int | None
     queue_mean: float | None
     arrived: int | None
@@ -104,7 +105,8 @@ class AcceptorRow:
     `share` is of all accepts shown (0..1). `fair_ratio` is accepts ÷ the mean over those who could
     have taken them: the waiting workers of the same listener or reuseport group; None for a holder
     that does not wait for connections. Waiting times are upper bounds of histogram buckets
-    (≤ 12.5 % wide), in microseconds; None where nothing was measured.
+    (≤ 12.5 % wide), in microseconds; None where nothing was measured. `wait_histogram` has their
+    counts, by the buckets of `model.histogram`; empty where nothing was measured.
     """
 
     pid: int | None
@@ -128,6 +130,7 @@ class AcceptorRow:
     wait_p90_us: int | None
     wait_p99_us: int | None
     wait_max_us: int | None
+    wait_histogram: Sequence[int]
     empty_accepts: int | None
     wasted_wakeups: int | None  # woken, and the first accept() found nothing
     failed_accepts: int | None

@@ -37,6 +37,7 @@ class Sum:
     errors: Mapping[str, int] | None
     waits_us: tuple[int | None, int | None, int | None]  # p50, p90, p99
     wait_max_us: int | None
+    wait_histogram: Sequence[int]
 
     @property
     def failed(self) -> int | None:
@@ -54,8 +55,7 @@ def summed(entries: Sequence[Entry], visible: Visible) -> Sum:
             longest = max(longest, entry.count.wait_max_us)
             empty += entry.count.empty or 0
             wasted += entry.count.wasted or 0
-    # Bounds are those of buckets: the longest wait is known better.
-    bounds = [value and min(value, longest) for value in percentiles(histogram, QUANTILES)]
+    bounds = percentiles(histogram, QUANTILES, longest)
     measured = bounds[-1] is not None
     return Sum(
         accepts=sum(entry.accepts for entry in entries),
@@ -66,6 +66,7 @@ def summed(entries: Sequence[Entry], visible: Visible) -> Sum:
         errors=_errors(entries) if visible.errors else None,
         waits_us=(bounds[0], bounds[1], bounds[2]),
         wait_max_us=longest if measured else None,
+        wait_histogram=tuple(histogram) if measured else (),
     )
 
 

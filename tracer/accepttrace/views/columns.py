@@ -2,90 +2,85 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Final
 
 from accepttrace.model.order import SORTABLE
-from accepttrace.model.snapshot import AcceptorRow, ListenerRow
-from accepttrace.views import formats
-from accepttrace.views.text import Align, clean
-
-Listeners = Mapping[int, ListenerRow]  # by inode
-Value = Callable[[AcceptorRow, Listeners], object]
+from accepttrace.views import column, formats
+from accepttrace.views.column import NOTHING, UNKNOWN, Column, most_of, sum_now, sum_of, words
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
-    """`key` is the field of AcceptorRow, and so the name in JSON, CSV and `--sort`.
-
-    `least` makes it elastic: it may shrink to so many cells before other columns give way.
-    An `optional` column is left out while no row has anything in it.
-    """
-
-    key: str
-    title: str
-    format: Callable[[Sequence[object]], list[str]]
-    help: str
-    align: Align = "right"
-    least: int | None = None
-    optional: bool = False
-    value: Value | None = None
-
-    def values(self, rows: Sequence[AcceptorRow], listeners: Listeners) -> list[object]:
-        """What the cells show, before it is formatted."""
-        if self.value is None:
-            return [getattr(row, self.key) for row in rows]
-        return [self.value(row, listeners) for row in rows]
-
-
-def _words(values: Sequence[object]) -> list[str]:
-    return [formats.NA if value is None else clean(str(value)) for value in values]
-
-
-def _name(row: AcceptorRow, _: Listeners) -> str:
-    gone = "gone " if row.pid is not None else "closed "
-    return row.name if row.alive else gone + row.name
-
-
-def _listener(row: AcceptorRow, _: Listeners) -> str:
-    return formats.endpoint(row.local_address, row.local_port, row.family, row.listener_inode)
-
-
-def _queue(row: AcceptorRow, listeners: Listeners) -> str | None:
-    listener = listeners.get(row.listener_inode or 0)
-    if listener is None or listener.queue is None:
-        return None
-    return f"{listener.queue}/{formats.numbers([listener.backlog])[0]}"
+def _of_sockets(key: str, title: str, help: str) -> Column:
+    """A field of listeners, added up; as a rule there is nothing of it."""
+    return Column(key, title, formats.counts, help, dull=NOTHING, value=sum_of(key), adds_up=True)
 
 
 _ALL: Final = (
     Column("pid", "PID", formats.numbers, "process id"),
     Column("tid", "TID", formats.numbers, "thread id; n/a: no thread of it accepted yet"),
     Column("listener_inode", "INODE", formats.numbers, "the listening socket, as in `ss -e`"),
-    Column("group", "GROUP", formats.numbers, "SO_REUSEPORT group of the listener", optional=True),
+    Column("group", "GROUP", formats.numbers, "SO_REUSEPORT group of the listener", dull=UNKNOWN),
+    Column(
+        "group_size",
+        "SIZE",
+        formats.counts,
+        "sockets in that group now",
+        dull=UNKNOWN,
+        value=most_of("group_size"),
+    ),
+    Column(
+        "epoch",
+        "EPOCH",
+        formats.counts,
+        "how often the socket began to listen",
+        dull=(None, 1),
+        value=most_of("epoch"),
+    ),
     Column(
         "name",
         "WORKER",
-        _words,
+        words,
         "what the process calls itself, else its program; `gone`: it has ended",
         "left",
         least=8,
-        value=_name,
+        value=column.name,
     ),
-    Column("comm", "COMM", _words, "the kernel's name of the thread", "left", 6),
+    Column("comm", "COMM", words, "the kernel's name of the thread", "left", 6),
     Column(
         "listener",
         "LISTENER",
-        _words,
+        words,
         "local address and port of the listening socket",
         "left",
         least=9,
-        value=_listener,
+        value=column.place,
     ),
-    Column("accepts", "ACCEPTS", formats.counts, "connections accepted since the start"),
-    Column("rate", "/s", formats.rates, "connections accepted per second, last interval"),
-    Column("share", "SHARE", formats.shares, "part of all accepts shown, in percent"),
+    Column(
+        "selector",
+        "SELECTOR",
+        words,
+        "how the kernel chooses among the group: hash, cbpf, ebpf (with the id and the name of the"
+        " program) or incoming_cpu",
+        "left",
+        least=8,
+        dull=UNKNOWN,
+        value=column.selector,
+    ),
+    Column(
+        "accepts",
+        "ACCEPTS",
+        formats.counts,
+        "connections accepted since the start",
+        adds_up=True,
+    ),
+    Column(
+        "rate",
+        "/s",
+        formats.rates,
+        "connections accepted per second, last interval",
+        adds_up=True,
+    ),
+    Column("share", "SHARE", formats.shares, "part of all accepts shown, in percent", adds_up=True),
     Column(
         "fair_ratio",
         "xFAIR",
@@ -94,13 +89,66 @@ _ALL: Final = (
         " n/a: it does not wait for connections",
     ),
     Column(
+        "via",
+        "VIA",
+        words,
+        "how it accepts: syscall, io_uring, kernel (a thread of the kernel itself)",
+        dull=(None, "syscall"),
+        value=column.via,
+    ),
+    Column(
         "selected",
         "SELECTED",
         formats.counts,
         "connections that SO_REUSEPORT steered here",
-        optional=True,
+        dull=UNKNOWN,
+        adds_up=True,
     ),
-    Column("queue", "QUEUE", _words, "connections waiting now / backlog", value=_queue),
+    Column(
+        "arrived",
+        "ARRIVED",
+        formats.counts,
+        "connections established, whether or not they were accepted",
+        dull=UNKNOWN,
+        value=sum_of("arrived"),
+        adds_up=True,
+    ),
+    _of_sockets(
+        "unseen",
+        "UNSEEN",
+        "accepted by somebody whom this attach type cannot see",
+    ),
+    Column(
+        "queue",
+        "QUEUE",
+        words,
+        "connections waiting now / backlog: Recv-Q and Send-Q of `ss -ltn`; of a group, the sum",
+        value=column.queue,
+    ),
+    Column(
+        "capacity",
+        "HOLDS",
+        formats.counts,
+        "connections that the queue holds: backlog + 1; of a group, the sum",
+        dull=UNKNOWN,
+        value=sum_now("capacity"),
+    ),
+    Column(
+        "queue_max",
+        "LONGEST",
+        formats.counts,
+        "the longest queue seen; of a group, that of one socket",
+        dull=UNKNOWN,
+        value=most_of("queue_max"),
+    ),
+    Column(
+        "queue_mean",
+        "MEAN",
+        formats.ratios,
+        "the mean length of the queue over time; of a group, the sum",
+        dull=UNKNOWN,
+        value=sum_of("queue_mean"),
+    ),
     Column(
         "wait_p50_us",
         "WAIT p50",
@@ -110,33 +158,90 @@ _ALL: Final = (
     Column("wait_p90_us", "p90", formats.times, "90 % waited at most so long"),
     Column("wait_p99_us", "p99", formats.times, "99 % waited at most so long"),
     Column("wait_max_us", "max", formats.times, "the longest wait"),
-    Column("empty_accepts", "EAGAIN", formats.counts, "calls of accept() that found nothing"),
-    Column("failed_accepts", "FAILED", formats.counts, "calls of accept() that failed otherwise"),
-    Column("container", "CONTAINER", _words, "container of the process", "left", 12, True),
-    Column("cgroup", "CGROUP", _words, "cgroup of the process", "left", 12, True),
-    Column("ns_pid", "NSPID", formats.numbers, "process id inside its container", optional=True),
+    Column(
+        "empty_accepts",
+        "EAGAIN",
+        formats.counts,
+        "calls of accept() that found nothing",
+        adds_up=True,
+    ),
+    Column(
+        "wasted_wakeups",
+        "WASTED",
+        formats.counts,
+        "woken for nothing: of EAGAIN, with no accept() that succeeded since the thread last woke",
+        dull=UNKNOWN,
+        adds_up=True,
+    ),
+    Column(
+        "wasted_per_accept",
+        "PER ACCEPT",
+        formats.ratios,
+        "how often it was woken for nothing, for each connection that it accepted",
+        dull=UNKNOWN,
+        value=column.wasted_per_accept,
+    ),
+    Column(
+        "failed_accepts",
+        "FAILED",
+        formats.counts,
+        "calls of accept() that failed otherwise",
+        adds_up=True,
+    ),
+    _of_sockets(
+        "refused_accepts",
+        "NO FD",
+        "calls of accept() without a free file descriptor (EMFILE, ENFILE)",
+    ),
+    _of_sockets(
+        "overflow_syn",
+        "SYNDROP",
+        "SYNs dropped because the queue was full; the client tries again",
+    ),
+    _of_sockets(
+        "overflow_ack",
+        "ACKDROP",
+        "final ACKs of handshakes dropped because the queue was full; the client believes that it"
+        " is connected",
+    ),
+    _of_sockets(
+        "overflow_aborted",
+        "ABORTED",
+        "of ACKDROP, answered with a reset (`tcp_abort_on_overflow`)",
+    ),
+    Column(
+        "overflow_peers",
+        "CLIENTS",
+        formats.counts,
+        "clients (address and port) whose packets were dropped because the queue was full",
+        dull=NOTHING,
+        value=sum_of("overflow_peers"),
+    ),
+    _of_sockets(
+        "drops",
+        "DROPS",
+        "packets dropped for whatever reason, by the kernel's own count of the socket",
+    ),
+    _of_sockets(
+        "lost_on_close",
+        "RESET",
+        "queued connections that were reset because the socket closed",
+    ),
+    _of_sockets(
+        "migrated_in",
+        "IN",
+        "queued connections that the kernel moved here from another socket of the group",
+    ),
+    _of_sockets(
+        "migrated_out",
+        "OUT",
+        "queued connections that the kernel moved from here to another socket of the group",
+    ),
+    Column("container", "CONTAINER", words, "container of the process", "left", 12, UNKNOWN),
+    Column("cgroup", "CGROUP", words, "cgroup of the process", "left", 12, UNKNOWN),
+    Column("ns_pid", "NSPID", formats.numbers, "process id inside its container", dull=UNKNOWN),
 )
-COLUMNS: Final[Mapping[str, Column]] = {column.key: column for column in _ALL}
-
-# What a table shows, the dearest first: as many as fit, from left to right as in COLUMNS. Behind
-# the bar are those that only come when nothing else has to shrink for them.
-_PROCESS = "pid accepts name listener rate share fair_ratio wait_p99_us wait_p50_us empty_accepts"
-_SOCKETS = "accepts name rate share fair_ratio selected queue wait_p99_us wait_p50_us empty_accepts"
-_MORE = "wait_max_us failed_accepts"
-_WHERE = "container cgroup ns_pid comm"
-CHOICE: Final[Mapping[str, str]] = {
-    "worker": f"{_PROCESS} | {_MORE} listener_inode queue wait_p90_us {_WHERE}",
-    "process": f"{_PROCESS} | {_MORE} wait_p90_us {_WHERE}",
-    "thread": f"tid {_PROCESS} | {_MORE} comm listener_inode queue wait_p90_us {_WHERE}",
-    "socket": f"listener_inode listener {_SOCKETS} | {_MORE} group wait_p90_us",
-    "group": f"group listener {_SOCKETS} | {_MORE} wait_p90_us",
-}
-
-
-def chosen(by: str) -> tuple[list[Column], list[Column]]:
-    """Columns for rows of this kind, the dearest first: the base, and those for wide windows."""
-    base, more = (dict.fromkeys(part.split()) for part in CHOICE[by].split("|"))
-    return [COLUMNS[key] for key in base], [COLUMNS[key] for key in more]
+COLUMNS: Final[Mapping[str, Column]] = {one.key: one for one in _ALL}
 
 
 def sort_keys() -> tuple[str, ...]:
@@ -146,4 +251,4 @@ def sort_keys() -> tuple[str, ...]:
 
 def glossary() -> list[tuple[str, str]]:
     """Title and meaning of every column, in the order of the table."""
-    return [(column.title, column.help) for column in _ALL]
+    return [(one.title, one.help) for one in _ALL]

@@ -1,51 +1,86 @@
-"""CSV: one line an acceptor and snapshot, named as in JSON, with the books at the end of each."""
+"""CSV: one line an acceptor and snapshot, named as in JSON, with the books at the end of each.
+
+A line that stands for one socket (`--by socket`) has what is known of that socket as well: under
+rows of workers it would be there once a worker, and add up to too much.
+"""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from accepttrace.model.snapshot import Snapshot
-from accepttrace.views.jsonl import ACCEPTOR_FIELDS, BOOKS_FIELDS, acceptor, books
+from accepttrace.views.jsonl import (
+    ACCEPTOR_FIELDS,
+    BOOKS_FIELDS,
+    HISTOGRAM,
+    LISTENER_FIELDS,
+    acceptor,
+    books,
+    listener,
+)
 
-# `accepts` of the books is the sum over the rows: a second column of that name would mislead.
-LEDGER: Final = tuple(name for name in BOOKS_FIELDS if name != "accepts")
-FIELDS: Final = ("time", "elapsed_s", *ACCEPTOR_FIELDS, *LEDGER)
+# An acceptor has these by another name, or they are lists.
+_NOT_OF_A_SOCKET: Final = frozenset(("inode", "accepted", "open", "group_sizes", "holders"))
 
 
-def header() -> str:
-    """The names of the columns, without a newline."""
-    return _line(FIELDS)
+def header(by: str, *, histogram: bool = False) -> str:
+    """The names of the columns for rows of this kind, without a newline."""
+    return _line(_fields(by, histogram))
 
 
-def rows(snapshot: Snapshot) -> str:
+def rows(snapshot: Snapshot, *, histogram: bool = False) -> str:
     """One line an acceptor. Without any, a line tells only what was lost, if something was."""
-    values: list[Mapping[str, object]] = [acceptor(row) for row in snapshot.acceptors]
+    values: list[dict[str, object]] = [
+        acceptor(row, histogram=histogram) for row in snapshot.acceptors
+    ]
+    if snapshot.by == "socket":
+        sockets: dict[object, dict[str, object]] = {
+            row.inode: listener(row) for row in snapshot.listeners
+        }
+        values = [{**sockets.get(row["listener_inode"], {}), **row} for row in values]
     if not values and not snapshot.books.balanced:
         values = [{}]
+    fields = _fields(snapshot.by, histogram)
     ledger = books(snapshot.books)
     frame = {
         "time": snapshot.time,
         "elapsed_s": round(snapshot.elapsed_s, 3),
-        **{name: ledger[name] for name in LEDGER},
+        **{name: ledger[name] for name in _ledger(snapshot.by)},
     }
-    return "\n".join(_line(map(_text, _ordered({**frame, **row}))) for row in values)
+    return "\n".join(_line(_text({**frame, **row}.get(name)) for name in fields) for row in values)
 
 
-def _ordered(values: Mapping[str, object]) -> Iterable[object]:
-    return (values.get(name) for name in FIELDS)
+def _fields(by: str, histogram: bool) -> Sequence[str]:
+    last = (HISTOGRAM,) if histogram else ()
+    return ("time", "elapsed_s", *ACCEPTOR_FIELDS, *_of_socket(by), *_ledger(by), *last)
+
+
+def _of_socket(by: str) -> Sequence[str]:
+    if by != "socket":
+        return ()
+    known = {*ACCEPTOR_FIELDS, *_NOT_OF_A_SOCKET}
+    return [name for name in LISTENER_FIELDS if name not in known]
+
+
+def _ledger(by: str) -> Sequence[str]:
+    """A sum over the rows, under the name that it has in a row, would mislead."""
+    known = {"accepts", *_of_socket(by)}
+    return [name for name in BOOKS_FIELDS if name not in known]
 
 
 def _text(value: object) -> str:
-    """None is empty, truth as in JSON, errors as `EMFILE:3;EINTR:1`."""
+    """None is empty, truth as in JSON, errors as `EMFILE:3;EINTR:1`, buckets as `8-8:3;9-9:1`."""
     if value is None:
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, Mapping):
         return ";".join(f"{key}:{count}" for key, count in sorted(value.items()))
+    if isinstance(value, list):
+        return ";".join(f"{low}-{high}:{count}" for low, high, count in value)
     return str(value).encode("utf-8", "replace").decode()  # a name may hold stray bytes
 
 

@@ -53,6 +53,18 @@ def duration(us: int) -> str:
     raise AssertionError("seconds have no end")
 
 
+def plural(number: int, noun: str) -> str:
+    """`1 accept`, `2 accepts`, `3 probe misses`, `4 map full`."""
+    return f"{number:,} {noun if number == 1 else many(noun)}"
+
+
+def many(noun: str) -> str:
+    """The plural of a noun used here."""
+    if noun.endswith(("full", "unattributed")):
+        return noun
+    return noun + ("es" if noun.endswith("s") else "s")
+
+
 def span(seconds: float) -> str:
     """How long something has lasted: `12s`, `3m05s`, `2h07m`, `3d04h`."""
     whole = int(seconds)
@@ -71,6 +83,11 @@ def endpoint(address: str | None, port: int | None, family: str | None, inode: i
         return "several" if inode is None else NA
     host = "*" if address is None else f"[{address}]" if family == "ipv6" else address
     return f"{host}:{'*' if port is None else port}"
+
+
+def known(number: int | None) -> str:
+    """`1,234`, or `n/a` where it is not visible."""
+    return NA if number is None else f"{number:,}"
 
 
 def shorten(place: str, width: int) -> str:

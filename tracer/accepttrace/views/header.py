@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from accepttrace.model.snapshot import Books, Snapshot
-from accepttrace.views.formats import rates, span
+from accepttrace.model.snapshot import Snapshot
+from accepttrace.views.books import word
+from accepttrace.views.formats import many, plural, rates, span
+from accepttrace.views.losses import any_lost
 from accepttrace.views.text import Line, Span, clean, flow
 
 HIDDEN = "some processes are hidden: only root with CAP_SYS_PTRACE sees all holders"
@@ -24,7 +26,8 @@ def header(snapshot: Snapshot, width: int) -> list[Line]:
         (plural(accepts, "accept"), "bold"),
         (f"{rates([_rate(snapshot)])[0]}/s", ""),
         (_crowd(snapshot), ""),
-        *loss(snapshot.books),
+        *loss(snapshot),
+        word(snapshot.books),
     ]
     lines = flow(first, width) + flow(second, width)
     if snapshot.partial:
@@ -32,8 +35,9 @@ def header(snapshot: Snapshot, width: int) -> list[Line]:
     return lines
 
 
-def loss(books: Books) -> list[Span]:
-    """`nothing lost`, or what was, in words."""
+def loss(snapshot: Snapshot) -> list[Span]:
+    """`nothing lost`, or what the tracer lost, in words, and where to read what clients lost."""
+    books = snapshot.books
     counts = (
         (books.events_lost, "event"),
         (books.map_full, "map full"),
@@ -43,22 +47,14 @@ def loss(books: Books) -> list[Span]:
     )
     lost = ", ".join(plural(number, word) for number, word in counts if number)
     unknown = ", ".join(many(word) for number, word in counts if number is None)
-    spans: list[Span] = [(f"LOST: {lost}", "bold red") if lost else ("nothing lost", "")]
+    spans: list[Span] = [(f"LOST: {lost}", "bold red")] if lost else []
+    if any_lost(snapshot):
+        spans.append(("LOSSES BELOW", "bold red"))
+    if not spans:
+        spans.append(("nothing lost", ""))
     if unknown:
         spans.append((f"({unknown}: n/a)", "dim"))
     return spans
-
-
-def plural(number: int, noun: str) -> str:
-    """`1 accept`, `2 accepts`, `3 probe misses`, `4 map full`."""
-    return f"{number:,} {noun if number == 1 else many(noun)}"
-
-
-def many(noun: str) -> str:
-    """The plural of a noun used here."""
-    if noun.endswith(("full", "unattributed")):
-        return noun
-    return noun + ("es" if noun.endswith("s") else "s")
 
 
 def _seconds(clock: str) -> str:

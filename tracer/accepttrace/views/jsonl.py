@@ -3,19 +3,34 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from collections.abc import Iterable
 from typing import Final
 
-from accepttrace.model.records import Holder
-from accepttrace.model.snapshot import AcceptorRow, Books, ListenerRow, Meta, Snapshot
+from accepttrace.model.histogram import filled
+from accepttrace.model.records import Program
+from accepttrace.model.snapshot import (
+    AcceptorRow,
+    Books,
+    GroupSize,
+    ListenerRow,
+    Meta,
+    Migration,
+    Snapshot,
+)
 
 SCHEMA: Final = 1
-ACCEPTOR_FIELDS: Final = tuple(AcceptorRow.__dataclass_fields__)
+HISTOGRAM: Final = "wait_histogram"  # long, so only for those who ask
+ACCEPTOR_FIELDS: Final = tuple(
+    name for name in AcceptorRow.__dataclass_fields__ if name != HISTOGRAM
+)
 LISTENER_FIELDS: Final = tuple(ListenerRow.__dataclass_fields__)
 BOOKS_FIELDS: Final = tuple(Books.__dataclass_fields__)
+MIGRATION_FIELDS: Final = tuple(Migration.__dataclass_fields__)
+SIZE_FIELDS: Final = tuple(GroupSize.__dataclass_fields__)
+PROGRAM_FIELDS: Final = tuple(Program.__dataclass_fields__)
 HOLDER_FIELDS: Final = ("pid", "comm", "name", "fd", "waits", "waits_in")
 # Decimals that mean something; more would only make the lines long.
-_DECIMALS: Final = {"rate": 3, "share": 6, "fair_ratio": 4}
+_DECIMALS: Final = {"rate": 3, "share": 6, "fair_ratio": 4, "queue_mean": 3, "elapsed_s": 3}
 
 
 def meta_line(meta: Meta) -> str:
@@ -35,32 +50,40 @@ def meta_line(meta: Meta) -> str:
     )
 
 
-def snapshot_line(snapshot: Snapshot) -> str:
-    """The picture after one interval."""
-    return _dump(_snapshot("snapshot", snapshot))
+def snapshot_line(snapshot: Snapshot, *, histogram: bool = False) -> str:
+    """The picture after one interval; with a `histogram` of waiting times in each row."""
+    return _dump(_snapshot("snapshot", snapshot, histogram))
 
 
-def summary_line(snapshot: Snapshot) -> str:
+def summary_line(snapshot: Snapshot, *, histogram: bool = False) -> str:
     """The last line: as a snapshot, over the whole run."""
-    return _dump(_snapshot("summary", snapshot))
+    return _dump(_snapshot("summary", snapshot, histogram))
 
 
-def acceptor(row: AcceptorRow) -> dict[str, object]:
+def acceptor(row: AcceptorRow, *, histogram: bool = False) -> dict[str, object]:
     """One row, its numbers rounded; also the source of a CSV row."""
-    values: dict[str, object] = {name: getattr(row, name) for name in ACCEPTOR_FIELDS}
-    for name, decimals in _DECIMALS.items():
-        value = values[name]
-        if isinstance(value, float):
-            values[name] = round(value, decimals)
+    values = _values(row, ACCEPTOR_FIELDS)
+    if histogram:
+        values[HISTOGRAM] = filled(row.wait_histogram)
     return values
 
 
 def books(ledger: Books) -> dict[str, object]:
     """What was counted and what was lost."""
-    return {name: getattr(ledger, name) for name in BOOKS_FIELDS}
+    return _values(ledger, BOOKS_FIELDS)
 
 
-def _snapshot(kind: str, snapshot: Snapshot) -> dict[str, object]:
+def listener(row: ListenerRow) -> dict[str, object]:
+    """One listening socket; also a source of CSV."""
+    return {
+        **_values(row, LISTENER_FIELDS),
+        "group_sizes": [_values(size, SIZE_FIELDS) for size in row.group_sizes],
+        "selector_program": row.selector_program and _values(row.selector_program, PROGRAM_FIELDS),
+        "holders": [_values(holder, HOLDER_FIELDS) for holder in row.holders],
+    }
+
+
+def _snapshot(kind: str, snapshot: Snapshot, histogram: bool) -> dict[str, object]:
     return {
         "type": kind,
         "time": snapshot.time,
@@ -68,22 +91,22 @@ def _snapshot(kind: str, snapshot: Snapshot) -> dict[str, object]:
         "interval_s": round(snapshot.interval_s, 3),
         "by": snapshot.by,
         "partial": snapshot.partial,
-        "listeners": [_listener(row) for row in snapshot.listeners],
-        "acceptors": [acceptor(row) for row in snapshot.acceptors],
+        "listeners": [listener(row) for row in snapshot.listeners],
+        "acceptors": [acceptor(row, histogram=histogram) for row in snapshot.acceptors],
         "books": books(snapshot.books),
+        "migrations": [_values(one, MIGRATION_FIELDS) for one in snapshot.migrations],
     }
 
 
-def _listener(row: ListenerRow) -> dict[str, object]:
-    values: dict[str, object] = {name: getattr(row, name) for name in LISTENER_FIELDS}
-    values["holders"] = [_holder(holder) for holder in row.holders]
+def _values(record: object, names: Iterable[str]) -> dict[str, object]:
+    """Fields of a record by name, floats rounded to what they mean."""
+    values: dict[str, object] = {}
+    for name in names:
+        value = getattr(record, name)
+        values[name] = round(value, _DECIMALS[name]) if isinstance(value, float) else value
     return values
-
-
-def _holder(holder: Holder) -> dict[str, object]:
-    return {name: getattr(holder, name) for name in HOLDER_FIELDS}
 
 
 def _dump(value: dict[str, object]) -> str:
     # ASCII, for a name need not be valid UTF-8: its stray bytes arrive as escapes.
-    return json.dumps(value, separators=(",", ":"), allow_nan=False, default=asdict)
+    return json.dumps(value, separators=(",", ":"), allow_nan=False)

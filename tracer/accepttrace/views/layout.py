@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from accepttrace.model.snapshot import AcceptorRow
-from accepttrace.views.columns import COLUMNS, Column, Listeners
-from accepttrace.views.formats import NA, shorten
+from accepttrace.views.column import Column
+from accepttrace.views.columns import COLUMNS
+from accepttrace.views.formats import shorten
+from accepttrace.views.sockets import Sockets
 from accepttrace.views.text import cells, pad
 
 GAP: Final = " "
@@ -22,6 +24,7 @@ class Strip:
 
     column: Column
     cells: list[str]
+    empty: bool = False  # nothing in it that is worth a column
     width: int = 0
     natural: int = field(init=False)  # the width that cuts nothing
 
@@ -30,23 +33,24 @@ class Strip:
 
     @classmethod
     def of(
-        cls, column: Column, rows: Sequence[AcceptorRow], listeners: Listeners, total: object
+        cls,
+        column: Column,
+        rows: Sequence[AcceptorRow],
+        everyone: Sequence[AcceptorRow],
+        sockets: Sockets,
     ) -> Strip:
-        """A formatted column; a `total` of None leaves the last cell empty."""
-        values = column.values(rows, listeners)
+        """A formatted column of `rows`, with the total of everyone where there is one."""
+        values = column.values(rows, sockets)
+        total = column.total(everyone, sockets)
+        empty = all(value in column.dull for value in (*values, total or None))
         if total is None:
-            return cls(column, [column.title, *column.format(values), ""])
-        return cls(column, [column.title, *column.format([*values, total])])
+            return cls(column, [column.title, *column.format(values), ""], empty)
+        return cls(column, [column.title, *column.format([*values, total])], empty)
 
     @property
     def least(self) -> int:
         """The width below which it is of no use."""
         return self.natural if self.column.least is None else min(self.natural, self.column.least)
-
-    @property
-    def empty(self) -> bool:
-        """Whether it can be left out."""
-        return self.column.optional and all(cell in (NA, "") for cell in self.cells[1:])
 
     def fitted(self, cell: str) -> str:
         """A cell that is too long, cut where it hurts least."""

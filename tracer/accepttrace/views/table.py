@@ -1,38 +1,34 @@
-"""The table: header, column titles, rows, total and notes, laid out for a window."""
+"""The table: column titles, rows and total, laid out for a window."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from accepttrace.model.snapshot import AcceptorRow, Snapshot
-from accepttrace.views.columns import Column, Listeners, chosen
-from accepttrace.views.header import header, plural
+from accepttrace.views.choice import chosen
+from accepttrace.views.column import Column
+from accepttrace.views.formats import plural
+from accepttrace.views.frame import framed, nothing
 from accepttrace.views.layout import Strip, fit, lines
+from accepttrace.views.sockets import Sockets
 from accepttrace.views.text import Line, clean, cut, flow
 
-TOTALS = ("accepts", "rate", "share", "selected", "empty_accepts", "failed_accepts")
 TITLE_AND_TOTAL = 2
 
 
 def render(
     snapshot: Snapshot, width: int, height: int | None, *, rows: int | None = None
 ) -> list[Line]:
-    """All lines: at most `width` cells each, at most `height` of them, `rows` rows in the table.
-
-    Without a height nothing is cut and a ledger of what was lost ends it.
-    """
+    """All lines, as `framed` says; at most `rows` rows in the table."""
     shown = [row for row in snapshot.acceptors if not _aside(snapshot, row)]
-    above = header(snapshot, width)
-    below = _waiting_aside(snapshot, width)
-    if height is None:
-        below = below + _ledger(snapshot, width)
-    if shown:
-        room = None if height is None else height - len(above) - len(below) - TITLE_AND_TOTAL
-        body = _body(snapshot, shown, width, _limit(len(shown), room, rows))
-    else:
-        body = flow([(_nothing(snapshot), "")], width)
-    frame = [cut(line, width) for line in (*above, *body, *below)]
-    return frame if height is None else frame[:height]
+
+    def body(room: int | None) -> list[Line]:
+        if not shown:
+            return flow([(nothing(snapshot), "")], width)
+        for_rows = None if room is None else room - TITLE_AND_TOTAL
+        return _body(snapshot, shown, width, _limit(len(shown), for_rows, rows))
+
+    return framed(snapshot, width, height, body, _waiting_aside(snapshot, width))
 
 
 def _limit(rows: int, room: int | None, wanted: int | None) -> int:
@@ -58,10 +54,10 @@ def _body(snapshot: Snapshot, shown: Sequence[AcceptorRow], width: int, limit: i
 def _strips(
     snapshot: Snapshot, table: Sequence[AcceptorRow], all_rows: Sequence[AcceptorRow], width: int
 ) -> list[Strip]:
-    listeners: Listeners = {row.inode: row for row in snapshot.listeners}
+    sockets = Sockets(snapshot.listeners)
 
     def make(column: Column) -> Strip:
-        return Strip.of(column, table, listeners, _total(column.key, all_rows))
+        return Strip.of(column, table, all_rows, sockets)
 
     base, more = chosen(snapshot.by)
     strips = fit(map(make, base), map(make, more), width)
@@ -75,14 +71,6 @@ def _label_total(strips: Sequence[Strip]) -> None:
         if not one.cells[-1] and one.width >= len("TOTAL"):
             one.cells[-1] = "TOTAL"
             return
-
-
-def _total(key: str, rows: Sequence[AcceptorRow]) -> object:
-    """A sum; None for what cannot be added up."""
-    if key not in TOTALS:
-        return None
-    values = [getattr(row, key) for row in rows]
-    return None if None in values else sum(values)
 
 
 def _style(row: AcceptorRow) -> str:
@@ -109,33 +97,3 @@ def _waiting_aside(snapshot: Snapshot, width: int) -> list[Line]:
 
 def _holds(snapshot: Snapshot, pid: int | None) -> int:
     return sum(any(h.pid == pid for h in row.holders) for row in snapshot.listeners)
-
-
-def _nothing(snapshot: Snapshot) -> str:
-    """An empty table is never silent."""
-    there = sum(row.open for row in snapshot.listeners)
-    place = _place(clean(snapshot.meta.filter))
-    if there:
-        return f"0 accepts{place} so far; {plural(there, 'listener')} there"
-    return f"nobody listens{place}"
-
-
-def _place(text: str) -> str:
-    """` on :80`, ` (pid 12)`, or nothing where every listener is traced."""
-    if text == "every listener":
-        return ""
-    return f" on {text}" if text.startswith(":") else f" ({text})"
-
-
-def _ledger(snapshot: Snapshot, width: int) -> list[Line]:
-    """Everything that could be lost, by name, also when it is 0."""
-    books = snapshot.books
-    known = (
-        (books.events_lost, "events"),
-        (books.map_full, "map full"),
-        (books.probe_misses, "probe misses"),
-        (books.recursion_misses, "recursion misses"),
-        (books.unattributed, "unattributed"),
-    )
-    parts = [f"{'n/a' if number is None else f'{number:,}'} {word}" for number, word in known]
-    return flow([("lost: " + ", ".join(parts), "dim")], width)

@@ -65,8 +65,11 @@ def cut(line: Line, width: int) -> Line:
     return tuple(spans)
 
 
-def flow(parts: Iterable[Span], width: int, gap: str = "  ") -> list[Line]:
-    """Parts set one after the other, on as many lines as that takes; no part is broken."""
+def flow(parts: Iterable[Span], width: int, gap: str = "  ", indent: str = "") -> list[Line]:
+    """Parts set one after the other, on as many lines as that takes; no part is broken.
+
+    All lines but the first begin with `indent`.
+    """
     lines: list[list[Span]] = []
     room = 0
     for text, style in parts:
@@ -76,8 +79,9 @@ def flow(parts: Iterable[Span], width: int, gap: str = "  ") -> list[Line]:
             lines[-1] += [(gap, ""), (text, style)]
             room -= cells(text) + len(gap)
         else:
-            lines.append([(clip(text, width), style)])
-            room = width - cells(text)
+            margin = indent if lines else ""
+            lines.append([(clip(margin + text, width), style)])
+            room = width - cells(margin + text)
     return [tuple(line) for line in lines]
 
 

@@ -1,0 +1,188 @@
+"""The columns of what happens between the SYN and the worker: their cells, and when they show."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from accepttrace.model.records import Program
+from accepttrace.model.snapshot import Snapshot
+from accepttrace.views.column import Column
+from accepttrace.views.columns import COLUMNS
+from accepttrace.views.layout import Strip
+from accepttrace.views.sockets import Sockets
+from accepttrace.views.table import render
+from accepttrace.views.text import plain
+from tests.unit.pictures import (
+    count,
+    feed,
+    four_workers,
+    holder,
+    listener,
+    reuseport,
+    seen,
+    tracker,
+    troubled,
+)
+
+LOSSES = (
+    "lost_on_close",
+    "overflow_syn",
+    "overflow_peers",
+    "overflow_ack",
+    "overflow_aborted",
+    "refused_accepts",
+    "migrated_in",
+    "migrated_out",
+    "unseen",
+)
+
+
+def cells_of(snapshot: Snapshot, key: str) -> list[str]:
+    """Of one column, from the first row to the total."""
+    return strip(snapshot, COLUMNS[key]).cells[1:]
+
+
+def strip(snapshot: Snapshot, column: Column) -> Strip:
+    rows = snapshot.acceptors
+    return Strip.of(column, rows, rows, Sockets(snapshot.listeners))
+
+
+def titles(snapshot: Snapshot, width: int) -> list[str]:
+    (line,) = [one for one in plain(render(snapshot, width, 24)).splitlines() if "ACCEPTS" in one]
+    return line.split()
+
+
+def pair(facts: Mapping[int, Mapping[str, Any]], by: str = "socket") -> Snapshot:
+    return seen(reuseport((6, 2), by), facts)
+
+
+def test_a_row_of_a_socket_shows_what_is_known_of_the_socket() -> None:
+    snapshot = troubled("socket")
+    assert cells_of(snapshot, "arrived") == ["4,985", "708", "5,693"]
+    assert cells_of(snapshot, "lost_on_close") == ["0", "203", "203"]
+    assert cells_of(snapshot, "overflow_syn") == ["48", "0", "48"]
+    assert cells_of(snapshot, "overflow_peers") == ["12", "0", ""]  # some may be the same ones
+    assert cells_of(snapshot, "migrated_in") == ["5", "0", "5"]
+    assert cells_of(snapshot, "migrated_out") == ["0", "5", "5"]
+    assert cells_of(snapshot, "refused_accepts") == ["12", "0", "12"]
+    assert cells_of(snapshot, "selector") == ["ebpf 42 steer", "hash", ""]
+    assert cells_of(snapshot, "epoch") == ["1", "2", ""]
+    assert cells_of(snapshot, "queue") == ["0/511", "n/a", ""]
+    assert cells_of(snapshot, "capacity") == ["512", "n/a", ""]
+
+
+def test_a_row_of_a_group_adds_its_sockets_up() -> None:
+    facts = {
+        200: {"queue": 3, "queue_max": 40, "queue_mean": 1.5, "overflow_syn": 4},
+        201: {"queue": 4, "queue_max": 9, "queue_mean": 0.25, "overflow_syn": 5},
+    }
+    snapshot = pair(facts, "group")
+    assert cells_of(snapshot, "queue") == ["7/1022", ""]
+    assert cells_of(snapshot, "capacity") == ["1,024", ""]
+    assert cells_of(snapshot, "queue_max") == ["40", ""]  # of one socket
+    assert cells_of(snapshot, "queue_mean") == ["1.75", ""]
+    assert cells_of(snapshot, "overflow_syn") == ["9", "9"]
+    assert cells_of(snapshot, "group_size") == ["2", ""]
+    assert cells_of(snapshot, "selector") == ["hash", ""]
+
+
+def test_a_socket_that_closed_has_no_queue_but_counts_in_its_group() -> None:
+    closed = {"queue": None, "open": False, "overflow_syn": 5}
+    snapshot = pair({200: {"queue": 3}, 201: closed}, "group")
+    assert cells_of(snapshot, "queue") == ["3/511", ""]
+    assert cells_of(snapshot, "capacity") == ["512", ""]
+    assert cells_of(snapshot, "overflow_syn") == ["5", "5"]
+
+
+def test_a_group_is_its_own_sockets_and_no_others() -> None:
+    """The id alone does not tell a group: it may be used again in another family or namespace."""
+    snapshot = pair({200: {"lost_on_close": 1}, 201: {"lost_on_close": 2}}, "group")
+    stranger = replace(snapshot.listeners[0], inode=999, family="ipv6", lost_on_close=100)
+    snapshot = replace(snapshot, listeners=(*snapshot.listeners, stranger))
+    assert cells_of(snapshot, "lost_on_close") == ["3", "3"]
+
+
+def test_what_one_socket_does_not_know_the_group_does_not_know() -> None:
+    snapshot = pair({200: {"overflow_syn": 4}, 201: {"overflow_syn": None}}, "group")
+    assert cells_of(snapshot, "overflow_syn") == ["n/a", ""]
+    assert cells_of(four_workers(by="socket"), "arrived") == ["n/a", ""]
+
+
+def test_a_program_is_told_by_id_and_name_and_several_are() -> None:
+    steer = {"selector": "ebpf", "selector_program": Program(42, "steer")}
+    other = {"selector": "ebpf", "selector_program": Program(43, "steer")}
+    assert cells_of(pair({200: steer, 201: steer}, "group"), "selector") == ["ebpf 42 steer", ""]
+    assert cells_of(pair({200: steer, 201: other}, "group"), "selector") == ["several", ""]
+
+
+@pytest.mark.parametrize("key", LOSSES)
+def test_a_loss_has_a_column_only_where_there_is_one(key: str) -> None:
+    assert strip(pair({}), COLUMNS[key]).empty
+    assert strip(pair({200: {key: None}, 201: {key: None}}), COLUMNS[key]).empty
+    assert not strip(pair({200: {key: 1}}), COLUMNS[key]).empty
+    assert COLUMNS[key].title not in titles(pair({}), 300)
+    assert set(COLUMNS[key].title.split()) <= {*titles(pair({201: {key: 1}}), 300)}
+
+
+def test_a_column_shows_for_a_row_that_is_cut_too() -> None:
+    snapshot = pair({201: {"lost_on_close": 3}})
+    sockets = Sockets(snapshot.listeners)
+    shown = snapshot.acceptors[:1]
+    one = Strip.of(COLUMNS["lost_on_close"], shown, snapshot.acceptors, sockets)
+    assert one.cells[1:] == ["0", "3"]
+    assert not one.empty
+
+
+def test_epochs_show_from_the_second_on() -> None:
+    assert "EPOCH" not in titles(pair({}), 300)
+    assert "EPOCH" in titles(pair({200: {"epoch": 2}}), 300)
+
+
+def accepted_by(**vias: Any) -> Snapshot:
+    """Workers by name of the way in which they accept; `several` does both."""
+    model = tracker()
+    taken = []
+    for pid, (name, via) in enumerate(vias.items(), 1):
+        for tid, way in enumerate(via):
+            taken.append(count(pid, 2, tid=10 * pid + tid, via=way, comm=name))
+    feed(model, 1, taken, [listener(100, [holder(9)])])
+    return model.snapshot(sort="pid")
+
+
+def test_the_way_of_accepting_shows_only_where_it_is_not_the_usual_one() -> None:
+    assert "VIA" not in titles(four_workers(), 300)
+    assert "VIA" not in titles(accepted_by(a=["syscall"]), 300)
+    snapshot = accepted_by(a=["io_uring"], b=["kernel"], c=["syscall"], d=["syscall", "io_uring"])
+    assert "VIA" in titles(snapshot, 80)
+    ways = dict(
+        zip([row.pid for row in snapshot.acceptors], cells_of(snapshot, "via"), strict=False)
+    )
+    assert ways == {1: "io_uring", 2: "kernel", 3: "syscall", 4: "several", 9: "n/a"}
+
+
+def test_wake_ups_for_nothing_are_counted_and_set_against_the_connections() -> None:
+    model = tracker()
+    taken = [count(1, 4, wasted=10), count(1, 4, tid=5, wasted=2), count(2, 0, wasted=3)]
+    feed(model, 1, taken, [listener(100, [holder(1), holder(2), holder(3)])])
+    snapshot = model.snapshot(sort="pid")
+    assert cells_of(snapshot, "wasted_wakeups") == ["12", "3", "0", "15"]
+    assert cells_of(snapshot, "wasted_per_accept") == ["1.50", "n/a", "n/a", ""]
+    assert "WASTED" in titles(snapshot, 80)
+    assert {"WASTED", "PER", "ACCEPT"} <= {*titles(snapshot, 300)}
+
+
+def test_wake_ups_that_are_not_visible_have_no_column() -> None:
+    model = tracker(sees=())
+    feed(model, 1, [count(1, 4, empty=None, wasted=None)], [listener(100, [holder(1)])])
+    assert model.snapshot().acceptors[0].wasted_wakeups is None
+    assert "WASTED" not in titles(model.snapshot(), 300)
+
+
+def test_a_queue_is_what_ss_says_and_its_capacity_one_more() -> None:
+    snapshot = seen(four_workers(by="socket"), {100: {"queue": 512, "backlog": 511}})
+    assert cells_of(snapshot, "queue") == ["512/511", ""]
+    assert cells_of(snapshot, "capacity") == ["512", ""]

@@ -1,0 +1,289 @@
+"""What stands around every view: losses that clients felt, the books, what moved, the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from accepttrace.model.balance import describe
+from accepttrace.model.records import Losses
+from accepttrace.model.snapshot import GroupSize, Migration, Snapshot
+from accepttrace.views import histogram, table
+from accepttrace.views.text import Line, plain
+from tests.unit.pictures import four_workers, reuseport, seen, troubled, unbalanced
+
+Render = Callable[[Snapshot, int, "int | None"], "list[Line]"]
+RENDERS: tuple[Render, ...] = (table.render, histogram.render)
+KINDS = ("worker", "process", "thread", "socket", "group")
+
+
+def text(snapshot: Snapshot, width: int = 400, height: int | None = None) -> str:
+    return plain(table.render(snapshot, width, height))
+
+
+def line(snapshot: Snapshot, begin: str, **options: Any) -> str:
+    """The one line that begins so."""
+    (found,) = [one for one in text(snapshot, **options).splitlines() if one.startswith(begin)]
+    return found.removeprefix(begin).strip()
+
+
+def lossy(**facts: object) -> Snapshot:
+    return seen(four_workers(), {100: facts})
+
+
+@pytest.mark.parametrize(
+    ("facts", "words"),
+    [
+        ({"overflow_syn": 1}, "1 SYN dropped (queue full)"),
+        (
+            {"overflow_syn": 48, "overflow_peers": 12},
+            "48 SYNs dropped from 12 clients (queue full)",
+        ),
+        (
+            {"overflow_ack": 3, "overflow_peers": 1},
+            "3 final ACKs dropped from 1 client (queue full)",
+        ),
+        (
+            {"overflow_ack": 3, "overflow_aborted": 2},
+            "3 final ACKs dropped (queue full), 2 of the ACKs answered with a reset",
+        ),
+        ({"lost_on_close": 203}, "203 connections reset when the listener closed"),
+        (
+            {"lost_on_close": 5, "migration_failed": 2},
+            "5 connections reset when the listener closed (2 failed to move)",
+        ),
+        (
+            {"refused_accepts": 12},
+            "12 accept() calls without a free file descriptor (EMFILE, ENFILE)",
+        ),
+        (
+            {"overflow_syn": None, "overflow_ack": None, "drops": 7},
+            "7 packets dropped for a reason not visible here",
+        ),
+    ],
+)
+def test_a_loss_is_told_by_its_cause(facts: dict[str, object], words: str) -> None:
+    assert line(lossy(**facts), "lost on 0.0.0.0:80:") == words
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {},
+        {"drops": 9},  # where overflow is visible, the kernel's own count is none
+        {"overflow_syn": None, "lost_on_close": None, "refused_accepts": None, "drops": None},
+        {"migrated_in": 5, "unseen": 3},
+    ],
+)
+def test_without_a_loss_there_is_no_such_line(facts: dict[str, object]) -> None:
+    shown = text(lossy(**facts))
+    assert "lost on" not in shown
+    assert "nothing lost" in shown
+    assert "LOSSES" not in shown
+
+
+@pytest.mark.parametrize("render", RENDERS)
+@pytest.mark.parametrize("by", KINDS)
+@pytest.mark.parametrize("height", [24, 40, None])
+def test_a_loss_is_in_every_view(render: Render, by: str, height: int | None) -> None:
+    shown = plain(render(troubled(by), 80, height))
+    assert "LOSSES BELOW" in shown.splitlines()[1]
+    assert "nothing lost" not in shown
+    joined = " ".join(shown.split())
+    assert "lost on 0.0.0.0:80: 48 SYNs and 3 final ACKs dropped from 12 clients" in joined
+    assert "203 connections reset when the listener closed (3 failed to move)" in joined
+    assert "12 accept() calls without a free file descriptor (EMFILE, ENFILE)" in joined
+    assert "5 connections and 1 half-open request from inode 201 to inode 200" in joined
+
+
+def test_sockets_of_one_address_lose_together_and_others_apart() -> None:
+    snapshot = reuseport((1, 1, 1))
+    facts = {
+        200: {"overflow_syn": 5, "overflow_peers": 2},
+        201: {"overflow_syn": 4, "overflow_peers": 1},
+        202: {"overflow_syn": 3, "overflow_peers": 1},
+    }
+    one, two, three = seen(snapshot, facts).listeners
+    other = replace(three, local_address="::1", family="ipv6", local_port=443)
+    snapshot = replace(snapshot, listeners=(one, two, other))
+    # One client may be behind both of the first two.
+    assert line(snapshot, "lost on 0.0.0.0:80:") == (
+        "9 SYNs dropped from up to 3 clients (queue full)"
+    )
+    assert line(snapshot, "lost on [::1]:443:") == "3 SYNs dropped from 1 client (queue full)"
+
+
+def test_the_same_address_in_two_namespaces_is_told_apart() -> None:
+    facts = {200: {"lost_on_close": 1}, 201: {"lost_on_close": 2}}
+    one, two = seen(reuseport((1, 1)), facts).listeners
+    snapshot = replace(reuseport((1, 1)), listeners=(one, replace(two, netns=7)))
+    assert line(snapshot, "lost on 0.0.0.0:80 in netns 7:").startswith("2 connections reset")
+
+
+def test_the_tracers_own_losses_are_not_those_of_clients() -> None:
+    both = seen(four_workers(losses=Losses(map_full=3)), {100: {"lost_on_close": 1}})
+    assert "LOST: 3 map full  LOSSES BELOW" in text(both).splitlines()[1]
+
+
+def test_a_long_list_leaves_room_for_the_table() -> None:
+    snapshot = seen(
+        reuseport((1,) * 40),
+        {200 + own: {"lost_on_close": own + 1} for own in range(40)},
+    )
+    rows = tuple(
+        replace(row, local_port=8000 + number) for number, row in enumerate(snapshot.listeners)
+    )
+    snapshot = replace(snapshot, listeners=rows)
+    lines = text(snapshot, 80, 24).splitlines()
+    told = [one for one in lines if one.startswith("lost on")]
+    assert len(told) == 7
+    assert "… 33 more lines of this in the summary at the end" in lines
+    assert sum("nginx: worker" in one for one in lines) > 8
+    assert text(snapshot).count("lost on") == 40
+
+
+@pytest.mark.parametrize(
+    ("snapshot", "word"),
+    [
+        (four_workers(), "books unchecked"),
+        (seen(four_workers()), "books balanced"),
+        (unbalanced(), "books UNBALANCED"),
+    ],
+)
+def test_the_books_are_one_word_in_the_header(snapshot: Snapshot, word: str) -> None:
+    for width in (80, 120):
+        assert any(word in one for one in text(snapshot, width).splitlines()[:3])
+
+
+def test_books_that_balance_are_not_spoken_of_below() -> None:
+    assert "books of" not in text(seen(four_workers()))
+    assert "books of" not in text(four_workers())
+
+
+def test_the_amounts_are_told_where_the_books_do_not_balance() -> None:
+    assert line(unbalanced(), "books of 0.0.0.0:80 inode 100:", height=24) == (
+        "200 at start + 809 arrived, but 1,000 accepted + 2 waiting + 0 lost: 7 unaccounted for"
+    )
+
+
+@pytest.mark.parametrize(
+    ("facts", "words"),
+    [
+        (
+            {"imbalance": -7, "migrated_out": 3},
+            "0 at start + 998 arrived,"
+            " but 1,000 accepted + 2 waiting + 0 lost + 3 moved out: 7 more than came",
+        ),
+        (
+            {"imbalance": 1, "unseen": 4, "migrated_in": 2},
+            "0 at start + 1,005 arrived + 2 moved in,"
+            " but 1,000 accepted + 4 by somebody unseen + 2 waiting + 0 lost: 1 unaccounted for",
+        ),
+        (
+            {"imbalance": 2, "open": False, "queue": None, "lost_on_close": 9},
+            "0 at start + 1,011 arrived,"
+            " but 1,000 accepted + 0 waiting + 9 lost: 2 unaccounted for",
+        ),
+    ],
+)
+def test_the_sentence_of_a_book(facts: dict[str, Any], words: str) -> None:
+    (row,) = seen(four_workers(), {100: {**facts, "book": "unbalanced"}}).listeners
+    snapshot = replace(four_workers(), listeners=(row,))
+    assert line(snapshot, "books of 0.0.0.0:80 inode 100:", height=24) == words
+
+
+def test_under_load_the_amounts_bound_the_difference() -> None:
+    row = replace(unbalanced().listeners[0], imbalance=5)
+    assert line(replace(unbalanced(), listeners=(row,)), "books of").endswith(
+        "lost: at least 5 unaccounted for"
+    )
+
+
+def test_a_difference_that_is_not_known_is_not_made_up() -> None:
+    row = replace(unbalanced().listeners[0], arrived=None, imbalance=None)
+    assert line(replace(unbalanced(), listeners=(row,)), "books of 0.0.0.0:80 inode 100:") == (
+        "200 at start + n/a arrived, but 1,000 accepted + 2 waiting + 0 lost:"
+        " the difference is not known"
+    )
+
+
+def test_the_ledger_names_every_cause_also_at_zero() -> None:
+    shown = text(seen(four_workers()))
+    assert (
+        "books balanced: came 0 at start + 1,002 arrived + 0 moved in, went 1,000 accepted"
+        " + 0 by somebody unseen + 2 waiting + 0 lost + 0 moved out\n"
+        "lost by clients: 0 SYNs dropped (queue full), 0 final ACKs dropped (queue full), 0 of"
+        " these ACKs answered with a reset, 0 clients behind them, 0 connections reset on close, 0"
+        " of these failed to move, 0 accept() calls without a file descriptor, 0 packets dropped by"
+        " the kernel's own count\n"
+        "lost by the tracer: 0 events, 0 map full, 0 probe misses, 0 recursion misses,"
+        " 0 unattributed\n"
+    ) in shown
+    assert "lost by" not in text(seen(four_workers()), height=24)
+
+
+def test_the_ledger_says_na_where_a_cause_is_not_visible() -> None:
+    ledger = line(four_workers(), "lost by clients:")
+    assert all(part.strip().startswith("n/a ") for part in ledger.split(","))
+    assert line(four_workers(), "books unchecked:") == (
+        "came n/a at start + n/a arrived + n/a moved in, went 1,000 accepted"
+        " + n/a by somebody unseen + 2 waiting + n/a lost + n/a moved out"
+    )
+    assert line(unbalanced(), "books unbalanced:").startswith("came 200 at start + 809 arrived")
+
+
+def test_the_ledger_knows_of_the_unseen_also_where_no_listener_can_be_blamed() -> None:
+    snapshot = seen(reuseport((1, 1)), {200: {"unseen": None}, 201: {"unseen": None}})
+    snapshot = replace(snapshot, books=replace(snapshot.books, unseen=7))
+    assert "+ 7 by somebody unseen" in line(snapshot, "books balanced:")
+
+
+def test_the_ledger_adds_up_all_listeners_and_the_unknown_makes_it_unknown() -> None:
+    snapshot = seen(reuseport((1, 1)), {200: {"overflow_syn": 5}, 201: {"overflow_syn": 4}})
+    assert line(snapshot, "lost by clients:").startswith("9 SYNs")
+    snapshot = seen(reuseport((1, 1)), {200: {"overflow_syn": 5}, 201: {"overflow_syn": None}})
+    assert line(snapshot, "lost by clients:").startswith("n/a SYNs")
+
+
+def test_moves_are_told_also_where_the_end_is_unknown() -> None:
+    moves = (Migration(5, 6, 1, 0), Migration(5, 0, 0, 2), Migration(7, 8, 0, 0))
+    assert line(replace(four_workers(), migrations=moves), "moved by the kernel:") == (
+        "1 connection from inode 5 to inode 6,"
+        " 2 half-open requests from inode 5 to a listener that is gone"
+    )
+    assert "moved by" not in text(replace(four_workers(), migrations=moves[2:]))
+
+
+def test_a_group_that_changed_is_told_once() -> None:
+    sizes = (GroupSize(0.0, 4), GroupSize(61.0, 2), GroupSize(65.4, 4))
+    snapshot = seen(
+        reuseport((1, 1)), {200: {"group_sizes": sizes[1:]}, 201: {"group_sizes": sizes}}
+    )
+    assert line(snapshot, "group 7 on 0.0.0.0:80:") == (
+        "4 sockets, 2 from 1m01s on, 4 from 1m05s on"
+    )
+    steady = seen(reuseport((1, 1)), {200: {"group_sizes": sizes[:1]}})
+    assert "group 7" not in text(steady)
+
+
+def test_accepts_of_somebody_unseen_are_told() -> None:
+    assert line(lossy(unseen=12), "12 connections accepted by somebody unseen:") == (
+        "io_uring, the kernel, or a 32-bit program"
+    )
+
+
+def test_no_meaning_is_in_colour_alone() -> None:
+    """Whatever is red says so in capitals, or says what was lost."""
+    for snapshot in (troubled(), unbalanced(), four_workers(losses=Losses(map_full=1))):
+        for one in table.render(snapshot, 120, 40):
+            red = "".join(words for words, style in one if "red" in style)
+            assert not red or red.upper() == red or red.startswith(("LOST", "books", "lost", " "))
+
+
+def test_the_sentence_of_the_demo_tells_of_unbalanced_books() -> None:
+    assert "Events were lost" in describe(four_workers(losses=Losses(map_full=1)))[1]
+    assert "The books do not balance" in describe(unbalanced())[1]
+    assert "lost" not in describe(seen(four_workers()))[1]

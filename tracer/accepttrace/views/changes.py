@@ -1,0 +1,56 @@
+"""What changed while tracing ran: connections that moved, groups that grew or shrank."""
+
+from __future__ import annotations
+
+from accepttrace.model.snapshot import GroupSize, ListenerRow, Migration, Snapshot
+from accepttrace.views.formats import endpoint, plural, span
+from accepttrace.views.losses import sentence
+from accepttrace.views.text import Line
+
+
+def moved(snapshot: Snapshot, width: int) -> list[Line]:
+    """What the kernel moved from one listener to another."""
+    parts = [_move(one) for one in snapshot.migrations if one.connections or one.requests]
+    return sentence("moved by the kernel:", parts, width, "") if parts else []
+
+
+def sizes(snapshot: Snapshot, width: int) -> list[Line]:
+    """The sockets of each reuseport group over time, where that changed."""
+    lines: list[Line] = []
+    for row, history in _histories(snapshot):
+        place = endpoint(row.local_address, row.local_port, row.family, row.inode)
+        first, *later = history
+        parts = [plural(first.size, "socket")]
+        parts += [f"{size.size:,} from {span(size.elapsed_s)} on" for size in later]
+        lines += sentence(f"group {row.group} on {place}:", parts, width, "")
+    return lines
+
+
+def unseen(snapshot: Snapshot, width: int) -> list[Line]:
+    """Connections accepted by somebody who is no row of the table."""
+    number = snapshot.books.unseen
+    if not number:
+        return []
+    text = f"{plural(number, 'connection')} accepted by somebody unseen"
+    return sentence(f"{text}:", ["io_uring", "the kernel", "or a 32-bit program"], width, "")
+
+
+def _move(one: Migration) -> str:
+    counts = ((one.connections, "connection"), (one.requests, "half-open request"))
+    what = " and ".join(plural(number, noun) for number, noun in counts if number)
+    return f"{what} from {_socket(one.from_inode)} to {_socket(one.to_inode)}"
+
+
+def _socket(inode: int) -> str:
+    return f"inode {inode}" if inode else "a listener that is gone"
+
+
+def _histories(snapshot: Snapshot) -> list[tuple[ListenerRow, tuple[GroupSize, ...]]]:
+    """One listener of each group that changed, with what is known of the group."""
+    longest: dict[object, ListenerRow] = {}
+    for row in snapshot.listeners:
+        key = (row.group, row.netns, row.family, row.local_port)
+        known = longest.get(key)
+        if known is None or len(row.group_sizes) > len(known.group_sizes):
+            longest[key] = row
+    return [(row, row.group_sizes) for row in longest.values() if len(row.group_sizes) > 1]

@@ -1,0 +1,77 @@
+"""What every view has around its body: the header above, losses and changes below."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from accepttrace.model.snapshot import Snapshot
+from accepttrace.views.books import totals, unbalanced
+from accepttrace.views.changes import moved, sizes, unseen
+from accepttrace.views.formats import known, plural
+from accepttrace.views.header import header
+from accepttrace.views.losses import causes, losses, sentence
+from accepttrace.views.text import Line, clean, cut
+
+Body = Callable[["int | None"], Sequence[Line]]  # lines there are (None: any number) → lines
+
+_SHARE: Final = 3  # what is below takes at most this part of a window
+_NOTES: Final = (losses, unbalanced, unseen, moved, sizes)
+
+
+def framed(
+    snapshot: Snapshot, width: int, height: int | None, body: Body, after: Sequence[Line] = ()
+) -> list[Line]:
+    """The lines of a view: at most `width` cells each, at most `height` of them.
+
+    `after` stands last. Without a height nothing is cut, and a ledger of all that could be lost
+    ends it.
+    """
+    above = header(snapshot, width)
+    below = [line for note in _NOTES for line in note(snapshot, width)]
+    if height is None:
+        below = [*below, *after, *_ledger(snapshot, width)]
+        room = None
+    else:
+        below = [*_capped(below, max(height // _SHARE, 2)), *after]
+        room = height - len(above) - len(below)
+    lines = [cut(line, width) for line in (*above, *body(room), *below)]
+    return lines if height is None else lines[:height]
+
+
+def nothing(snapshot: Snapshot) -> str:
+    """Why there is no row: an empty view is never silent."""
+    there = sum(row.open for row in snapshot.listeners)
+    place = _place(clean(snapshot.meta.filter))
+    if there:
+        return f"0 accepts{place} so far; {plural(there, 'listener')} there"
+    return f"nobody listens{place}"
+
+
+def _place(text: str) -> str:
+    """` on :80`, ` (pid 12)`, or nothing where every listener is traced."""
+    if text == "every listener":
+        return ""
+    return f" on {text}" if text.startswith(":") else f" ({text})"
+
+
+def _capped(lines: Sequence[Line], limit: int) -> Sequence[Line]:
+    if len(lines) <= limit:
+        return lines
+    left_out = plural(len(lines) - limit + 1, "more line")
+    return [*lines[: limit - 1], ((f"… {left_out} of this in the summary at the end", "dim"),)]
+
+
+def _ledger(snapshot: Snapshot, width: int) -> list[Line]:
+    """Everything that could be lost, by name, also when it is 0."""
+    books = snapshot.books
+    counts = (
+        (books.events_lost, "events"),
+        (books.map_full, "map full"),
+        (books.probe_misses, "probe misses"),
+        (books.recursion_misses, "recursion misses"),
+        (books.unattributed, "unattributed"),
+    )
+    parts = [f"{known(number)} {word}" for number, word in counts]
+    own = sentence("lost by the tracer:", parts, width, "dim")
+    return [*totals(snapshot, width), *causes(snapshot, width), *own]
