@@ -4,6 +4,7 @@
 #define ACCEPTTRACE_ACCEPT_H
 
 #include "socket.bpf.h"
+#include "syscall.bpf.h"
 
 /* Threads of the kernel accept in one way for ever; others may change it with every call. */
 static __always_inline __u32 only_way_of(struct task_struct *task)
@@ -19,7 +20,9 @@ static __always_inline __u32 way_now(struct settings *want, struct acceptor *acc
 {
 	if (acceptor->only_via)
 		return acceptor->only_via;
-	if (want->rings && ring_is(bpf_get_current_pid_tgid()))
+	if (want->rings == RINGS_IN_USE && ring_is(bpf_get_current_pid_tgid()))
+		return VIA_IO_URING;
+	if (want->rings == RINGS_UNHOOKED && !in_accept_syscall())
 		return VIA_IO_URING;
 	return VIA_SYSCALL;
 }
@@ -31,7 +34,7 @@ static __always_inline void ring_begins(void)
 
 	ring_add(bpf_get_current_pid_tgid());
 	if (want && !want->rings)
-		want->rings = 1;
+		want->rings = RINGS_IN_USE;
 }
 
 static __always_inline void ring_ends(void)

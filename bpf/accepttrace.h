@@ -38,6 +38,13 @@ enum loss {
 	LOSS_MAX,
 };
 
+/* How accepts through io_uring are told from others. */
+enum rings {
+	RINGS_UNUSED, /* by a hook that was not hit yet */
+	RINGS_IN_USE, /* by the hook, which says so here when it is hit first */
+	RINGS_UNHOOKED, /* there is no place for a hook: by the system call that the thread is in */
+};
+
 /* Map `settings`, one entry: the filters. Written by user space, before and after the self-test. */
 struct settings {
 	__u64 ports[PORT_WORDS];
@@ -47,7 +54,9 @@ struct settings {
 	__u32 any_port;
 	__u32 any_pid; /* 0: only those in the map `pids` */
 	__u32 without_waits; /* do not look at waiting times */
-	__u32 rings; /* set by the kernel side: somebody accepts through io_uring */
+	__u32 rings; /* enum rings */
+	__u32 never_migrates; /* this kernel never moves a queue to another listener */
+	__u32 pad;
 };
 
 /* One thread on one listener. The start time tells a reused TID from the old one. */
@@ -190,6 +199,6 @@ _Static_assert(sizeof(struct error_key) == 24, "error_key");
 _Static_assert(sizeof(struct listener) == 168, "listener");
 _Static_assert(sizeof(struct peer) == 24, "peer");
 _Static_assert(sizeof(struct member) == 40, "member");
-_Static_assert(sizeof(struct settings) == 8 * PORT_WORDS + 4 * MAX_NETNS + 24, "settings");
+_Static_assert(sizeof(struct settings) == 8 * PORT_WORDS + 4 * MAX_NETNS + 32, "settings");
 
 #endif

@@ -84,9 +84,4 @@ static __always_inline void call_begins(__u32 fd)
 	call->is_known = 1;
 }
 
-static __always_inline bool is_accept(int number)
-{
-	return number == NR_accept4 || number == NR_accept;
-}
-
 #endif

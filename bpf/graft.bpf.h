@@ -29,8 +29,7 @@ static __always_inline void called(struct sock *listener)
 static __always_inline struct sock *listener_of_syscall(void)
 {
 	struct task_struct *task = (void *)bpf_get_current_task();
-	void *stack = BPF_CORE_READ(task, stack);
-	struct pt_regs *regs = stack + KERNEL_STACK - SIZE_OF(pt_regs);
+	struct pt_regs *regs = syscall_registers(task);
 
 	if (is_compat(task) || !is_accept(SYSCALL_NUMBER(regs)))
 		return NULL;

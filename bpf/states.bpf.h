@@ -26,15 +26,16 @@ static __always_inline void child_made(struct sock *child)
 /* What waits now is reset, unless it may migrate: then nobody tells. */
 static __always_inline void listener_closed(struct sock *sk)
 {
+	struct settings *want = settings_get();
 	__u32 queue = BPF_CORE_READ(sk, sk_ack_backlog);
 	struct listener *listener = queue ? listener_of(PROBED, sk) : listener_known(sk);
 
-	if (!listener)
+	if (!listener || !want)
 		return;
 	add(&listener->stops, 1);
 	if (!queue)
 		return;
-	if (migrates(sk) || selector_migrates(sk))
+	if (!want->never_migrates && (migrates(sk) || selector_migrates(sk)))
 		add(&listener->stakes_unknown, 1);
 	else
 		add(&listener->lost, queue);

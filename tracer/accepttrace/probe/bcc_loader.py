@@ -26,6 +26,14 @@ from accepttrace.probe import bcc_install, btf, headers, iterators, loaders, off
 from accepttrace.probe.plans import Hook, Plan
 from accepttrace.probe.quiet import Caught, caught
 
+# By the first word of a program's name: the text that it stands in.
+_ATTACHED_AS = {
+    "fentry": "fentry",
+    "fexit": "fentry",
+    "kprobe": "kprobe",
+    "kretprobe": "kprobe",
+    "raw": "tracepoint",
+}
 _ARCHITECTURES = {"x86_64": "x86", "aarch64": "arm64"}
 # Set to compile against the kernel's headers although BTF is there: for tests, and to find faults.
 BY_HEADERS = "ACCEPTTRACE_BCC_HEADERS"
@@ -100,7 +108,7 @@ class Compiled:
 
     def _compile(self, kind: Any) -> None:
         """Also loads and attaches trampolines: bcc does that by itself."""
-        text, flags = source(), _flags(self.plan, self.hooks)
+        text, flags = source(), _flags(self.hooks)
         place: AbstractContextManager[None] = nullcontext()
         if btf.VMLINUX.exists() and not os.environ.get(BY_HEADERS):
             text = offsets.definitions(text) + text
@@ -128,9 +136,10 @@ class Compiled:
             self._members_link = iterators.link(self._bpf.load_func(_MEMBERS, kind.TRACING).fd)
 
 
-def _flags(plan: Plan, hooks: tuple[Hook, ...]) -> list[str]:
+def _flags(hooks: tuple[Hook, ...]) -> list[str]:
     machine = _ARCHITECTURES[platform.machine()]
-    names = [f"__TARGET_ARCH_{machine}", f"ATTACH_{plan.attach}"]
+    kinds = {_ATTACHED_AS[hook.program.partition("_")[0]] for hook in hooks}
+    names = [f"__TARGET_ARCH_{machine}", *(f"ATTACH_{kind}" for kind in sorted(kinds))]
     return [f"-D{name}" for name in names + [f"HOOK_{hook.program}" for hook in hooks]]
 
 

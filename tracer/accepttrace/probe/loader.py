@@ -59,7 +59,9 @@ class Loaded:
         if self.plan.attach != "kprobe":
             return 0
         total = 0
-        for _, link in self._links:
+        for hook, link in self._links:
+            if not hook.is_kprobe:
+                continue
             info = wire.KprobeLinkInfo()
             if sys.info(library().bpf_link__fd(link), info) < c.sizeof(info):
                 return None

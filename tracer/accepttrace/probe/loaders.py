@@ -122,11 +122,11 @@ def _fits(plan: Plan, hook: Hook) -> bool:
         return True
     if hook.parameters is not None and hook.parameters != btf.parameters(hook.site):
         return False
-    return _exists(hook.site) and not (hook.without and _exists(hook.without))
+    return has_function(hook.site) and not (hook.without and has_function(hook.without))
 
 
 @cache
-def _exists(function: str) -> bool:
+def has_function(function: str) -> bool:
     """Whether the kernel has a function of that name. Source: BTF, or the symbol table."""
     if btf.VMLINUX.exists():
         return btf.parameters(function) is not None

@@ -38,6 +38,11 @@ class Hook:
     without: str | None = None
     optional: bool = False
 
+    @property
+    def is_kprobe(self) -> bool:
+        """Whether it is one, at the entry or the return."""
+        return self.program.startswith(("kprobe_", "kretprobe_"))
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -48,6 +53,7 @@ class Plan:
     sees: frozenset[Fact]
     blind_spots: tuple[str, ...]
     detail: Detail = "full"
+    fallback: Plan | None = None  # what to try where this one does not work
 
     def at(self, detail: Detail) -> Plan:
         """The same with so much detail: below `full` only the hooks that count accepts."""
@@ -58,21 +64,44 @@ class Plan:
         sees: frozenset[Fact] = frozenset(
             {"accepts", "waits"} if detail == "waits" else {"accepts"}
         )
-        return replace(self, hooks=accepts, sees=sees, blind_spots=spots, detail=detail)
+        return replace(
+            self, hooks=accepts, sees=sees, blind_spots=spots, detail=detail, fallback=None
+        )
 
 
-def _entries(kind: str) -> tuple[Hook, ...]:
-    """Hooks that fentry and kprobe share: at the entry of functions that never sleep."""
+def _process_entries(kind: str) -> tuple[Hook, ...]:
+    """What fentry and kprobe share: entries of functions that run in processes."""
     return (
         Hook(f"{kind}_io_accept", "io_accept", "accepts", optional=True),
-        Hook(f"{kind}_conn_request", "tcp_conn_request", "selected"),
-        Hook(f"{kind}_cookie_v4", "cookie_v4_init_sequence", "selected", optional=True),
-        Hook(f"{kind}_cookie_v6", "cookie_v6_init_sequence", "selected", optional=True),
-        Hook(f"{kind}_queue_add", "inet_csk_reqsk_queue_add", "arrived", optional=True),
         Hook(f"{kind}_listen_stop", "inet_csk_listen_stop", "closed"),
         Hook(f"{kind}_child_forget", "inet_child_forget", "closed"),
     )
 
+
+def _softirq_entries(kind: str) -> tuple[Hook, ...]:
+    """The same for functions that run in softirqs."""
+    return (
+        Hook(f"{kind}_conn_request", "tcp_conn_request", "selected"),
+        Hook(f"{kind}_cookie_v4", "cookie_v4_init_sequence", "selected", optional=True),
+        Hook(f"{kind}_cookie_v6", "cookie_v6_init_sequence", "selected", optional=True),
+        Hook(f"{kind}_queue_add", "inet_csk_reqsk_queue_add", "arrived", optional=True),
+    )
+
+
+_SOFTIRQ_TRAMPOLINES = (
+    *_softirq_entries("fentry"),
+    Hook("fexit_cookie_sock_4", "tcp_get_cookie_sock", "selected", 4, optional=True),
+    Hook("fexit_cookie_sock_5", "tcp_get_cookie_sock", "selected", 5, optional=True),
+    Hook("fexit_check_req_5", "tcp_check_req", "arrived", parameters=5),
+    Hook("fexit_check_req_6", "tcp_check_req", "arrived", parameters=6),
+)
+_SOFTIRQ_KPROBES = (
+    *_softirq_entries("kprobe"),
+    Hook("kprobe_cookie_sock", "tcp_get_cookie_sock", "selected", optional=True),
+    Hook("kretprobe_cookie_sock", "tcp_get_cookie_sock", "selected", optional=True),
+    Hook("kprobe_check_req", "tcp_check_req", "arrived"),
+    Hook("kretprobe_check_req", "tcp_check_req", "arrived"),
+)
 
 FENTRY = Plan(
     "fentry",
@@ -82,12 +111,9 @@ FENTRY = Plan(
         Hook("fentry_sock_graft", "security_sock_graft", "accepts", without="__inet_accept"),
         Hook("fexit_sys_accept4", "__sys_accept4", "empty"),
         Hook("fexit_io_accept", "io_accept", "accepts", optional=True),
-        Hook("fexit_cookie_sock_4", "tcp_get_cookie_sock", "selected", 4, optional=True),
-        Hook("fexit_cookie_sock_5", "tcp_get_cookie_sock", "selected", 5, optional=True),
-        Hook("fexit_check_req_5", "tcp_check_req", "arrived", parameters=5),
-        Hook("fexit_check_req_6", "tcp_check_req", "arrived", parameters=6),
         Hook("fexit_migrate_sock", "reuseport_migrate_sock", "migrated", optional=True),
-        *_entries("fentry"),
+        *_process_entries("fentry"),
+        *_SOFTIRQ_TRAMPOLINES,
     ),
     frozenset(
         {
@@ -106,13 +132,10 @@ KPROBE = Plan(
         Hook("kprobe_csk_accept", "inet_csk_accept", "empty"),
         Hook("kprobe_sys_accept4", "__sys_accept4", "refused"),
         Hook("kretprobe_io_accept", "io_accept", "accepts", optional=True),
-        Hook("kprobe_cookie_sock", "tcp_get_cookie_sock", "selected", optional=True),
-        Hook("kretprobe_cookie_sock", "tcp_get_cookie_sock", "selected", optional=True),
-        Hook("kprobe_check_req", "tcp_check_req", "arrived"),
-        Hook("kretprobe_check_req", "tcp_check_req", "arrived"),
         Hook("kprobe_migrate_sock", "reuseport_migrate_sock", "migrated", optional=True),
         Hook("kretprobe_migrate_sock", "reuseport_migrate_sock", "migrated", optional=True),
-        *_entries("kprobe"),
+        *_process_entries("kprobe"),
+        *_SOFTIRQ_KPROBES,
     ),
     frozenset(
         {
@@ -123,7 +146,20 @@ KPROBE = Plan(
     (
         "the errno of failed accepts",
         "EAGAIN of calls that slept first (SO_RCVTIMEO)",
+        "what a softirq does that interrupts another kprobe",
     ),
+)
+# On one CPU no kprobe program runs while another does: a softirq that interrupts one is not seen. A
+# trampoline keeps only itself out, which matters where a task is preempted inside it. So a kernel
+# that preempts itself is traced by kprobes in processes and by trampolines in softirqs.
+KPROBE_IN_PROCESSES = replace(
+    KPROBE,
+    hooks=(
+        *(hook for hook in KPROBE.hooks if hook not in _SOFTIRQ_KPROBES),
+        *_SOFTIRQ_TRAMPOLINES,
+    ),
+    blind_spots=KPROBE.blind_spots[:-1],
+    fallback=KPROBE,
 )
 TRACEPOINT = Plan(
     "tracepoint",
@@ -143,7 +179,7 @@ PLANS: tuple[Plan, ...] = (FENTRY, KPROBE, TRACEPOINT)
 
 def by_preference(preempts: bool | None) -> tuple[Plan, ...]:
     """The order in which `auto` tries: the cheapest first, unless it would lose events."""
-    return (KPROBE, FENTRY, TRACEPOINT) if preempts else PLANS
+    return (KPROBE_IN_PROCESSES, FENTRY, TRACEPOINT) if preempts else PLANS
 
 
 PROGRAMS = tuple(hook.program for plan in PLANS for hook in plan.hooks)

@@ -105,6 +105,9 @@ class Session:
         """
         settings = settings_of(filters)
         settings.without_waits = self.plan.detail == "accepts"
+        sites = {hook.site for hook in self._loaded.hooks}
+        settings.rings = 0 if "io_accept" in sites else wire.RINGS_UNHOOKED
+        settings.never_migrates = not loaders.has_function("reuseport_migrate_sock")
         self._pids.clear()
         for pid in filters.pids:
             self._pids.put(wire.U32(pid), wire.U8(1))
@@ -351,6 +354,8 @@ def try_plan(plan: plans.Plan, loader: loaders.Name, attempts: list[Attempt]) ->
             session.close()
             raise
     except UnsupportedError as error:
+        if plan.fallback is not None:
+            return try_plan(plan.fallback, loader, attempts)
         attempts.append(Attempt(plan.attach, loader, error))
         return None
     attempts.append(Attempt(plan.attach, loader, None))

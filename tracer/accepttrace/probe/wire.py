@@ -19,6 +19,8 @@ LOSS_PEERS_FULL = 6
 LOSS_PORTS_FULL = 7
 LOSS_MAX = 8
 
+RINGS_UNHOOKED = 2
+
 PENDING_NONE = 0
 PENDING_EMPTY = 1
 PENDING_WASTED = 2
@@ -61,6 +63,8 @@ class Settings(c.Structure):
         ("any_pid", c.c_uint32),
         ("without_waits", c.c_uint32),
         ("rings", c.c_uint32),
+        ("never_migrates", c.c_uint32),
+        ("pad", c.c_uint32),
     )
 
 
