@@ -12,7 +12,7 @@ import pytest
 
 from accepttrace.config import Config, Filters
 from accepttrace.errors import UnsupportedError
-from accepttrace.model.records import Inventory
+from accepttrace.model.records import Inventory, ReuseportFact
 from accepttrace.model.snapshot import Meta, Snapshot
 from accepttrace.model.tracker import Tracker
 from accepttrace.probe.plans import Plan
@@ -60,10 +60,17 @@ class Account:
 
     def snapshot(self, by: str = "worker", inventory: Inventory | None = None) -> Snapshot:
         counts = self._session.counts()
-        found = inventory or self._reader.read(full=True)
+        found = inventory or self._reader.read(full=True, groups=self._groups())
         after = self._session.passed()
         self._tracker.update(counts, found, after=after, now_s=time.monotonic(), wall="")
         return self._tracker.snapshot(by)
+
+    def _groups(self) -> dict[int, ReuseportFact]:
+        """Of the network namespace that the test is in."""
+        return {
+            member.inode: ReuseportFact(member.group, member.size, member.selector, member.program)
+            for member in self._session.members()
+        }
 
 
 def attached(way: Way) -> Session:

@@ -1,0 +1,45 @@
+"""What the tests of losses ask of the tracer, and how."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from accepttrace.model.snapshot import ListenerRow, Snapshot
+
+from .conftest import Account, Tracing
+
+T = TypeVar("T")
+
+
+def begin(tracing: Tracing, *ports: int) -> Account:
+    """An account that has read what was there at its start, as the command does."""
+    account = tracing.of(*ports)
+    settled(account)
+    return account
+
+
+def settled(account: Account, by: str = "socket") -> Snapshot:
+    """What stands once nothing happens: the books are exact when two readings find the same."""
+    account.snapshot(by)
+    return account.snapshot(by)
+
+
+def if_seen(tracing: Tracing, fact: str, value: T) -> T | None:
+    """`value` where the attach type sees such facts; else it must say that it does not."""
+    return value if fact in tracing.plan.sees else None
+
+
+def by_inode(snapshot: Snapshot) -> dict[int, ListenerRow]:
+    """Its listeners."""
+    return {row.inode: row for row in snapshot.listeners}
+
+
+def only(account: Account) -> ListenerRow:
+    """What is settled of the one listener."""
+    (row,) = settled(account).listeners
+    return row
+
+
+def assert_balanced(*rows: ListenerRow) -> None:
+    """Every one of the books was checked, and balances."""
+    assert {(row.book, row.imbalance) for row in rows} == {("balanced", 0)}
