@@ -57,9 +57,9 @@ def lines(text: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-def programs_loaded() -> set[str]:
+def programs_loaded() -> set[int]:
     done = subprocess.run(["bpftool", "-j", "prog", "show"], capture_output=True, check=True)
-    return {p.get("name", "") for p in json.loads(done.stdout)}
+    return {program["id"] for program in json.loads(done.stdout)}
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
