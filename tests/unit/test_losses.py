@@ -287,3 +287,12 @@ def test_the_sentence_of_the_demo_tells_of_unbalanced_books() -> None:
     assert "Events were lost" in describe(four_workers(losses=Losses(map_full=1)))[1]
     assert "The books do not balance" in describe(unbalanced())[1]
     assert "lost" not in describe(seen(four_workers()))[1]
+
+
+@pytest.mark.parametrize("view", [table, histogram])
+def test_between_two_intervals_no_ledger_is_printed(view: Any) -> None:
+    whole = plain(view.render(troubled(), 120, None))
+    body = plain(view.render(troubled(), 120, None, ledger=False))
+    assert whole.startswith(body)
+    assert whole[len(body) :].startswith("books ")
+    assert "lost on" in body

@@ -96,10 +96,10 @@ class Tables(Text):
     """A plain table, or histograms, an interval."""
 
     def show(self, snapshot: Snapshot) -> None:
-        self._print(_plain(snapshot, self._config) + "\n")
+        self._print(_plain(snapshot, self._config, ledger=False) + "\n")
 
     def finish(self, last: Snapshot, summary: Snapshot) -> None:  # noqa: ARG002
-        self._print(_plain(summary, self._config))
+        self._print(_plain(summary, self._config, ledger=True))
 
 
 class Live(Screen):
@@ -131,16 +131,18 @@ class Live(Screen):
         self.show(summary)
 
 
-def _plain(snapshot: Snapshot, config: Config) -> str:
+def _plain(snapshot: Snapshot, config: Config, *, ledger: bool) -> str:
     from accepttrace.views.text import plain
 
     width = shutil.get_terminal_size((_PIPE_COLUMNS, 24)).columns
-    return plain(_render(snapshot, config, width, None))
+    return plain(_render(snapshot, config, width, None, ledger=ledger))
 
 
-def _render(snapshot: Snapshot, config: Config, width: int, height: int | None) -> list[Line]:
+def _render(
+    snapshot: Snapshot, config: Config, width: int, height: int | None, *, ledger: bool = True
+) -> list[Line]:
     if config.histogram:
         from accepttrace.views.histogram import render
     else:
         from accepttrace.views.table import render
-    return render(snapshot, width, height, rows=config.rows)
+    return render(snapshot, width, height, rows=config.rows, ledger=ledger)

@@ -20,17 +20,23 @@ _NOTES: Final = (losses, unbalanced, unseen, moved, sizes)
 
 
 def framed(
-    snapshot: Snapshot, width: int, height: int | None, body: Body, after: Sequence[Line] = ()
+    snapshot: Snapshot,
+    width: int,
+    height: int | None,
+    body: Body,
+    after: Sequence[Line] = (),
+    *,
+    ledger: bool = True,
 ) -> list[Line]:
     """The lines of a view: at most `width` cells each, at most `height` of them.
 
-    `after` stands last. Without a height nothing is cut, and a ledger of all that could be lost
+    `after` stands last. Without a height nothing is cut, and a `ledger` of all that could be lost
     ends it.
     """
     above = header(snapshot, width)
     below = [line for note in _NOTES for line in note(snapshot, width)]
     if height is None:
-        below = [*below, *after, *_ledger(snapshot, width)]
+        below = [*below, *after, *(_ledger(snapshot, width) if ledger else ())]
         room = None
     else:
         below = [*_capped(below, max(height // _SHARE, 2)), *after]

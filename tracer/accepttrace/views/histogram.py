@@ -40,7 +40,12 @@ class Pile:
 
 
 def render(
-    snapshot: Snapshot, width: int, height: int | None, *, rows: int | None = None
+    snapshot: Snapshot,
+    width: int,
+    height: int | None,
+    *,
+    rows: int | None = None,
+    ledger: bool = True,
 ) -> list[Line]:
     """All lines, as `framed` says: a block for all rows together, and one for each of `rows`."""
     piles = [_pile(snapshot.by, row) for row in snapshot.acceptors if any(row.wait_histogram)]
@@ -50,7 +55,7 @@ def render(
             return flow([(_none(snapshot), "")], width)
         return _body(piles, rows, width, room)
 
-    return framed(snapshot, width, height, body)
+    return framed(snapshot, width, height, body, ledger=ledger)
 
 
 def _body(piles: Sequence[Pile], rows: int | None, width: int, room: int | None) -> list[Line]:

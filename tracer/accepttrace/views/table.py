@@ -17,7 +17,12 @@ TITLE_AND_TOTAL = 2
 
 
 def render(
-    snapshot: Snapshot, width: int, height: int | None, *, rows: int | None = None
+    snapshot: Snapshot,
+    width: int,
+    height: int | None,
+    *,
+    rows: int | None = None,
+    ledger: bool = True,
 ) -> list[Line]:
     """All lines, as `framed` says; at most `rows` rows in the table."""
     shown = [row for row in snapshot.acceptors if not _aside(snapshot, row)]
@@ -28,7 +33,7 @@ def render(
         for_rows = None if room is None else room - TITLE_AND_TOTAL
         return _body(snapshot, shown, width, _limit(len(shown), for_rows, rows))
 
-    return framed(snapshot, width, height, body, _waiting_aside(snapshot, width))
+    return framed(snapshot, width, height, body, _waiting_aside(snapshot, width), ledger=ledger)
 
 
 def _limit(rows: int, room: int | None, wanted: int | None) -> int:

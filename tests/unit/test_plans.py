@@ -1,0 +1,44 @@
+"""Attach types as data: what each detail hooks, and what a preempting kernel gets."""
+
+from __future__ import annotations
+
+import pytest
+
+from accepttrace.probe.plans import FENTRY, KPROBE, PLANS, Plan, by_preference
+
+
+@pytest.mark.parametrize("plan", PLANS, ids=lambda plan: plan.attach)
+def test_below_full_only_accepts_are_hooked_and_seen(plan: Plan) -> None:
+    waits, accepts = plan.at("waits"), plan.at("accepts")
+    assert plan.at("full") is plan
+    assert {hook.proves for hook in waits.hooks} == {"accepts"}
+    assert set(waits.hooks) < set(plan.hooks)
+    assert (waits.sees, accepts.sees) == ({"accepts", "waits"}, {"accepts"})
+    assert set(plan.blind_spots) < set(accepts.blind_spots)
+
+
+@pytest.mark.parametrize("plan", PLANS, ids=lambda plan: plan.attach)
+def test_every_hook_proves_what_its_plan_sees(plan: Plan) -> None:
+    assert {hook.proves for hook in plan.hooks} <= plan.sees
+
+
+def test_a_kernel_that_preempts_itself_gets_kprobes_where_tasks_run_and_trampolines_elsewhere() -> (
+    None
+):
+    first, *others = by_preference(True)
+    assert (first.attach, first.fallback, others[0]) == ("kprobe", KPROBE, FENTRY)
+    trampolines = {hook.site for hook in first.hooks if not hook.is_kprobe}
+    assert trampolines == {
+        "tcp_conn_request",
+        "tcp_check_req",
+        "tcp_get_cookie_sock",
+        "cookie_v4_init_sequence",
+        "cookie_v6_init_sequence",
+        "inet_csk_reqsk_queue_add",
+    }
+    assert {hook.site for hook in first.hooks} == {hook.site for hook in KPROBE.hooks}
+    assert not trampolines & {hook.site for hook in first.hooks if hook.is_kprobe}
+
+
+def test_elsewhere_the_cheapest_is_tried_first() -> None:
+    assert by_preference(False) == by_preference(None) == PLANS
