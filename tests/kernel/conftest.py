@@ -22,6 +22,7 @@ from accepttrace.sockets.inventory import InventoryReader
 
 # A VM names the attach types that its kernel must offer; elsewhere whatever works is tested.
 EXPECTED = tuple(filter(None, os.environ.get("ACCEPTTRACE_EXPECTED_TYPES", "").split(",")))
+NOBODY = Filters(ports=frozenset({1}))
 LOADERS = tuple(os.environ.get("ACCEPTTRACE_LOADER", "libbpf").split(","))
 
 
@@ -44,8 +45,9 @@ class Tracing:
 
     def of(self, *ports: int, filters: Filters | None = None) -> Account:
         chosen = filters or Filters(ports=frozenset(ports))
-        self.session.filter(chosen)
+        self.session.filter(NOBODY)  # no row is made while they are all forgotten
         self.session.reset()
+        self.session.filter(chosen)
         return Account(self.session, chosen)
 
 

@@ -13,7 +13,6 @@ import pytest
 from accepttrace.lab.clients import Plan
 from accepttrace.lab.load import Load, run_load
 from accepttrace.lab.servers import Server
-from accepttrace.model.snapshot import Snapshot
 from accepttrace.probe._libbpf import library
 from accepttrace.probe.loader import Loaded
 from accepttrace.probe.plans import Fact
@@ -22,7 +21,7 @@ from accepttrace.probe.session import Session
 from .clients import Clients, address_of, drain, listen, port_of
 from .conftest import Tracing, Way, attached, name, offered, wait_until
 from .network import own_network
-from .reading import assert_balanced, begin, by_inode, if_seen, only, settled
+from .reading import assert_balanced, begin, by_inode, if_seen, only, settled, told_to_be_incomplete
 
 FEW = 20
 LOOKS = 5
@@ -43,18 +42,6 @@ BY_LIBBPF = [way for way in offered() if way.loader == "libbpf"]
 def test_each_attach_type_sees_what_it_is_known_to_see(tracing: Tracing) -> None:
     """What the tests of losses expect follows from this."""
     assert EVERYTHING - tracing.plan.sees == UNSEEN_BY[tracing.plan.attach]
-
-
-def told_to_be_incomplete(tracing: Tracing, snapshot: Snapshot) -> bool:
-    """Whether the kernel skipped a hook, which must not be kept secret.
-
-    An interrupt within one kprobe program makes it skip those of the packets that come then.
-    """
-    skipped = sum((tracing.session.skipped() or {}).values())
-    if skipped:
-        assert snapshot.books.recursion_misses == skipped
-        assert not snapshot.books.balanced
-    return bool(skipped)
 
 
 @pytest.mark.parametrize("mode", ["reuseport", "shared", "blocking"])
