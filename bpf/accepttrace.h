@@ -23,6 +23,7 @@ enum {
 	MAX_PEERS = 65536,
 	MAX_PORTS = 16384,
 	MAX_RINGS = 16384,
+	MAX_RECEIVERS = 16384,
 };
 
 /* Where something was not counted: index into the map `losses`. */
@@ -35,6 +36,7 @@ enum loss {
 	LOSS_MIGRATIONS_FULL, /* migrations without a row in `migrations` */
 	LOSS_PEERS_FULL, /* clients that met a full queue, without a row in `peers` */
 	LOSS_PORTS_FULL, /* arrivals without a row in `ports` */
+	LOSS_RECEIVERS_FULL, /* selections and datagrams without a row in `receivers` */
 	LOSS_MAX,
 };
 
@@ -180,6 +182,9 @@ struct scratch {
 	__u64 from; /* kprobe only: the listener from which a child or request */
 	__u64 migrating; /* is about to move */
 	__u64 moved; /* the child that migrated last */
+	__u64 receiver; /* kprobe only: the UDP socket to whose queue */
+	__u32 datagrams; /* so many are being added */
+	__u32 steering; /* kprobe only: a UDP packet is being given a socket */
 };
 
 /* What the socket iterator writes for each listening socket in a reuseport group. */
@@ -193,12 +198,32 @@ struct member {
 	char program_name[16];
 };
 
+/* Map `receivers`, keyed by inode: UDP sockets. Every counter is atomic. */
+struct receiver {
+	__u64 selected; /* packets that reuseport selection steered here */
+	__u64 offered; /* datagrams that came to the queue */
+	__u64 dropped; /* of those, not taken: the queue was full */
+	__u8 address[16]; /* network order; IPv4 in the first four */
+	__u32 netns;
+	__u16 family;
+	__u16 port;
+};
+
+/* What the socket iterator writes for each UDP socket; outside of a group only the inode is set. */
+struct udp_member {
+	struct member member;
+	__u32 queue; /* packets */
+	__u32 pad;
+};
+
 _Static_assert(sizeof(struct acceptor_key) == 16, "acceptor_key");
 _Static_assert(sizeof(struct acceptor) == 160 + 8 * WAIT_BUCKETS, "acceptor");
 _Static_assert(sizeof(struct error_key) == 24, "error_key");
 _Static_assert(sizeof(struct listener) == 168, "listener");
 _Static_assert(sizeof(struct peer) == 24, "peer");
 _Static_assert(sizeof(struct member) == 40, "member");
+_Static_assert(sizeof(struct receiver) == 48, "receiver");
+_Static_assert(sizeof(struct udp_member) == 48, "udp_member");
 _Static_assert(sizeof(struct settings) == 8 * PORT_WORDS + 4 * MAX_NETNS + 32, "settings");
 
 #endif

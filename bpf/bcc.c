@@ -33,6 +33,7 @@ struct proto_accept_arg {
 #include "accept.bpf.h"
 #include "request.bpf.h"
 #include "close.bpf.h"
+#include "udp.bpf.h"
 
 /* bcc knows a program by its linkage, not by its section. */
 #define SEC(name)
@@ -48,9 +49,14 @@ struct proto_accept_arg {
 #ifdef PLACED_BY_BTF
 #define SEC(name) static __always_inline
 #include "members.bpf.h"
+#include "receivers.bpf.h"
 BPF_ITER(tcp)
 {
 	return iter_members(ctx);
+}
+BPF_ITER(udp)
+{
+	return iter_receivers(ctx);
 }
 #ifdef ATTACH_fentry
 #include "fentry.bpf.h"
@@ -154,6 +160,24 @@ KRETFUNC_PROBE(io_accept, void *req)
 KFUNC_PROBE(io_accept, void *req)
 {
 	return fentry_io_accept(ctx);
+}
+#endif
+#ifdef HOOK_fexit_select_sock
+KRETFUNC_PROBE(reuseport_select_sock, void *sk)
+{
+	return fexit_select_sock(ctx);
+}
+#endif
+#ifdef HOOK_fentry_udp_enqueue
+KFUNC_PROBE(__udp_enqueue_schedule_skb, void *sk)
+{
+	return fentry_udp_enqueue(ctx);
+}
+#endif
+#ifdef HOOK_fexit_udp_enqueue
+KRETFUNC_PROBE(__udp_enqueue_schedule_skb, void *sk)
+{
+	return fexit_udp_enqueue(ctx);
 }
 #endif
 #endif

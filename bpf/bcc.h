@@ -75,6 +75,7 @@ BPF_F_TABLE("hash", struct peer, __u8, peers, MAX_PEERS, BPF_F_NO_PREALLOC);
 BPF_F_TABLE("hash", struct port_key, __u64, ports, MAX_PORTS, BPF_F_NO_PREALLOC);
 BPF_F_TABLE("hash", __u64, __u8, rings, MAX_RINGS, BPF_F_NO_PREALLOC);
 BPF_F_TABLE("percpu_array", __u32, struct scratch, scratches, 1, 0);
+BPF_F_TABLE("hash", __u32, struct receiver, receivers, MAX_RECEIVERS, BPF_F_NO_PREALLOC);
 
 static __always_inline struct settings *settings_get(void)
 {
@@ -209,6 +210,16 @@ static __always_inline struct call *call_get(__u64 thread)
 static __always_inline void call_put(__u64 thread, struct call *call)
 {
 	calls.update(&thread, call);
+}
+
+static __always_inline struct receiver *receiver_get(__u32 inode)
+{
+	return receivers.lookup(&inode);
+}
+
+static __always_inline void receiver_add(__u32 inode, struct receiver *first)
+{
+	receivers.insert(&inode, first);
 }
 
 #endif

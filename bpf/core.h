@@ -161,6 +161,14 @@ struct {
 	__type(value, struct scratch);
 } scratches SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MAX_RECEIVERS);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u32);
+	__type(value, struct receiver);
+} receivers SEC(".maps");
+
 static __always_inline struct settings *settings_get(void)
 {
 	__u32 zero = 0;
@@ -294,6 +302,16 @@ static __always_inline struct call *call_get(__u64 thread)
 static __always_inline void call_put(__u64 thread, struct call *call)
 {
 	bpf_map_update_elem(&calls, &thread, call, BPF_ANY);
+}
+
+static __always_inline struct receiver *receiver_get(__u32 inode)
+{
+	return bpf_map_lookup_elem(&receivers, &inode);
+}
+
+static __always_inline void receiver_add(__u32 inode, struct receiver *first)
+{
+	bpf_map_update_elem(&receivers, &inode, first, BPF_NOEXIST);
 }
 
 #endif

@@ -142,3 +142,26 @@ int fexit_migrate_sock(__u64 *ctx)
 	migrated((void *)ctx[0], (void *)ctx[1], (void *)ctx[3]);
 	return 0;
 }
+
+SEC("fexit/reuseport_select_sock")
+int fexit_select_sock(__u64 *ctx)
+{
+	if (is_datagram(DIRECT, (void *)ctx[0], (void *)ctx[2]))
+		steered((void *)ctx[4]);
+	return 0;
+}
+
+SEC("fentry/__udp_enqueue_schedule_skb")
+int fentry_udp_enqueue(__u64 *ctx)
+{
+	offered(DIRECT, (void *)ctx[0], datagrams_in((void *)ctx[1]));
+	return 0;
+}
+
+SEC("fexit/__udp_enqueue_schedule_skb")
+int fexit_udp_enqueue(__u64 *ctx)
+{
+	if ((int)ctx[2])
+		dropped(DIRECT, (void *)ctx[0], datagrams_in((void *)ctx[1]));
+	return 0;
+}

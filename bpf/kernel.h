@@ -168,6 +168,7 @@ struct sock {
 	FIELD(sock, __u32, sk_ack_backlog); /* the accept queue */
 	FIELD(sock, __u32, sk_max_ack_backlog);
 	FIELD_OR_NOT(sock, unsigned long, sk_ino); /* since 6.18 */
+	FIELD_IN(sock, sk_receive_queue, __u32, qlen);
 	END;
 };
 struct inet_sock {
@@ -204,6 +205,11 @@ struct tcp_sock {
 	FIELD_IN(tcp_sock, rcvq_space, __u64, time); /* µs, CLOCK_MONOTONIC */
 	END;
 };
+struct udp_sock {
+	BEGIN;
+	FIELD_IN(udp_sock, reader_queue, __u32, qlen); /* what a reader took over from the queue */
+	END;
+};
 struct proto_accept_arg { /* since 6.10 */
 	BEGIN;
 	FIELD_OR_NOT(proto_accept_arg, int, flags);
@@ -211,7 +217,7 @@ struct proto_accept_arg { /* since 6.10 */
 	END;
 };
 
-/* The packet that asks for a connection, or completes one */
+/* Packets: those that ask for a connection or complete one, and UDP's */
 struct sk_buff {
 	BEGIN;
 	FIELD(sk_buff, unsigned int, len);
@@ -219,6 +225,12 @@ struct sk_buff {
 	FIELD(sk_buff, __u16, network_header);
 	FIELD(sk_buff, __u16, transport_header);
 	FIELD(sk_buff, unsigned char *, head);
+	FIELD(sk_buff, __u32, end); /* from `head` to struct skb_shared_info */
+	END;
+};
+struct skb_shared_info {
+	BEGIN;
+	FIELD(skb_shared_info, unsigned short, gso_size);
 	END;
 };
 
@@ -232,6 +244,12 @@ struct bpf_iter__tcp {
 	BEGIN;
 	FIELD(bpf_iter__tcp, struct bpf_iter_meta *, meta);
 	FIELD(bpf_iter__tcp, struct sock_common *, sk_common);
+	END;
+};
+struct bpf_iter__udp {
+	BEGIN;
+	FIELD(bpf_iter__udp, struct bpf_iter_meta *, meta);
+	FIELD(bpf_iter__udp, struct udp_sock *, udp_sk);
 	END;
 };
 
@@ -271,6 +289,7 @@ enum {
 	AF_INET = 2,
 	AF_INET6 = 10,
 	IPPROTO_TCP = 6,
+	IPPROTO_UDP = 17,
 	IPPROTO_MPTCP = 262,
 	TCP_SYN_RECV = 3,
 	TCP_CLOSE = 7,

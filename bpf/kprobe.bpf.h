@@ -179,3 +179,51 @@ int kretprobe_migrate_sock(struct pt_regs *ctx)
 		migrated((void *)scratch->from, (void *)scratch->migrating, RETURNED(ctx));
 	return 0;
 }
+
+SEC("kprobe/reuseport_select_sock")
+int kprobe_select_sock(struct pt_regs *ctx)
+{
+	struct scratch *scratch = scratch_get();
+
+	if (scratch)
+		scratch->steering = is_datagram(PROBED, ARGUMENT1(ctx), ARGUMENT3(ctx));
+	return 0;
+}
+
+SEC("kretprobe/reuseport_select_sock")
+int kretprobe_select_sock(struct pt_regs *ctx)
+{
+	struct scratch *scratch = scratch_get();
+
+	if (scratch && scratch->steering) {
+		scratch->steering = 0;
+		steered(RETURNED(ctx));
+	}
+	return 0;
+}
+
+SEC("kprobe/__udp_enqueue_schedule_skb")
+int kprobe_udp_enqueue(struct pt_regs *ctx)
+{
+	struct scratch *scratch = scratch_get();
+	__u32 count = datagrams_in(ARGUMENT2(ctx));
+
+	if (scratch) {
+		scratch->receiver = (__u64)ARGUMENT1(ctx);
+		scratch->datagrams = count;
+	}
+	offered(PROBED, ARGUMENT1(ctx), count);
+	return 0;
+}
+
+SEC("kretprobe/__udp_enqueue_schedule_skb")
+int kretprobe_udp_enqueue(struct pt_regs *ctx)
+{
+	struct scratch *scratch = scratch_get();
+
+	if (scratch && (int)(long)RETURNED(ctx) && scratch->receiver)
+		dropped(PROBED, (void *)scratch->receiver, scratch->datagrams);
+	if (scratch)
+		scratch->receiver = 0;
+	return 0;
+}

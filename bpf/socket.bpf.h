@@ -35,10 +35,8 @@ static __always_inline __u16 port_number(enum access how, struct sock *sk)
 	return port ? port : __builtin_bswap16(BPF_CORE_READ((struct inet_sock *)sk, inet_sport));
 }
 
-static __always_inline bool listener_wanted(enum access how, struct settings *want, struct sock *sk)
+static __always_inline bool socket_wanted(enum access how, struct settings *want, struct sock *sk)
 {
-	if (!is_tcp(READ(how, sk, sk_protocol)))
-		return false;
 	if (!want->any_port) {
 		__u16 port = port_number(how, sk);
 
@@ -48,6 +46,11 @@ static __always_inline bool listener_wanted(enum access how, struct settings *wa
 	if (want->family && want->family != READ(how, sk, __sk_common.skc_family))
 		return false;
 	return !want->netns_count || netns_wanted(want, netns_of(how, sk));
+}
+
+static __always_inline bool listener_wanted(enum access how, struct settings *want, struct sock *sk)
+{
+	return is_tcp(READ(how, sk, sk_protocol)) && socket_wanted(how, want, sk);
 }
 
 /*
@@ -89,6 +92,15 @@ static __always_inline bool is_mptcp(struct sock *sk)
 	return name[0] == 'm' && name[1] == 'p' && name[2] == 't';
 }
 
+/* The local address, in network order; `address` holds zeros. */
+static __always_inline void address_read(struct sock *sk, __u8 address[16])
+{
+	if (BPF_CORE_READ(sk, __sk_common.skc_family) == AF_INET6)
+		bpf_probe_read_kernel(address, 16, &sk->__sk_common.skc_v6_rcv_saddr);
+	else
+		bpf_probe_read_kernel(address, 4, &sk->__sk_common.skc_rcv_saddr);
+}
+
 static __always_inline __u32 place_of(__u32 inode, __u32 nth)
 {
 	return (inode + nth) % MAX_LISTENERS;
@@ -118,11 +130,7 @@ static __always_inline void listener_describe(struct listener *listener, struct 
 	listener->family = BPF_CORE_READ(sk, __sk_common.skc_family);
 	listener->port = port_number(PROBED, sk);
 	listener->mptcp = is_mptcp(sk);
-	if (listener->family == AF_INET6)
-		bpf_probe_read_kernel(listener->address, sizeof(listener->address),
-				      &sk->__sk_common.skc_v6_rcv_saddr);
-	else
-		bpf_probe_read_kernel(listener->address, 4, &sk->__sk_common.skc_rcv_saddr);
+	address_read(sk, listener->address);
 	listener->inode = inode;
 }
 

@@ -8,13 +8,14 @@ from pathlib import Path
 from tests.vm import support
 
 from accepttrace.cli import cli
+from accepttrace.views import receivercolumns
 from accepttrace.views.columns import COLUMNS
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
 
 
 def test_every_column_is_explained_as_the_program_does() -> None:
-    for key, column in COLUMNS.items():
+    for key, column in (*COLUMNS.items(), *receivercolumns.COLUMNS.items()):
         assert f"| {column.title} | `{key}` | {column.help} |" in README
 
 

@@ -27,6 +27,8 @@ STRUCTS = {
     "peer": wire.Peer,
     "port_key": wire.PortKey,
     "member": wire.Member,
+    "receiver": wire.Receiver,
+    "udp_member": wire.UdpMember,
 }
 Types = list[dict[str, Any]]
 
@@ -70,7 +72,7 @@ def test_mirror_has_name_offset_and_size_of_every_field(types: Types, name: str)
 
 def test_object_holds_exactly_the_programs_of_the_plans(types: Types) -> None:
     functions = {t["name"] for t in types if t["kind"] == "FUNC" and t["linkage"] == "global"}
-    assert functions == {*plans.PROGRAMS, plans.MEMBERS_PROGRAM}
+    assert functions == {*plans.PROGRAMS, *plans.LISTINGS}
 
 
 def test_constants_are_those_of_the_header() -> None:

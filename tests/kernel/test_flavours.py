@@ -94,6 +94,16 @@ def test_a_silent_hook_is_named() -> None:
         assert ("ftrace_enabled" if ROW == "ftrace-off" else "kprobes/enabled") in way["advice"]
 
 
+@on()
+def test_udp_is_traced_by_the_same_types() -> None:
+    for attach in ALL_TYPES:
+        done = call("--udp", "-p", "1", "-d", "0.1", "-o", "jsonl", "--attach", attach, *LIBBPF)
+        assert done.returncode == (0 if attach in EXPECTED else 77), (attach, done.stderr)
+        if ROW in ("kprobes-off", "ftrace-off") and done.returncode:
+            assert "fexit_select_sock" in done.stderr or "kprobe_select_sock" in done.stderr
+            assert "attached to reuseport_select_sock but is silent" in done.stderr
+
+
 @on("no-btf")
 def test_missing_type_information_is_told() -> None:
     assert not Path("/sys/kernel/btf/vmlinux").exists()

@@ -17,12 +17,15 @@ from accepttrace.config import Filters
 from accepttrace.lab.load import run_load
 from accepttrace.lab.servers import Server
 from accepttrace.model.records import AcceptorCount, Counts
+from accepttrace.probe import btf
 from accepttrace.probe.headers import found
 from accepttrace.probe.loaders import NAMES
 from accepttrace.probe.session import Session
 
 from .conftest import Way, attached, offered, wait_until
 from .test_cli import ACCEPTTRACE, lines, programs_loaded, started
+from .test_udp import CLIENTS, all_received, group, send, udp_session
+from .udpserver import UdpServer
 
 CONNECTIONS = 500
 QUEUED = 20
@@ -119,6 +122,31 @@ def hold(server: Server) -> None:
     wait_until(lambda: sum(c.accepts for c in server.counts()) == QUEUED, "all accepted")
     for client in clients:
         client.close()
+
+
+@pytest.mark.parametrize("attach", TYPES)
+def test_both_count_the_same_datagrams(attach: str) -> None:
+    port, sockets = group(socket.AF_INET)
+    filters = Filters(ports=frozenset({port}))
+    with ExitStack() as stack:
+        one, two = (stack.enter_context(udp_session(Way(attach, loader))) for loader in NAMES)
+        for session in (one, two):
+            session.filter(filters)
+            session.reset()
+        server = stack.enter_context(UdpServer(sockets))
+        send(socket.AF_INET, port)
+        received = all_received(server, CLIENTS)
+        counts = [session.counts() for session in (one, two)]
+        queues = [{q for q in s.queues() if q.inode in received} for s in (one, two)]
+    for reading in counts:
+        assert reading.losses.map_full == reading.losses.unattributed == 0
+        if one.plan.hooks:
+            assert {row.inode: row.datagrams for row in reading.receivers} == received
+            assert {row.inode: row.selected for row in reading.receivers} == received
+    assert set(counts[0].receivers) == set(counts[1].receivers)
+    if btf.VMLINUX.exists():
+        assert len(queues[0]) == len(received)
+    assert queues[0] == queues[1]
 
 
 @pytest.mark.parametrize("attach", TYPES)

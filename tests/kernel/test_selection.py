@@ -16,7 +16,7 @@ from accepttrace.lab.load import run_load
 from accepttrace.lab.servers import Server
 from accepttrace.model.records import Program
 from accepttrace.model.snapshot import Snapshot
-from accepttrace.probe import sockdiag
+from accepttrace.probe import netlink, sockdiag
 
 from .clients import Clients, address_of, drain, inode_of, listen, port_of
 from .conftest import Tracing, wait_until
@@ -90,7 +90,7 @@ def look_up(port: int, client_port: int) -> int:
     identity = struct.pack("!HH", port, client_port) + here + here
     identity += struct.pack("=III", 0, 0xFFFFFFFF, 0xFFFFFFFF)
     body = struct.pack("=BBBxI", socket.AF_INET, socket.IPPROTO_TCP, 0, 0xFFFFFFFF) + identity
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, sockdiag.NETLINK_SOCK_DIAG) as link:
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, netlink.NETLINK_SOCK_DIAG) as link:
         head = struct.pack("=IHHII", 16 + len(body), SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST, 0, 0)
         link.send(head + body)
         answer = link.recv(65536)

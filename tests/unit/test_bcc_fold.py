@@ -51,7 +51,7 @@ def test_an_include_of_itself_or_of_nothing_is_an_error(tmp_path: Path) -> None:
 def test_the_real_text_is_one_piece_with_every_program_of_the_plans() -> None:
     text = fold(BPF / "bcc.c")
     assert '#include "' not in text
-    for program in (*plans.PROGRAMS, plans.MEMBERS_PROGRAM):
+    for program in (*plans.PROGRAMS, *plans.LISTINGS):
         assert f"int {program}(" in text, program
     for plan in plans.PLANS:
         assert f"#ifdef ATTACH_{plan.attach}" in text

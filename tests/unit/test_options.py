@@ -8,8 +8,9 @@ import pytest
 from click.testing import CliRunner
 
 from accepttrace.cli import options
+from accepttrace.cli.top import top
 from accepttrace.cli.who import who
-from accepttrace.config import Filters
+from accepttrace.config import Config, Filters
 from accepttrace.model.records import Inventory
 
 
@@ -98,3 +99,35 @@ def test_takes_every_filter() -> None:
             family="ipv6",
         )
     ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (("--by", "group"), "--by is of TCP"),
+        (("--histogram",), "--histogram is of TCP"),
+        (("--detail", "waits"), "--detail is of TCP"),
+        (("--sort", "accepts"), "choose from: inode"),
+    ],
+)
+def test_udp_refuses_what_means_nothing_to_it(arguments: tuple[str, ...], complaint: str) -> None:
+    for order in (("--udp", *arguments), (*arguments, "--udp")):
+        done = CliRunner().invoke(top, order)
+        assert done.exit_code == 2
+        assert complaint in done.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "field"),
+    [((), "accepts"), (("--udp",), "datagrams"), (("--udp", "--sort", "dropped"), "dropped")],
+)
+def test_what_rows_are_ordered_by(arguments: tuple[str, ...], field: str) -> None:
+    seen: list[Config] = []
+
+    def trace(config: Config, *_: object) -> None:
+        seen.append(config)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("accepttrace.cli.top._trace", trace)
+        assert CliRunner().invoke(top, arguments).exit_code == 0
+    assert [(config.sort, config.udp) for config in seen] == [(field, "--udp" in arguments)]

@@ -26,8 +26,8 @@ class Filters:
     addresses: frozenset[str] = frozenset()  # local addresses of the listener
     cgroups: frozenset[str] = frozenset()  # path prefixes below the cgroup root
 
-    def describe(self) -> str:
-        """One short text for headers: `:80,443 pid 12`, or `every listener`."""
+    def describe(self, unfiltered: str = "every listener") -> str:
+        """One short text for headers: `:80,443 pid 12`."""
         parts: list[str] = []
         if self.ports:
             parts.append(":" + ",".join(_ranges(sorted(self.ports))))
@@ -43,7 +43,7 @@ class Filters:
                 parts.append(f"{word} {text}")
         if self.family:
             parts.append(self.family)
-        return " ".join(parts) or "every listener"
+        return " ".join(parts) or unfiltered
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +57,7 @@ class Config:
     sort: str = "accepts"
     rows: int | None = None
     histogram: bool = False
+    udp: bool = False
     output: Output = "table"
     attach: Attach = "auto"
     loader: Loader = "auto"

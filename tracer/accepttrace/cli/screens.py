@@ -3,50 +3,55 @@
 from __future__ import annotations
 
 import shutil
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, Generic, TextIO, TypeVar
 
+from accepttrace.cli.forms import Forms, TcpForms, UdpForms
 from accepttrace.config import Config
-from accepttrace.model.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from accepttrace.views.text import Line
 
+S = TypeVar("S")
 _PIPE_COLUMNS = 120
 
 
-class Screen:
+class Screen(Generic[S]):
     """`begin` once with the first snapshot, `show` at every refresh, `finish` at the end."""
 
-    def __enter__(self) -> Screen:
+    def __init__(self, forms: Forms[S]) -> None:
+        self._forms = forms
+
+    def __enter__(self) -> Screen[S]:
         return self
 
     def __exit__(self, *_: object) -> None:
         return
 
-    def begin(self, snapshot: Snapshot) -> None:
+    def begin(self, snapshot: S) -> None:
         """Before the first interval."""
 
-    def show(self, snapshot: Snapshot) -> None:
+    def show(self, snapshot: S) -> None:
         """At the end of an interval, or when the window changed its size."""
 
-    def finish(self, last: Snapshot, summary: Snapshot) -> None:
+    def finish(self, last: S, summary: S) -> None:
         """Once, at the end: the rest of the last interval, and the whole run."""
 
 
-def screen_for(config: Config, out: TextIO) -> Screen:
+def screen_for(config: Config, out: TextIO) -> Screen[Any]:
     """The screen that the options and the kind of output ask for."""
+    forms: Forms[Any] = UdpForms(config) if config.udp else TcpForms(config)
     if config.output == "jsonl":
-        return JsonLines(config, out)
+        return JsonLines(forms, out)
     if config.output == "csv":
-        return Csv(config, out)
-    return Live(config) if out.isatty() else Tables(config, out)
+        return Csv(forms, out)
+    return Live(forms) if out.isatty() else Tables(forms, out)
 
 
-class Text(Screen):
+class Text(Screen[S]):
     """Lines of text, each reaching the reader at once."""
 
-    def __init__(self, config: Config, out: TextIO) -> None:
-        self._config = config
+    def __init__(self, forms: Forms[S], out: TextIO) -> None:
+        super().__init__(forms)
         self._out = out
 
     def _print(self, text: str) -> None:
@@ -54,95 +59,75 @@ class Text(Screen):
         self._out.flush()
 
 
-class JsonLines(Text):
+class JsonLines(Text[S]):
     """meta, then a snapshot an interval, then the summary."""
 
-    def begin(self, snapshot: Snapshot) -> None:
-        from accepttrace.views.jsonl import meta_line
+    def begin(self, snapshot: S) -> None:
+        self._print(self._forms.json(snapshot, "meta"))
 
-        self._print(meta_line(snapshot.meta))
+    def show(self, snapshot: S) -> None:
+        self._print(self._forms.json(snapshot, "snapshot"))
 
-    def show(self, snapshot: Snapshot) -> None:
-        from accepttrace.views.jsonl import snapshot_line
-
-        self._print(snapshot_line(snapshot, histogram=self._config.histogram))
-
-    def finish(self, last: Snapshot, summary: Snapshot) -> None:  # noqa: ARG002
-        from accepttrace.views.jsonl import summary_line
-
-        self._print(summary_line(summary, histogram=self._config.histogram))
+    def finish(self, last: S, summary: S) -> None:  # noqa: ARG002
+        self._print(self._forms.json(summary, "summary"))
 
 
-class Csv(Text):
-    """A header, then a row for each acceptor and interval; intervals add up to the whole run."""
+class Csv(Text[S]):
+    """A header, then the rows of each interval; intervals add up to the whole run."""
 
-    def begin(self, snapshot: Snapshot) -> None:
-        from accepttrace.views.csvrows import header
+    def begin(self, snapshot: S) -> None:
+        self._print(self._forms.csv_header(snapshot))
 
-        self._print(header(snapshot.by, histogram=self._config.histogram))
-
-    def show(self, snapshot: Snapshot) -> None:
-        from accepttrace.views.csvrows import rows
-
-        text = rows(snapshot, histogram=self._config.histogram)
+    def show(self, snapshot: S) -> None:
+        text = self._forms.csv_rows(snapshot)
         if text:
             self._print(text)
 
-    def finish(self, last: Snapshot, summary: Snapshot) -> None:  # noqa: ARG002
+    def finish(self, last: S, summary: S) -> None:  # noqa: ARG002
         self.show(last)
 
 
-class Tables(Text):
+class Tables(Text[S]):
     """A plain table, or histograms, an interval."""
 
-    def show(self, snapshot: Snapshot) -> None:
-        self._print(_plain(snapshot, self._config, ledger=False) + "\n")
+    def show(self, snapshot: S) -> None:
+        self._print(_plain(self._forms, snapshot, ledger=False) + "\n")
 
-    def finish(self, last: Snapshot, summary: Snapshot) -> None:  # noqa: ARG002
-        self._print(_plain(summary, self._config, ledger=True))
+    def finish(self, last: S, summary: S) -> None:  # noqa: ARG002
+        self._print(_plain(self._forms, summary, ledger=True))
 
 
-class Live(Screen):
+class Live(Screen[S]):
     """A screen drawn anew at each refresh; the summary stays when it ends."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, forms: Forms[S]) -> None:
         from accepttrace.views.live import LiveView
 
-        self._config = config
+        super().__init__(forms)
         self._view = LiveView()
 
-    def __enter__(self) -> Live:
+    def __enter__(self) -> Live[S]:
         self._view.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._view.__exit__()
 
-    def begin(self, snapshot: Snapshot) -> None:
+    def begin(self, snapshot: S) -> None:
         self.show(snapshot)
 
-    def show(self, snapshot: Snapshot) -> None:
+    def show(self, snapshot: S) -> None:
         def frame(width: int, height: int | None) -> list[Line]:
-            return _render(snapshot, self._config, width, height)
+            return self._forms.table(snapshot, width, height)
 
         self._view.update(frame)
 
-    def finish(self, last: Snapshot, summary: Snapshot) -> None:  # noqa: ARG002
+    def finish(self, last: S, summary: S) -> None:  # noqa: ARG002
         self.show(summary)
 
 
-def _plain(snapshot: Snapshot, config: Config, *, ledger: bool) -> str:
+def _plain(forms: Forms[S], snapshot: S, *, ledger: bool) -> str:
     from accepttrace.views.text import plain
 
     width = shutil.get_terminal_size((_PIPE_COLUMNS, 24)).columns
-    return plain(_render(snapshot, config, width, None, ledger=ledger))
-
-
-def _render(
-    snapshot: Snapshot, config: Config, width: int, height: int | None, *, ledger: bool = True
-) -> list[Line]:
-    if config.histogram:
-        from accepttrace.views.histogram import render
-    else:
-        from accepttrace.views.table import render
-    return render(snapshot, width, height, rows=config.rows, ledger=ledger)
+    return plain(forms.table(snapshot, width, None, ledger=ledger))

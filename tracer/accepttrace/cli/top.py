@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -15,21 +15,40 @@ from accepttrace.config import Config
 
 if TYPE_CHECKING:
     from accepttrace.cli.pace import Pace
-    from accepttrace.cli.watch import Watch
+    from accepttrace.cli.watch import Watching
     from accepttrace.model.snapshot import Snapshot
 
+S = TypeVar("S")
 
-def _sort_key(ctx: click.Context, param: click.Parameter, value: str) -> str:
-    if value != "accepts":  # the views stay unread until somebody asks
+
+def _sort_key(ctx: click.Context, param: click.Parameter, value: str | None) -> str:
+    udp = ctx.params.get("udp")
+    if value is None:  # the views stay unread until somebody asks
+        return "datagrams" if udp else "accepts"
+    if udp:
+        from accepttrace.views.receivercolumns import sort_keys
+    else:
         from accepttrace.views.columns import sort_keys
-
-        if value not in sort_keys():
-            raise click.BadParameter(f"choose from: {', '.join(sort_keys())}", ctx, param)
+    if value not in sort_keys():
+        raise click.BadParameter(f"choose from: {', '.join(sort_keys())}", ctx, param)
     return value
+
+
+def _only_of_tcp(values: dict[str, Any]) -> None:
+    """UsageError where `--udp` stands beside an option that means nothing to it."""
+    for option, default in (("by", "worker"), ("histogram", False), ("detail", "full")):
+        if values[option] != default:
+            raise click.UsageError(f"--{option} is of TCP: with --udp a row is a socket")
 
 
 @click.command()
 @filter_options
+@click.option(
+    "--udp",
+    is_flag=True,
+    is_eager=True,  # --sort depends on it
+    help="Trace UDP sockets (QUIC, DNS): what SO_REUSEPORT steers to each, what its queue takes.",
+)
 @click.option(
     "-i",
     "--interval",
@@ -53,10 +72,9 @@ def _sort_key(ctx: click.Context, param: click.Parameter, value: str) -> str:
 )
 @click.option(
     "--sort",
-    default="accepts",
     metavar="FIELD",
     callback=_sort_key,
-    help="Order of the rows: any field of a row in JSON.  [default: accepts]",
+    help="Order of the rows: any field of a row in JSON.  [default: accepts; with --udp datagrams]",
 )
 @click.option("--rows", type=click.IntRange(1), help="Show at most this many rows.")
 @click.option("--histogram", is_flag=True, help="Show the waiting times of each row as bars.")
@@ -71,7 +89,14 @@ def top(**values: Any) -> None:
     """Which worker accepts how many connections, from which listener, after how long a wait.
 
     Ctrl-C, SIGTERM or --duration end it with a summary and status 0.
+
+    With --udp: each UDP socket with its owner, the packets for which SO_REUSEPORT chose it
+    (SELECTED), the datagrams that its queue took (DATAGRAMS) or was too full for (DROPPED). The
+    kernel may choose more than once for a packet, where a group has a connected socket; and a
+    packet may hold many datagrams (GRO).
     """
+    if values["udp"]:
+        _only_of_tcp(values)
     config = Config(
         filters=take_filters(values),
         interval_s=values["interval"],
@@ -80,6 +105,7 @@ def top(**values: Any) -> None:
         sort=values["sort"],
         rows=values["rows"],
         histogram=values["histogram"],
+        udp=values["udp"],
         output=values["output"],
         attach=values["attach"],
         loader=values["loader"],
@@ -87,7 +113,12 @@ def top(**values: Any) -> None:
         ready_file=values["ready_file"],
         verbose=values["verbose"],
     )
-    run(config)
+    if config.udp:
+        from accepttrace.cli.udpwatch import UdpWatch
+
+        _trace(config, UdpWatch)
+    else:
+        run(config)
 
 
 def _nothing() -> None:
@@ -103,11 +134,22 @@ def run(
 
     `attached` is called once every hook is proved, `ending` just before the last reading.
     """
+    from accepttrace.cli.watch import Watch
+
+    return _trace(config, Watch, attached, ending)
+
+
+def _trace(
+    config: Config,
+    attach: Callable[[Config], Watching[S]],
+    attached: Callable[[], object] = _nothing,
+    ending: Callable[[], object] = _nothing,
+) -> S | None:
     from accepttrace.cli.pace import Pace
-    from accepttrace.cli.watch import Watch, announce
+    from accepttrace.cli.watch import announce
 
     pace = Pace(config.interval_s, config.duration_s)  # before attaching: a signal ends it cleanly
-    with Watch(config) as watch:
+    with attach(config) as watch:
         announce(config)
         attached()
         try:
@@ -120,7 +162,7 @@ def run(
             return None
 
 
-def _show(config: Config, watch: Watch, pace: Pace, ending: Callable[[], object]) -> Snapshot:
+def _show(config: Config, watch: Watching[S], pace: Pace, ending: Callable[[], object]) -> S:
     from accepttrace.cli.screens import screen_for
 
     with screen_for(config, sys.stdout) as screen:

@@ -6,6 +6,7 @@ import os
 import platform
 import time
 from datetime import datetime, timezone
+from typing import Protocol, TypeVar
 
 from accepttrace import __version__
 from accepttrace.config import Config
@@ -13,14 +14,31 @@ from accepttrace.model.records import Counts, Inventory, Process, ReuseportFact
 from accepttrace.model.snapshot import Meta, Snapshot
 from accepttrace.model.tracker import Tracker
 from accepttrace.probe.netns import call_inside
-from accepttrace.probe.session import Session, open_session
+from accepttrace.probe.session import open_session
+from accepttrace.probe.tracer import Tracer as AttachedTracer
 from accepttrace.sockets.inventory import InventoryReader
+
+S = TypeVar("S", covariant=True)
 
 
 def utc_now() -> str:
     """The wall clock as RFC 3339 in UTC, to the millisecond."""
     now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
     return now.replace("+00:00", "Z")
+
+
+class Watching(Protocol[S]):
+    """A run of any tracer: attached and proved, and detached at the end of a `with` block."""
+
+    def __enter__(self) -> Watching[S]: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def refresh(self) -> S:
+        """Read everything again."""
+
+    def summary(self) -> S:
+        """The last reading, with the whole run as its interval."""
 
 
 class Watch:
@@ -33,7 +51,7 @@ class Watch:
         self._groups: dict[int, ReuseportFact] = {}
         self._inodes: frozenset[int] = frozenset()
         self._tracker = Tracker(
-            _meta(config, self._session),
+            meta_of(self._session, config.filters.describe()),
             config.filters,
             time.monotonic(),
             self._session.plan.sees,
@@ -99,15 +117,16 @@ class Watch:
         return {pid: process for pid, process in found if process is not None}
 
 
-def _meta(config: Config, session: Session) -> Meta:
+def meta_of(tracer: AttachedTracer, what: str) -> Meta:
+    """What is traced, and how."""
     return Meta(
         version=__version__,
         kernel=f"{platform.release()} {platform.machine()}",
-        attach=session.plan.attach,
-        loader=session.loader,
-        blind_spots=session.plan.blind_spots,
+        attach=tracer.plan.attach,
+        loader=tracer.loader,
+        blind_spots=tracer.plan.blind_spots,
         started=utc_now(),
-        filter=config.filters.describe(),
+        filter=what,
     )
 
 

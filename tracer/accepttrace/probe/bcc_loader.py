@@ -22,8 +22,9 @@ from importlib import resources
 from typing import Any
 
 from accepttrace.errors import UnsupportedError
-from accepttrace.probe import bcc_install, btf, headers, iterators, loaders, offsets, wire
-from accepttrace.probe.plans import Hook, Plan
+from accepttrace.probe import bcc_install, btf, headers, iterators, loaders, offsets
+from accepttrace.probe.iterators import Record
+from accepttrace.probe.plans import Hook, Listing, Plan
 from accepttrace.probe.quiet import Caught, caught
 
 # By the first word of a program's name: the text that it stands in.
@@ -37,7 +38,11 @@ _ATTACHED_AS = {
 _ARCHITECTURES = {"x86_64": "x86", "aarch64": "arm64"}
 # Set to compile against the kernel's headers although BTF is there: for tests, and to find faults.
 BY_HEADERS = "ACCEPTTRACE_BCC_HEADERS"
-_MEMBERS = b"bpf_iter__tcp"  # what bcc's BPF_ITER(tcp) calls the program
+# What bcc's BPF_ITER(tcp) and BPF_ITER(udp) call the programs.
+_ITERATORS: dict[Listing, bytes] = {
+    "iter_members": b"bpf_iter__tcp",
+    "iter_receivers": b"bpf_iter__udp",
+}
 _NOT_COMPILED = "Failed to compile"  # how bcc's exceptions begin
 _BYTES = re.compile(r"\bb'([^']*)'")  # names as bcc prints them
 _NOT_ALLOWED = "Need super-user privileges"  # of any EPERM
@@ -63,7 +68,7 @@ class Compiled:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.hooks = loaders.usable_hooks(plan)
-        self._members_link: int | None = None
+        self._sockets_link: int | None = None
         self._bpf: Any = None
         with _explained(plan):
             # Its BPF.support_kfunc() is not asked: it wants readable /proc/kallsyms, so it is wrong
@@ -73,7 +78,7 @@ class Compiled:
                 self._compile(kind)
                 for hook in self.hooks:
                     self._attach(hook)
-                self._open_members(kind)
+                self._open_iterator(kind)
             except BaseException:
                 self.close()
                 raise
@@ -88,18 +93,18 @@ class Compiled:
 
     def recursion_misses(self) -> dict[str, int] | None:
         """By program, runs skipped because it already ran on that CPU; None before 5.11."""
-        programs = self._bpf.funcs.items()
-        return loaders.recursion_misses({n.decode(): p.fd for n, p in programs if n != _MEMBERS})
+        programs = {n: p.fd for n, p in self._bpf.funcs.items() if n not in _ITERATORS.values()}
+        return loaders.recursion_misses({name.decode(): fd for name, fd in programs.items()})
 
-    def members(self) -> list[wire.Member]:
-        """Listening sockets of the current network namespace that are in a reuseport group."""
-        return [] if self._members_link is None else iterators.members(self._members_link)
+    def sockets(self, record: type[Record]) -> list[Record]:
+        """What the plan's iterator writes of the sockets in the current network namespace."""
+        return [] if self._sockets_link is None else iterators.sockets(self._sockets_link, record)
 
     def close(self) -> None:
         """Detach everything and free it. May be called twice."""
-        if self._members_link is not None:
-            os.close(self._members_link)
-            self._members_link = None
+        if self._sockets_link is not None:
+            os.close(self._sockets_link)
+            self._sockets_link = None
         if self._bpf is not None:
             bpf, self._bpf = self._bpf, None
             atexit.unregister(bpf.cleanup)  # which bcc registered, and which keeps it alive
@@ -130,10 +135,11 @@ class Compiled:
         elif kind == "raw":
             self._bpf.attach_raw_tracepoint(tp=site, fn_name=program)
 
-    def _open_members(self, kind: Any) -> None:
+    def _open_iterator(self, kind: Any) -> None:
         """The inventory of groups is extra: without it groups are told by address alone."""
+        name = _ITERATORS[self.plan.listing]
         with suppress(Exception):  # bcc raises nothing more special
-            self._members_link = iterators.link(self._bpf.load_func(_MEMBERS, kind.TRACING).fd)
+            self._sockets_link = iterators.link(self._bpf.load_func(name, kind.TRACING).fd)
 
 
 def _flags(hooks: tuple[Hook, ...]) -> list[str]:

@@ -10,15 +10,16 @@ from accepttrace.model.diagnosis import Diagnosis, Finding, Way
 from accepttrace.probe import (
     bcc_install,
     btf,
+    choosing,
     headers,
     loaders,
     lockdown,
     preemption,
     privileges,
-    session,
 )
 from accepttrace.probe._libbpf import library
 from accepttrace.probe.plans import Plan, by_preference
+from accepttrace.probe.session import Session
 
 
 def diagnose() -> Diagnosis:
@@ -136,9 +137,9 @@ def _ways(loader: loaders.Name) -> Iterator[Way]:
 
 def _try(plan: Plan, loader: loaders.Name) -> AcceptTraceError | None:
     """Why it does not work; None where it was proved."""
-    attempts: list[session.Attempt] = []
+    attempts: list[choosing.Attempt] = []
     try:
-        opened = session.try_plan(plan, loader, attempts)
+        opened = choosing.attempt(plan, loader, attempts, Session)
         if opened is not None:
             opened.close()
         return attempts[-1].error

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ctypes as c
 import os
+from typing import TypeVar
 
 from accepttrace.probe import _syscall as sys
-from accepttrace.probe import wire
+
+Record = TypeVar("Record", bound=c.Structure)
 
 _TRACE_ITER = 28  # enum bpf_attach_type
 
@@ -17,8 +19,8 @@ def link(program_fd: int) -> int:
     return sys.bpf(sys.LINK_CREATE, attr)
 
 
-def members(link_fd: int) -> list[wire.Member]:
-    """Listening sockets of the current network namespace that are in a reuseport group."""
+def sockets(link_fd: int, record: type[Record]) -> list[Record]:
+    """What the program writes of the sockets in the current network namespace."""
     try:
         fd = sys.bpf(sys.ITER_CREATE, sys.IterAttr(link_fd=link_fd))
     except OSError:
@@ -27,5 +29,4 @@ def members(link_fd: int) -> list[wire.Member]:
         data = b"".join(iter(lambda: os.read(fd, 65536), b""))
     finally:
         os.close(fd)
-    size = c.sizeof(wire.Member)
-    return [wire.Member.from_buffer_copy(data, at) for at in range(0, len(data), size)]
+    return [record.from_buffer_copy(data, at) for at in range(0, len(data), c.sizeof(record))]

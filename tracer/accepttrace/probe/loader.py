@@ -12,7 +12,8 @@ from accepttrace.errors import UnsupportedError
 from accepttrace.probe import _syscall as sys
 from accepttrace.probe import btf, iterators, loaders, privileges, wire
 from accepttrace.probe._libbpf import OpenOptions, library
-from accepttrace.probe.plans import MEMBERS_PROGRAM, PROGRAMS, Hook, Plan
+from accepttrace.probe.iterators import Record
+from accepttrace.probe.plans import LISTINGS, PROGRAMS, Hook, Plan
 
 _ENOTSUPP = 524  # the kernel's own; no C library has a name for it
 
@@ -39,7 +40,7 @@ class Loaded:
         self.plan = plan
         self._object: int | None = None
         self._links: list[tuple[Hook, int]] = []
-        self._members_link: int | None = None
+        self._sockets_link: int | None = None
         library().log.clear()
         self.hooks = loaders.usable_hooks(plan)
         try:
@@ -74,19 +75,19 @@ class Loaded:
         descriptor = library().bpf_program__fd
         return loaders.recursion_misses({n: descriptor(self._program(n)) for n in names})
 
-    def members(self) -> list[wire.Member]:
-        """Listening sockets of the current network namespace that are in a reuseport group."""
-        if self._members_link is None:
+    def sockets(self, record: type[Record]) -> list[Record]:
+        """What the plan's iterator writes of the sockets in the current network namespace."""
+        if self._sockets_link is None:
             return []
-        return iterators.members(library().bpf_link__fd(self._members_link))
+        return iterators.sockets(library().bpf_link__fd(self._sockets_link), record)
 
     def close(self) -> None:
         """Detach everything and free it. May be called twice."""
         lib = library()
         links = [link for _, link in self._links]
-        if self._members_link is not None:
-            links.append(self._members_link)
-        self._links, self._members_link = [], None
+        if self._sockets_link is not None:
+            links.append(self._sockets_link)
+        self._links, self._sockets_link = [], None
         for link in links:
             lib.bpf_link__destroy(link)
         if self._object is not None:
@@ -99,15 +100,15 @@ class Loaded:
         self._object = lib.bpf_object__open_mem(data, len(data), _options())
         if not self._object:
             raise _refused("open the BPF object", c.get_errno())
-        wanted = {hook.program for hook in self.hooks}
-        for name in PROGRAMS:
+        wanted = {self.plan.listing, *(hook.program for hook in self.hooks)}
+        for name in (*PROGRAMS, *LISTINGS):
             lib.bpf_program__set_autoload(self._program(name), name in wanted)
         code = lib.bpf_object__load(self._object)
         if code < 0:
             raise _refused(f"load the {self.plan.attach} programs", -code)
         # The inventory of groups is extra: without it groups are told by address alone.
-        link = lib.bpf_program__attach_iter(self._program(MEMBERS_PROGRAM), None)
-        self._members_link = link or None
+        link = lib.bpf_program__attach_iter(self._program(self.plan.listing), None)
+        self._sockets_link = link or None
 
     def _attach(self, hook: Hook) -> None:
         c.set_errno(0)

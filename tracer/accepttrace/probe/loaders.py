@@ -13,6 +13,7 @@ from typing import Literal, Protocol
 from accepttrace.errors import UnsupportedError
 from accepttrace.probe import _syscall as sys
 from accepttrace.probe import btf, wire
+from accepttrace.probe.iterators import Record
 from accepttrace.probe.plans import Hook, Plan
 
 Name = Literal["libbpf", "bcc"]
@@ -37,8 +38,8 @@ class Attached(Protocol):
     def recursion_misses(self) -> dict[str, int] | None:
         """By program, runs skipped because it already ran on that CPU; None before 5.11."""
 
-    def members(self) -> list[wire.Member]:
-        """Listening sockets of the current network namespace that are in a reuseport group."""
+    def sockets(self, record: type[Record]) -> list[Record]:
+        """What the plan's iterator writes of the sockets in the current network namespace."""
 
     def close(self) -> None:
         """Detach everything and free it. May be called twice."""

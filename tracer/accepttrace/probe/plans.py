@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, get_args
 
 AttachType = Literal["fentry", "kprobe", "tracepoint"]
 Detail = Literal["accepts", "waits", "full"]
@@ -19,7 +19,10 @@ Fact = Literal[
     "closed",  # what was lost with a queue that closed
     "migrated",
     "unseen",  # accepts by somebody whom this way cannot see
+    "datagrams",  # UDP: what came to the queues
+    "dropped",  # UDP: what they did not take
 ]
+Listing = Literal["iter_members", "iter_receivers"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,10 @@ class Hook:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All hooks of an attach type, and the facts that it yields."""
+    """All hooks of an attach type, and the facts that it yields.
+
+    `listing`: the program that lists sockets.
+    """
 
     attach: AttachType
     hooks: tuple[Hook, ...]
@@ -54,6 +60,7 @@ class Plan:
     blind_spots: tuple[str, ...]
     detail: Detail = "full"
     fallback: Plan | None = None  # what to try where this one does not work
+    listing: Listing = "iter_members"
 
     def at(self, detail: Detail) -> Plan:
         """The same with so much detail: below `full` only the hooks that count accepts."""
@@ -176,11 +183,47 @@ TRACEPOINT = Plan(
 
 PLANS: tuple[Plan, ...] = (FENTRY, KPROBE, TRACEPOINT)
 
+_UDP: frozenset[Fact] = frozenset({"selected", "datagrams", "dropped"})
+_UDP_BLIND = "datagrams that a selector, a socket filter or a tunnel took away"
+# In this order everywhere: UDP is received in softirqs, which no task preempts.
+UDP_PLANS: tuple[Plan, ...] = (
+    Plan(
+        "fentry",
+        (
+            Hook("fexit_select_sock", "reuseport_select_sock", "selected"),
+            Hook("fentry_udp_enqueue", "__udp_enqueue_schedule_skb", "datagrams"),
+            Hook("fexit_udp_enqueue", "__udp_enqueue_schedule_skb", "dropped"),
+        ),
+        _UDP,
+        (_UDP_BLIND,),
+        listing="iter_receivers",
+    ),
+    Plan(
+        "kprobe",
+        (
+            Hook("kprobe_select_sock", "reuseport_select_sock", "selected"),
+            Hook("kretprobe_select_sock", "reuseport_select_sock", "selected"),
+            Hook("kprobe_udp_enqueue", "__udp_enqueue_schedule_skb", "datagrams"),
+            Hook("kretprobe_udp_enqueue", "__udp_enqueue_schedule_skb", "dropped"),
+        ),
+        _UDP,
+        (_UDP_BLIND, KPROBE.blind_spots[-1]),
+        listing="iter_receivers",
+    ),
+    Plan(
+        "tracepoint",
+        (),
+        frozenset(),
+        ("selections and datagrams; drops and queues are the kernel's own counts",),
+        listing="iter_receivers",
+    ),
+)
+
 
 def by_preference(preempts: bool | None) -> tuple[Plan, ...]:
     """The order in which `auto` tries: the cheapest first, unless it would lose events."""
     return (KPROBE_IN_PROCESSES, FENTRY, TRACEPOINT) if preempts else PLANS
 
 
-PROGRAMS = tuple(hook.program for plan in PLANS for hook in plan.hooks)
-MEMBERS_PROGRAM = "iter_members"
+PROGRAMS = tuple(hook.program for plan in PLANS + UDP_PLANS for hook in plan.hooks)
+LISTINGS: tuple[Listing, ...] = get_args(Listing)

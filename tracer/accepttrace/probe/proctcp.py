@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import socket
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
 from accepttrace.model.records import Family
 
 LISTEN: Final = "0A"
-TABLES: Final[tuple[tuple[str, Family], ...]] = (("tcp", "ipv4"), ("tcp6", "ipv6"))
+Tables = tuple[tuple[str, Family], ...]
+TABLES: Final[Tables] = (("tcp", "ipv4"), ("tcp6", "ipv6"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,33 +29,41 @@ class Entry:
 
 def listening(folder: str) -> list[Entry]:
     """All listeners in `folder` (such as /proc/self/net). OSError if `tcp` cannot be read."""
-    entries: list[Entry] = []
-    for table, family in TABLES:
+    return [
+        parse(line, family) for family, line in sockets(folder, TABLES) if line.split()[3] == LISTEN
+    ]
+
+
+def sockets(folder: str, tables: Tables) -> Iterator[tuple[Family, str]]:
+    """The lines of the tables without their titles. OSError if the first cannot be read."""
+    for number, (table, family) in enumerate(tables):
         try:
             with open(f"{folder}/{table}", encoding="ascii") as lines:
                 next(lines, None)
-                entries += [parse(line, family) for line in lines if line.split()[3] == LISTEN]
+                yield from ((family, line) for line in lines)
         except FileNotFoundError:
-            if table == "tcp":  # a kernel without IPv6 has no tcp6
+            if not number:  # only a kernel without IPv6 has no second
                 raise
-    return entries
 
 
 def parse(line: str, family: Family) -> Entry:
-    """One line of the table. Address words are hexadecimal in the order of this machine."""
+    """One line of the table."""
     fields = line.split()
-    address, port = fields[1].split(":")
+    address, port = endpoint(fields[1], family)
     return Entry(
         inode=int(fields[9]),
         family=family,
-        address=_address(address, family),
-        port=int(port, 16),
+        address=address,
+        port=port,
         queue=int(fields[4].split(":")[1], 16),
         uid=int(fields[7]),
     )
 
 
-def _address(text: str, family: Family) -> str:
-    words = [int(text[i : i + 8], 16) for i in range(0, len(text), 8)]
+def endpoint(text: str, family: Family) -> tuple[str, int]:
+    """Address and port: hexadecimal, the address in words of this machine."""
+    address, port = text.split(":")
+    words = [int(address[i : i + 8], 16) for i in range(0, len(address), 8)]
     packed = b"".join(word.to_bytes(4, sys.byteorder) for word in words)
-    return socket.inet_ntop(socket.AF_INET if family == "ipv4" else socket.AF_INET6, packed)
+    name = socket.inet_ntop(socket.AF_INET if family == "ipv4" else socket.AF_INET6, packed)
+    return name, int(port, 16)

@@ -1,4 +1,4 @@
-"""Choose an attach type by trying, prove it, read the counts, detach."""
+"""The tracer of TCP: attach it, prove it, read its counts."""
 
 from __future__ import annotations
 
@@ -6,36 +6,25 @@ import ipaddress
 import os
 import socket
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from accepttrace.config import Config, Filters
-from accepttrace.errors import AcceptTraceError, UnsupportedError
+from accepttrace.errors import UnsupportedError
 from accepttrace.model.records import (
     AcceptorCount,
     Counts,
     Family,
     Flow,
     ListenerCount,
-    Losses,
     MigrationCount,
     Overflow,
     Passed,
     PortCount,
-    Program,
-    Selector,
     Via,
 )
-from accepttrace.probe import (
-    loaders,
-    lockdown,
-    plans,
-    preemption,
-    privileges,
-    selftest,
-    wire,
-)
-from accepttrace.probe.filtering import settings_of
+from accepttrace.probe import choosing, loaders, plans, preemption, selftest, wire
 from accepttrace.probe.maps import Map
+from accepttrace.probe.members import Member, member_of
+from accepttrace.probe.tracer import Tracer
 
 _FAMILIES: dict[int, Family] = {socket.AF_INET: "ipv4", socket.AF_INET6: "ipv6"}
 _VIA: dict[int, Via] = {
@@ -45,37 +34,12 @@ _VIA: dict[int, Via] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """One attach type that was tried. `error` is None for the one that works."""
-
-    attach: str
-    loader: str
-    error: AcceptTraceError | None
-
-
-@dataclass(frozen=True, slots=True)
-class Member:
-    """A listening socket in a reuseport group. Source: the BPF socket iterator."""
-
-    inode: int
-    group: int
-    size: int
-    selector: Selector
-    program: Program | None
-
-
-class Session:
-    """An attached and proved tracer. Use as a context manager; leaving it detaches."""
+class Session(Tracer):
+    """TCP: who accepts what from which listener."""
 
     def __init__(self, loaded: loaders.Attached) -> None:
-        self._loaded = loaded
-        self.plan = loaded.plan
-        self.loader = loaded.loader
-        self._skipped: dict[str, int] = {}
+        super().__init__(loaded)
         fd = loaded.map_fd
-        self._settings = Map(fd("settings"), wire.U32, wire.Settings)
-        self._pids = Map(fd("pids"), wire.U32, wire.U8)
         self._seats = Map(fd("seats"), wire.U32, wire.Acceptor)
         self._sitters = Map(fd("sitters"), wire.U32, wire.AcceptorKey)
         self._acceptors = Map(fd("acceptors"), wire.AcceptorKey, wire.Acceptor)
@@ -86,32 +50,12 @@ class Session:
         self._migrations = Map(fd("migrations"), wire.MigrationKey, wire.Migration)
         self._peers = Map(fd("peers"), wire.Peer, wire.U8)
         self._ports = Map(fd("ports"), wire.PortKey, wire.U64)
-        self._losses = Map(fd("losses"), wire.U32, wire.U64)
 
-    def __enter__(self) -> Session:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Detach. May be called twice."""
-        self._loaded.close()
-
-    def filter(self, filters: Filters) -> None:
-        """From now on count what these let through (ports, PIDs, netns, family).
-
-        UsageError where they are more than the kernel side has room for.
-        """
-        settings = settings_of(filters)
+    def _adapt(self, settings: wire.Settings) -> None:
         settings.without_waits = self.plan.detail == "accepts"
         sites = {hook.site for hook in self._loaded.hooks}
         settings.rings = 0 if "io_accept" in sites else wire.RINGS_UNHOOKED
         settings.never_migrates = not loaders.has_function("reuseport_migrate_sock")
-        self._pids.clear()
-        for pid in filters.pids:
-            self._pids.put(wire.U32(pid), wire.U8(1))
-        self._settings.put(wire.U32(0), settings)
 
     def counts(self) -> Counts:
         """Everything counted since the start, for every listener."""
@@ -119,7 +63,7 @@ class Session:
         return Counts(
             tuple(self._acceptor(row, errors) for row in self._ended_calls()),
             tuple(self._listener(value) for value in self._rows()),
-            self._read_losses(),
+            self.losses(),
             tuple(_migration(k, v) for k, v in self._migrations.items()),
             tuple(PortCount(k.netns, k.port, v.value) for k, v in self._ports.items()),
         )
@@ -136,19 +80,9 @@ class Session:
         ports = {(key.netns, key.port): count.value for key, count in self._ports.items()}
         return Passed(came, left, ports)
 
-    def skipped(self) -> dict[str, int] | None:
-        """By program, hits since the last `reset` that the kernel's recursion guard dropped.
-
-        None where this kernel does not tell (before 5.11).
-        """
-        misses = self._loaded.recursion_misses()
-        if misses is None:
-            return None
-        return {name: count - self._skipped.get(name, 0) for name, count in misses.items()}
-
     def reset(self) -> None:
         """Forget everything counted so far, and the listeners it was counted for."""
-        self._skipped = self._loaded.recursion_misses() or {}
+        super().reset()
         for seat, _ in self._sitters.items():
             self._seats.put(seat, wire.Acceptor())
         self._sitters.clear()
@@ -161,15 +95,10 @@ class Session:
         self._peers.clear()
         self._ports.clear()
         self._calls.clear()
-        for index in range(wire.LOSS_MAX):
-            self._losses.put(wire.U32(index), wire.U64(0))
 
     def members(self) -> tuple[Member, ...]:
         """Reuseport group members in the network namespace of the calling thread."""
-        return tuple(
-            Member(m.inode, m.group, m.size, _selector(m), _program(m))
-            for m in self._loaded.members()
-        )
+        return tuple(member_of(found) for found in self._loaded.sockets(wire.Member))
 
     def prove(self) -> None:
         """Require that connections of our own are seen; `UnsupportedError` names a silent hook."""
@@ -181,13 +110,7 @@ class Session:
         counts = self.counts()
         wrong = selftest.verdicts(counts, traffic, self.plan.sees)
         self.reset()
-        for hook in self._loaded.hooks:
-            if hook.proves in wrong:
-                raise UnsupportedError(
-                    f"{hook.program} attached to {hook.site} but is silent: {wrong[hook.proves]}"
-                )
-        for story in wrong.values():
-            raise UnsupportedError(f"the {self.plan.attach} hooks attached but: {story}")
+        self._require(wrong)
         pids = {a.pid for a in counts.acceptors if a.listener_inode == traffic.inode}
         if pids != {os.getpid()}:
             raise UnsupportedError(
@@ -307,72 +230,11 @@ class Session:
             left_us=value.left_us,
         )
 
-    def _read_losses(self) -> Losses:
-        def lost(*which: int) -> int:
-            found = (self._losses.get(wire.U32(index)) for index in which)
-            return sum(count.value for count in found if count is not None)
-
-        skipped = self.skipped()
-        return Losses(
-            events_lost=0,
-            map_full=lost(
-                wire.LOSS_ACCEPTORS_FULL,
-                wire.LOSS_LISTENERS_FULL,
-                wire.LOSS_SELECTED_FULL,
-                wire.LOSS_ERRORS_FULL,
-                wire.LOSS_MIGRATIONS_FULL,
-                wire.LOSS_PEERS_FULL,
-                wire.LOSS_PORTS_FULL,
-            ),
-            probe_misses=self._loaded.probe_misses(),
-            recursion_misses=None if skipped is None else sum(skipped.values()),
-            unattributed=lost(wire.LOSS_UNATTRIBUTED),
-        )
-
 
 def open_session(config: Config) -> Session:
     """Attach, prove, and set the filters. Raises `UnsupportedError` telling why each way failed."""
-    loader = loaders.choose(config.loader)
-    attempts: list[Attempt] = []
-    for plan in plans.by_preference(preemption.preempts()):
-        if config.attach not in ("auto", plan.attach):
-            continue
-        session = try_plan(plan.at(config.detail), loader, attempts)
-        if session is not None:
-            session.filter(config.filters)
-            return session
-    raise _nothing_works(attempts)
-
-
-def try_plan(plan: plans.Plan, loader: loaders.Name, attempts: list[Attempt]) -> Session | None:
-    """Load, attach and prove one plan; the outcome is appended to `attempts`."""
-    try:
-        session = Session(loaders.load(loader, plan))
-        try:
-            session.prove()
-        except BaseException:
-            session.close()
-            raise
-    except UnsupportedError as error:
-        if plan.fallback is not None:
-            return try_plan(plan.fallback, loader, attempts)
-        attempts.append(Attempt(plan.attach, loader, error))
-        return None
-    attempts.append(Attempt(plan.attach, loader, None))
-    return session
-
-
-def _nothing_works(attempts: list[Attempt]) -> UnsupportedError:
-    reasons = "; ".join(f"{a.attach}: {a.error.message}" for a in attempts if a.error)
-    detail = "\n".join(a.error.detail for a in attempts if a.error)
-    if not privileges.may_trace():
-        return UnsupportedError("no permission to trace", privileges.ADVICE, f"{reasons}\n{detail}")
-    if lockdown.forbids_tracing():
-        message = "kernel lockdown (confidentiality) forbids BPF to read kernel memory"
-        return UnsupportedError(message, lockdown.ADVICE, f"{reasons}\n{detail}")
-    return UnsupportedError(
-        f"this kernel cannot be traced ({reasons})", "see `accepttrace doctor`", detail
-    )
+    ways = plans.by_preference(preemption.preempts())
+    return choosing.first(config, (plan.at(config.detail) for plan in ways), Session)
 
 
 def _identity(key: wire.AcceptorKey) -> tuple[int, int, int]:
@@ -386,20 +248,6 @@ def _inode_of(pid: int, fd: int) -> int | None:
     except OSError:
         return None
     return int(name[8:-1]) if name.startswith("socket:[") else None
-
-
-def _selector(member: wire.Member) -> Selector:
-    if member.program == wire.PROGRAM_EXTENDED:
-        return "ebpf"
-    if member.program == wire.PROGRAM_CLASSIC:
-        return "cbpf"
-    return "incoming_cpu" if member.incoming_cpu else "hash"
-
-
-def _program(member: wire.Member) -> Program | None:
-    if member.program != wire.PROGRAM_EXTENDED:
-        return None
-    return Program(member.program_id, member.program_name.decode(errors="replace"))
 
 
 def _migration(key: wire.MigrationKey, value: wire.Migration) -> MigrationCount:

@@ -17,7 +17,8 @@ LOSS_UNATTRIBUTED = 4
 LOSS_MIGRATIONS_FULL = 5
 LOSS_PEERS_FULL = 6
 LOSS_PORTS_FULL = 7
-LOSS_MAX = 8
+LOSS_RECEIVERS_FULL = 8
+LOSS_MAX = 9
 
 RINGS_UNHOOKED = 2
 
@@ -184,6 +185,26 @@ class Member(c.Structure):
         ("program_id", c.c_uint32),
         ("program_name", c.c_char * 16),
     )
+
+
+class Receiver(c.Structure):
+    """struct receiver."""
+
+    _fields_ = (
+        ("selected", c.c_uint64),
+        ("offered", c.c_uint64),
+        ("dropped", c.c_uint64),
+        ("address", c.c_uint8 * 16),
+        ("netns", c.c_uint32),
+        ("family", c.c_uint16),
+        ("port", c.c_uint16),
+    )
+
+
+class UdpMember(c.Structure):
+    """struct udp_member: what the socket iterator writes."""
+
+    _fields_ = (("member", Member), ("queue", c.c_uint32), ("pad", c.c_uint32))
 
 
 class ProgramInfo(c.Structure):

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from typing import Final
 
 from accepttrace.config import Filters
-from accepttrace.errors import AcceptTraceError, UnsupportedError
-from accepttrace.model.records import Holder, Inventory, Listener, Process
+from accepttrace.model.records import Inventory, Listener, Process
 from accepttrace.probe.sockdiag import ListenSocket, listeners
-from accepttrace.sockets.namespaces import Namespaces
+from accepttrace.sockets.filtering import is_held, passes
+from accepttrace.sockets.namespaces import Namespaces, ask_all
 from accepttrace.sockets.processes import FULL_EVERY_S, Processes
 from accepttrace.sockets.sharing import Bond, Groups, bond, bonds, share_of
 
@@ -41,7 +40,7 @@ class InventoryReader:
         """
         found, hidden = self._sockets(full)
         together = bonds(found)
-        found = [(netns, sock) for netns, sock in found if _passes(self._filters, sock)]
+        found = [(netns, sock) for netns, sock in found if passes(self._filters, sock)]
         self._processes.refresh([sock.inode for _, sock in found], full)
         partial = hidden or self._processes.partial
         rows = [self._listener(netns, sock, together, groups, partial) for netns, sock in found]
@@ -55,19 +54,8 @@ class InventoryReader:
     def _sockets(self, full: bool) -> tuple[Found, bool]:
         """Listeners of all namespaces, and whether some could not be looked at."""
         self.namespaces = self._namespaces.refresh(full)
-        hidden = self._namespaces.partial
-        found: Found = []
-        for netns, path in self.namespaces.items():
-            if self._filters.netns and netns not in self._filters.netns:
-                continue
-            try:
-                found += [(netns, sock) for sock in listeners(path)]
-            except UnsupportedError:
-                hidden = True
-            except AcceptTraceError:
-                if path is None or os.path.exists(path):
-                    raise
-        return found, hidden
+        found, hidden = ask_all(self.namespaces, self._filters.netns, listeners)
+        return found, hidden or self._namespaces.partial
 
     def _listener(
         self,
@@ -98,33 +86,10 @@ class InventoryReader:
         )
 
 
-def _passes(filters: Filters, sock: ListenSocket) -> bool:
-    return (
-        (not filters.ports or sock.local_port in filters.ports)
-        and (filters.family is None or sock.family == filters.family)
-        and (not filters.addresses or sock.local_address in filters.addresses)
-    )
-
-
 def held_by(inventory: Inventory, filters: Filters) -> Inventory:
     """Only the listeners with a holder that passes the filters for pid, comm and cgroup.
 
     All their holders stay: with whom a process shares is what was asked for.
     """
-    if not (filters.pids or filters.comms or filters.cgroups):
-        return inventory
-    kept = [row for row in inventory.listeners if any(_is(filters, h) for h in row.holders)]
+    kept = [row for row in inventory.listeners if is_held(filters, row.holders)]
     return Inventory(tuple(kept), inventory.partial)
-
-
-def _is(filters: Filters, holder: Holder) -> bool:
-    return (
-        (not filters.pids or holder.pid in filters.pids)
-        and (not filters.comms or holder.comm in filters.comms)
-        and (not filters.cgroups or any(_below(holder.cgroup, top) for top in filters.cgroups))
-    )
-
-
-def _below(path: str | None, top: str) -> bool:
-    whole = "/" + top.strip("/")
-    return path is not None and (path + "/").startswith(whole.rstrip("/") + "/")

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
-from typing import Final
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Final, TypeVar
 
+from accepttrace.errors import AcceptTraceError, UnsupportedError
 from accepttrace.sockets import procfs
+
+T = TypeVar("T")
 
 NAMED: Final = "/run/netns"  # where `ip netns add` keeps them; they may have no process
 
@@ -33,6 +37,31 @@ class Namespaces:
                 found[number] = f"/proc/{pid}/ns/net"
         found[self.own] = None
         return found
+
+
+def ask_all(
+    namespaces: Mapping[int, str | None],
+    wanted: Collection[int],
+    ask: Callable[[str | None], Iterable[T]],
+) -> tuple[list[tuple[int, T]], bool]:
+    """What `ask` finds at each path, as pairs (netns, found); and whether some may not be entered.
+
+    `wanted`: only these; none: all. AcceptTraceError as `ask` raises it, unless the namespace went
+    away meanwhile.
+    """
+    found: list[tuple[int, T]] = []
+    hidden = False
+    for netns, path in namespaces.items():
+        if wanted and netns not in wanted:
+            continue
+        try:
+            found += [(netns, one) for one in ask(path)]
+        except UnsupportedError:
+            hidden = True
+        except AcceptTraceError:
+            if path is None or os.path.exists(path):
+                raise
+    return found, hidden
 
 
 def _of(pid: int) -> int | None:

@@ -28,7 +28,7 @@ _NOT_OF_A_SOCKET: Final = frozenset(("inode", "accepted", "open", "group_sizes",
 
 def header(by: str, *, histogram: bool = False) -> str:
     """The names of the columns for rows of this kind, without a newline."""
-    return _line(_fields(by, histogram))
+    return line(_fields(by, histogram))
 
 
 def rows(snapshot: Snapshot, *, histogram: bool = False) -> str:
@@ -50,7 +50,7 @@ def rows(snapshot: Snapshot, *, histogram: bool = False) -> str:
         "elapsed_s": round(snapshot.elapsed_s, 3),
         **{name: ledger[name] for name in _ledger(snapshot.by)},
     }
-    return "\n".join(_line(_text({**frame, **row}.get(name)) for name in fields) for row in values)
+    return "\n".join(line(text({**frame, **row}.get(name)) for name in fields) for row in values)
 
 
 def _fields(by: str, histogram: bool) -> Sequence[str]:
@@ -71,7 +71,7 @@ def _ledger(by: str) -> Sequence[str]:
     return [name for name in BOOKS_FIELDS if name not in known]
 
 
-def _text(value: object) -> str:
+def text(value: object) -> str:
     """None is empty, truth as in JSON, errors as `EMFILE:3;EINTR:1`, buckets as `8-8:3;9-9:1`."""
     if value is None:
         return ""
@@ -84,7 +84,8 @@ def _text(value: object) -> str:
     return str(value).encode("utf-8", "replace").decode()  # a name may hold stray bytes
 
 
-def _line(values: Iterable[str]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="").writerow(values)
-    return text.getvalue()
+def line(values: Iterable[str]) -> str:
+    """Cells with what they need around them, without a newline."""
+    written = io.StringIO()
+    csv.writer(written, lineterminator="").writerow(values)
+    return written.getvalue()

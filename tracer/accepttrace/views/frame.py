@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from accepttrace.model.snapshot import Snapshot
+from accepttrace.model.datagrams import ReceiverBooks
+from accepttrace.model.snapshot import Books, Snapshot
 from accepttrace.views.books import totals, unbalanced
 from accepttrace.views.changes import moved, sizes, unseen
 from accepttrace.views.formats import known, plural
@@ -70,7 +71,12 @@ def _capped(lines: Sequence[Line], limit: int) -> Sequence[Line]:
 
 def _ledger(snapshot: Snapshot, width: int) -> list[Line]:
     """Everything that could be lost, by name, also when it is 0."""
-    books = snapshot.books
+    own = lost_by_tracer(snapshot.books, width)
+    return [*totals(snapshot, width), *causes(snapshot, width), *own]
+
+
+def lost_by_tracer(books: Books | ReceiverBooks, width: int) -> list[Line]:
+    """What the tracer itself may lose."""
     counts = (
         (books.events_lost, "events"),
         (books.map_full, "map full"),
@@ -79,5 +85,4 @@ def _ledger(snapshot: Snapshot, width: int) -> list[Line]:
         (books.unattributed, "unattributed"),
     )
     parts = [f"{known(number)} {word}" for number, word in counts]
-    own = sentence("lost by the tracer:", parts, width, "dim")
-    return [*totals(snapshot, width), *causes(snapshot, width), *own]
+    return sentence("lost by the tracer:", parts, width, "dim")

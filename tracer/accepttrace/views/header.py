@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from accepttrace.model.snapshot import Snapshot
+from accepttrace.model.datagrams import ReceiverBooks
+from accepttrace.model.snapshot import Books, Meta, Snapshot
 from accepttrace.views.books import word
 from accepttrace.views.formats import many, plural, rates, span
 from accepttrace.views.losses import any_lost
@@ -13,20 +14,13 @@ HIDDEN = "some processes are hidden: only root with CAP_SYS_PTRACE sees all hold
 
 def header(snapshot: Snapshot, width: int) -> list[Line]:
     """Two lines where they fit; more in a narrow window."""
-    meta = snapshot.meta
-    clock = snapshot.time.partition("T")[2] or snapshot.time
-    first: list[Span] = [
-        (f"accepttrace {clean(meta.filter)}", "bold"),
-        (f"attach {meta.attach} ({meta.loader})", ""),
-        (_seconds(clock), ""),
-        (f"up {span(snapshot.elapsed_s)}", ""),
-    ]
+    first = title(snapshot.meta, snapshot.time, snapshot.elapsed_s)
     accepts = snapshot.books.accepts
     second: list[Span] = [
         (plural(accepts, "accept"), "bold"),
         (f"{rates([_rate(snapshot)])[0]}/s", ""),
         (_crowd(snapshot), ""),
-        *loss(snapshot),
+        *loss(snapshot.books, any_lost(snapshot)),
         word(snapshot.books),
     ]
     lines = flow(first, width) + flow(second, width)
@@ -35,9 +29,19 @@ def header(snapshot: Snapshot, width: int) -> list[Line]:
     return lines
 
 
-def loss(snapshot: Snapshot) -> list[Span]:
-    """`nothing lost`, or what the tracer lost, in words, and where to read what clients lost."""
-    books = snapshot.books
+def title(meta: Meta, time: str, elapsed_s: float) -> list[Span]:
+    """What is traced and how, and since when."""
+    clock = time.partition("T")[2] or time
+    return [
+        (f"accepttrace {clean(meta.filter)}", "bold"),
+        (f"attach {meta.attach} ({meta.loader})", ""),
+        (_seconds(clock), ""),
+        (f"up {span(elapsed_s)}", ""),
+    ]
+
+
+def loss(books: Books | ReceiverBooks, more: bool) -> list[Span]:
+    """`nothing lost`, or what the tracer lost, in words; `more` was lost by clients."""
     counts = (
         (books.events_lost, "event"),
         (books.map_full, "map full"),
@@ -48,7 +52,7 @@ def loss(snapshot: Snapshot) -> list[Span]:
     lost = ", ".join(plural(number, word) for number, word in counts if number)
     unknown = ", ".join(many(word) for number, word in counts if number is None)
     spans: list[Span] = [(f"LOST: {lost}", "bold red")] if lost else []
-    if any_lost(snapshot):
+    if more:
         spans.append(("LOSSES BELOW", "bold red"))
     if not spans:
         spans.append(("nothing lost", ""))

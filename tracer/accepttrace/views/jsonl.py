@@ -35,34 +35,37 @@ _DECIMALS: Final = {"rate": 3, "share": 6, "fair_ratio": 4, "queue_mean": 3, "el
 
 def meta_line(meta: Meta) -> str:
     """The first line: what is traced, how, and what cannot be seen that way."""
-    return _dump(
-        {
-            "type": "meta",
-            "schema": SCHEMA,
-            "version": meta.version,
-            "kernel": meta.kernel,
-            "attach": meta.attach,
-            "loader": meta.loader,
-            "blind_spots": list(meta.blind_spots),
-            "started": meta.started,
-            "filter": meta.filter,
-        }
-    )
+    return dump(meta_of(meta))
+
+
+def meta_of(meta: Meta) -> dict[str, object]:
+    """What every run tells of itself."""
+    return {
+        "type": "meta",
+        "schema": SCHEMA,
+        "version": meta.version,
+        "kernel": meta.kernel,
+        "attach": meta.attach,
+        "loader": meta.loader,
+        "blind_spots": list(meta.blind_spots),
+        "started": meta.started,
+        "filter": meta.filter,
+    }
 
 
 def snapshot_line(snapshot: Snapshot, *, histogram: bool = False) -> str:
     """The picture after one interval; with a `histogram` of waiting times in each row."""
-    return _dump(_snapshot("snapshot", snapshot, histogram))
+    return dump(_snapshot("snapshot", snapshot, histogram))
 
 
 def summary_line(snapshot: Snapshot, *, histogram: bool = False) -> str:
     """The last line: as a snapshot, over the whole run."""
-    return _dump(_snapshot("summary", snapshot, histogram))
+    return dump(_snapshot("summary", snapshot, histogram))
 
 
 def acceptor(row: AcceptorRow, *, histogram: bool = False) -> dict[str, object]:
     """One row, its numbers rounded; also the source of a CSV row."""
-    values = _values(row, ACCEPTOR_FIELDS)
+    values = named(row, ACCEPTOR_FIELDS)
     if histogram:
         values[HISTOGRAM] = filled(row.wait_histogram)
     return values
@@ -70,16 +73,16 @@ def acceptor(row: AcceptorRow, *, histogram: bool = False) -> dict[str, object]:
 
 def books(ledger: Books) -> dict[str, object]:
     """What was counted and what was lost."""
-    return _values(ledger, BOOKS_FIELDS)
+    return named(ledger, BOOKS_FIELDS)
 
 
 def listener(row: ListenerRow) -> dict[str, object]:
     """One listening socket; also a source of CSV."""
     return {
-        **_values(row, LISTENER_FIELDS),
-        "group_sizes": [_values(size, SIZE_FIELDS) for size in row.group_sizes],
-        "selector_program": row.selector_program and _values(row.selector_program, PROGRAM_FIELDS),
-        "holders": [_values(holder, HOLDER_FIELDS) for holder in row.holders],
+        **named(row, LISTENER_FIELDS),
+        "group_sizes": [named(size, SIZE_FIELDS) for size in row.group_sizes],
+        "selector_program": row.selector_program and named(row.selector_program, PROGRAM_FIELDS),
+        "holders": [named(holder, HOLDER_FIELDS) for holder in row.holders],
     }
 
 
@@ -94,11 +97,11 @@ def _snapshot(kind: str, snapshot: Snapshot, histogram: bool) -> dict[str, objec
         "listeners": [listener(row) for row in snapshot.listeners],
         "acceptors": [acceptor(row, histogram=histogram) for row in snapshot.acceptors],
         "books": books(snapshot.books),
-        "migrations": [_values(one, MIGRATION_FIELDS) for one in snapshot.migrations],
+        "migrations": [named(one, MIGRATION_FIELDS) for one in snapshot.migrations],
     }
 
 
-def _values(record: object, names: Iterable[str]) -> dict[str, object]:
+def named(record: object, names: Iterable[str]) -> dict[str, object]:
     """Fields of a record by name, floats rounded to what they mean."""
     values: dict[str, object] = {}
     for name in names:
@@ -107,6 +110,7 @@ def _values(record: object, names: Iterable[str]) -> dict[str, object]:
     return values
 
 
-def _dump(value: dict[str, object]) -> str:
+def dump(value: dict[str, object]) -> str:
+    """One object as one line."""
     # ASCII, for a name need not be valid UTF-8: its stray bytes arrive as escapes.
     return json.dumps(value, separators=(",", ":"), allow_nan=False)

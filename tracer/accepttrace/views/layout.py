@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -15,6 +15,7 @@ from accepttrace.views.text import cells, pad
 
 GAP: Final = " "
 COMFORT: Final = 24  # cells that an elastic column may want before a further column is let in
+ENDPOINTS: Final = ("listener", "local", "remote")  # columns that show address and port
 ORDER: Final = {key: place for place, key in enumerate(COLUMNS)}
 
 
@@ -54,10 +55,15 @@ class Strip:
 
     def fitted(self, cell: str) -> str:
         """A cell that is too long, cut where it hurts least."""
-        return shorten(cell, self.width) if self.column.key == "listener" else cell
+        return shorten(cell, self.width) if self.column.key in ENDPOINTS else cell
 
 
-def fit(base: Iterable[Strip], more: Iterable[Strip], width: int) -> list[Strip]:
+def fit(
+    base: Iterable[Strip],
+    more: Iterable[Strip],
+    width: int,
+    order: Mapping[str, int] = ORDER,
+) -> list[Strip]:
     """As many as fit, in the order of the table, their widths set; the first always does."""
     taken: list[Strip] = []
     for one in base:
@@ -69,7 +75,7 @@ def fit(base: Iterable[Strip], more: Iterable[Strip], width: int) -> list[Strip]
             break
     _stretch(dear, width - _used(taken))
     _stretch(taken, width - _used(taken))
-    return sorted(taken, key=lambda one: ORDER[one.column.key])
+    return sorted(taken, key=lambda one: order[one.column.key])
 
 
 def lines(strips: Sequence[Strip]) -> list[str]:
@@ -78,6 +84,22 @@ def lines(strips: Sequence[Strip]) -> list[str]:
         [pad(one.fitted(cell), one.width, one.column.align) for cell in one.cells] for one in strips
     ]
     return [GAP.join(row) for row in zip(*padded, strict=True)]
+
+
+def limited(rows: int, room: int | None, wanted: int | None) -> int:
+    """How many rows to show: where some are left out, a line says so."""
+    limit = rows if wanted is None else min(rows, max(wanted, 0))
+    if room is not None and limit + (limit < rows) > room:
+        limit = max(room - 1, 1)
+    return limit
+
+
+def label_total(strips: Sequence[Strip]) -> None:
+    """In the first column that has no total, if the word fits."""
+    for one in strips:
+        if not one.cells[-1] and one.width >= len("TOTAL"):
+            one.cells[-1] = "TOTAL"
+            return
 
 
 def _take(one: Strip, taken: list[Strip], width: int) -> bool:

@@ -9,7 +9,7 @@ from accepttrace.views.choice import chosen
 from accepttrace.views.column import Column
 from accepttrace.views.formats import plural
 from accepttrace.views.frame import framed, nothing
-from accepttrace.views.layout import Strip, fit, lines
+from accepttrace.views.layout import Strip, fit, label_total, limited, lines
 from accepttrace.views.sockets import Sockets
 from accepttrace.views.text import Line, clean, cut, flow
 
@@ -31,17 +31,9 @@ def render(
         if not shown:
             return flow([(nothing(snapshot), "")], width)
         for_rows = None if room is None else room - TITLE_AND_TOTAL
-        return _body(snapshot, shown, width, _limit(len(shown), for_rows, rows))
+        return _body(snapshot, shown, width, limited(len(shown), for_rows, rows))
 
     return framed(snapshot, width, height, body, _waiting_aside(snapshot, width), ledger=ledger)
-
-
-def _limit(rows: int, room: int | None, wanted: int | None) -> int:
-    """How many rows to show: where some are left out, a line says so."""
-    limit = rows if wanted is None else min(rows, max(wanted, 0))
-    if room is not None and limit + (limit < rows) > room:
-        limit = max(room - 1, 1)
-    return limit
 
 
 def _body(snapshot: Snapshot, shown: Sequence[AcceptorRow], width: int, limit: int) -> list[Line]:
@@ -66,16 +58,8 @@ def _strips(
 
     base, more = chosen(snapshot.by)
     strips = fit(map(make, base), map(make, more), width)
-    _label_total(strips)
+    label_total(strips)
     return strips
-
-
-def _label_total(strips: Sequence[Strip]) -> None:
-    """In the first column that has no total, if the word fits."""
-    for one in strips:
-        if not one.cells[-1] and one.width >= len("TOTAL"):
-            one.cells[-1] = "TOTAL"
-            return
 
 
 def _style(row: AcceptorRow) -> str:

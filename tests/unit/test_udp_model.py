@@ -1,0 +1,128 @@
+"""UDP: readings in, pictures out. Closed sockets, resolvers, filters."""
+
+from __future__ import annotations
+
+import pytest
+
+from accepttrace.config import Filters
+from accepttrace.model.datagrams import Receiver, ReceiverCounts, Receivers
+from accepttrace.model.receivers import SORTABLE, ReceiverTracker, ordered
+from accepttrace.model.records import Losses
+from tests.unit.udppictures import SEES, count, feed, receiver, tracker
+
+
+def test_counts_rates_and_shares() -> None:
+    model = tracker()
+    feed(model, 10, [count(1, 30), count(2, 10)], [receiver(1), receiver(2), receiver(3)])
+    feed(model, 12, [count(1, 90), count(2, 10)], [receiver(1), receiver(2), receiver(3)])
+    rows = {row.inode: row for row in model.snapshot().sockets}
+    assert [row.inode for row in model.snapshot().sockets] == [1, 2, 3]
+    assert [rows[i].datagrams for i in (1, 2, 3)] == [90, 10, 0]
+    assert [rows[i].datagrams_interval for i in (1, 2, 3)] == [60, 0, 0]
+    assert [rows[i].rate for i in (1, 2, 3)] == [30.0, 0.0, 0.0]
+    assert [rows[i].share for i in (1, 2, 3)] == [0.9, 0.1, 0.0]
+    assert model.snapshot().books.datagrams == 100
+    whole = {row.inode: row for row in model.summary().sockets}
+    assert whole[1].datagrams_interval == 90
+    assert whole[1].rate == pytest.approx(90 / 12)
+
+
+def test_what_is_not_seen_is_unknown_and_never_0() -> None:
+    model = tracker(sees=())
+    feed(model, 1, [], [receiver(1, drops=7)])
+    (row,) = model.snapshot().sockets
+    books = model.snapshot().books
+    assert (row.selected, row.datagrams, row.dropped, row.rate, row.share) == (None,) * 5
+    assert (books.selected, books.datagrams, books.dropped) == (None, None, None)
+    assert (row.drops, row.queue, row.queue_bytes) == (7, 0, 0)
+
+
+def test_a_member_that_closed_keeps_its_row_and_its_last_counts() -> None:
+    model = tracker()
+    assert feed(model, 1, [count(1, 5)], [receiver(1, group=3)]) == ()
+    # It closes between the two halves of this reading: what it got meanwhile comes with the next.
+    assert feed(model, 2, [count(1, 5)], []) == ()
+    assert feed(model, 3, [count(1, 8)], []) == (1,)
+    assert feed(model, 4, [], []) == ()
+    (row,) = model.snapshot().sockets
+    assert (row.open, row.datagrams, row.datagrams_interval, row.queue) == (False, 8, 0, None)
+    assert model.snapshot().books.unlisted_sockets == 0
+
+
+def test_an_inode_number_that_is_used_again_is_another_socket() -> None:
+    model = tracker()
+    for now in (1, 2, 3):
+        feed(model, now, [count(1, 5)], [receiver(1, group=3)] if now == 1 else [])
+    feed(model, 4, [count(1, 2)], [receiver(1, group=4)])
+    rows = [(row.group, row.datagrams, row.open) for row in model.snapshot().sockets]
+    assert rows == [(3, 5, False), (4, 2, True)]
+    assert model.snapshot().books.datagrams == 7
+
+
+@pytest.mark.parametrize("kind", ["resolver", "connected", "unseen"])
+def test_other_sockets_that_are_gone_are_summed_up(kind: str) -> None:
+    model = tracker()
+    found = {
+        "resolver": [receiver(1)],
+        "connected": [receiver(1, group=3, remote="192.0.2.1")],
+        "unseen": [],
+    }[kind]
+    feed(model, 1, [count(1, 5)], found)
+    last = [count(1, 6, selected=2, dropped=1)]
+    gone = [feed(model, 2, last, [])]
+    if not gone[0]:
+        gone.append(feed(model, 3, last, []))
+    assert gone[-1] == (1,)
+    feed(model, 4, [], [])
+    snapshot = model.snapshot()
+    assert snapshot.sockets == ()
+    books = snapshot.books
+    assert (books.unlisted_sockets, books.unlisted_datagrams) == (1, 6)
+    assert (books.selected, books.datagrams, books.dropped) == (2, 6, 1)
+
+
+def test_with_a_filter_for_processes_only_their_sockets_are_counted() -> None:
+    model = tracker(Filters(pids=frozenset({1000})))
+    counts = [count(1, 5), count(2, 7), count(3, 11)]
+    found = Receivers((receiver(1),), others=frozenset({2}))
+    gone = [
+        model.update(ReceiverCounts(tuple(counts)), found, now_s=now, wall="") for now in (1, 2)
+    ]
+    assert gone == [(), (3,)]
+    snapshot = model.snapshot()
+    assert [row.inode for row in snapshot.sockets] == [1]
+    assert (snapshot.books.datagrams, snapshot.books.unlisted_sockets) == (5, 0)
+
+
+def test_losses_unbalance_the_books() -> None:
+    model = tracker()
+    counts = ReceiverCounts((), Losses(map_full=2, probe_misses=None))
+    model.update(counts, Receivers(), now_s=1, wall="")
+    books = model.snapshot().books
+    assert (books.map_full, books.probe_misses, books.balanced) == (2, None, False)
+
+
+def test_order_is_by_field_then_by_place() -> None:
+    model = tracker()
+    sockets: list[Receiver] = [
+        receiver(5),
+        receiver(4, remote="192.0.2.1"),
+        receiver(3, port=52),
+        receiver(2),
+    ]
+    feed(model, 1, [count(3, 1)], sockets)
+    rows = model.snapshot().sockets
+    assert [row.inode for row in rows] == [3, 2, 5, 4]
+    assert [row.inode for row in ordered(rows, "inode")] == [2, 3, 4, 5]
+    assert ordered(rows, "remote_address")[0].inode == 4
+    for field in SORTABLE:
+        assert len(ordered(rows, field)) == 4
+    with pytest.raises(ValueError, match="no field"):
+        ordered(rows, "holders")
+
+
+def test_the_first_interval_begins_with_tracing() -> None:
+    model = ReceiverTracker(tracker()._meta, Filters(), 100.0, SEES)
+    feed(model, 104, [count(1, 8)], [receiver(1)])
+    assert model.snapshot().sockets[0].rate == 2.0
+    assert model.snapshot().elapsed_s == 4.0

@@ -1,0 +1,154 @@
+"""`--udp` as people and programs see it. `ACCEPTTRACE_SNAPSHOTS=write` stores new pictures."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from copy import deepcopy
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+import accepttrace.views
+from accepttrace.cli.screens import screen_for
+from accepttrace.config import Config, Output
+from accepttrace.model.datagrams import ReceiverBooks, ReceiverRow, ReceiverSnapshot
+from accepttrace.views import receiverlines
+from accepttrace.views.receivercolumns import BASE, COLUMNS, MORE, sort_keys
+from accepttrace.views.receivers import render
+from accepttrace.views.text import cells, plain
+from tests.unit.test_table import WRITE
+from tests.unit.udppictures import UDP_META, feed, resolvers, tracker
+
+SCHEMA: dict[str, Any] = json.loads(
+    (Path(accepttrace.views.__file__).parent / "udp.schema.json").read_text(encoding="utf-8")
+)
+VALIDATOR = Draft202012Validator(SCHEMA)
+PICTURES = {"seen": resolvers(), "blind": resolvers(blind=True)}
+STORED = Path(__file__).parent / "snapshots_udp"
+
+
+@pytest.mark.parametrize("width", [80, 120])
+@pytest.mark.parametrize("name", PICTURES)
+def test_the_table_is_as_stored(name: str, width: int) -> None:
+    text = plain(render(PICTURES[name], width, None))
+    path = STORED / f"{name}-{width}.txt"
+    if WRITE:
+        path.write_text(text)
+    assert text == path.read_text()
+
+
+@pytest.mark.parametrize("width", [1, 10, 40, 60, 79, 80, 100, 120, 200])
+@pytest.mark.parametrize("height", [1, 4, 8, 24, None])
+@pytest.mark.parametrize("name", PICTURES)
+def test_it_fits_the_window(name: str, width: int, height: int | None) -> None:
+    lines = render(PICTURES[name], width, height)
+    assert all(sum(cells(text) for text, _ in line) <= width for line in lines)
+    assert height is None or len(lines) <= height
+
+
+def test_rows_that_do_not_fit_are_counted() -> None:
+    text = plain(render(PICTURES["seen"], 120, None, rows=2))
+    assert "… 4 more rows (57 datagrams)" in text
+    total = next(line for line in text.splitlines() if "TOTAL" in line)
+    assert "1,235,524" in total
+
+
+def test_an_empty_table_is_never_silent() -> None:
+    model = tracker()
+    feed(model, 1, [], [])
+    assert "no socket: UDP :53" in plain(render(model.snapshot(), 80, None))
+
+
+def test_columns_are_chosen_once_and_explained() -> None:
+    chosen = (*BASE.split(), *MORE.split())
+    assert sorted(chosen) == sorted(COLUMNS)
+    assert all(column.help and column.title for column in COLUMNS.values())
+    rows = {field.name for field in fields(ReceiverRow)}
+    assert set(sort_keys()) <= rows
+
+
+def parsed(line: str) -> dict[str, Any]:
+    assert "\n" not in line
+    value = json.loads(line)
+    assert isinstance(value, dict)
+    return value
+
+
+def test_the_schema_is_a_schema() -> None:
+    Draft202012Validator.check_schema(SCHEMA)
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_json_is_valid(name: str) -> None:
+    snapshot = PICTURES[name]
+    VALIDATOR.validate(parsed(receiverlines.meta_line(UDP_META)))
+    VALIDATOR.validate(parsed(receiverlines.snapshot_line(snapshot)))
+    VALIDATOR.validate(parsed(receiverlines.summary_line(snapshot)))
+
+
+def test_the_schema_names_every_field() -> None:
+    definitions = SCHEMA["$defs"]
+    for record, name in ((ReceiverRow, "socket"), (ReceiverBooks, "books")):
+        assert list(definitions[name]["properties"]) == [field.name for field in fields(record)]
+
+
+@pytest.mark.parametrize(
+    ("path", "change"),
+    [
+        (("sockets", 0, "datagrams"), -1),
+        (("sockets", 0, "datagrams"), "5"),
+        (("sockets", 0, "colour"), "red"),
+        (("sockets", 0, "share"), 1.1),
+        (("sockets", 0, "holders", 0, "start_ticks"), 5),
+        (("sockets", 0, "selector"), "magic"),
+        (("books", "balanced"), None),
+        (("books", "unlisted_sockets"), None),
+        (("type",), "meta"),
+        (("more",), 1),
+    ],
+)
+def test_the_schema_is_strict(path: tuple[str | int, ...], change: object) -> None:
+    value = deepcopy(parsed(receiverlines.snapshot_line(PICTURES["seen"])))
+    place: Any = value
+    for key in path[:-1]:
+        place = place[key]
+    place[path[-1]] = change
+    assert not VALIDATOR.is_valid(value)
+
+
+def printed(config: Config, snapshot: ReceiverSnapshot) -> str:
+    """All that one run of one picture prints into a pipe."""
+    out = io.StringIO()
+    with screen_for(config, out) as screen:
+        screen.begin(snapshot)
+        screen.show(snapshot)
+        screen.finish(snapshot, replace(snapshot, interval_s=snapshot.elapsed_s))
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("output", ["table", "jsonl", "csv"])
+def test_every_output_reaches_a_pipe(output: Output) -> None:
+    text = printed(Config(udp=True, output=output), PICTURES["seen"])
+    assert text.endswith("\n")
+    if output == "jsonl":
+        kinds = [json.loads(line)["type"] for line in text.splitlines()]
+        assert kinds == ["meta", "snapshot", "summary"]
+    if output == "table":
+        assert text.count("DATAGRAMS") == 2
+
+
+def test_csv_has_the_fields_of_json() -> None:
+    text = printed(Config(udp=True, output="csv"), PICTURES["seen"])
+    rows = list(csv.DictReader(io.StringIO(text), strict=True))
+    assert len(rows) == 2 * len(PICTURES["seen"].sockets)
+    assert len(set(rows[0])) == len(rows[0])
+    value = parsed(receiverlines.snapshot_line(PICTURES["seen"]))
+    assert set(value["sockets"][0]) | {"balanced", "unlisted_datagrams"} <= set(rows[0])
+    assert (rows[0]["datagrams"], rows[0]["holders"]) == ("1234567", "1200;1201")
+    blind = printed(Config(udp=True, output="csv"), PICTURES["blind"])
+    assert {row["datagrams"] for row in csv.DictReader(io.StringIO(blind))} == {""}

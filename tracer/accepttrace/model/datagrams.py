@@ -1,0 +1,144 @@
+"""UDP: what was read of sockets, and the picture that views are made from.
+
+Field names of the rows are the JSON and CSV names.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from accepttrace.model.records import Family, Holder, Losses, Program, Selector
+from accepttrace.model.snapshot import Meta
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiverCount:
+    """Counters of one UDP socket since tracing began. Source: BPF map `receivers`."""
+
+    inode: int
+    netns: int
+    family: Family
+    local_address: str
+    local_port: int
+    selected: int
+    datagrams: int
+    dropped: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiverCounts:
+    """One reading of the BPF maps."""
+
+    receivers: tuple[ReceiverCount, ...] = ()
+    losses: Losses = field(default_factory=Losses)
+
+
+@dataclass(frozen=True, slots=True)
+class Receiver:
+    """A UDP socket as it stands now. Source: sock_diag, /proc, the BPF socket iterator.
+
+    `None`: this source does not tell, or (group) it is in none. A socket with a remote address is
+    connected: it gets datagrams of that peer alone, and the hash of a group never chooses it.
+    """
+
+    inode: int
+    netns: int
+    family: Family
+    local_address: str
+    local_port: int
+    remote_address: str | None
+    remote_port: int | None
+    uid: int
+    drops: int | None
+    queue_bytes: int
+    queue_limit_bytes: int | None
+    queue: int | None = None
+    group: int | None = None
+    group_size: int | None = None
+    selector: Selector | None = None
+    program: Program | None = None
+    holders: tuple[Holder, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Receivers:
+    """Every UDP socket that the filters let through, at one moment.
+
+    `others`: inodes of those whose port and address do, but none of their holders.
+    """
+
+    sockets: tuple[Receiver, ...] = ()
+    others: frozenset[int] = frozenset()
+    partial: bool = False  # processes of other users could not be read
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiverRow:
+    """One UDP socket, since the start. `None` = not visible with this attach type, or not there.
+
+    `selected`: packets for which SO_REUSEPORT chose it. A packet may be chosen for more than once
+    (a group with a connected member goes on looking), and may be many datagrams (GRO).
+    `datagrams`: those that its queue took; `dropped`: those that it did not, as it was full.
+    `drops`: packets dropped for whatever reason since the socket was made, by the kernel's own
+    count. `share`: of all datagrams shown (0..1). `queue`: packets waiting to be read;
+    `queue_bytes`: the memory that they take, of at most `queue_limit_bytes` (SO_RCVBUF).
+    """
+
+    inode: int
+    netns: int
+    family: Family
+    local_address: str
+    local_port: int
+    remote_address: str | None
+    remote_port: int | None
+    uid: int | None
+    group: int | None
+    group_size: int | None
+    selector: Selector | None
+    selector_program: Program | None
+    selected: int | None
+    datagrams: int | None
+    datagrams_interval: int | None
+    rate: float | None  # datagrams per second over the last interval
+    share: float | None
+    dropped: int | None
+    drops: int | None
+    queue: int | None
+    queue_bytes: int | None
+    queue_limit_bytes: int | None
+    open: bool  # False once it was seen to be gone
+    holders: tuple[Holder, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiverBooks:
+    """Sums over all sockets, and what the tracer itself lost.
+
+    `unlisted`: of the sums, what went to sockets without a row: those that are gone, unless they
+    were members of a group, and those in network namespaces that cannot be entered.
+    """
+
+    selected: int | None
+    datagrams: int | None
+    dropped: int | None
+    unlisted_sockets: int
+    unlisted_datagrams: int | None
+    events_lost: int
+    map_full: int
+    probe_misses: int | None
+    recursion_misses: int | None
+    unattributed: int
+    balanced: bool  # nothing is known to be missing
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiverSnapshot:
+    """Everything at one moment, from the start of tracing."""
+
+    time: str  # UTC, RFC 3339
+    elapsed_s: float
+    interval_s: float
+    meta: Meta
+    sockets: tuple[ReceiverRow, ...]
+    books: ReceiverBooks
+    partial: bool = False  # some holders could not be read

@@ -1,0 +1,224 @@
+"""UDP: the state of a run. Readings go in, snapshots come out."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, fields, replace
+from typing import Final, Literal
+
+from accepttrace.config import Filters
+from accepttrace.model.datagrams import (
+    Receiver,
+    ReceiverBooks,
+    ReceiverCount,
+    ReceiverCounts,
+    ReceiverRow,
+    Receivers,
+    ReceiverSnapshot,
+)
+from accepttrace.model.records import Losses
+from accepttrace.model.snapshot import Meta
+
+Counter = Literal["selected", "datagrams", "dropped"]
+SORTABLE: Final = frozenset(f.name for f in fields(ReceiverRow)) - {"selector_program", "holders"}
+# An identity is looked up, not compared: those go from small to large.
+ASCENDING: Final = frozenset(("inode", "netns", "local_port", "remote_port", "uid", "group"))
+GONE_AFTER: Final = 2  # readings without it: the second saw all that it got before it went
+
+
+@dataclass(slots=True)
+class Tally:
+    """One socket: what it got, and how it was last seen."""
+
+    count: ReceiverCount | None = None
+    socket: Receiver | None = None
+    before: int = 0  # datagrams at the start of the interval
+    missing: int = 0  # readings in a row that did not find it
+
+    def of(self, counter: Counter) -> int:
+        """A counter; 0 for a socket that got nothing yet."""
+        return int(getattr(self.count, counter)) if self.count else 0
+
+    @property
+    def was_member(self) -> bool:
+        """Whether it could be chosen in a reuseport group: a worker's socket, as a rule."""
+        sock = self.socket
+        return sock is not None and sock.group is not None and sock.remote_address is None
+
+
+@dataclass(slots=True)
+class Sums:
+    """Over several sockets."""
+
+    sockets: int = 0
+    selected: int = 0
+    datagrams: int = 0
+    dropped: int = 0
+
+    def add(self, tally: Tally) -> None:
+        """One more socket."""
+        self.sockets += 1
+        self.selected += tally.of("selected")
+        self.datagrams += tally.of("datagrams")
+        self.dropped += tally.of("dropped")
+
+
+class ReceiverTracker:
+    """Merges what the kernel counted with who holds what.
+
+    A member of a group keeps its row after it was closed. Other sockets that are gone are summed
+    up, or a resolver, with a socket for each query, would fill the memory. `sees`: what the attach
+    type in use can see. Times as for `tracker.Tracker`.
+    """
+
+    def __init__(
+        self, meta: Meta, filters: Filters, started_s: float, sees: Collection[str]
+    ) -> None:
+        self._meta = meta
+        self._by_process = bool(filters.pids or filters.comms or filters.cgroups)
+        self._started_s = self._now_s = started_s
+        self._sees = sees
+        self._interval_s = 0.0
+        self._wall = meta.started
+        self._tallies: dict[int, Tally] = {}
+        self._closed: list[Tally] = []
+        self._others: frozenset[int] = frozenset()
+        self._unlisted = Sums()
+        self._losses = Losses()
+        self._partial = False
+
+    def update(
+        self, counts: ReceiverCounts, receivers: Receivers, *, now_s: float, wall: str
+    ) -> tuple[int, ...]:
+        """Take in one reading of everything: first the counts, then the sockets.
+
+        Returns the inodes of sockets that are gone and whose counts are final.
+        """
+        self._interval_s = max(now_s - self._now_s, 0.0)
+        self._now_s, self._wall = now_s, wall
+        self._losses, self._partial = counts.losses, receivers.partial
+        self._others = receivers.others
+        for tally in (*self._tallies.values(), *self._closed):
+            tally.before = tally.of("datagrams")
+            tally.missing += 1
+        for count in counts.receivers:
+            self._tallies.setdefault(count.inode, Tally(missing=1)).count = count
+        for sock in receivers.sockets:
+            tally = self._tallies.setdefault(sock.inode, Tally())
+            tally.socket, tally.missing = sock, 0
+        return self._settle()
+
+    def snapshot(self, sort: str = "datagrams") -> ReceiverSnapshot:
+        """The picture as of the last update. `sort`: a field of ReceiverRow; largest first."""
+        return self._picture(sort, self._interval_s, whole=False)
+
+    def summary(self, sort: str = "datagrams") -> ReceiverSnapshot:
+        """The same with the whole run as its interval."""
+        return self._picture(sort, self._now_s - self._started_s, whole=True)
+
+    def _settle(self) -> tuple[int, ...]:
+        gone = [
+            inode
+            for inode, tally in self._tallies.items()
+            if tally.missing >= GONE_AFTER and inode not in self._others
+        ]
+        for inode in gone:
+            tally = self._tallies.pop(inode)
+            if tally.was_member:
+                self._closed.append(tally)
+            elif tally.socket is not None or not self._by_process:
+                self._unlisted.add(tally)
+        return tuple(gone)
+
+    def _listed(self) -> list[Tally]:
+        alive = [t for i, t in self._tallies.items() if t.socket and i not in self._others]
+        return alive + self._closed
+
+    def _picture(self, sort: str, interval_s: float, whole: bool) -> ReceiverSnapshot:
+        listed = self._listed()
+        total = sum(tally.of("datagrams") for tally in listed)
+        rows = [self._row(tally, interval_s, total, whole) for tally in listed]
+        return ReceiverSnapshot(
+            time=self._wall,
+            elapsed_s=self._now_s - self._started_s,
+            interval_s=interval_s,
+            meta=self._meta,
+            sockets=tuple(ordered(rows, sort)),
+            books=self._books(listed),
+            partial=self._partial,
+        )
+
+    def _seen(self, counter: Counter, value: int) -> int | None:
+        return value if counter in self._sees else None
+
+    def _row(self, tally: Tally, interval_s: float, total: int, whole: bool) -> ReceiverRow:
+        sock = tally.socket
+        assert sock is not None
+        is_open = not tally.missing
+        datagrams = self._seen("datagrams", tally.of("datagrams"))
+        recent = None if datagrams is None else datagrams - (0 if whole else tally.before)
+        return ReceiverRow(
+            inode=sock.inode,
+            netns=sock.netns,
+            family=sock.family,
+            local_address=sock.local_address,
+            local_port=sock.local_port,
+            remote_address=sock.remote_address,
+            remote_port=sock.remote_port,
+            uid=sock.uid,
+            group=sock.group,
+            group_size=sock.group_size,
+            selector=sock.selector,
+            selector_program=sock.program,
+            selected=self._seen("selected", tally.of("selected")),
+            datagrams=datagrams,
+            datagrams_interval=recent,
+            rate=None if recent is None or not interval_s else recent / interval_s,
+            share=datagrams / total if datagrams is not None and total else None,
+            dropped=self._seen("dropped", tally.of("dropped")),
+            drops=sock.drops,
+            queue=sock.queue if is_open else None,
+            queue_bytes=sock.queue_bytes if is_open else None,
+            queue_limit_bytes=sock.queue_limit_bytes,
+            open=is_open,
+            holders=sock.holders,
+        )
+
+    def _books(self, listed: Iterable[Tally]) -> ReceiverBooks:
+        sums, losses = replace(self._unlisted), self._losses
+        if not self._by_process:
+            for tally in self._tallies.values():
+                if tally.socket is None:  # gone before it was seen; not yet final
+                    sums.add(tally)
+        unlisted = replace(sums)
+        for tally in listed:
+            sums.add(tally)
+        return ReceiverBooks(
+            selected=self._seen("selected", sums.selected),
+            datagrams=self._seen("datagrams", sums.datagrams),
+            dropped=self._seen("dropped", sums.dropped),
+            unlisted_sockets=unlisted.sockets,
+            unlisted_datagrams=self._seen("datagrams", unlisted.datagrams),
+            events_lost=losses.events_lost,
+            map_full=losses.map_full,
+            probe_misses=losses.probe_misses,
+            recursion_misses=losses.recursion_misses,
+            unattributed=losses.unattributed,
+            balanced=losses.total == 0,
+        )
+
+
+def ordered(rows: Iterable[ReceiverRow], sort: str) -> list[ReceiverRow]:
+    """Rows by the field `sort`, the unknown last; equal ones by place, the connected last."""
+    if sort not in SORTABLE:
+        raise ValueError(f"no field {sort!r} to sort by")
+    placed = sorted(rows, key=_place)
+    known = [row for row in placed if getattr(row, sort) is not None]
+    unknown = [row for row in placed if getattr(row, sort) is None]
+    words = any(isinstance(getattr(row, sort), str) for row in known)
+    known.sort(key=lambda row: getattr(row, sort), reverse=not (words or sort in ASCENDING))
+    return known + unknown
+
+
+def _place(row: ReceiverRow) -> tuple[int, str, bool, int]:
+    return row.local_port, row.local_address, row.remote_address is not None, row.inode

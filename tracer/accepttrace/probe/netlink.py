@@ -1,0 +1,132 @@
+"""Dumps of the kernel's NETLINK_SOCK_DIAG, for any protocol: requests, framing, attributes."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import struct
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final, TypeVar
+
+Row = TypeVar("Row")
+
+NETLINK_SOCK_DIAG: Final = 4
+SOCK_DIAG_BY_FAMILY: Final = 20
+NLM_F_REQUEST: Final = 0x1
+NLM_F_DUMP: Final = 0x300
+NLM_F_DUMP_INTR: Final = 0x10
+NLMSG_ERROR: Final = 2
+NLMSG_DONE: Final = 3
+INET_DIAG_SKMEMINFO: Final = 7
+SK_MEMINFO_RCVBUF: Final = 1
+SK_MEMINFO_DROPS: Final = 8
+
+NLMSGHDR: Final = struct.Struct("=IHHII")
+# inet_diag_req_v2: family, protocol, extensions, pad, states, then an inet_diag_sockid of zeros
+REQUEST: Final = struct.Struct("=BBBxI48x")
+# inet_diag_msg: family, state, timer, retrans; sport dport src dst if cookie; expires rqueue wqueue
+# uid inode
+MESSAGE: Final = struct.Struct("=BBBB2s2s16s16sIIIIIIII")
+ATTRIBUTE: Final = struct.Struct("=HH")
+ERROR: Final = struct.Struct("=i")
+COUNTER: Final = struct.Struct("=I")
+
+ATTEMPTS: Final = 3  # a dump that the kernel had to interrupt is asked for again
+RECEIVE_BYTES: Final = 65536
+TIMEOUT_S: Final = 5.0
+
+
+def dump(
+    families: Iterable[int], protocol: int, states: int, decode: Callable[[bytes], Row]
+) -> tuple[Row, ...]:
+    """Every socket of these families and states (a mask) in the network namespace of the thread.
+
+    OSError with the kernel's errno, also where it sends what `decode` refuses.
+    """
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, NETLINK_SOCK_DIAG) as link:
+        link.settimeout(TIMEOUT_S)
+        return tuple(
+            row
+            for family in families
+            for row in _dump_family(link, _request(family, protocol, states), decode)
+        )
+
+
+def _dump_family(link: socket.socket, request: bytes, decode: Callable[[bytes], Row]) -> list[Row]:
+    for _ in range(ATTEMPTS):
+        link.send(request)
+        rows, interrupted = _replies(link, decode)
+        if not interrupted:
+            break
+    return rows
+
+
+def _request(family: int, protocol: int, states: int) -> bytes:
+    body = REQUEST.pack(family, protocol, 1 << (INET_DIAG_SKMEMINFO - 1), states)
+    size = NLMSGHDR.size + len(body)
+    return NLMSGHDR.pack(size, SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST | NLM_F_DUMP, 0, 0) + body
+
+
+def _replies(link: socket.socket, decode: Callable[[bytes], Row]) -> tuple[list[Row], bool]:
+    """All rows up to the end of the dump, and whether the kernel calls the dump inconsistent."""
+    rows: list[Row] = []
+    interrupted = False
+    while True:
+        for kind, flags, body in _messages(link.recv(RECEIVE_BYTES)):
+            interrupted |= bool(flags & NLM_F_DUMP_INTR)
+            if kind == NLMSG_DONE:
+                _raise_code(body)
+                return rows, interrupted
+            if kind == NLMSG_ERROR:
+                _raise_code(body)
+            elif kind == SOCK_DIAG_BY_FAMILY:
+                rows.append(decode(body))
+
+
+def _messages(data: bytes) -> Iterator[tuple[int, int, bytes]]:
+    offset = 0
+    while offset + NLMSGHDR.size <= len(data):
+        size, kind, flags, _, _ = NLMSGHDR.unpack_from(data, offset)
+        if not NLMSGHDR.size <= size <= len(data) - offset:
+            raise OSError(errno.EBADMSG, "a cut-off netlink message")
+        yield kind, flags, data[offset + NLMSGHDR.size : offset + size]
+        offset += (size + 3) & ~3
+
+
+def _raise_code(body: bytes) -> None:
+    code = ERROR.unpack_from(body)[0] if len(body) >= ERROR.size else 0
+    if code < 0:
+        raise OSError(-code, os.strerror(-code))
+
+
+def fields(body: bytes) -> tuple[Any, ...]:
+    """The fields of `struct inet_diag_msg`, in its order. OSError if it is too short."""
+    if len(body) < MESSAGE.size:
+        raise OSError(errno.EBADMSG, "a short inet_diag message")
+    return MESSAGE.unpack_from(body)
+
+
+def address(family: int, raw: bytes) -> str:
+    """An address of inet_diag_msg, whose room is that of IPv6."""
+    return socket.inet_ntop(family, raw[:4] if family == socket.AF_INET else raw)
+
+
+def meminfo(body: bytes, index: int) -> int | None:
+    """One of the socket's memory counters (SK_MEMINFO_*); None where they were not sent."""
+    value = attribute(body, INET_DIAG_SKMEMINFO)
+    at = index * COUNTER.size
+    return COUNTER.unpack_from(value, at)[0] if len(value) >= at + COUNTER.size else None
+
+
+def attribute(body: bytes, wanted: int) -> bytes:
+    """The content of one attribute; empty where it is not there."""
+    offset = MESSAGE.size
+    while offset + ATTRIBUTE.size <= len(body):
+        size, kind = ATTRIBUTE.unpack_from(body, offset)
+        if size < ATTRIBUTE.size:
+            break
+        if kind == wanted:
+            return body[offset + ATTRIBUTE.size : offset + size]
+        offset += (size + 3) & ~3
+    return b""

@@ -1,0 +1,97 @@
+"""What every attached tracer has: filters, and the account of what it lost itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeVar
+
+from accepttrace.config import Filters
+from accepttrace.errors import UnsupportedError
+from accepttrace.model.records import Losses
+from accepttrace.probe import loaders, wire
+from accepttrace.probe.filtering import settings_of
+from accepttrace.probe.maps import Map
+
+T = TypeVar("T", bound="Tracer")
+
+
+class Tracer:
+    """Attached programs. Use as a context manager; leaving it detaches."""
+
+    def __init__(self, loaded: loaders.Attached) -> None:
+        self._loaded = loaded
+        self.plan = loaded.plan
+        self.loader = loaded.loader
+        self._skipped: dict[str, int] = {}
+        self._settings = Map(loaded.map_fd("settings"), wire.U32, wire.Settings)
+        self._pids = Map(loaded.map_fd("pids"), wire.U32, wire.U8)
+        self._losses = Map(loaded.map_fd("losses"), wire.U32, wire.U64)
+
+    def __enter__(self: T) -> T:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Detach. May be called twice."""
+        self._loaded.close()
+
+    def filter(self, filters: Filters) -> None:
+        """From now on count what these let through (ports, PIDs, netns, family).
+
+        UsageError where they are more than the kernel side has room for.
+        """
+        settings = settings_of(filters)
+        self._adapt(settings)
+        self._pids.clear()
+        for pid in filters.pids:
+            self._pids.put(wire.U32(pid), wire.U8(1))
+        self._settings.put(wire.U32(0), settings)
+
+    def _adapt(self, settings: wire.Settings) -> None:
+        """Tell the kernel side more than the filters."""
+
+    def prove(self) -> None:
+        """Require that traffic of our own is seen; `UnsupportedError` names a silent hook."""
+        raise NotImplementedError
+
+    def _require(self, wrong: Mapping[str, str]) -> None:
+        """Raise `UnsupportedError` where a fact (`wrong`: which, and in what way) is not right."""
+        for hook in self._loaded.hooks:
+            if hook.proves in wrong:
+                raise UnsupportedError(
+                    f"{hook.program} attached to {hook.site} but is silent: {wrong[hook.proves]}"
+                )
+        for story in wrong.values():
+            raise UnsupportedError(f"the {self.plan.attach} hooks attached but: {story}")
+
+    def skipped(self) -> dict[str, int] | None:
+        """By program, hits since the last `reset` that the kernel's recursion guard dropped.
+
+        None where this kernel does not tell (before 5.11).
+        """
+        misses = self._loaded.recursion_misses()
+        if misses is None:
+            return None
+        return {name: count - self._skipped.get(name, 0) for name, count in misses.items()}
+
+    def reset(self) -> None:
+        """Forget everything counted so far."""
+        self._skipped = self._loaded.recursion_misses() or {}
+        for index in range(wire.LOSS_MAX):
+            self._losses.put(wire.U32(index), wire.U64(0))
+
+    def losses(self) -> Losses:
+        """What was not counted since the last `reset`."""
+        found = [self._losses.get(wire.U32(index)) for index in range(wire.LOSS_MAX)]
+        counts = [0 if count is None else int(count.value) for count in found]
+        unattributed = counts.pop(wire.LOSS_UNATTRIBUTED)
+        skipped = self.skipped()
+        return Losses(
+            events_lost=0,
+            map_full=sum(counts),  # every other loss is a map without room
+            probe_misses=self._loaded.probe_misses(),
+            recursion_misses=None if skipped is None else sum(skipped.values()),
+            unattributed=unattributed,
+        )

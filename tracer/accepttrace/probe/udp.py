@@ -1,0 +1,93 @@
+"""The tracer of UDP: attach it, prove it, read its counts."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from accepttrace.config import Config, Filters
+from accepttrace.model.datagrams import ReceiverCount, ReceiverCounts
+from accepttrace.probe import choosing, loaders, plans, udptest, wire
+from accepttrace.probe.maps import Map
+from accepttrace.probe.members import Member, member_of
+from accepttrace.probe.sockdiag import FAMILIES
+from accepttrace.probe.tracer import Tracer
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """Packets waiting at a UDP socket, and its group. Source: the BPF socket iterator."""
+
+    inode: int
+    packets: int
+    member: Member | None
+
+
+class UdpSession(Tracer):
+    """UDP: which socket of a group gets what, and what its queue takes."""
+
+    def __init__(self, loaded: loaders.Attached) -> None:
+        super().__init__(loaded)
+        self._receivers = Map(loaded.map_fd("receivers"), wire.U32, wire.Receiver)
+
+    def counts(self) -> ReceiverCounts:
+        """Everything counted since the start, for every socket."""
+        items = self._receivers.items()
+        return ReceiverCounts(tuple(_count(k.value, v) for k, v in items), self.losses())
+
+    def reset(self) -> None:
+        """Forget everything counted so far, and the sockets it was counted for."""
+        super().reset()
+        self._receivers.clear()
+
+    def forget(self, inodes: Iterable[int]) -> None:
+        """Make room in the map: these sockets are gone, and their counts were read."""
+        for inode in inodes:
+            self._receivers.delete(wire.U32(inode))
+
+    def queues(self) -> tuple[Queue, ...]:
+        """Every UDP socket in the network namespace of the calling thread.
+
+        Empty where the kernel has no such iterator.
+        """
+        return tuple(_queue(found) for found in self._loaded.sockets(wire.UdpMember))
+
+    def prove(self) -> None:
+        """Require that datagrams of our own are seen; `UnsupportedError` names a silent hook."""
+        if not self.plan.hooks:
+            return
+        traffic = udptest.Traffic.prepare()
+        with traffic.receiver:
+            self.filter(Filters(ports=frozenset({traffic.port})))
+            traffic.make()
+        wrong = udptest.verdicts(self.counts(), traffic, self.plan.sees)
+        self.reset()
+        self._require(wrong)
+
+
+def open_udp(config: Config) -> UdpSession:
+    """Attach, prove, and set the filters. Raises `UnsupportedError` telling why each way failed."""
+    return choosing.first(config, plans.UDP_PLANS, UdpSession)
+
+
+def _count(inode: int, value: wire.Receiver) -> ReceiverCount:
+    raw = bytes(value.address)
+    return ReceiverCount(
+        inode=inode,
+        netns=value.netns,
+        family=FAMILIES[value.family],
+        local_address=socket.inet_ntop(
+            value.family, raw[:4] if value.family == socket.AF_INET else raw
+        ),
+        local_port=value.port,
+        selected=value.selected,
+        # A reading may fall between an offer and its refusal, and see the latter alone.
+        datagrams=max(value.offered - value.dropped, 0),
+        dropped=value.dropped,
+    )
+
+
+def _queue(found: wire.UdpMember) -> Queue:
+    member = member_of(found.member) if found.member.size else None
+    return Queue(found.member.inode, found.queue, member)

@@ -1,0 +1,73 @@
+"""`--udp` for programs: JSON Lines (`udp.schema.json` is the contract) and CSV."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from accepttrace.model.datagrams import ReceiverBooks, ReceiverRow, ReceiverSnapshot
+from accepttrace.model.snapshot import Meta
+from accepttrace.views.csvrows import line, text
+from accepttrace.views.jsonl import HOLDER_FIELDS, PROGRAM_FIELDS, dump, meta_of, named
+
+ROW_FIELDS: Final = tuple(ReceiverRow.__dataclass_fields__)
+BOOKS_FIELDS: Final = tuple(ReceiverBooks.__dataclass_fields__)
+# In CSV: a sum over the rows, under the name that it has in a row, would mislead.
+LEDGER: Final = tuple(name for name in BOOKS_FIELDS if name not in ROW_FIELDS)
+CSV_FIELDS: Final = ("time", "elapsed_s", *ROW_FIELDS, *LEDGER)
+
+
+def meta_line(meta: Meta) -> str:
+    """The first line: what is traced, how, and what cannot be seen that way."""
+    return dump({**meta_of(meta), "protocol": "udp"})
+
+
+def snapshot_line(snapshot: ReceiverSnapshot) -> str:
+    """The picture after one interval."""
+    return dump(_snapshot("snapshot", snapshot))
+
+
+def summary_line(snapshot: ReceiverSnapshot) -> str:
+    """The last line: as a snapshot, over the whole run."""
+    return dump(_snapshot("summary", snapshot))
+
+
+def csv_header() -> str:
+    """The names of the columns, without a newline."""
+    return line(CSV_FIELDS)
+
+
+def csv_rows(snapshot: ReceiverSnapshot) -> str:
+    """One line a socket. Without any, a line tells only what was lost, if something was."""
+    rows = [_row(row) | {"holders": _pids(row)} for row in snapshot.sockets]
+    if not rows and not snapshot.books.balanced:
+        rows = [{}]
+    frame = {
+        "time": snapshot.time,
+        "elapsed_s": round(snapshot.elapsed_s, 3),
+        **named(snapshot.books, LEDGER),
+    }
+    return "\n".join(line(text({**frame, **row}.get(name)) for name in CSV_FIELDS) for row in rows)
+
+
+def _snapshot(kind: str, snapshot: ReceiverSnapshot) -> dict[str, object]:
+    return {
+        "type": kind,
+        "time": snapshot.time,
+        "elapsed_s": round(snapshot.elapsed_s, 3),
+        "interval_s": round(snapshot.interval_s, 3),
+        "partial": snapshot.partial,
+        "sockets": [_row(row) for row in snapshot.sockets],
+        "books": named(snapshot.books, BOOKS_FIELDS),
+    }
+
+
+def _row(row: ReceiverRow) -> dict[str, object]:
+    return {
+        **named(row, ROW_FIELDS),
+        "selector_program": row.selector_program and named(row.selector_program, PROGRAM_FIELDS),
+        "holders": [named(holder, HOLDER_FIELDS) for holder in row.holders],
+    }
+
+
+def _pids(row: ReceiverRow) -> str:
+    return ";".join(str(holder.pid) for holder in row.holders)

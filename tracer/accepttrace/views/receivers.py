@@ -1,0 +1,112 @@
+"""The table of `--udp`: header, one row a socket, totals and notes, laid out for a window."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from accepttrace.model.datagrams import ReceiverRow, ReceiverSnapshot
+from accepttrace.views.column import Column
+from accepttrace.views.formats import NA, plural, rates
+from accepttrace.views.frame import lost_by_tracer
+from accepttrace.views.header import HIDDEN, loss, title
+from accepttrace.views.layout import Strip, fit, label_total, limited, lines
+from accepttrace.views.receivercolumns import BASE, COLUMNS, MORE, ORDER, owners, value
+from accepttrace.views.text import Line, Span, clean, cut, flow
+
+TITLE_AND_TOTAL = 2
+
+
+def render(
+    snapshot: ReceiverSnapshot,
+    width: int,
+    height: int | None,
+    *,
+    rows: int | None = None,
+    ledger: bool = True,
+) -> list[Line]:
+    """All lines: at most `width` cells each, at most `height` of them, `rows` rows in the table.
+
+    Without a height nothing is cut, and a `ledger` of all that could be lost ends it.
+    """
+    above = header(snapshot, width)
+    below = _unlisted(snapshot, width)
+    if height is None and ledger:
+        below = below + lost_by_tracer(snapshot.books, width)
+    if snapshot.sockets:
+        room = None if height is None else height - len(above) - len(below) - TITLE_AND_TOTAL
+        body = _body(snapshot.sockets, width, limited(len(snapshot.sockets), room, rows))
+    else:
+        body = flow([(f"no socket: {clean(snapshot.meta.filter)}", "")], width)
+    frame = [cut(line, width) for line in (*above, *body, *below)]
+    return frame if height is None else frame[:height]
+
+
+def header(snapshot: ReceiverSnapshot, width: int) -> list[Line]:
+    """Two lines where they fit; more in a narrow window."""
+    books, rows = snapshot.books, [row for row in snapshot.sockets if row.open]
+    workers = {holder.pid for row in rows for holder in owners(row)}
+    second: list[Span] = [
+        *_traffic(snapshot),
+        (f"{plural(len(workers), 'worker')} on {plural(len(rows), 'socket')}", ""),
+        *loss(books, more=False),
+    ]
+    if books.dropped:
+        second.append((f"{plural(books.dropped, 'datagram')} dropped", "bold red"))
+    first = title(snapshot.meta, snapshot.time, snapshot.elapsed_s)
+    found = flow(first, width) + flow(second, width)
+    return found + (flow([(HIDDEN, "yellow")], width) if snapshot.partial else [])
+
+
+def _traffic(snapshot: ReceiverSnapshot) -> list[Span]:
+    if snapshot.books.datagrams is None:
+        return [(f"datagrams: {NA}", "bold")]
+    rate = sum(row.rate or 0 for row in snapshot.sockets)
+    return [(plural(snapshot.books.datagrams, "datagram"), "bold"), (f"{rates([rate])[0]}/s", "")]
+
+
+def _body(rows: Sequence[ReceiverRow], width: int, limit: int) -> list[Line]:
+    table, rest = rows[:limit], rows[limit:]
+
+    def make(key: str) -> Strip:
+        return _strip(COLUMNS[key], table, rows)
+
+    strips = fit(map(make, BASE.split()), map(make, MORE.split()), width, ORDER)
+    label_total(strips)
+    titles, *texts, total = lines(strips)
+    body: list[Line] = [((titles, "bold"),)]
+    body += [((text, _style(row)),) for text, row in zip(texts, table, strict=True)]
+    if rest:
+        taken = _total(COLUMNS["datagrams"], rest)
+        more = "" if taken is None else f" ({plural(int(taken), 'datagram')})"
+        body.append(((f"… {plural(len(rest), 'more row')}{more}", "dim"),))
+    return [*body, ((total, "bold"),)]
+
+
+def _strip(column: Column, table: Sequence[ReceiverRow], everyone: Sequence[ReceiverRow]) -> Strip:
+    values = [value(row, column.key) for row in table]
+    total = _total(column, everyone) if column.adds_up else None
+    empty = all(one in column.dull for one in (*values, total or None))
+    if total is None:
+        return Strip(column, [column.title, *column.format(values), ""], empty)
+    return Strip(column, [column.title, *column.format([*values, total])], empty)
+
+
+def _total(column: Column, rows: Sequence[ReceiverRow]) -> float | None:
+    """None where it is not known of all; a closed socket has no queue."""
+    pairs = [(row.open, value(row, column.key)) for row in rows]
+    values = [one for is_open, one in pairs if is_open or one is not None]
+    numbers = [one for one in values if isinstance(one, int | float)]
+    return sum(numbers) if len(numbers) == len(values) else None
+
+
+def _style(row: ReceiverRow) -> str:
+    return "" if row.open else "dim"
+
+
+def _unlisted(snapshot: ReceiverSnapshot, width: int) -> list[Line]:
+    books = snapshot.books
+    if not books.unlisted_sockets:
+        return []
+    taken = plural(books.unlisted_datagrams or 0, "datagram")
+    text = f"and {plural(books.unlisted_sockets, 'socket')} without a row, gone by now: {taken}"
+    return [cut(((text, "dim"),), width)]
