@@ -51,11 +51,13 @@ class Session(Tracer):
         self._peers = Map(fd("peers"), wire.Peer, wire.U8)
         self._ports = Map(fd("ports"), wire.PortKey, wire.U64)
 
-    def _adapt(self, settings: wire.Settings) -> None:
+    def _settings_for(self, filters: Filters) -> wire.Settings:
+        settings = super()._settings_for(filters)
         settings.without_waits = self.plan.detail == "accepts"
         sites = {hook.site for hook in self._loaded.hooks}
         settings.rings = 0 if "io_accept" in sites else wire.RINGS_UNHOOKED
         settings.never_migrates = not loaders.has_function("reuseport_migrate_sock")
+        return settings
 
     def counts(self) -> Counts:
         """Everything counted since the start, for every listener."""

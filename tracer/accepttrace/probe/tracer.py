@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import TypeVar
 
@@ -15,7 +16,7 @@ from accepttrace.probe.maps import Map
 T = TypeVar("T", bound="Tracer")
 
 
-class Tracer:
+class Tracer(ABC):
     """Attached programs. Use as a context manager; leaving it detaches."""
 
     def __init__(self, loaded: loaders.Attached) -> None:
@@ -42,19 +43,18 @@ class Tracer:
 
         UsageError where they are more than the kernel side has room for.
         """
-        settings = settings_of(filters)
-        self._adapt(settings)
+        settings = self._settings_for(filters)
         self._pids.clear()
         for pid in filters.pids:
             self._pids.put(wire.U32(pid), wire.U8(1))
         self._settings.put(wire.U32(0), settings)
 
-    def _adapt(self, settings: wire.Settings) -> None:
-        """Tell the kernel side more than the filters."""
+    def _settings_for(self, filters: Filters) -> wire.Settings:
+        return settings_of(filters)
 
+    @abstractmethod
     def prove(self) -> None:
         """Require that traffic of our own is seen; `UnsupportedError` names a silent hook."""
-        raise NotImplementedError
 
     def _require(self, wrong: Mapping[str, str]) -> None:
         """Raise `UnsupportedError` where a fact (`wrong`: which, and in what way) is not right."""
