@@ -52,7 +52,7 @@ def test_books_balance_at_every_moment_of_a_load(tracing: Tracing, mode: str) ->
             snapshots = [account.snapshot("socket") for _ in range(LOOKS)]
             connected = load.stop().connected
         accepts = [snapshot.books.accepts for snapshot in snapshots]
-        assert accepts == sorted(set(accepts))  # the load went on all the time
+        assert len(set(accepts)) > 2  # the load went on meanwhile
         snapshots.append(settled(account))
     if told_to_be_incomplete(tracing, snapshots[-1]):
         return
@@ -95,7 +95,8 @@ def test_a_start_amid_a_load_leaves_no_debt(tracing: Tracing) -> None:
     if told_to_be_incomplete(tracing, snapshot):
         return
     (row,) = snapshot.listeners
-    assert 0 < connected - row.accepted <= before
+    # Each worker may have taken one before that it had not counted yet.
+    assert 0 < connected - row.accepted <= before + len(server.counts())
     assert_balanced(row)
 
 
