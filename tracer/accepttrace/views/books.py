@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from accepttrace.model.snapshot import Books, ListenerRow, Snapshot
-from accepttrace.views.formats import endpoint, known
+from accepttrace.views.formats import NA, endpoint, known
 from accepttrace.views.losses import sentence, total
 from accepttrace.views.text import Line, Span
 
@@ -53,8 +53,20 @@ def totals(snapshot: Snapshot, width: int) -> list[Line]:
     rows = snapshot.listeners
     amounts = {field: _amount(rows, field) for field, _ in (*CAME, *LEFT)}
     amounts["unseen"] = snapshot.books.unseen  # known also where no listener can be blamed
-    parts = [f"came {_side(amounts, CAME)}", f"went {_side(amounts, LEFT)}"]
+    parts = [f"{verb} {side}" for verb, side in _sides(amounts) if side]
+    hidden = [name for field, name in (*CAME, *LEFT) if amounts[field] is None]
+    if hidden:
+        parts.append(f"{NA}: {', '.join(hidden)}")
     return sentence(f"books {snapshot.books.word}:", parts, width, "dim")
+
+
+def _sides(amounts: Mapping[str, int | None]) -> tuple[tuple[str, str], tuple[str, str]]:
+    """What is visible of both."""
+    came, left = (
+        [(field, name) for field, name in side if amounts[field] is not None]
+        for side in (CAME, LEFT)
+    )
+    return ("came", _side(amounts, came)), ("went", _side(amounts, left))
 
 
 def _side(

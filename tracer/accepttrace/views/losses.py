@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from accepttrace.model.snapshot import ListenerRow, Snapshot
-from accepttrace.views.formats import endpoint, known, plural
+from accepttrace.views.formats import NA, endpoint, plural
 from accepttrace.views.text import Line, flow
 
 INDENT: Final = "  "
@@ -40,10 +40,18 @@ def losses(snapshot: Snapshot, width: int) -> list[Line]:
 
 
 def causes(snapshot: Snapshot, width: int) -> list[Line]:
-    """Every cause by name, also when it is 0; `n/a` where it is not visible."""
-    rows = snapshot.listeners
-    parts = [f"{known(total(rows, field))} {words}" for field, words in CAUSES]
+    """Every cause by name, also when it is 0; those that are not visible stand last, as n/a."""
+    counts = [(total(snapshot.listeners, field), words) for field, words in CAUSES]
+    parts = [f"{number:,} {words}" for number, words in counts if number is not None]
+    hidden = [words for number, words in counts if number is None and not _is_part(words)]
+    if hidden:
+        parts.append(f"{NA}: {', '.join(hidden)}")
     return sentence("lost by clients:", parts, width, "dim")
+
+
+def _is_part(words: str) -> bool:
+    """Whether they name a part of another cause."""
+    return words.startswith("of these")
 
 
 def sentence(head: str, parts: Sequence[str], width: int, style: str) -> list[Line]:
