@@ -36,9 +36,8 @@ static __always_inline void forgotten(struct sock *sk, struct request_sock *requ
 	}
 }
 
-static __always_inline void moved(struct listener *from, struct listener *to, struct sock *child)
+static __always_inline void moved(struct listener *from, struct listener *to)
 {
-	struct scratch *scratch = scratch_get();
 	__u64 now = now_us();
 
 	if (from) {
@@ -49,8 +48,6 @@ static __always_inline void moved(struct listener *from, struct listener *to, st
 		add(&to->migrated_in, 1);
 		add(&to->came_us, now);
 	}
-	if (scratch)
-		scratch->moved = (__u64)child;
 }
 
 /* `migrating`: a queued child, or a request that is half open. `to`: NULL where there is no other.
@@ -59,10 +56,13 @@ static __always_inline void migrated(struct sock *from, struct sock *migrating, 
 {
 	bool half_open = BPF_CORE_READ(migrating, __sk_common.skc_state) == TCP_NEW_SYN_RECV;
 	struct settings *want = settings_get();
+	struct scratch *scratch = scratch_get();
 	struct migration_key key = {};
 	struct migration *migration;
 	struct listener *old;
 
+	if (scratch && !half_open)
+		scratch->moved = to ? (__u64)migrating : 0;
 	if (!want || !listener_wanted(PROBED, want, to ? to : from))
 		return;
 	key.from_inode = inode_of(PROBED, from);
@@ -79,8 +79,7 @@ static __always_inline void migrated(struct sock *from, struct sock *migrating, 
 	else
 		add(half_open ? &migration->requests : &migration->connections, 1);
 	if (!half_open)
-		moved(key.from_inode ? listener_of(PROBED, from) : NULL, listener_of(PROBED, to),
-		      migrating);
+		moved(key.from_inode ? listener_of(PROBED, from) : NULL, listener_of(PROBED, to));
 }
 
 #endif
