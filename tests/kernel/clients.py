@@ -64,7 +64,10 @@ class Clients:
             self.sockets.append(opened)
             if wait:
                 opened.settimeout(10)
-                opened.connect(address)
+                try:
+                    opened.connect(address)
+                except ConnectionResetError as error:  # served and reset before this thread ran
+                    self._errors[opened] = error.errno or errno.ECONNRESET
             opened.setblocking(False)
             if not wait:
                 assert opened.connect_ex(address) == errno.EINPROGRESS
