@@ -62,6 +62,15 @@ def programs_loaded() -> set[int]:
     return {program["id"] for program in json.loads(done.stdout)}
 
 
+def assert_all_told(books: dict[str, Any], made: int) -> None:
+    """Every connection counted; on a kernel that preempts itself, or told to be missed.
+
+    There even kprobes are skipped while a task is preempted amid a read of the maps.
+    """
+    missing = made - books["accepts"]
+    assert 0 <= missing <= (books["recursion_misses"] if preempts() else 0)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_with_a_summary_and_status_0(tmp_path: Path, number: int) -> None:
     with Server("epoll", workers=2) as server:
@@ -74,7 +83,8 @@ def test_a_signal_ends_with_a_summary_and_status_0(tmp_path: Path, number: int) 
     assert (process.returncode, err) == (0, "")
     assert (meta["type"], meta["schema"], meta["attach"]) == ("meta", 1, ATTACH)
     assert summary["type"] == "summary"
-    assert summary["books"]["accepts"] == load.connected == 123
+    assert load.connected == 123
+    assert_all_told(summary["books"], load.connected)
     assert {a["pid"] for a in summary["acceptors"]} == set(server.pids) or not server.pids
 
 
