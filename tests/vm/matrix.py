@@ -24,7 +24,10 @@ SOME = (*COUNTED, f"test_flavours or {_FEW}")
 # Kprobes alone are exact where a program can be preempted; the others count what they miss.
 SOME_BY_KPROBE = (*COUNTED, f"test_flavours or (kprobe and ({_FEW}))")
 # One sharing mode: under emulation, bcc takes a minute to compile against real headers.
-BOTH_LOADERS = ("tests/kernel/test_loaders.py", "-k", "test_both_count and reuseport")
+BOTH_LOADERS = (
+    *("tests/kernel/test_loaders.py", "-k"),
+    "test_both_count and (reuseport or datagrams)",
+)
 BY_HEADERS = ("env", "ACCEPTTRACE_BCC_HEADERS=1")
 
 # As the README tells people to; the tests inside then run as nobody with just these.
