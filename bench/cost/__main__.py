@@ -1,9 +1,10 @@
 """What tracing costs, in instructions for each connection, on Debian's kernels in a machine that
 counts them (QEMU, `-icount shift=0`: 1 ns of the guest is one instruction of everything in it).
 
-    python -m bench.cost [--rows 6.1,7.x] [--only REGEX] [--jobs 2] [--write FILE]
+    python -m bench.cost [--rows 6.1,7.x] [--only REGEX] [--jobs 2] [--where] [--write FILE]
 
-Run as root: `make bench-cost`. Results of single subjects come as they are measured.
+Run as root: `make bench-cost`. What was measured stays in .cache/vm-logs/cost-ROW/cost/results,
+where it can be followed, and `--again` shows it without measuring.
 """
 
 from __future__ import annotations
@@ -12,12 +13,14 @@ import argparse
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
-from bench.cost import table, where
-from bench.cost.results import Result, read
+from bench.cost import report, table, where
+from bench.cost.results import read
+from bench.cost.table import Measured
 from tests.vm import machine, matrix
 from tests.vm.accelerator import COUNTING
 from tests.vm.kernels import fetch, locked
@@ -26,68 +29,76 @@ ROOT = Path(__file__).resolve().parents[2]
 LOGS = ROOT / ".cache" / "vm-logs"
 DETAILS = ("accepts", "waits", "full")
 ROWS = "6.1,7.x"
-MEMORY_MIB = 2048  # bcc's compiler in each of its processes, and the writable root
+MEMORY_MIB = 2048  # for bcc's compiler, and what is written to the root
 TIMEOUT_S = 3600.0
-
-
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """One kernel."""
-
-    row: str
-    release: str
-    results: list[Result]
-    lost: str = ""  # why not all is there
+EXPLAINED = "^fentry libbpf"
+PEERS = {"bcc": "bpfcc-tools", "bpftrace": "bpftrace"}  # Debian's packages
 
 
 def main() -> int:
     """Measure, print, write; returns the exit status."""
     options = _options()
-    # bcc's own tools compile against kernel headers.
+    # The peers compile against kernel headers.
     rows = [replace(row, headers=True) for row in matrix.find(options.rows)]
-    details = _details()
     with ThreadPoolExecutor(options.jobs) as pool:
         try:
-            measured = list(pool.map(lambda row: measure(row, details, options), rows))
+            measured = list(pool.map(lambda row: _measure(row, options), rows))
         except KeyboardInterrupt:
             machine.end_all()
             return 130
     for each in measured:
-        print(f"\n{each.row}: Linux {each.release} {each.lost}\n{table.text(each.results)}")
+        print(table.text(each))
         if options.where:
-            print(where.text(each.results, LOGS / f"cost-{each.row}" / "cost"))
+            print(where.text(each.results, _folder(each.row)))
     if options.write:
-        options.write.write_text(table.markdown(measured))
+        options.write.write_text(_markdown(measured))
     return 1 if any(each.lost for each in measured) else 0
 
 
-def measure(row: matrix.Row, details: str, options: argparse.Namespace) -> Measured:
+def _markdown(measured: Sequence[Measured]) -> str:
+    breakdowns = [
+        (each.release, where.text(each.results, _folder(each.row), EXPLAINED, ("plain",)))
+        for each in measured
+    ]
+    versions = {name: _version(package) for name, package in PEERS.items()}
+    return report.markdown(measured, breakdowns, "make bench-cost", versions)
+
+
+def _measure(row: matrix.Row, options: argparse.Namespace) -> Measured:
     """Boot one kernel and measure all subjects in it."""
-    kernel = fetch(row)
-    name = f"cost-{row.name}"
+    kernel, lost = fetch(row), ""
+    if not options.again:
+        lost = _boot(row, options)
+    return Measured(row.name, kernel.release, read(_folder(row.name) / "results"), lost)
+
+
+def _boot(row: matrix.Row, options: argparse.Namespace) -> str:
+    """Returns what went wrong, or nothing."""
+    folder = _folder(row.name)
+    call = [sys.executable, "-m", "bench.cost.guest", f"{machine.GUEST_SHARE}/cost/results"]
+    call += ["--details", _details(), "--only", options.only]
+    accelerator = [*COUNTING]
+    if where.is_possible():
+        call.append("--symbols")
+        accelerator += ["-plugin", f"{ROOT / 'bench' / 'profile.so'},out={folder / 'profile'}"]
+    passed = {k: v for k, v in os.environ.items() if k.startswith(("ACCEPTTRACE_", "PYTHON"))}
     LOGS.mkdir(parents=True, exist_ok=True)
-    call = (sys.executable, "-m", "bench.cost.guest", f"{machine.GUEST_SHARE}/cost/results")
-    plugin = f"{ROOT / 'bench' / 'profile.so'},out={LOGS / name / 'cost' / 'profile'}"
-    profiled = ("-plugin", plugin) if options.where else ()
-    symbols = ("--symbols",) if options.where else ()
-    task = machine.Task(
-        "cost",
-        (*call, "--details", details, "--only", options.only, *symbols),
-        {k: v for k, v in os.environ.items() if k.startswith(("ACCEPTTRACE_", "PYTHON"))},
-    )
-    with locked(LOGS / f"{name}.lock"):
+    with locked(LOGS / f"cost-{row.name}.lock"):
         result = machine.run(
-            kernel,
-            [task],
-            folder=LOGS / name,
+            fetch(row),
+            [machine.Task("cost", call, passed)],
+            folder=folder.parent,
             timeout_s=TIMEOUT_S,
             memory_mib=MEMORY_MIB,
             cpus=1,
             kernel_args=row.kernel_args,
-            accelerator=(*COUNTING, *profiled),
+            accelerator=accelerator,
         )[0]
-    lost = result.reason or (result.output if result.status else "")
-    return Measured(row.name, kernel.release, read(result.folder / "results"), lost)
+    return result.reason or (result.output if result.status else "")
+
+
+def _folder(row: str) -> Path:
+    return LOGS / f"cost-{row}" / "cost"
 
 
 def _details() -> str:
@@ -97,12 +108,23 @@ def _details() -> str:
     return ",".join(DETAILS) if "--detail" in told else ""
 
 
+def _version(package: str) -> str:
+    call = ("dpkg-query", "--show", "--showformat=${Version}", package)
+    try:
+        return subprocess.run(call, capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):  # not a Debian machine
+        return "of this machine"
+
+
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rows", default=ROWS, help=f"of tests/vm/matrix.py (default: {ROWS})")
     parser.add_argument("--only", default="", help="subjects whose name has this pattern")
     parser.add_argument("--jobs", type=int, default=2, help="machines at a time")
-    parser.add_argument("--where", action="store_true", help="also by function of the kernel")
+    parser.add_argument(
+        "--where", action="store_true", help="also by function of the kernel (QEMU 7, 8)"
+    )
+    parser.add_argument("--again", action="store_true", help="show what was measured last")
     parser.add_argument("--write", type=Path, help="the tables as Markdown")
     return parser.parse_args()
 

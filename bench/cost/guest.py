@@ -15,17 +15,26 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from bench.cost.results import Result, Run, Runs
+from bench.cost.results import LOOPS, Result, Run, Runs
 from bench.cost.subjects import BENCH, INTERVAL_S, Subject, subjects
 from bench.cost.tracer import Tracer, TracerError, running
 from bench.cost.where import symbols_file
 
 PORT = 18080
-LOOPS = ("plain", "reuseport")
 # 100 ms at Debian's 250 Hz. Each block holds as many ticks: what is left are RCU's batches.
 TICKS = 25
-UNTRACED_BLOCKS, TRACED_BLOCKS = 10, 20
+UNTRACED_BLOCKS, TRACED_BLOCKS = 12, 20
 NUDGE_TICKS = 8
+SETTINGS = {
+    # Metrics of 127.0.0.1 stay once a connection of anyone has ended with FIN, as those do by which
+    # accepttrace proves its hooks; from then on each connection costs 200 instructions more.
+    "/proc/sys/net/ipv4/tcp_no_metrics_save": "1",
+    # It copies the memory of whoever has just started: seconds of work, once.
+    "/sys/kernel/mm/transparent_hugepage/khugepaged/defrag": "0",
+    # For --symbols, with BPF programs among them.
+    "/proc/sys/kernel/kptr_restrict": "0",
+    "/proc/sys/net/core/bpf_jit_kallsyms": "1",
+}
 
 
 class Loop:
@@ -64,8 +73,8 @@ def main() -> None:
     parser.add_argument("--only", default="")
     parser.add_argument("--symbols", action="store_true", help="keep those of each subject")
     options = parser.parse_args()
-    if options.symbols:
-        _show_symbols()
+    for setting, value in SETTINGS.items():
+        Path(setting).write_text(value)
     details = [detail for detail in options.details.split(",") if detail]
     loop = Loop()
     loop.runs(UNTRACED_BLOCKS)  # warms up: the first connections allocate
@@ -117,12 +126,6 @@ def _traced(subject: Subject, loop: Loop, tracer: Tracer, result: Result) -> Non
         result.refresh = tracer.own_ns() - own
     if subject.kind != "empty":
         result.peak_kib = tracer.peak_kib()
-
-
-def _show_symbols() -> None:
-    """BPF programs too, with their addresses."""
-    Path("/proc/sys/kernel/kptr_restrict").write_text("0")
-    Path("/proc/sys/net/core/bpf_jit_kallsyms").write_text("1")
 
 
 if __name__ == "__main__":

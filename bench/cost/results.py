@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from bench.cost.subjects import INTERVAL_S, Kind
+
+LOOPS = ("plain", "reuseport")
+
 
 @dataclass(frozen=True, slots=True)
 class Run:
@@ -42,53 +44,41 @@ class Result:
 
 
 @dataclass(frozen=True, slots=True)
-class Base:
-    """The untraced runs of one machine, taken together: it does not drift."""
-
-    median: float  # as in `Run`
-    block: float  # the median one
-
-
-@dataclass(frozen=True, slots=True)
 class Figures:
-    """What a connection costs more than untraced, in instructions."""
+    """What a connection of one loop costs more than before and after the tracing."""
 
-    path: float  # the median connection: what the connecting and accepting process itself runs
-    low: float  # lower quartile of the blocks: everything on the machine
+    base: float  # instructions of the median untraced connection
+    path: float  # added to it: what the connecting and accepting process itself runs
+    block_base: float  # instructions of a connection in the median untraced block
+    low: float  # added to it: lower quartile of the blocks, everything on the machine
     middle: float  # median
     high: float  # upper quartile
     refreshes: float  # of the tracer's own process, at the pace of the loop
-    base: Base
 
     @property
     def total(self) -> float:
-        """Everything: no block but the first few has a refresh in it."""
+        """Everything: no block has a refresh in it."""
         return self.middle + self.refreshes
 
     @property
     def percent(self) -> float:
         """`total` in percent of an untraced connection."""
-        return 100 * self.total / self.base.block
+        return 100 * self.total / self.block_base
 
     @property
     def path_percent(self) -> float:
         """`path` in percent of an untraced connection."""
-        return 100 * self.path / self.base.median
+        return 100 * self.path / self.base
 
 
-def base_of(results: Iterable[Result], loop: str) -> Base:
-    """Of all the untraced runs of a loop; each but the first and last stands in two results."""
-    runs = {run.number: run for r in results for run in (r.before.get(loop), r.after.get(loop)) if run}
-    blocks = [block for run in runs.values() for block in run.blocks]
-    return Base(statistics.median(run.median for run in runs.values()), statistics.median(blocks))
-
-
-def figures(result: Result, loop: str, base: Base) -> Figures:
+def figures(result: Result, loop: str) -> Figures:
     """Of one loop of a result without an error."""
-    run = result.traced[loop]
-    low, middle, high = (cost - base.block for cost in statistics.quantiles(run.blocks))
-    refreshes = result.refresh / (INTERVAL_S * 1e9 / base.block)
-    return Figures(run.median - base.median, low, middle, high, refreshes, base)
+    run, untraced = result.traced[loop], (result.before[loop], result.after[loop])
+    base = statistics.fmean(each.median for each in untraced)
+    block_base = statistics.fmean(statistics.median(each.blocks) for each in untraced)
+    low, middle, high = (cost - block_base for cost in statistics.quantiles(run.blocks))
+    refreshes = result.refresh / (INTERVAL_S * 1e9 / block_base)
+    return Figures(base, run.median - base, block_base, low, middle, high, refreshes)
 
 
 def read(path: Path) -> list[Result]:

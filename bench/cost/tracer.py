@@ -26,8 +26,8 @@ class TracerError(Exception):
 class Tracer:
     """One that runs. All figures are of the process with all its threads."""
 
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
-        self._process = process
+    def __init__(self, process: subprocess.Popen[bytes], said: Path) -> None:
+        self._said = said
         self._folder = Path(f"/proc/{process.pid}")
 
     def own_ns(self) -> int:
@@ -43,8 +43,8 @@ class Tracer:
             time.sleep(SETTLED_S)
 
     def written(self) -> int:
-        """Bytes, to /dev/null too."""
-        return self._field("io", "wchar")
+        """Bytes to standard output, though it be /dev/null: all but what it said."""
+        return self._field("io", "wchar") - self._said.stat().st_size
 
     def peak_kib(self) -> int:
         """Largest resident size so far."""
@@ -68,7 +68,7 @@ def running(subject: Subject, port: int, nudge: Callable[[], object]) -> Iterato
             process = subprocess.Popen(
                 call, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors
             )
-        tracer = Tracer(process)
+        tracer = Tracer(process, said)
         try:
             traces = ready.exists if subject.tells_ready else _printing(tracer, nudge)
             _wait(process, traces, said)
