@@ -19,7 +19,6 @@ has() { command -v "$1" || [ -x "/usr/sbin/$1" ]; }
 has_header() { [ -e "/usr/include/$1" ]; }
 # The distribution's bcc, not the stranger of that name that pip brings.
 has_bcc() { ls /usr/lib*/python3*/*-packages/bcc/libbcc.py; }
-has_tcpaccept_bt() { [ -x /usr/sbin/tcpaccept.bt ] || [ -x /usr/share/bpftrace/tools/tcpaccept.bt ]; }
 has_vagrant_libvirt() { ls /usr/share/rubygems-integration/*/specifications/vagrant-libvirt-*; }
 # virtme-ng copies it into a file system that has no libraries.
 has_static_busybox() { [ -x /bin/busybox ] && ! ldd /bin/busybox; }
@@ -69,7 +68,7 @@ debian_wants() {
 	want debian-archive-keyring [ -e /usr/share/keyrings/debian-archive-keyring.gpg ]
 	[ "$purpose" = bench ] || return 0
 	want bpfcc-tools has tcpaccept-bpfcc
-	want bpftrace has_tcpaccept_bt
+	want bpftrace has bpftrace
 }
 
 debian_installs() {
@@ -144,7 +143,7 @@ fedora_wants() {
 	want debian-keyring [ -e /usr/share/keyrings/debian-archive-keyring.gpg ]
 	[ "$purpose" = bench ] || return 0
 	want bcc-tools [ -x /usr/share/bcc/tools/tcpaccept ]
-	want bpftrace has_tcpaccept_bt
+	want bpftrace has bpftrace
 }
 
 fedora_installs() {
