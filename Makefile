@@ -31,11 +31,28 @@ $(VENV)/.vm: $(VENV)/.test
 	$(Q)$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev,vm]'
 	$(Q)touch $@
 
+$(VENV)/.bench: $(VENV)/.vm
+	$(Q)sh vagrant/provision.sh bench
+	$(Q)touch $@
+
 objects: $(VENV)/.run
 	$(Q)$(MAKE) --no-print-directory -C bpf
 
 bench/flood: bench/flood.c $(VENV)/.test
 	$(Q)cc -O2 -Wall -Wextra -Werror -o $@ $<
+
+bench/loop: bench/loop.c bench/mark.h $(VENV)/.test
+	$(Q)cc -O2 -Wall -Wextra -Werror -o $@ $<
+
+bench/empty: bench/empty.c $(VENV)/.test
+	$(Q)cc -O2 -Wall -Wextra -Werror -o $@ $< -lbpf
+
+bench/empty.bpf.o: bench/empty.bpf.c $(VENV)/.test
+	$(Q)clang -g -O2 -target bpf -mcpu=v3 -Wall -Werror \
+		$(addprefix -idirafter ,$(wildcard /usr/include/$(shell uname -m)-linux-gnu)) -c $< -o $@
+
+bench/profile.so: bench/profile.c bench/mark.h bench/qemu_plugin.h $(VENV)/.test
+	$(Q)cc -O2 -Wall -Wextra -Werror -shared -fPIC -o $@ $<
 
 demo: objects ## real nginx and lab servers under load, traced
 	$(Q)$(BIN)/accepttrace demo --server nginx reuseport -d 8
@@ -58,8 +75,19 @@ vagrant-validate: ## the Vagrantfile for each provider, and the shell scripts
 	$(Q)sh vagrant/validate.sh
 	$(Q)shellcheck vagrant/*.sh
 
-bench: $(VENV)/.test objects bench/flood ## start, memory, CPU, exactness at 40,000/s
+bench: $(VENV)/.test objects bench/flood ## start, memory, CPU, exactness at 40,000/s; bench-cost
 	$(Q)$(BIN)/python bench/figures.py
+	$(Q)$(MAKE) --no-print-directory bench-cost
+
+COUNTED := $(VENV)/.bench objects bench/loop bench/empty bench/empty.bpf.o
+ROWS ?= 6.1,7.x
+ONLY ?= ^fentry libbpf
+
+bench-cost: $(COUNTED) ## instructions added to a connection, in VMs, to docs/cost.md
+	$(Q)$(BIN)/python -m bench.cost --rows $(ROWS) --write docs/cost.md
+
+bench-where: $(COUNTED) bench/profile.so ## those by kernel function; ONLY=regex, ROWS=6.1
+	$(Q)$(BIN)/python -m bench.cost --rows $(ROWS) --only '$(ONLY)' --where
 
 screenshots: $(VENV)/.test objects ## the picture of the README, from a real run
 	$(Q)$(BIN)/python bench/screenshots.py docs
@@ -71,8 +99,9 @@ lint: $(VENV)/.test ## ruff, mypy --strict, clang-format
 	$(Q)$(BIN)/clang-format --style=file:bpf/.clang-format --dry-run -Werror bpf/*.[ch] bench/*.[ch]
 
 clean: ## remove what was built, and the virtual environment
-	$(Q)rm -rf $(VENV) build dist bench/flood
+	$(Q)rm -rf $(VENV) build dist
+	$(Q)rm -f bench/flood bench/loop bench/empty bench/empty.bpf.o bench/profile.so
 	$(Q)$(MAKE) --no-print-directory -C bpf clean
 
 .PHONY: help setup objects demo test test-vm test-kernels test-provision vagrant-validate bench \
-	screenshots lint clean
+	bench-cost bench-where screenshots lint clean

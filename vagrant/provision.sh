@@ -3,9 +3,9 @@
 # Installs what a machine lacks, for each family of distributions; used by `make setup` and by the
 # boxes alike. Wants root only if something is missing, and the network only then.
 #
-# usage: provision.sh run|test|vm    what for; each includes the one before
-#        provision.sh boxes          the checks of this folder
-#        provision.sh python         prints the Python that the virtual environment is made with
+# usage: provision.sh run|test|vm|bench  what for; each includes the one before
+#        provision.sh boxes              the checks of this folder
+#        provision.sh python             prints the Python that the virtual environment is made with
 set -eu
 purpose=${1:-test}
 
@@ -59,13 +59,16 @@ debian_wants() {
 	want gunicorn has gunicorn
 	want libcap2-bin has capsh
 	want python3-bpfcc has_bcc
-	[ "$purpose" = vm ] || return 0
+	[ "$purpose" != test ] || return 0
 	want qemu-system-x86 has qemu-system-x86_64
 	want qemu-system-arm has qemu-system-aarch64
 	want busybox-static has_static_busybox
 	want kmod has modprobe
 	want xz-utils has xz
 	want debian-archive-keyring [ -e /usr/share/keyrings/debian-archive-keyring.gpg ]
+	[ "$purpose" = bench ] || return 0
+	want bpfcc-tools has tcpaccept-bpfcc
+	want bpftrace has bpftrace
 }
 
 debian_installs() {
@@ -130,7 +133,7 @@ fedora_wants() {
 	want python3-gunicorn has gunicorn
 	want libcap has capsh
 	[ "$ID" != fedora ] || want python3-bcc has_bcc # EL 9 has it for its older Python only
-	[ "$purpose" = vm ] || return 0
+	[ "$purpose" != test ] || return 0
 	want qemu-system-x86-core has qemu-system-x86_64
 	want busybox has_static_busybox
 	want kmod has modprobe
@@ -138,6 +141,9 @@ fedora_wants() {
 	want apt has apt-get
 	want dpkg has dpkg-deb
 	want debian-keyring [ -e /usr/share/keyrings/debian-archive-keyring.gpg ]
+	[ "$purpose" = bench ] || return 0
+	want bcc-tools [ -x /usr/share/bcc/tools/tcpaccept ]
+	want bpftrace has bpftrace
 }
 
 fedora_installs() {
@@ -170,7 +176,7 @@ case " $ID ${ID_LIKE:-} " in
 	;;
 esac
 case $purpose in
-run | test | vm) "${family}_wants" ;;
+run | test | vm | bench) "${family}_wants" ;;
 boxes)
 	want vagrant has vagrant
 	want vagrant-libvirt has_vagrant_libvirt
@@ -178,7 +184,7 @@ boxes)
 	want debootstrap has debootstrap
 	;;
 *)
-	echo "usage: provision.sh run|test|vm|boxes|python" >&2
+	echo "usage: provision.sh run|test|vm|bench|boxes|python" >&2
 	exit 2
 	;;
 esac

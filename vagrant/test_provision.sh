@@ -65,7 +65,8 @@ furnish() {
 	mkdir "$root/accepttrace"
 	tar -C "$here/.." --exclude-vcs --exclude=./.venv --exclude='./.*cache' --exclude=./build \
 		--exclude=./dist --exclude=__pycache__ --exclude='*.bpf.o' --exclude='*.bcc.c' \
-		--exclude=./bench/flood -c . | tar -C "$root/accepttrace" -x
+		--exclude=./bench/flood --exclude=./bench/loop --exclude=./bench/empty \
+		--exclude=./bench/profile.so -c . | tar -C "$root/accepttrace" -x
 }
 
 # What reaches the package index from here, if it is more than the environment says.
@@ -77,7 +78,7 @@ lend_pip() {
 }
 
 nothing_left_to_do() {
-	for purpose in run test vm; do
+	for purpose in run test vm bench; do
 		said=$(enter unshare --net setpriv --reuid=65534 sh vagrant/provision.sh $purpose 2>&1) || :
 		[ -z "$said" ] || fail "once more, without root and network, $purpose says: $said"
 	done
@@ -98,6 +99,7 @@ inside() { # SUITE ROOT MIRROR
 	step "provision.sh test" enter sh vagrant/provision.sh test
 	step "make test" enter make test
 	step "provision.sh vm" enter sh vagrant/provision.sh vm
+	step "provision.sh bench" enter sh vagrant/provision.sh bench
 	nothing_left_to_do
 	say "holds"
 }

@@ -76,11 +76,13 @@ def run(
     memory_mib: int = 1536,
     cpus: int = 2,
     kernel_args: Sequence[str] = (),
+    accelerator: Sequence[str] = (),
 ) -> list[Result]:
     """Boot, run `tasks` one after the other in the current directory, and wait for the end.
 
     `folder` is emptied and shared with the guest; logs stay there. A task finds a folder of its
     own in it as $ACCEPTTRACE_VM_SHARE. `timeout_s` is for all tasks together. A result for each.
+    `accelerator` are QEMU's arguments instead of those of the best one that works here.
     Raises OSError if virtme-ng or QEMU cannot be started at all.
     """
     shutil.rmtree(folder, ignore_errors=True)
@@ -90,7 +92,7 @@ def run(
     (folder / "tasks").write_text("".join(f"{task.name}\n" for task in tasks))
     call = [
         *("timeout", "--signal=KILL", f"{timeout_s + LEFT_BEHIND_S:.0f}"),
-        *_emulator(kernel, folder, (*KERNEL_ARGS, *kernel_args), memory_mib, cpus),
+        *_emulator(kernel, folder, (*KERNEL_ARGS, *kernel_args), memory_mib, cpus, accelerator),
     ]
     started = time.time()
     reason = _boot(call, folder, timeout_s)
@@ -140,14 +142,19 @@ def script(task: Task) -> str:
 
 
 def _emulator(
-    kernel: Kernel, folder: Path, options: Sequence[str], memory_mib: int, cpus: int
+    kernel: Kernel,
+    folder: Path,
+    options: Sequence[str],
+    memory_mib: int,
+    cpus: int,
+    accelerator: Sequence[str],
 ) -> Iterator[str]:
     if kernel.arch in foreign.QEMU:
         yield from foreign.command(kernel, folder, GUEST_SHARE, options, memory_mib, cpus)
         return
     yield from _virtme(kernel, folder, memory_mib, cpus)
     yield from (f"--kopt={option}" for option in options)
-    yield from (f"--qemu-opt={argument}" for argument in _qemu(kernel))
+    yield from (f"--qemu-opt={argument}" for argument in _qemu(accelerator or arguments(kernel)))
 
 
 def _virtme(kernel: Kernel, folder: Path, memory_mib: int, cpus: int) -> Iterator[str]:
@@ -161,8 +168,8 @@ def _virtme(kernel: Kernel, folder: Path, memory_mib: int, cpus: int) -> Iterato
     yield from ("--script-sh", shlex.join(["/bin/sh", str(GUEST_SCRIPT), str(kernel.root)]))
 
 
-def _qemu(kernel: Kernel) -> Iterator[str]:
-    yield from arguments(kernel)
+def _qemu(accelerator: Sequence[str]) -> Iterator[str]:
+    yield from accelerator
     yield from ("-fsdev", "local,id=host,path=/,security_model=none,readonly=on,multidevs=remap")
     yield from ("-device", "virtio-9p-pci,fsdev=host,mount_tag=host")
 

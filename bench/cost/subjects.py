@@ -1,0 +1,69 @@
+"""What is measured: every way accepttrace can count, empty programs as the floor, two peers."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+BENCH = Path(__file__).resolve().parents[1]
+INTERVAL_S = 10
+TYPES = ("fentry", "kprobe", "tracepoint")
+LOADERS = ("libbpf", "bcc")
+EMPTY = ("fentry", "fexit", "kprobe", "kretprobe", "raw_tp")
+# The first that is there: Debian and Fedora put them in different places.
+TCPACCEPT_BCC = ("/usr/sbin/tcpaccept-bpfcc", "/usr/share/bcc/tools/tcpaccept")
+TCPACCEPT_BT = ("/usr/sbin/tcpaccept.bt", "/usr/share/bpftrace/tools/tcpaccept.bt")
+
+Kind = Literal["nothing", "empty", "accepttrace", "peer"]
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """One line of the table. `call` may hold {port} and {ready}.
+
+    A call with {ready} creates that file when it traces; the others are known to trace by what
+    they write.
+    """
+
+    kind: Kind
+    name: str
+    call: tuple[str, ...] = ()
+
+    @property
+    def tells_ready(self) -> bool:
+        return "{ready}" in self.call
+
+
+def subjects(details: Sequence[str]) -> tuple[Subject, ...]:
+    """All, in the order of the table. `details`: levels of `--detail`, none where it has none."""
+    return (
+        Subject("nothing", "untraced"),
+        *(_empty(program) for program in EMPTY),
+        *(
+            _accepttrace(attach, loader, detail)
+            for attach in TYPES
+            for loader in LOADERS
+            for detail in details or ("",)
+        ),
+        Subject("peer", "tcpaccept of bcc", (_first(TCPACCEPT_BCC),)),
+        Subject("peer", "tcpaccept.bt of bpftrace", (_first(TCPACCEPT_BT),)),
+    )
+
+
+def _empty(program: str) -> Subject:
+    call = (str(BENCH / "empty"), str(BENCH / "empty.bpf.o"), program, "{ready}")
+    return Subject("empty", f"an empty {program}", call)
+
+
+def _accepttrace(attach: str, loader: str, detail: str) -> Subject:
+    way = ("--attach", attach, "--loader", loader, *(("--detail", detail) if detail else ()))
+    shown = ("-o", "jsonl", "--interval", str(INTERVAL_S), "--ready-file", "{ready}")
+    call = (sys.executable, "-m", "accepttrace", "--port", "{port}", *way, *shown)
+    return Subject("accepttrace", " ".join(filter(None, (attach, loader, detail))), call)
+
+
+def _first(paths: Sequence[str]) -> str:
+    return next((path for path in paths if Path(path).exists()), paths[0])
