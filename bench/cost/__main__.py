@@ -30,7 +30,7 @@ LOGS = ROOT / ".cache" / "vm-logs"
 DETAILS = ("accepts", "waits", "full")
 ROWS = "6.1,7.x"
 MEMORY_MIB = 2048  # for bcc's compiler, and what is written to the root
-TIMEOUT_S = 3600.0
+TIMEOUT_S = 7200.0
 EXPLAINED = "^fentry libbpf"
 PEERS = {"bcc": "bpfcc-tools", "bpftrace": "bpftrace"}  # Debian's packages
 

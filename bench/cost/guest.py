@@ -23,8 +23,9 @@ from bench.cost.where import symbols_file
 PORT = 18080
 # 100 ms at Debian's 250 Hz. Each block holds as many ticks: what is left are RCU's batches.
 TICKS = 25
-UNTRACED_BLOCKS, TRACED_BLOCKS = 12, 20
+UNTRACED_BLOCKS, TRACED_BLOCKS = 10, 16
 NUDGE_TICKS = 8
+LEAST_PRINTED = 40  # bytes a connection: shorter than the shortest line of a peer
 SETTINGS = {
     # Metrics of 127.0.0.1 stay once a connection of anyone has ended with FIN, as those do by which
     # accepttrace proves its hooks; from then on each connection costs 200 instructions more.
@@ -94,14 +95,12 @@ def measure(subject: Subject, loop: Loop, before: Runs, symbols: Path | None = N
 
     `symbols`: where to keep /proc/kallsyms as it is while the subject traces.
     """
-    began = time.monotonic()
     result = Result(subject.kind, subject.name, before=dict(before))
     try:
         if subject.kind == "nothing":
             result.traced = loop.runs(TRACED_BLOCKS)
         else:
             with running(subject, PORT, loop.nudge) as tracer:
-                result.start_s = time.monotonic() - began
                 _traced(subject, loop, tracer, result)
                 if symbols:
                     symbols.write_text(Path("/proc/kallsyms").read_text())
@@ -114,11 +113,11 @@ def measure(subject: Subject, loop: Loop, before: Runs, symbols: Path | None = N
 
 def _traced(subject: Subject, loop: Loop, tracer: Tracer, result: Result) -> None:
     for which in LOOPS:
-        written, own = tracer.written(), tracer.own_ns()
+        written = tracer.written()
         run = loop.run(which, TRACED_BLOCKS)
+        if subject.kind == "peer" and tracer.written() - written < LEAST_PRINTED * run.made:
+            raise TracerError(f"does not print all connections to the {which} listener")
         result.traced[which] = run
-        result.written[which] = (tracer.written() - written) / run.made
-        result.own[which] = (tracer.own_ns() - own) / run.made
     if subject.kind == "accepttrace":
         # Idle time takes no instructions, so nothing else runs meanwhile, and it is soon over.
         own = tracer.own_ns()

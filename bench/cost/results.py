@@ -28,18 +28,15 @@ Runs = dict[str, Run]  # by loop: "plain", "reuseport"
 
 @dataclass(slots=True)
 class Result:
-    """One subject. `traced` and what follows is empty where `error` tells why."""
+    """One subject. Where `error` tells why it failed, what follows `before` may lack."""
 
     kind: Kind
     name: str
     before: Runs = field(default_factory=dict)  # untraced
     traced: Runs = field(default_factory=dict)
     after: Runs = field(default_factory=dict)  # untraced
-    written: dict[str, float] = field(default_factory=dict)  # bytes per connection
-    own: dict[str, float] = field(default_factory=dict)  # of `traced`, by the tracer's own process
     refresh: int = 0  # instructions of the tracer's own process in one interval without load
     peak_kib: int = 0
-    start_s: float = 0.0
     error: str = ""
 
 

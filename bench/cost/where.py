@@ -64,10 +64,14 @@ def lines(untraced: Profile, traced: Profile) -> Iterator[str]:
     yield "    added  untraced    traced"
     for name in shown:
         yield _line(added[name], untraced.get(name, 0), traced.get(name, 0), name)
-    rest = set(added) - set(shown)
-    sums = (sum(of.get(name, 0) for name in rest) for of in (added, untraced, traced))
-    yield _line(*sums, f"{len(rest)} others")
-    yield _line(*(sum(of.values()) for of in (added, untraced, traced)), "all")
+    others = set(added) - set(shown)
+    yield _sum(added, untraced, traced, others, f"{len(others)} others")
+    yield _sum(added, untraced, traced, set(added), "all")
+
+
+def _sum(added: Profile, untraced: Profile, traced: Profile, names: set[str], title: str) -> str:
+    one, two, three = (sum(of.get(n, 0) for n in names) for of in (added, untraced, traced))
+    return _line(one, two, three, title)
 
 
 def _line(added: float, untraced: float, traced: float, name: str) -> str:
