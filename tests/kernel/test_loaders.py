@@ -67,9 +67,12 @@ def facts(item: AcceptorCount) -> tuple[object, ...]:
 
 
 def untimed(counts: Counts) -> list[ListenerCount]:
-    """All that was counted of listeners, without the sums of moments: two programs, two moments."""
+    """All that was counted of listeners, without what differs from one moment to the next.
+
+    Those are the sums of moments, and the queue, which may grow or shrink between two programs.
+    """
     return [
-        replace(item, flow=item.flow and replace(item.flow, came_us=0, left_us=0))
+        replace(item, queue_max=0, flow=item.flow and replace(item.flow, came_us=0, left_us=0))
         for item in sorted(counts.listeners, key=lambda item: item.inode)
     ]
 
