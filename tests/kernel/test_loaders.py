@@ -7,7 +7,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import replace
 from itertools import accumulate
 from pathlib import Path
@@ -23,8 +23,8 @@ from accepttrace.probe.headers import found
 from accepttrace.probe.loaders import NAMES
 from accepttrace.probe.session import Session
 
-from .conftest import Way, attached, offered, wait_until
-from .test_cli import ACCEPTTRACE, lines, programs_loaded, started
+from .conftest import Tracing, Way, attached, offered, wait_until
+from .test_cli import ACCEPTTRACE, START_S, lines, programs_loaded, started
 from .test_udp import CLIENTS, all_received, group, send, udp_session
 from .udpserver import UdpServer
 
@@ -41,16 +41,19 @@ WITHOUT_BTF = (
 TYPES = sorted({way.attach for way in offered()})
 
 
-@contextmanager
-def both(attach: str, port: int) -> Iterator[tuple[Session, Session]]:
-    """One session by each loader, counting for one port from now on."""
+@pytest.fixture(scope="module", params=TYPES)
+def both(request: pytest.FixtureRequest) -> Iterator[tuple[Session, Session]]:
+    """One session by each loader, for all tests: under emulation bcc compiles for a minute."""
     with ExitStack() as stack:
-        one, two = (stack.enter_context(attached(Way(attach, name))) for name in NAMES)
+        one, two = (stack.enter_context(attached(Way(request.param, name))) for name in NAMES)
         assert (one.loader, two.loader) == NAMES
-        for session in (one, two):
-            session.filter(Filters(ports=frozenset({port})))
-            session.reset()
         yield one, two
+
+
+def begin(both: tuple[Session, Session], port: int) -> None:
+    """Count for one port from now on."""
+    for session in both:
+        Tracing(session).of(port)
 
 
 def rows(counts: Counts) -> dict[tuple[int, int], AcceptorCount]:
@@ -98,12 +101,14 @@ def later(one: Counts, two: Counts) -> tuple[list[list[int]], list[list[int]]]:
 
 
 @pytest.mark.parametrize("mode", ["epoll", "blocking", "reuseport", "threads"])
-@pytest.mark.parametrize("attach", TYPES)
-def test_both_count_the_same_connections_to_the_last(attach: str, mode: str) -> None:
-    with Server(mode, workers=4) as server, both(attach, server.port) as sessions:
+def test_both_count_the_same_connections_to_the_last(
+    both: tuple[Session, Session], mode: str
+) -> None:
+    with Server(mode, workers=4) as server:
+        begin(both, server.port)
         load = run_load(server.addresses, CONNECTIONS, concurrency=8)
         server.stop()
-        one, two = (session.counts() for session in sessions)
+        one, two = (session.counts() for session in both)
     assert load.connected == CONNECTIONS == sum(item.accepts for item in one.acceptors)
     assert {key: facts(item) for key, item in rows(one).items()} == {
         key: facts(item) for key, item in rows(two).items()
@@ -115,12 +120,12 @@ def test_both_count_the_same_connections_to_the_last(attach: str, mode: str) -> 
     later(one, two)
 
 
-@pytest.mark.parametrize("attach", TYPES)
-def test_buckets_differ_between_neighbours_at_most(attach: str) -> None:
+def test_buckets_differ_between_neighbours_at_most(both: tuple[Session, Session]) -> None:
     """Where a bucket is wider than the time between two programs: one connection, one step."""
-    with Server("epoll", workers=2) as server, both(attach, server.port) as sessions:
+    with Server("epoll", workers=2) as server:
+        begin(both, server.port)
         hold(server)
-        one, two = (session.counts() for session in sessions)
+        one, two = (session.counts() for session in both)
     assert sum(item.accepts for item in one.acceptors) == QUEUED
     first, second = later(one, two)
     for x, y in zip(first, second, strict=True):
@@ -163,9 +168,9 @@ def test_both_count_the_same_datagrams(attach: str) -> None:
     assert queues[0] == queues[1]
 
 
-@pytest.mark.parametrize("attach", TYPES)
-def test_both_read_the_same_group_members(attach: str) -> None:
-    with Server("reuseport", workers=3) as server, both(attach, server.port) as (one, two):
+def test_both_read_the_same_group_members(both: tuple[Session, Session]) -> None:
+    one, two = both
+    with Server("reuseport", workers=3) as server:
         inodes = {count.inode for count in server.counts()}
         members = [{m for m in s.members() if m.inode in inodes} for s in (one, two)]
     assert members[0] == members[1]
@@ -175,7 +180,7 @@ def test_both_read_the_same_group_members(attach: str) -> None:
 def test_the_command_with_bcc_prints_nothing_of_the_compiler(tmp_path: Path) -> None:
     options = ("--attach", TYPES[0], "--loader", "bcc", "-o", "jsonl", "-d", "0.2")
     with started(*options, ready=tmp_path / "ready") as process:
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=START_S)
     assert (process.returncode, err) == (0, "")
     assert lines(out)[0]["loader"] == "bcc"
 
