@@ -137,17 +137,17 @@ struct task {
 
 static __always_inline struct task task_now(enum access how)
 {
-	struct task_struct *current;
+	struct task_struct *running;
 	struct task task;
 
 	if (IS_DIRECT(how) && HAS_TASK_POINTERS) {
-		current = CURRENT_TASK();
-		task.start_ns = current->start_boottime;
-		task.slept = current->nvcsw;
+		running = CURRENT_TASK();
+		task.start_ns = running->start_boottime;
+		task.slept = running->nvcsw;
 	} else {
-		current = (void *)bpf_get_current_task();
-		task.start_ns = BPF_CORE_READ(current, start_boottime);
-		task.slept = BPF_CORE_READ(current, nvcsw);
+		running = (void *)bpf_get_current_task();
+		task.start_ns = BPF_CORE_READ(running, start_boottime);
+		task.slept = BPF_CORE_READ(running, nvcsw);
 	}
 	return task;
 }

@@ -15,6 +15,7 @@
 #include <linux/tcp.h>
 #include <net/net_namespace.h>
 #include <net/sock.h>
+#include <net/tcp.h>
 /* Headers cannot be asked, only told by version; for the commits see drift.bpf.h. */
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 10, 0)
 #define HAS_proto_accept_arg_flags 1
