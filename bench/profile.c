@@ -5,7 +5,8 @@
  *     -plugin profile.so,out=PREFIX
  *
  * The marks are instructions that do nothing otherwise (mark.h). At each END it writes PREFIX.0,
- * PREFIX.1, …: a line for each block of code that ran: address, instructions in it, runs.
+ * PREFIX.1, …: a line for each block of the kernel's code that ran: address, instructions in it,
+ * runs. All of user space is one line, with the address 0.
  */
 #include <inttypes.h>
 #include <stdbool.h>
@@ -26,6 +27,7 @@ struct code {
 
 int qemu_plugin_version = 1;
 static struct code *known[BUCKETS];
+static uint64_t in_user_space; // instructions: compilers have too much code to tell apart
 static const char *prefix = "profile";
 
 static struct code *code_at(uint64_t address, uint64_t instructions)
@@ -51,6 +53,7 @@ static void on_begin(unsigned int cpu, void *nothing)
 	for (int i = 0; i < BUCKETS; i++)
 		for (struct code *code = known[i]; code; code = code->next)
 			code->runs = 0;
+	in_user_space = 0;
 }
 
 static void on_end(unsigned int cpu, void *nothing)
@@ -65,6 +68,7 @@ static void on_end(unsigned int cpu, void *nothing)
 	out = fopen(name, "w");
 	if (!out)
 		return;
+	fprintf(out, "0 1 %" PRIu64 "\n", in_user_space);
 	for (int i = 0; i < BUCKETS; i++)
 		for (struct code *code = known[i]; code; code = code->next)
 			if (code->runs)
@@ -86,10 +90,16 @@ static bool is_mark(const struct qemu_plugin_insn *instruction, uint32_t mark)
 static void on_translated(qemu_plugin_id_t id, struct qemu_plugin_tb *block)
 {
 	size_t instructions = qemu_plugin_tb_n_insns(block);
-	struct code *code = code_at(qemu_plugin_tb_vaddr(block), instructions);
+	uint64_t address = qemu_plugin_tb_vaddr(block);
 
 	(void)id;
-	qemu_plugin_register_vcpu_tb_exec_inline(block, QEMU_PLUGIN_INLINE_ADD_U64, &code->runs, 1);
+	if (address >> 63) {
+		qemu_plugin_register_vcpu_tb_exec_inline(block, QEMU_PLUGIN_INLINE_ADD_U64,
+							 &code_at(address, instructions)->runs, 1);
+		return;
+	}
+	qemu_plugin_register_vcpu_tb_exec_inline(block, QEMU_PLUGIN_INLINE_ADD_U64, &in_user_space,
+						 instructions);
 	for (size_t i = 0; i < instructions; i++) {
 		struct qemu_plugin_insn *one = qemu_plugin_tb_get_insn(block, i);
 

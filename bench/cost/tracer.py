@@ -15,7 +15,7 @@ from bench.cost.subjects import Subject
 READY_LIMIT_S = 180.0  # of the guest's clock: instructions, not patience
 END_LIMIT_S = 60.0
 PRINTED_BYTES = 4096  # by `nudge`'s connections, and more than any heading
-LOOK_S = 0.05
+LOOK_S = 0.5  # idle time takes no instructions, and is soon over
 SETTLED_S = 1.0
 
 
