@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import subprocess
 import time
@@ -19,6 +20,7 @@ from accepttrace.lab.load import run_load
 from accepttrace.lab.servers import Server
 from accepttrace.model.records import AcceptorCount, Counts, ListenerCount
 from accepttrace.probe import btf
+from accepttrace.probe.bcc_loader import BY_HEADERS
 from accepttrace.probe.headers import found
 from accepttrace.probe.loaders import NAMES
 from accepttrace.probe.session import Session
@@ -165,7 +167,8 @@ def test_both_count_the_same_datagrams(attach: str) -> None:
     assert set(counts[0].receivers) == set(counts[1].receivers)
     if btf.VMLINUX.exists():
         assert len(queues[0]) == len(received)
-    assert queues[0] == queues[1]
+    # What it placed by headers has no iterator, and so tells of no queue.
+    assert queues[1] == (set() if os.environ.get(BY_HEADERS) else queues[0])
 
 
 def test_both_read_the_same_group_members(both: tuple[Session, Session]) -> None:
