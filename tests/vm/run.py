@@ -30,7 +30,10 @@ LOGS = ROOT / ".cache" / "vm-logs"
 EMULATOR_MIB = 512  # QEMU's own: translated code and device buffers
 SHOWN_LINES = 40
 # The same root serves many machines, and a user other than root: no cache is left in it.
-PYTEST = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider")
+PYTEST = (
+    *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"),
+    "--durations=25",  # of what takes long under emulation: in the logs
+)
 REFUSED = "refused as expected"
 EXPECTED = frozenset({"pass", REFUSED})
 
