@@ -23,7 +23,7 @@ from bench.cost.where import symbols_file
 PORT = 18080
 # 100 ms at Debian's 250 Hz. Each block holds as many ticks: what is left are RCU's batches.
 TICKS = 25
-UNTRACED_BLOCKS, TRACED_BLOCKS = 10, 16
+BLOCKS = 16  # each with another number of connections held open (loop.c)
 NUDGE_TICKS = 8
 LEAST_PRINTED = 40  # bytes a connection: shorter than the shortest line of a peer
 SETTINGS = {
@@ -47,7 +47,7 @@ class Loop:
         )
         self._runs = 0
 
-    def run(self, which: str, blocks: int, ticks: int = TICKS) -> Run:
+    def run(self, which: str, blocks: int = BLOCKS, ticks: int = TICKS) -> Run:
         """So many blocks of so many ticks of the kernel's timer."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -57,9 +57,9 @@ class Loop:
         self._runs += 1
         return Run(self._runs - 1, int(made), median, costs)
 
-    def runs(self, blocks: int) -> Runs:
+    def runs(self) -> Runs:
         """Both loops, one after the other."""
-        return {which: self.run(which, blocks) for which in LOOPS}
+        return {which: self.run(which) for which in LOOPS}
 
     def nudge(self) -> None:
         """Some hundred connections."""
@@ -78,8 +78,8 @@ def main() -> None:
         Path(setting).write_text(value)
     details = [detail for detail in options.details.split(",") if detail]
     loop = Loop()
-    loop.runs(UNTRACED_BLOCKS)  # warms up: the first connections allocate
-    before = loop.runs(UNTRACED_BLOCKS)
+    loop.runs()  # warms up: the first connections allocate
+    before = loop.runs()
     for subject in subjects(details):
         if re.search(options.only, subject.name) is None:
             continue
@@ -98,7 +98,7 @@ def measure(subject: Subject, loop: Loop, before: Runs, symbols: Path | None = N
     result = Result(subject.kind, subject.name, before=dict(before))
     try:
         if subject.kind == "nothing":
-            result.traced = loop.runs(TRACED_BLOCKS)
+            result.traced = loop.runs()
         else:
             with running(subject, PORT, loop.nudge) as tracer:
                 _traced(subject, loop, tracer, result)
@@ -107,14 +107,14 @@ def measure(subject: Subject, loop: Loop, before: Runs, symbols: Path | None = N
     except TracerError as error:
         result.error = str(error)
         return result
-    result.after = loop.runs(UNTRACED_BLOCKS)
+    result.after = loop.runs()
     return result
 
 
 def _traced(subject: Subject, loop: Loop, tracer: Tracer, result: Result) -> None:
     for which in LOOPS:
         written = tracer.written()
-        run = loop.run(which, TRACED_BLOCKS)
+        run = loop.run(which)
         if subject.kind == "peer" and tracer.written() - written < LEAST_PRINTED * run.made:
             raise TracerError(f"does not print all connections to the {which} listener")
         result.traced[which] = run
