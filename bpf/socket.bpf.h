@@ -164,10 +164,13 @@ static __always_inline struct listener *listener_of(enum access how, struct sock
 {
 	__u32 inode = inode_of(how, sk);
 	struct listener *listener = listener_get(inode);
-	struct settings *want = settings_get();
+	struct settings *want;
 
-	if (listener || !want || !listener_wanted(PROBED, want, sk))
+	if (listener)
 		return listener;
+	want = settings_get();
+	if (!want || !listener_wanted(PROBED, want, sk))
+		return NULL;
 	if (!inode) {
 		lost(LOSS_UNATTRIBUTED);
 		return NULL;
