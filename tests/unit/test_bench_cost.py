@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,14 @@ def test_the_report_has_every_part() -> None:
     assert "Made by `make it`" in made
     assert "{" not in made
     assert made.index("## Linux 6.1.0") < made.index("## Where") < made.index("```\nall\n```")
+
+
+def test_the_report_tells_what_the_hooks_cost_if_they_do_nothing() -> None:
+    empty = [replace(result(1000 + n), name=name) for n, name in ((10, "fentry"), (30, "fexit"))]
+    named = [replace(each, name=f"an empty {each.name}") for each in empty]
+    versions = {"bcc": "1", "bpftrace": "2"}
+    made = report.markdown([table.Measured("6.1", "6.1.0", named)], [], "make it", versions)
+    assert "Empty, they add 80 (8.00 %) on 6.1.0." in made
 
 
 def test_instructions_go_to_the_function_that_holds_them(tmp_path: Path) -> None:
