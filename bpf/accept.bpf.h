@@ -20,11 +20,13 @@ static __always_inline __u32 way_now(struct settings *want, struct acceptor *acc
 {
 	if (acceptor->only_via)
 		return acceptor->only_via;
-	if (want->rings == RINGS_IN_USE && ring_is(bpf_get_current_pid_tgid()))
-		return VIA_IO_URING;
-	if (want->rings == RINGS_UNHOOKED && !in_accept_syscall())
-		return VIA_IO_URING;
-	return VIA_SYSCALL;
+	if (want->rings == RINGS_UNUSED)
+		return VIA_SYSCALL;
+	if (want->rings == RINGS_IN_USE)
+		return ring_is(bpf_get_current_pid_tgid()) ? VIA_IO_URING : VIA_SYSCALL;
+	if (want->rings == RINGS_UNHOOKED)
+		return in_accept_syscall() ? VIA_SYSCALL : VIA_IO_URING;
+	return 0;
 }
 
 /* Between these two, what the current thread accepts comes through io_uring. */

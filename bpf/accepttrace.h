@@ -45,6 +45,7 @@ enum rings {
 	RINGS_UNUSED, /* by a hook that was not hit yet */
 	RINGS_IN_USE, /* by the hook, which says so here when it is hit first */
 	RINGS_UNHOOKED, /* there is no place for a hook: by the system call that the thread is in */
+	RINGS_UNTOLD, /* nor can that be found here */
 };
 
 /* Map `settings`, one entry: the filters. Written by user space, before and after the self-test. */

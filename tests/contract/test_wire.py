@@ -84,3 +84,5 @@ def test_constants_are_those_of_the_header() -> None:
     losses = re.findall(r"\b(LOSS_\w+),", text)
     assert losses[-1] == "LOSS_MAX"
     assert [getattr(wire, name) for name in losses] == list(range(len(losses)))
+    rings = re.findall(r"\b(RINGS_\w+),", text)
+    assert [getattr(wire, name) for name in rings[2:]] == list(range(2, len(rings)))

@@ -10,14 +10,18 @@ import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 
 from accepttrace.config import Filters
 from accepttrace.model.snapshot import AcceptorRow, ListenerRow, Snapshot
+from accepttrace.probe.choosing import attempt
+from accepttrace.probe.plans import PLANS
+from accepttrace.probe.session import Session
 
 from .clients import Clients, address_of, drain, inode_of, listen, port_of
-from .conftest import Account, Tracing, wait_until
+from .conftest import Account, Tracing, Way, name, offered, wait_until
 from .network import counted, listening, own_network
 from .reading import assert_balanced, begin, if_seen, settled
 from .uring import ALLOCATE_SLOT, ASYNC, MULTISHOT, SWITCH, Ring, ring
@@ -138,6 +142,39 @@ def test_who_accepts_in_two_ways_has_no_single_one(tracing: Tracing) -> None:
     else:
         assert (worker.accepts, worker.via, row.unseen) == (FEW + 7, None, 0)
     assert_balanced(row)
+
+
+@pytest.fixture(params=offered(), ids=name)
+def unhooked(request: pytest.FixtureRequest) -> Iterator[Tracing]:
+    """As if the kernel had no io_accept() to hook."""
+    way: Way = request.param
+    plan = next(plan for plan in PLANS if plan.attach == way.attach)
+    hooks = tuple(hook for hook in plan.hooks if hook.site != "io_accept")
+    session = attempt(replace(plan, hooks=hooks), way.loader, [], Session)  # type: ignore[arg-type]
+    assert session is not None
+    with session:
+        yield Tracing(session)
+
+
+@by_ring
+@pytest.mark.parametrize("via", ["syscall", "io_uring"])
+def test_what_no_hook_tells_of_the_way_is_right_or_unknown(unhooked: Tracing, via: str) -> None:
+    with (
+        served(unhooked) as (server, account, accepting),
+        Clients(address_of("ipv4", port_of(server)), FEW),
+    ):
+        if via == "syscall":
+            assert drain(server, FEW) == FEW
+        else:
+            for _ in range(FEW):
+                accepting.accept(server)
+            take(accepting, FEW)
+        _, row, acceptors = one(account)
+    is_seen = via == "syscall" or unhooked.plan.attach != "tracepoint"
+    assert row.accepted == (FEW if is_seen else 0)
+    # FRED, which moves the registers of system calls, is no older than 6.9.
+    unknown = {None} if RELEASE >= (6, 9) else set()
+    assert {each.via for each in acceptors} <= {via, *unknown}
 
 
 def has_mptcp() -> bool:

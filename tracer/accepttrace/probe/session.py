@@ -50,12 +50,15 @@ class Session(Tracer):
         self._migrations = Map(fd("migrations"), wire.MigrationKey, wire.Migration)
         self._peers = Map(fd("peers"), wire.Peer, wire.U8)
         self._ports = Map(fd("ports"), wire.PortKey, wire.U64)
+        hooked = any(hook.site == "io_accept" for hook in loaded.hooks)
+        # The end of a system call is all that the attach type tracepoint counts.
+        is_told = hooked or self.plan.attach == "tracepoint"
+        self._rings = 0 if is_told else wire.RINGS_UNHOOKED
 
     def _settings_for(self, filters: Filters) -> wire.Settings:
         settings = super()._settings_for(filters)
         settings.without_waits = self.plan.detail == "accepts"
-        sites = {hook.site for hook in self._loaded.hooks}
-        settings.rings = 0 if "io_accept" in sites else wire.RINGS_UNHOOKED
+        settings.rings = self._rings
         settings.never_migrates = not loaders.has_function("reuseport_migrate_sock")
         return settings
 
@@ -113,8 +116,10 @@ class Session(Tracer):
         wrong = selftest.verdicts(counts, traffic, self.plan.sees)
         self.reset()
         self._require(wrong)
-        pids = {a.pid for a in counts.acceptors if a.listener_inode == traffic.inode}
-        if pids != {os.getpid()}:
+        mine = [a for a in counts.acceptors if a.listener_inode == traffic.inode]
+        if {a.via for a in mine} != {"syscall"}:
+            self._rings = wire.RINGS_UNTOLD
+        if {a.pid for a in mine} != {os.getpid()}:
             raise UnsupportedError(
                 "this is not the machine's own PID namespace, so PIDs could not be told",
                 "run on the host, or in a container with the host's PID namespace (--pid=host)",
