@@ -10,7 +10,6 @@ import select
 import signal
 import struct
 import subprocess
-import sys
 import termios
 import time
 from collections.abc import Iterator
@@ -24,9 +23,8 @@ from accepttrace.lab.load import run_load
 from accepttrace.lab.servers import Server
 from accepttrace.probe.preemption import preempts
 
-from .conftest import exact, offered, wait_until
+from .conftest import ACCEPTTRACE, doctor, exact, offered, wait_until
 
-ACCEPTTRACE = (sys.executable, "-m", "accepttrace")
 ATTACH, LOADER = exact()[0]
 CHOICE = ("--attach", ATTACH, "--loader", LOADER)
 # Where perf_event_paranoid is 3, as Debian has it, kprobes are refused without CAP_SYS_ADMIN.
@@ -166,8 +164,7 @@ def test_without_privileges_one_clear_error_and_77() -> None:
 
 
 def test_a_forced_attach_type_that_cannot_work_is_an_error() -> None:
-    asked = subprocess.run((*ACCEPTTRACE, "doctor", "-o", "json"), capture_output=True, text=True)
-    ways = [way for way in json.loads(asked.stdout)["ways"] if way["loader"] == LOADER]
+    ways = [way for way in doctor()[1]["ways"] if way["loader"] == LOADER]
     for way in (way for way in ways if way["reason"] is not None):
         done = subprocess.run(
             (*ACCEPTTRACE, "--attach", way["attach"], "--loader", LOADER),

@@ -18,15 +18,13 @@ CONNECTIONS = 500
 
 @pytest.mark.parametrize("family", ["ipv4", "ipv6", "mapped"])
 @pytest.mark.parametrize("mode", MODES)
-def test_every_accept_is_counted_for_its_worker(
-    any_tracing: Tracing, mode: str, family: Any
-) -> None:
+def test_every_accept_is_counted_for_its_worker(tracing: Tracing, mode: str, family: Any) -> None:
     with Server(mode, workers=4, family=family) as server:
-        account = any_tracing.of(server.port)
+        account = tracing.of(server.port)
         load = run_load(server.addresses, CONNECTIONS, concurrency=8)
         server.stop()
         threads, workers = account.snapshot("thread"), account.snapshot("worker")
-        all_counted = complete(any_tracing.session, workers, CONNECTIONS)
+        all_counted = complete(tracing.session, workers, CONNECTIONS)
     counts = server.counts()
     assert load.connected == CONNECTIONS == sum(c.accepts for c in counts)
     if not all_counted:

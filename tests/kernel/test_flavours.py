@@ -8,9 +8,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +16,8 @@ from accepttrace.lab.load import run_load
 from accepttrace.lab.servers import Server
 from accepttrace.probe import privileges
 
-from .conftest import EXPECTED, Tracing
+from .conftest import ACCEPTTRACE, EXPECTED, ROW, Tracing, doctor
 
-ROW = os.environ.get("ACCEPTTRACE_VM_ROW", "")
-ACCEPTTRACE = (sys.executable, "-m", "accepttrace")
 LIBBPF = ("--loader", "libbpf")
 ALL_TYPES = ("fentry", "kprobe", "tracepoint")
 CONNECTIONS = 1000
@@ -36,14 +32,6 @@ def on(*rows: str) -> Callable[[Any], Any]:
 
 def call(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run((*ACCEPTTRACE, *arguments), capture_output=True, text=True, check=False)
-
-
-@cache
-def doctor() -> tuple[int, dict[str, Any]]:
-    """Exit status and JSON of `accepttrace doctor`."""
-    done = call("doctor", "-o", "json")
-    assert done.stderr == ""
-    return done.returncode, json.loads(done.stdout)
 
 
 def finding(name: str) -> dict[str, Any]:
@@ -110,6 +98,16 @@ def test_missing_type_information_is_told() -> None:
     assert "BTF" in refusal()
     assert finding("BTF")["state"] == "missing"
     assert "CONFIG_DEBUG_INFO_BTF" in finding("BTF")["advice"]
+
+
+@on("no-btf")
+def test_bcc_traces_by_headers_alone() -> None:
+    status, report = doctor()
+    works = [
+        way["attach"] for way in report["ways"] if way["loader"] == "bcc" and not way["reason"]
+    ]
+    assert set(works) == {"kprobe", "tracepoint"}
+    assert (status, report["chosen"]) == (0, {"attach": works[0], "loader": "bcc"})
 
 
 @on("integrity", "confidentiality")

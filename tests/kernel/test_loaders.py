@@ -25,8 +25,8 @@ from accepttrace.probe.headers import found
 from accepttrace.probe.loaders import NAMES
 from accepttrace.probe.session import Session
 
-from .conftest import Tracing, Way, attached, offered, wait_until
-from .test_cli import ACCEPTTRACE, START_S, lines, programs_loaded, started
+from .conftest import ACCEPTTRACE, Tracing, Way, attached, offered, wait_until
+from .test_cli import START_S, lines, programs_loaded, started
 from .test_udp import CLIENTS, all_received, group, send, udp_session
 from .udpserver import UdpServer
 

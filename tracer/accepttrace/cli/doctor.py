@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from typing import Literal
 
 import click
 
@@ -12,8 +13,13 @@ from accepttrace.errors import EXIT_UNSUPPORTED
 
 @click.command()
 @click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table")
+@click.option(
+    "--loader",
+    type=click.Choice(["libbpf", "bcc"]),
+    help="Try this one alone: bcc takes seconds.  [default: both]",
+)
 @click.option("-v", "--verbose", is_flag=True, help="Show what loader, compiler and verifier said.")
-def doctor(output: str, verbose: bool) -> None:
+def doctor(output: str, loader: Literal["libbpf", "bcc"] | None, verbose: bool) -> None:
     """What this kernel offers, which attach type will be used, and why not the others.
 
     Exit status 77 where none works.
@@ -21,7 +27,7 @@ def doctor(output: str, verbose: bool) -> None:
     from accepttrace.probe.diagnosis import diagnose
     from accepttrace.views import doctor as view
 
-    diagnosis = diagnose()
+    diagnosis = diagnose(loader)
     width = min(shutil.get_terminal_size().columns, 100)
     as_text = output == "table"
     click.echo(view.text(diagnosis, width, verbose) if as_text else view.as_json(diagnosis))

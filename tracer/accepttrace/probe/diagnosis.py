@@ -22,14 +22,18 @@ from accepttrace.probe.plans import Plan, by_preference
 from accepttrace.probe.session import Session
 
 
-def diagnose() -> Diagnosis:
-    """Every finding, and every attach type tried for real by each loader and detached again."""
+def diagnose(only: loaders.Name | None = None) -> Diagnosis:
+    """Every finding, and every attach type tried for real by each loader and detached again.
+
+    `only`: by this loader alone; it need not be there.
+    """
     findings = (
         *(_kernel(), _btf(), _libbpf(), _bcc(), _headers()),
         *(_privileges(), _lockdown(), _kprobes(), _preemption(), _memlock()),
     )
     # The one that is chosen by itself first.
-    names = loaders.NAMES if btf.VMLINUX.exists() else loaders.NAMES[::-1]
+    both = loaders.NAMES if btf.VMLINUX.exists() else loaders.NAMES[::-1]
+    names = both if only is None else (only,)
     return Diagnosis(findings, tuple(way for name in names for way in _ways(name)))
 
 
@@ -160,8 +164,6 @@ def _advice(plan: Plan, reason: str) -> str:
         return privileges.ADVICE
     if lockdown.forbids_tracing():
         return lockdown.ADVICE
-    if plan.attach == "kprobe" and "EACCES" in reason:
-        return "set kernel.perf_event_paranoid to 2 or less, or give CAP_SYS_ADMIN"
     if "silent" in reason:
         return "see that kernel.ftrace_enabled is 1, and /sys/kernel/debug/kprobes/enabled too"
     if plan.attach == "fentry" and "EPERM" in reason:
