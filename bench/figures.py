@@ -26,6 +26,7 @@ from pathlib import Path
 from accepttrace.lab.clients import Plan
 from accepttrace.lab.load import Load
 from accepttrace.lab.servers import Server
+from accepttrace.probe.loaders import NAMES
 
 ACCEPTTRACE = Path(sys.executable).with_name("accepttrace")
 FLOOD = Path(__file__).with_name("flood")
@@ -81,16 +82,16 @@ def _drain(fd: int) -> None:
         return
 
 
-def start_and_memory(runs: int = 15) -> None:
+def start_and_memory(loader: str, runs: int = 15) -> None:
     """From exec of Python to "attached and proved", and the largest resident size."""
     starts, peaks = [], []
     for _ in range(runs):
-        with live("--port", "80") as running:
+        with live("--port", "80", "--loader", loader) as running:
             starts.append(running.ready_s * 1e3)
         peaks.append(running.peak_mib)
     low, middle, high = min(starts), statistics.median(starts), max(starts)
-    print(f"start to attached and proved   {middle:.0f} ms ({low:.0f}-{high:.0f}, {runs} runs)")
-    print(f"peak memory                    {max(peaks):.1f} MiB")
+    print(f"{loader}: attached, proved in {middle:.0f} ms ({low:.0f}-{high:.0f}, {runs} runs),"
+          f" peak {max(peaks):.1f} MiB")  # fmt: skip
 
 
 def live_cpu(rate: int, seconds: float = 20.0) -> None:
@@ -154,7 +155,8 @@ def flood(mode: str, rate: int = 40_000, seconds: int = 30) -> None:
 def main() -> None:
     """All of them."""
     if len(sys.argv) < 2:
-        start_and_memory()
+        for loader in NAMES:
+            start_and_memory(loader)
     live_cpu(0)
     live_cpu(5_000)
     flood("reuseport")
