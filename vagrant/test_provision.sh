@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause)
 # Bare Debian systems, as debootstrap makes them from the mirror of this machine's apt: provision.sh
-# and then the two commands of the README are run in each for real, on this machine's kernel.
+# and then the two commands of the README are run in each for real, on this machine's kernel. They are
+# made side by side, but trace in turn, because some tests look at all programs that are loaded.
 #
 # usage: test_provision.sh [SUITE...]     default: bookworm trixie
 #
@@ -48,6 +49,12 @@ step() { # WHAT COMMAND...: says no more than its last line, unless it fails
 	say "$what: $(grep . "$root.log" | tail -n 1)"
 }
 
+in_turn() { # WHAT COMMAND...: a step while no other system is in one of these
+	flock 9
+	step "$@"
+	flock -u 9
+}
+
 enter() { # COMMAND...: in the new system, with this machine's environment for pip
 	env -u MAKEFLAGS -u MAKELEVEL -u VIRTUAL_ENV -u TMPDIR HOME=/root LC_ALL=C.UTF-8 \
 		PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
@@ -90,14 +97,15 @@ nothing_left_to_do() {
 inside() { # SUITE ROOT MIRROR
 	suite=$1 root=$2
 	started=$(date +%s)
+	exec 9>"${root%/*}/turn"
 	step debootstrap debootstrap --variant=minbase --include=systemd "$suite" "$root" "$3"
 	furnish
 	step "provision.sh run" enter sh vagrant/provision.sh run
 	lend_pip
 	step "make setup" enter make setup
-	step doctor enter .venv/bin/accepttrace doctor
+	in_turn doctor enter .venv/bin/accepttrace doctor
 	step "provision.sh test" enter sh vagrant/provision.sh test
-	step "make test" enter make test
+	in_turn "make test" enter make test
 	step "provision.sh vm" enter sh vagrant/provision.sh vm
 	step "provision.sh bench" enter sh vagrant/provision.sh bench
 	nothing_left_to_do
@@ -110,9 +118,11 @@ inside() { # SUITE ROOT MIRROR
 clean_up() {
 	signal=TERM
 	deadline=$(($(date +%s) + 10))
-	while [ -n "$child" ] && kill -$signal "-$child" 2>/dev/null; do
-		[ "$(date +%s)" -lt $deadline ] || signal=KILL
-		sleep 0.1
+	for child in $children; do
+		while kill -$signal "-$child" 2>/dev/null; do
+			[ "$(date +%s)" -lt $deadline ] || signal=KILL
+			sleep 0.1
+		done
 	done
 	rm -rf --one-file-system "$scratch"
 }
@@ -122,18 +132,20 @@ main() {
 	mirror=$(find_mirror) || skip "no mirror to make a system from"
 	command -v debootstrap >/dev/null || sh "$here/provision.sh" boxes || skip "no debootstrap here"
 	scratch=$(mktemp -d /tmp/accepttrace-roots.XXXXXX)
-	child=
+	children=''
+	failed=0
 	trap clean_up EXIT
 	trap 'exit 1' HUP INT TERM
+	# Children to wait for, because a shell does not hear signals while a command runs.
 	for suite in "$@"; do
-		# A child to wait for, because a shell does not hear signals while a command runs.
 		timeout --kill-after=20 "$LIMIT_S" unshare --mount \
 			sh "$here/test_provision.sh" --inside "$suite" "$scratch/$suite" "$mirror" &
-		child=$!
-		wait "$child"
-		child=
-		rm -rf --one-file-system "${scratch:?}/$suite"
+		children="$children $!"
 	done
+	for child in $children; do
+		wait "$child" || failed=1
+	done
+	exit $failed
 }
 
 case ${1:-} in
