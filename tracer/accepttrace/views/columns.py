@@ -92,7 +92,8 @@ _ALL: Final = (
         "via",
         "VIA",
         words,
-        "how it accepts: syscall, io_uring, kernel (a thread of the kernel itself)",
+        "how it accepts: syscall, io_uring, kernel (a thread of the kernel itself); n/a: in more "
+        "than one way, or the kernel does not tell",
         dull=(None, "syscall"),
         value=column.via,
     ),
