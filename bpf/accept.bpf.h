@@ -103,10 +103,10 @@ static __always_inline struct acceptor *acceptor_add(struct acceptor_key *key)
 
 /*
  * The counters of the current thread on this listener; fills `key`. NULL where it is not traced:
- * that is asked only of those who have no row yet.
+ * that is asked only of those who have no row yet. `uncounted`: see listener_meet().
  */
 static __always_inline struct acceptor *acceptor_of(struct sock *sk, __u32 inode, __u64 start_ns,
-						    struct acceptor_key *key)
+						    struct acceptor_key *key, __s32 uncounted)
 {
 	struct acceptor *acceptor;
 
@@ -126,7 +126,7 @@ static __always_inline struct acceptor *acceptor_of(struct sock *sk, __u32 inode
 		return NULL;
 	}
 	acceptor_introduce(acceptor, (void *)bpf_get_current_task());
-	if (!listener_get(inode) && !listener_meet(sk, inode))
+	if (!listener_get(inode) && !listener_meet(sk, inode, uncounted))
 		lost(LOSS_LISTENERS_FULL);
 	return acceptor;
 }
@@ -211,7 +211,7 @@ static __always_inline void accepted(enum access how, struct sock *listener, __u
 	struct settings *want = settings_get();
 	struct task task = task_now(how);
 	struct acceptor_key key = {};
-	struct acceptor *acceptor = acceptor_of(listener, inode, task.start_ns, &key);
+	struct acceptor *acceptor = acceptor_of(listener, inode, task.start_ns, &key, 1);
 	__u64 now;
 
 	if (!acceptor || !want)
@@ -241,7 +241,7 @@ static __always_inline void failed(struct sock *listener, __u32 inode, __u32 err
 {
 	struct task task = task_now(PROBED);
 	struct error_key key = {};
-	struct acceptor *acceptor = acceptor_of(listener, inode, task.start_ns, &key.acceptor);
+	struct acceptor *acceptor = acceptor_of(listener, inode, task.start_ns, &key.acceptor, 0);
 	__u64 *count;
 
 	if (!acceptor)
@@ -269,7 +269,7 @@ static __always_inline void entered(struct sock *listener, __u32 inode, bool can
 {
 	struct task task = task_now(PROBED);
 	struct acceptor_key key = {};
-	struct acceptor *acceptor = acceptor_of(listener, inode, task.start_ns, &key);
+	struct acceptor *acceptor = acceptor_of(listener, inode, task.start_ns, &key, 0);
 
 	if (!acceptor)
 		return;

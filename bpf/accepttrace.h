@@ -148,6 +148,8 @@ struct listener {
 	__u16 port;
 	__u32 mptcp;
 	__u32 inode; /* 0: free, or not yet described */
+	__s32 queue_start; /* the queue when nothing was counted yet */
+	__u32 pad;
 };
 
 /* Map `migrations`: from one listener to another (inodes; 0: it has none any more). */
@@ -220,7 +222,7 @@ struct udp_member {
 _Static_assert(sizeof(struct acceptor_key) == 16, "acceptor_key");
 _Static_assert(sizeof(struct acceptor) == 160 + 8 * WAIT_BUCKETS, "acceptor");
 _Static_assert(sizeof(struct error_key) == 24, "error_key");
-_Static_assert(sizeof(struct listener) == 168, "listener");
+_Static_assert(sizeof(struct listener) == 176, "listener");
 _Static_assert(sizeof(struct peer) == 24, "peer");
 _Static_assert(sizeof(struct member) == 40, "member");
 _Static_assert(sizeof(struct receiver) == 48, "receiver");

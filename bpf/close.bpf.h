@@ -21,7 +21,7 @@ static __always_inline void forgotten(struct sock *sk, struct request_sock *requ
 				      struct sock *child)
 {
 	bool was_queued = BPF_CORE_READ(request, sk) == child;
-	struct listener *listener = listener_of(PROBED, sk);
+	struct listener *listener = listener_after(PROBED, sk, was_queued);
 	struct scratch *scratch = scratch_get();
 
 	if (!listener || !scratch)
@@ -79,7 +79,8 @@ static __always_inline void migrated(struct sock *from, struct sock *migrating, 
 	else
 		add(half_open ? &migration->requests : &migration->connections, 1);
 	if (!half_open)
-		moved(key.from_inode ? listener_of(PROBED, from) : NULL, listener_of(PROBED, to));
+		moved(key.from_inode ? listener_after(PROBED, from, 1) : NULL,
+		      listener_of(PROBED, to));
 }
 
 #endif

@@ -44,7 +44,8 @@ static __always_inline void refused(__u32 fd)
 	if (!listener || !is_inet(listener) ||
 	    BPF_CORE_READ(listener, __sk_common.skc_state) != TCP_LISTEN)
 		return;
-	acceptor = acceptor_of(listener, BPF_CORE_READ(file, f_inode, i_ino), task.start_ns, &key);
+	acceptor =
+		acceptor_of(listener, BPF_CORE_READ(file, f_inode, i_ino), task.start_ns, &key, 0);
 	if (acceptor)
 		acceptor->refused++;
 }

@@ -147,7 +147,7 @@ static __always_inline void checked(enum access how, struct sock *sk, struct soc
 
 	if (child == sk) /* Fast Open: the child itself */
 		return;
-	listener = listener_of(how, sk);
+	listener = listener_after(how, sk, -1);
 	if (listener)
 		arrived(how, listener, sk);
 }

@@ -124,8 +124,9 @@ static __always_inline struct listener *listener_get(__u32 inode)
 }
 
 static __always_inline void listener_describe(struct listener *listener, struct sock *sk,
-					      __u32 inode)
+					      __u32 inode, __s32 uncounted)
 {
+	listener->queue_start = BPF_CORE_READ(sk, sk_ack_backlog) + uncounted;
 	listener->netns = netns_of(PROBED, sk);
 	listener->family = BPF_CORE_READ(sk, __sk_common.skc_family);
 	listener->port = port_number(PROBED, sk);
@@ -134,8 +135,11 @@ static __always_inline void listener_describe(struct listener *listener, struct 
 	listener->inode = inode;
 }
 
-/* A row of its own for a listener seen for the first time; NULL where all its places are taken. */
-static __always_inline struct listener *listener_meet(struct sock *sk, __u32 inode)
+/*
+ * A row of its own for a listener seen for the first time; NULL where all its places are taken.
+ * `uncounted`: connections that have left the queue, less those that came, and will be counted now.
+ */
+static __always_inline struct listener *listener_meet(struct sock *sk, __u32 inode, __s32 uncounted)
 {
 	struct listener *listener;
 	__u32 place, *holder;
@@ -146,7 +150,7 @@ static __always_inline struct listener *listener_meet(struct sock *sk, __u32 ino
 		if (!listener)
 			return NULL;
 		if (place_take(place, inode)) {
-			listener_describe(listener, sk, inode);
+			listener_describe(listener, sk, inode, uncounted);
 			return listener;
 		}
 		holder = place_holder(place);
@@ -158,9 +162,10 @@ static __always_inline struct listener *listener_meet(struct sock *sk, __u32 ino
 
 /*
  * The counters of a listener; NULL where it is not traced, which is asked only of those that have
- * no row yet; and, counted, where there is no room for them.
+ * no row yet; and, counted, where there is no room for them. `uncounted`: see listener_meet().
  */
-static __always_inline struct listener *listener_of(enum access how, struct sock *sk)
+static __always_inline struct listener *listener_after(enum access how, struct sock *sk,
+						       __s32 uncounted)
 {
 	__u32 inode = inode_of(how, sk);
 	struct listener *listener = listener_get(inode);
@@ -175,10 +180,15 @@ static __always_inline struct listener *listener_of(enum access how, struct sock
 		lost(LOSS_UNATTRIBUTED);
 		return NULL;
 	}
-	listener = listener_meet(sk, inode);
+	listener = listener_meet(sk, inode, uncounted);
 	if (!listener)
 		lost(LOSS_LISTENERS_FULL);
 	return listener;
+}
+
+static __always_inline struct listener *listener_of(enum access how, struct sock *sk)
+{
+	return listener_after(how, sk, 0);
 }
 
 /* A listener that is closing: without a row nothing of it was counted. */

@@ -91,6 +91,15 @@ def test_under_load_no_reading_accuses_and_at_rest_every_loss_shows(to_lose: int
     assert bool(lost) == bool(to_lose)
 
 
+def test_the_start_is_what_was_seen_then_but_for_what_the_bounds_forbid() -> None:
+    account = Account(high=10)
+    account.check(Span(100, 140), Span(90, 130), queue=5, takers=4)  # amid a load
+    assert [account.start(seen) for seen in (-1, 0, 3, 11)] == [0, 0, 3, 10]
+    for _ in range(2):
+        account.check(*at_rest(150, 148), queue=4, takers=4)
+    assert account.start(0) == account.start(9) == 2
+
+
 def test_a_mean_length_is_weighted_by_time() -> None:
     # 2 wait from the start; one more comes at 4 s; all three leave at 6, 7 and 8 s; 10 s in all
     times = (0, 10_000_000, 4_000_000, 21_000_000)

@@ -58,10 +58,12 @@ class Account:
             self.low, self.high = max(self.low, low), min(self.high, high)
         return self.imbalance
 
-    @property
-    def start(self) -> int:
-        """The best guess at the queue when tracing began."""
-        return self.low if self.high == UNBOUNDED else (self.low + self.high) // 2
+    def start(self, seen: int) -> int:
+        """The queue when tracing began.
+
+        `seen`: what it was then, which may be wrong by what was under way; no bound is.
+        """
+        return min(max(seen, self.low), self.high)
 
 
 def mean_length(start: int, came: int, left: int, times_us: tuple[int, int, int, int]) -> float:

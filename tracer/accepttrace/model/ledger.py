@@ -88,7 +88,7 @@ class Ledger:
         came = _came(known)
         left = sum(taker.accepts for taker in takers) + _gone(known)
         book: Book = "unchecked"
-        imbalance = start = None
+        imbalance = start = mean = None
         if self._all_counted and known.queue is not None and not _mptcp(known):
             imbalance = account.check(
                 Span(came, after.came.get(inode, came) if after else came),
@@ -97,18 +97,8 @@ class Ledger:
                 len(takers),
             )
             book = "unbalanced" if imbalance else "balanced"
-            start = account.start
-        since_us = began_us + round(known.since_s * 1e6)
-        until_us = now_us if known.until_s is None else began_us + round(known.until_s * 1e6)
-        left_us = sum(taker.left_us for taker in takers)
-        flow = known.flow
-        times = (
-            since_us if known.met_late else began_us,
-            max(until_us, since_us),
-            flow.came_us if flow else 0,
-            left_us + (flow.left_us if flow else 0),
-        )
-        mean = mean_length(account.start, came, left, times) if self._all_counted else None
+            start = account.start(_seen_at_start(known))
+            mean = mean_length(start, came, left, _times_us(known, takers, began_us, now_us))
         self._verdicts[inode] = Verdict(book, imbalance, 0, start, mean, refused)
 
     def _check_ports(
@@ -208,6 +198,27 @@ def _maybe_moved(known: Known) -> bool:
 def _at(known: Known, port: Port) -> bool:
     facts = known.facts
     return facts is not None and (facts.netns, facts.local_port) == port
+
+
+def _times_us(
+    known: Known, takers: Iterable[AcceptorCount], began_us: int, now_us: int
+) -> tuple[int, int, int, int]:
+    """What `mean_length` wants to know of a listener."""
+    since_us = began_us + round(known.since_s * 1e6)
+    until_us = now_us if known.until_s is None else began_us + round(known.until_s * 1e6)
+    left_us, flow = sum(taker.left_us for taker in takers), known.flow
+    return (
+        since_us if known.met_late else began_us,
+        max(until_us, since_us),
+        flow.came_us if flow else 0,
+        left_us + (flow.left_us if flow else 0),
+    )
+
+
+def _seen_at_start(known: Known) -> int:
+    """By the kernel side when it first counted something; while it has not, all still waits."""
+    seen = known.counted.queue_start if known.counted else known.queue
+    return seen or 0
 
 
 def _most_at_start(known: Known) -> int:

@@ -83,6 +83,7 @@ class ListenerCount:
     flow: Flow | None = None
     overflow: Overflow | None = None
     queue_max: int | None = None
+    queue_start: int | None = None  # before anything was counted, but for what was under way then
     stops: int = 0  # times it ended to listen
     mptcp: bool = False
 

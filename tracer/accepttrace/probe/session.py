@@ -220,6 +220,7 @@ class Session(Tracer):
             if "overflow" in sees
             else None,
             queue_max=value.queue_max if "arrived" in sees else None,
+            queue_start=value.queue_start if "arrived" in sees else None,
             stops=value.stops,
             mptcp=bool(value.mptcp),
         )

@@ -141,6 +141,8 @@ class Listener(c.Structure):
         ("port", c.c_uint16),
         ("mptcp", c.c_uint32),
         ("inode", c.c_uint32),
+        ("queue_start", c.c_int32),
+        ("pad", c.c_uint32),
     )
 
 
