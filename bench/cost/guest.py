@@ -53,9 +53,9 @@ class Loop:
         assert self._process.stdout is not None
         self._process.stdin.write(f"{which} {blocks} {ticks}\n")
         self._process.stdin.flush()
-        made, median, *costs = map(float, self._process.stdout.readline().split())
+        made, decile, *costs = map(float, self._process.stdout.readline().split())
         self._runs += 1
-        return Run(self._runs - 1, int(made), median, costs)
+        return Run(self._runs - 1, int(made), decile, costs)
 
     def runs(self) -> Runs:
         """Both loops, one after the other."""

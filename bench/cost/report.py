@@ -24,8 +24,9 @@ traced runs of the same loop take turns.
 Instructions are no time: they know nothing of caches and branches. QEMU counts each repetition of a
 `rep` instruction, so the base holds some thousands for clearing memory.
 
-- *median connection*: instructions added to it, which are what the connecting and accepting process
-  itself runs. Exact: the next run gives the same number, but for the width of a counter.
+- *undisturbed connection*: instructions added to the lower decile of all connections, which are
+  what the connecting and accepting process itself runs: no timer tick, and the usual way through
+  the allocator (sockets from the boundary of two slabs cost hundreds more). It repeats to a few.
 - *whole machine*: instructions added to a connection in the median block of 100 ms, and the
   quartiles of the blocks. What a process does with each connection, like printing it, is in here.
 - *refreshes*: what accepttrace's process runs every {INTERVAL_S} s, shared among the connections of
@@ -41,8 +42,9 @@ WHY = """
 ## Why `full` with `fentry` costs what it does
 
 Four hooks lie on the way of each connection: the entries of `__inet_accept` and
-`tcp_conn_request`, the returns of `__sys_accept4` and `tcp_check_req`. {floors} The rest is
-counting. Each answers what no other does, and what runs more rarely does not answer it either:
+`tcp_conn_request`, the returns of `__sys_accept4` and `tcp_check_req`. If they do nothing, they add
+{floors}. The rest is counting. Each answers what no other does, and what runs more rarely does not
+answer it either:
 
 - `__inet_accept` runs after the sleep of a blocking accept(), so it knows the threads that slept
   when the tracer began; it knows the listener and the child without a look at descriptors, which
@@ -83,7 +85,7 @@ def markdown(
     date = datetime.datetime.now(datetime.timezone.utc).date().isoformat()
     measured = list(measured)
     parts = [HEADER.format(command=command, date=date, **versions), table.markdown(measured)]
-    parts += [WHY.format(floors=" ".join(told)) for told in [_floors(measured)] if told]
+    parts += [WHY.format(floors=", ".join(told)) for told in [_floors(measured)] if told]
     found = [f"\nLinux {release}:\n\n```\n{text}```\n" for release, text in breakdowns if text]
     return "".join([*parts, *([WHERE, *found] if found else [])])
 
@@ -97,5 +99,5 @@ def _floors(measured: Iterable[Measured]) -> list[str]:
             found = {name: figures(empty[name], "plain") for name in HOOKS}
             floor = sum(count * found[name].path for name, count in HOOKS.items())
             percent = sum(count * found[name].path_percent for name, count in HOOKS.items())
-            told.append(f"Empty, they add {floor:,.0f} ({percent:.2f} %) on {each.release}.")
+            told.append(f"{floor:,.0f} ({percent:.2f} %) on {each.release}")
     return told

@@ -19,7 +19,7 @@ class Run:
 
     number: int  # of all runs since the boot, from 0
     made: int  # connections
-    median: float  # instructions from one connection to the next
+    decile: float  # instructions from one connection to the next: a tenth take fewer
     blocks: list[float]  # instructions, in each block of the run
 
 
@@ -44,7 +44,7 @@ class Result:
 class Figures:
     """What a connection of one loop costs more than before and after the tracing."""
 
-    base: float  # instructions of the median untraced connection
+    base: float  # instructions of an untraced connection that nothing disturbs
     path: float  # added to it: what the connecting and accepting process itself runs
     block_base: float  # instructions of a connection in the median untraced block
     low: float  # added to it: lower quartile of the blocks, everything on the machine
@@ -71,11 +71,11 @@ class Figures:
 def figures(result: Result, loop: str) -> Figures:
     """Of one loop of a result without an error."""
     run, untraced = result.traced[loop], (result.before[loop], result.after[loop])
-    base = statistics.fmean(each.median for each in untraced)
+    base = statistics.fmean(each.decile for each in untraced)
     block_base = statistics.fmean(statistics.median(each.blocks) for each in untraced)
     low, middle, high = (cost - block_base for cost in statistics.quantiles(run.blocks))
     refreshes = result.refresh / (INTERVAL_S * 1e9 / block_base)
-    return Figures(base, run.median - base, block_base, low, middle, high, refreshes)
+    return Figures(base, run.decile - base, block_base, low, middle, high, refreshes)
 
 
 def read(path: Path) -> list[Result]:

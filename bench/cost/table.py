@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from bench.cost.results import LOOPS, Result, figures
 
 HEAD = (
-    *("", "median connection", "of base", "whole machine", "quartiles"),
+    *("", "undisturbed connection", "of base", "whole machine", "quartiles"),
     *("refreshes", "total", "of base", "peak memory"),
 )
 LISTENERS = {"plain": "plain listener", "reuseport": "`SO_REUSEPORT` listener"}
