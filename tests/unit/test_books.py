@@ -126,6 +126,15 @@ def test_the_books_of_a_listener() -> None:
     assert (books.word, books.balanced) == ("unbalanced", False)
 
 
+def test_the_queue_that_was_met_at_the_start_may_be_the_longest() -> None:
+    it = model()
+    drained = passing(100, flow(), queue_max=0, queue_start=4)
+    for second in (1, 2):
+        feed(it, second, [count(1, 4)], [listener(100, queue=0)], counted=[drained])
+    row = it.snapshot().listeners[0]
+    assert (row.queue_start, row.queue_max, row.book) == (4, 4, "balanced")
+
+
 def test_a_listener_that_was_not_there_at_the_start_began_empty() -> None:
     it = model()
     feed(it, 1, [], [listener(100)])

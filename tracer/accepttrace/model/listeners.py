@@ -54,7 +54,9 @@ class Known:
     @property
     def longest(self) -> int | None:
         """The longest queue that was met, by the kernel side or by an inventory."""
-        known = [self.queue_max, self.counted.queue_max if self.counted else None]
+        known = [self.queue_max]
+        if self.counted:
+            known += [self.counted.queue_max, self.counted.queue_start]
         return max((length for length in known if length is not None), default=None)
 
     @property
