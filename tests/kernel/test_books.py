@@ -7,7 +7,6 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
-from statistics import fmean
 
 import pytest
 
@@ -21,7 +20,7 @@ from accepttrace.probe.session import Session
 
 from .clients import Clients, address_of, drain, listen, port_of
 from .conftest import Tracing, Way, attached, name, offered, wait_until
-from .network import listening, own_network
+from .network import own_network
 from .reading import assert_balanced, begin, by_inode, if_seen, only, settled, told_to_be_incomplete
 
 FEW = 20
@@ -101,25 +100,29 @@ def test_a_start_amid_a_load_leaves_no_debt(tracing: Tracing) -> None:
     assert_balanced(row)
 
 
-def test_the_mean_of_a_queue_that_never_rests_is_what_ss_shows(tracing: Tracing) -> None:
+def test_a_queue_that_never_rests_was_never_longer_than_its_clients_can_make_it(
+    tracing: Tracing,
+) -> None:
+    """No moment of rest tells how long it was when tracing began, which its mean stands on."""
     plan = Plan(duration_s=LIMIT_S, rate=200, concurrency=4)
     with own_network(), Server("epoll", workers=16) as server, Load(server.addresses, plan) as load:
         wait_until(lambda: sum(c.accepts for c in server.counts()) > FEW, "a load")
-        account, shown = tracing.of(server.port), []
+        account = tracing.of(server.port)
 
         def is_enough() -> bool:
-            shown.append(listening(server.port).popitem()[1].queue)
             return account.snapshot("socket").listeners[0].accepted > 10 * FEW
 
         wait_until(is_enough, "a longer load", LIMIT_S)
         (row,) = account.snapshot("socket").listeners
         load.stop()
+        last = settled(account)
+    if told_to_be_incomplete(tracing, last):
+        return
     if row.queue_mean is None or row.queue_start is None or row.queue_max is None:
         assert "arrived" not in tracing.plan.sees
         return
-    assert 0 <= row.queue_start <= plan.concurrency
-    assert 0 <= row.queue_mean <= row.queue_max <= plan.concurrency
-    assert abs(row.queue_mean - fmean(shown)) < 1
+    assert 0 <= row.queue_start <= row.queue_max <= plan.concurrency
+    assert 0 <= row.queue_mean <= row.queue_max
 
 
 def detach(session: Session, proves: Fact) -> None:
