@@ -220,6 +220,25 @@ def test_load_in_the_background_keeps_its_rate_and_stops_when_asked() -> None:
     assert stopped.seconds < 5
 
 
+def test_load_is_not_misled_by_a_socket_that_somebody_else_still_looks_at(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """epoll goes on telling of a socket that was closed, as long as anybody has its file open."""
+    looked_at = []
+
+    class Watched(socket.socket):
+        def connect_ex(self, address: object) -> int:
+            looked_at.append(os.dup(self.fileno()))
+            return super().connect_ex(address)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(socket, "socket", Watched)
+    with Server("epoll", workers=2) as server:
+        result = run_load(server.addresses, 50, concurrency=4)
+    for fd in looked_at:
+        os.close(fd)
+    assert (result.connected, dict(result.failed)) == (50, {})
+
+
 @pytest.mark.parametrize("reuseport", [False, True])
 def test_nginx_logs_every_connection_and_survives_a_reload(reuseport: bool) -> None:
     with installed(Nginx(workers=3, reuseport=reuseport)) as nginx:

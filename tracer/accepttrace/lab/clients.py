@@ -163,6 +163,8 @@ class Client:
 
     def _end(self, connection: socket.socket, code: int | None) -> None:
         del self._open[connection.fileno()]
+        # close() alone would not do while somebody else looks at it: a reader of /proc/PID/fd does
+        self._poll.unregister(connection)
         connection.close()
         if code in (0, errno.ECONNRESET, errno.EPIPE):
             self._connected += 1
