@@ -187,7 +187,7 @@ static __always_inline bool ready_us(enum access how, struct sock *child, __u64 
 }
 
 static __always_inline void waited(enum access how, struct acceptor *acceptor, struct sock *child,
-				   __u64 now)
+				   __u64 began, __u64 now)
 {
 	__u64 ready, us;
 	__u32 bucket;
@@ -196,13 +196,17 @@ static __always_inline void waited(enum access how, struct acceptor *acceptor, s
 		acceptor->wait_unknown++;
 		return;
 	}
-	us = ready && now > ready ? now - ready : 0;
+	if (!ready || ready > now)
+		ready = now;
+	us = now - ready;
 	bucket = wait_bucket(us);
 	CHECK_AND_USE_AS_ONE(bucket);
 	if (bucket < WAIT_BUCKETS)
 		acceptor->wait_us[bucket]++;
 	if (us > acceptor->wait_max_us)
 		acceptor->wait_max_us = us;
+	acceptor->waited_us += ready > began ? us : now - began;
+	acceptor->ready_us = ready;
 }
 
 static __always_inline void accepted(enum access how, struct sock *listener, __u32 inode,
@@ -224,7 +228,7 @@ static __always_inline void accepted(enum access how, struct sock *listener, __u
 		return;
 	now = now_us();
 	acceptor->left_us += now;
-	waited(how, acceptor, child, now);
+	waited(how, acceptor, child, want->began_us, now);
 }
 
 /*

@@ -51,6 +51,7 @@ enum rings {
 /* Map `settings`, one entry: the filters. Written by user space, before and after the self-test. */
 struct settings {
 	__u64 ports[PORT_WORDS];
+	__u64 began_us; /* when these filters were set, CLOCK_MONOTONIC */
 	__u32 netns[MAX_NETNS]; /* inode numbers of network namespaces */
 	__u32 netns_count; /* 0: any */
 	__u32 family; /* of the listener; 0: any */
@@ -83,6 +84,8 @@ struct acceptor {
 		       */
 	__u64 pending; /* kprobe only: a call that cannot sleep took nothing yet: enum pending */
 	__u64 left_us; /* sum of the times of its accepts, CLOCK_MONOTONIC, modulo 2^64 */
+	__u64 waited_us; /* sum of the waits that ended with them, since began_us */
+	__u64 ready_us; /* when the connection that it took last became ready to be taken */
 	__u64 served; /* how often the thread had slept when it last took a connection */
 	__u64 idled; /* ... when it last found nothing */
 	__u64 only_via; /* of a thread that always accepts in the same way, else 0 */
@@ -139,6 +142,8 @@ struct listener {
 	__u64 migrated_in;
 	__u64 came_us; /* sum of the times of `arrived` and `migrated_in`, modulo 2^64 */
 	__u64 left_us; /* sum of the times of `lost` and `migrated_out` */
+	__u64 waited_us; /* sum of the waits of those, since began_us */
+	__u64 carried_us; /* ... of `migrated_in`, until they came */
 	__u64 queue_max;
 	__u64 stops; /* times it ended to listen */
 	__u64 stakes_unknown; /* of those, with a queue that may have been lost or moved */
@@ -220,13 +225,13 @@ struct udp_member {
 };
 
 _Static_assert(sizeof(struct acceptor_key) == 16, "acceptor_key");
-_Static_assert(sizeof(struct acceptor) == 160 + 8 * WAIT_BUCKETS, "acceptor");
+_Static_assert(sizeof(struct acceptor) == 176 + 8 * WAIT_BUCKETS, "acceptor");
 _Static_assert(sizeof(struct error_key) == 24, "error_key");
-_Static_assert(sizeof(struct listener) == 176, "listener");
+_Static_assert(sizeof(struct listener) == 192, "listener");
 _Static_assert(sizeof(struct peer) == 24, "peer");
 _Static_assert(sizeof(struct member) == 40, "member");
 _Static_assert(sizeof(struct receiver) == 48, "receiver");
 _Static_assert(sizeof(struct udp_member) == 48, "udp_member");
-_Static_assert(sizeof(struct settings) == 8 * PORT_WORDS + 4 * MAX_NETNS + 32, "settings");
+_Static_assert(sizeof(struct settings) == 8 * PORT_WORDS + 8 + 4 * MAX_NETNS + 32, "settings");
 
 #endif

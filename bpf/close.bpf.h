@@ -13,6 +13,19 @@ static __always_inline void stopped(struct sock *sk)
 		add(&listener->stops, 1);
 }
 
+/* How long a queued child has waited by now, since tracing began. */
+static __always_inline __u64 waited_by(struct sock *child, __u64 now)
+{
+	struct settings *want = settings_get();
+	__u64 since;
+
+	if (!want || !ready_us(PROBED, child, &since) || !since)
+		return 0;
+	if (since < want->began_us)
+		since = want->began_us;
+	return now > since ? now - since : 0;
+}
+
 /*
  * A child that nobody accepted is reset, at the listener that it was with or was to move to. If it
  * never got into the queue, because that closed in between, its client was connected all the same.
@@ -23,30 +36,34 @@ static __always_inline void forgotten(struct sock *sk, struct request_sock *requ
 	bool was_queued = BPF_CORE_READ(request, sk) == child;
 	struct listener *listener = listener_after(PROBED, sk, was_queued);
 	struct scratch *scratch = scratch_get();
+	__u64 now = now_us();
 
 	if (!listener || !scratch)
 		return;
 	if (!was_queued && !came_directly(request, child))
 		arrived(PROBED, listener, sk);
 	add(&listener->lost, 1);
-	add(&listener->left_us, now_us());
+	add(&listener->left_us, now);
+	add(&listener->waited_us, waited_by(child, now));
 	if (scratch->moved == (__u64)child) {
 		scratch->moved = 0;
 		add(&listener->migration_failed, 1);
 	}
 }
 
-static __always_inline void moved(struct listener *from, struct listener *to)
+static __always_inline void moved(struct listener *from, struct listener *to, struct sock *child)
 {
-	__u64 now = now_us();
+	__u64 now = now_us(), waited = waited_by(child, now);
 
 	if (from) {
 		add(&from->migrated_out, 1);
 		add(&from->left_us, now);
+		add(&from->waited_us, waited);
 	}
 	if (to) {
 		add(&to->migrated_in, 1);
 		add(&to->came_us, now);
+		add(&to->carried_us, waited);
 	}
 }
 
@@ -80,7 +97,7 @@ static __always_inline void migrated(struct sock *from, struct sock *migrating, 
 		add(half_open ? &migration->requests : &migration->connections, 1);
 	if (!half_open)
 		moved(key.from_inode ? listener_after(PROBED, from, 1) : NULL,
-		      listener_of(PROBED, to));
+		      listener_of(PROBED, to), migrating);
 }
 
 #endif

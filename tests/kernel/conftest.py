@@ -69,13 +69,13 @@ class Account:
         self._session = session
         self._reader = InventoryReader(filters)
         meta = Meta("test", "", session.plan.attach, session.loader, (), "", "")
-        self._tracker = Tracker(meta, filters, time.monotonic(), session.plan.sees)
+        self._tracker = Tracker(meta, filters, session.began_s, session.plan.sees)
 
     def snapshot(self, by: str = "worker", inventory: Inventory | None = None) -> Snapshot:
         counts = self._session.counts()
         found = inventory or self._reader.read(full=True, groups=self._groups())
         after = self._session.passed()
-        self._tracker.update(counts, found, after=after, now_s=time.monotonic(), wall="")
+        self._tracker.update(counts, found, after=after, wall="")
         return self._tracker.snapshot(by)
 
     def _groups(self) -> dict[int, ReuseportFact]:

@@ -125,6 +125,28 @@ def test_a_queue_that_never_rests_was_never_longer_than_its_clients_can_make_it(
     assert 0 <= row.queue_mean <= row.queue_max
 
 
+def test_the_mean_of_a_queue_that_never_rests_is_what_its_clients_fill(tracing: Tracing) -> None:
+    """All of them wait, but for the one that was just taken until it has come anew."""
+    plan = Plan(duration_s=LIMIT_S, concurrency=4)
+    server = Server("shared", workers=1, hold=0.05)
+    with own_network(), server, Load(server.addresses, plan) as load:
+        wait_until(lambda: server.counts()[0].accepts > plan.concurrency, "a load")
+        account = tracing.of(server.port)
+
+        def is_enough() -> bool:
+            return account.snapshot("socket").listeners[0].accepted > FEW
+
+        wait_until(is_enough, "a longer load", LIMIT_S)
+        (row,) = account.snapshot("socket").listeners
+        load.stop()
+        last = settled(account)
+    if told_to_be_incomplete(tracing, last) or "arrived" not in tracing.plan.sees:
+        return
+    assert row.queue_mean is not None
+    assert plan.concurrency - 0.5 < row.queue_mean <= plan.concurrency
+    assert_balanced(*last.listeners)
+
+
 def detach(session: Session, proves: Fact) -> None:
     """Take away the hooks that this is told by, as if they had failed in silence."""
     loaded = session._loaded

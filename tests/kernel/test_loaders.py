@@ -62,6 +62,9 @@ def rows(counts: Counts) -> dict[tuple[int, int], AcceptorCount]:
     return {(item.listener_inode, item.tid): item for item in counts.acceptors}
 
 
+TIMES = dict.fromkeys(("came_us", "left_us", "waited_us", "carried_us"), 0)
+
+
 def facts(item: AcceptorCount) -> tuple[object, ...]:
     """All that must be the same to the last one. Every accept is in one bucket or unknown."""
     assert sum(item.wait_us) + item.wait_unknown == item.accepts
@@ -77,7 +80,7 @@ def untimed(counts: Counts) -> list[ListenerCount]:
     Those are the sums of moments, and the queue, which may grow or shrink between two programs.
     """
     return [
-        replace(item, queue_max=0, flow=item.flow and replace(item.flow, came_us=0, left_us=0))
+        replace(item, queue_max=0, flow=item.flow and replace(item.flow, **TIMES))
         for item in sorted(counts.listeners, key=lambda item: item.inode)
     ]
 

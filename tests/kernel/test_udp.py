@@ -64,7 +64,7 @@ class UdpAccount:
 
     def snapshot(self) -> ReceiverSnapshot:
         counts, found = self._session.counts(), self._reader.read(full=True)
-        gone = self._tracker.update(counts, found, now_s=time.monotonic(), wall="")
+        gone = self._tracker.update(counts, found, wall="")
         self._session.forget(gone)
         return self._tracker.snapshot()
 

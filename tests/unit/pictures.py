@@ -137,10 +137,9 @@ def feed(
 ) -> None:
     """One update; `listeners` None: the inventory was not read again."""
     model.update(
-        Counts(tuple(acceptors), tuple(counted), losses or Losses()),
+        Counts(tuple(acceptors), tuple(counted), losses or Losses(), at_s=second),
         None if listeners is None else Inventory(tuple(listeners), partial),
         processes or {},
-        now_s=second,
         wall=f"2026-01-02T{12 + int(second) // 3600}:00:{int(second) % 60:02}.000Z",
     )
 

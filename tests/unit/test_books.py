@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import pytest
 
 from accepttrace.config import Filters
-from accepttrace.model.books import CPUS, Account, Span, mean_length
+from accepttrace.model.books import CPUS, Account, Passage, Span
 from accepttrace.model.records import (
     Counts,
     Flow,
@@ -100,13 +100,79 @@ def test_the_start_is_what_was_seen_then_but_for_what_the_bounds_forbid() -> Non
     assert account.start(0) == account.start(9) == 2
 
 
+def test_what_else_is_known_of_the_start_counts_where_the_bounds_allow_it() -> None:
+    account = Account(high=10)
+    account.check(Span(100, 140), Span(90, 130), queue=5, takers=4)
+    assert [account.start(seen, 2, 3) for seen in (0, 2, 7)] == [2, 2, 3]
+    assert account.start(4, 11, 20) == 4
+
+
 def test_a_mean_length_is_weighted_by_time() -> None:
     # 2 wait from the start; one more comes at 4 s; all three leave at 6, 7 and 8 s; 10 s in all
-    times = (0, 10_000_000, 4_000_000, 21_000_000)
-    assert mean_length(2, 1, 3, times) == pytest.approx((6 + 7 + 8 - 4) / 10)
-    wrapped = (0, 10_000_000, 4_000_000 - (1 << 64), 21_000_000)
-    assert mean_length(2, 1, 3, wrapped) == pytest.approx(1.7)
-    assert mean_length(5, 0, 0, (7, 7, 0, 0)) == 5
+    passage = Passage(0, 10_000_000, 1, 3, 4_000_000, 21_000_000)
+    assert passage.mean_length(2) == pytest.approx((6 + 7 + 8 - 4) / 10)
+    wrapped = replace(passage, came_us=4_000_000 - (1 << 64))
+    assert wrapped.mean_length(2) == pytest.approx(1.7)
+    assert Passage(7, 7, 0, 0, 0, 0).mean_length(5) == 5
+    assert Passage(7, 7, 0, 0, 0, 0, 0).start_bounds()[1] >= 5
+
+
+def passages(seed: int, start: int, steps: int = 400) -> Iterator[tuple[Passage, float]]:
+    """What is read of a queue that never rests, and its true mean, at one moment after the other.
+
+    Times begin where a machine has long been up.
+    """
+    dice = random.Random(seed)
+    began = now = 10**12
+    queue = [began - 50_000 * (start - nth) for nth in range(start)]
+    came: list[int] = []
+    waits: list[int] = []
+    left_us = oldest = area = 0
+    for _ in range(steps):
+        after = now + dice.randrange(1, 3_000)
+        area, now = area + len(queue) * (after - now), after
+        if queue and dice.random() < 0.55:
+            ready = queue.pop(0)
+            left_us, oldest = left_us + now, max(ready, began)
+            waits.append(now - max(ready, began))
+        else:
+            queue.append(now)
+            came.append(now)
+        past = Passage(began, now, len(came), len(waits), sum(came), left_us, sum(waits))
+        yield replace(past, oldest_us=oldest or began), area / (now - began)
+
+
+@pytest.mark.parametrize("start", [0, 1, 7])
+def test_the_waits_tell_how_long_the_queue_was_in_the_beginning(start: int) -> None:
+    for seed in range(20):
+        for passage, mean in passages(seed, start):
+            low, high = passage.start_bounds()
+            assert low <= start <= high
+            assert passage.mean_length(start) == pytest.approx(mean)
+        assert (low, high) == (start, start)
+
+
+def test_no_slip_makes_the_mean_wrong_that_the_waits_tell() -> None:
+    """A start that is wrong by one, or a reading amid a count and the time that belongs to it."""
+    for seed in range(5):
+        *_, (passage, mean) = passages(seed, 2, 4000)
+        for torn in (
+            passage,
+            replace(passage, came=passage.came + 1),
+            replace(passage, left=passage.left + 1),
+            replace(passage, left_us=passage.left_us + passage.now_us),
+        ):
+            for start in (1, 2, 3):
+                assert torn.mean_length(start) == pytest.approx(mean, abs=0.1)
+        assert replace(passage, waited_us=None, came=passage.came + 1).mean_length(2) > 1000
+
+
+def test_what_waited_in_another_queue_is_not_of_this_one() -> None:
+    """One waits elsewhere for 6 s and here for 2 s; another came later and is still there."""
+    seconds = 1_000_000
+    here = Passage(0, 10 * seconds, 2, 1, 15 * seconds, 8 * seconds, 8 * seconds, 6 * seconds)
+    assert here.start_bounds()[0] == 0
+    assert here.mean_length(0) == pytest.approx((2 + 1) / 10)
 
 
 def test_the_books_of_a_listener() -> None:
@@ -189,9 +255,8 @@ def at_port(
     port = PortCount(sockets[0].netns, 80, arrived)
     one = passing(100, flow(None, lost))
     it.update(
-        Counts((count(1, accepts),), (one,), ports=(port,)),
+        Counts((count(1, accepts),), (one,), ports=(port,), at_s=second),
         Inventory(tuple(sockets)),
-        now_s=second,
         wall="2026-01-02T12:00:00.000Z",
     )
 
@@ -233,17 +298,15 @@ def test_what_passed_while_the_queues_were_read_bounds_them() -> None:
     feed(it, 1, [], [listener(100)])
     feed(it, 2, [], [listener(100)])
     it.update(
-        Counts((count(1, 10),), (passing(100, flow(10)),)),
+        Counts((count(1, 10),), (passing(100, flow(10)),), at_s=3),
         Inventory((listener(100, queue=40),)),
         after=Passed({100: 60}, {100: 10}, {(netns, 80): 0}),
-        now_s=3,
         wall="",
     )
     assert it.snapshot().listeners[0].book == "balanced"
     it.update(
-        Counts((count(1, 10),), (passing(100, flow(60)),)),
+        Counts((count(1, 10),), (passing(100, flow(60)),), at_s=4),
         Inventory((listener(100, queue=61 + CPUS),)),
-        now_s=4,
         wall="",
     )
     assert it.snapshot().listeners[0].book == "unbalanced"
@@ -259,9 +322,9 @@ def test_overflow_refusals_migrations_and_sizes_reach_the_rows() -> None:
             (count(1, 5, errors={24: 3, 23: 1, 4: 9}),),
             (over,),
             migrations=(MigrationCount(100, 101, 5, 1), MigrationCount(7, 8, 1, 1)),
+            at_s=2.5,
         ),
         Inventory((replace(first, group_size=2, drops=151),)),
-        now_s=2.5,
         wall="",
     )
     shown = it.snapshot()

@@ -86,7 +86,8 @@ def test_with_a_filter_for_processes_only_their_sockets_are_counted() -> None:
     counts = [count(1, 5), count(2, 7), count(3, 11)]
     found = Receivers((receiver(1),), others=frozenset({2}))
     gone = [
-        model.update(ReceiverCounts(tuple(counts)), found, now_s=now, wall="") for now in (1, 2)
+        model.update(ReceiverCounts(tuple(counts), at_s=second), found, wall="")
+        for second in (1, 2)
     ]
     assert gone == [(), (3,)]
     snapshot = model.snapshot()
@@ -96,8 +97,8 @@ def test_with_a_filter_for_processes_only_their_sockets_are_counted() -> None:
 
 def test_losses_unbalance_the_books() -> None:
     model = tracker()
-    counts = ReceiverCounts((), Losses(map_full=2, probe_misses=None))
-    model.update(counts, Receivers(), now_s=1, wall="")
+    counts = ReceiverCounts((), Losses(map_full=2, probe_misses=None), 1)
+    model.update(counts, Receivers(), wall="")
     books = model.snapshot().books
     assert (books.map_full, books.probe_misses, books.balanced) == (2, None, False)
 

@@ -65,16 +65,15 @@ def tracker(filters: Filters | None = None, sees: Collection[str] = SEES) -> Rec
 
 def feed(
     model: ReceiverTracker,
-    now_s: float,
+    second: float,
     counts: Iterable[ReceiverCount],
     sockets: Iterable[Receiver],
     losses: Losses | None = None,
 ) -> tuple[int, ...]:
     """One reading; returns what the model says is gone for good."""
     return model.update(
-        ReceiverCounts(tuple(counts), losses or Losses()),
+        ReceiverCounts(tuple(counts), losses or Losses(), second),
         Receivers(tuple(sockets)),
-        now_s=now_s,
         wall="2026-01-02T12:00:01.000Z",
     )
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 from accepttrace.cli.watch import meta_of, utc_now
 from accepttrace.config import Config
 from accepttrace.model.datagrams import ReceiverSnapshot
@@ -23,7 +21,7 @@ class UdpWatch:
         self._tracker = ReceiverTracker(
             meta_of(self._session, f"UDP {text}" if text else "every UDP socket"),
             config.filters,
-            time.monotonic(),
+            self._session.began_s,
             self._session.plan.sees,
         )
 
@@ -37,7 +35,7 @@ class UdpWatch:
         """Read everything again."""
         counts = self._session.counts()
         receivers = self._reader.read()
-        gone = self._tracker.update(counts, receivers, now_s=time.monotonic(), wall=utc_now())
+        gone = self._tracker.update(counts, receivers, wall=utc_now())
         self._session.forget(gone)
         return self._tracker.snapshot(self._sort)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import time
 from datetime import datetime, timezone
 from typing import Protocol, TypeVar
 
@@ -53,7 +52,7 @@ class Watch:
         self._tracker = Tracker(
             meta_of(self._session, config.filters.describe()),
             config.filters,
-            time.monotonic(),
+            self._session.began_s,
             self._session.plan.sees,
         )
 
@@ -73,7 +72,6 @@ class Watch:
             inventory,
             self._others(counts, inventory),
             after,
-            now_s=time.monotonic(),
             wall=utc_now(),
         )
         return self._tracker.snapshot(self._config.by, self._config.sort)

@@ -8,6 +8,7 @@ left is read before and after the queue, and only what no moment in between expl
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass
 from typing import Final
@@ -58,23 +59,71 @@ class Account:
             self.low, self.high = max(self.low, low), min(self.high, high)
         return self.imbalance
 
-    def start(self, seen: int) -> int:
+    def start(self, seen: int, low: int = 0, high: int = UNBOUNDED) -> int:
         """The queue when tracing began.
 
-        `seen`: what it was then, which may be wrong by what was under way; no bound is.
+        `seen`: what it was then, which may be wrong by what was under way; no bound of a reading
+        is. `low`, `high`: what else is known of it, ignored where those bounds forbid it all.
         """
-        return min(max(seen, self.low), self.high)
+        low, high = max(self.low, low), min(self.high, high)
+        if low > high:
+            low, high = self.low, self.high
+        return min(max(seen, low), high)
 
 
-def mean_length(start: int, came: int, left: int, times_us: tuple[int, int, int, int]) -> float:
-    """The length of a queue, weighted by time, since tracing began.
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """Who came to a queue and who left it between two moments. Times: µs, CLOCK_MONOTONIC.
 
-    `start`: its length then; `came`, `left`: connections since. `times_us`: when tracing began, the
-    time now, the sum of the times of coming, that of leaving (modulo 2^64).
+    `came_us` and `left_us` sum the moments at which they did, modulo 2^64. `waited_us` sums the
+    waits of those that left, as far as they lie between the two; None where one is not known.
+    `carried_us`: how much of all waits was spent in another queue. `oldest_us`: a queue is first
+    in, first out, so nobody who is there now was there then.
     """
-    began, now, came_us, left_us = times_us
-    if now <= began:
-        return float(start)
-    area = (start + came - left) * now - start * began + left_us - came_us
-    area = (area + (1 << 63)) % (1 << 64) - (1 << 63)
-    return max(area / (now - began), 0.0)
+
+    began_us: int
+    now_us: int
+    came: int
+    left: int
+    came_us: int
+    left_us: int
+    waited_us: int | None = None
+    carried_us: int = 0
+    oldest_us: int = 0
+
+    def start_bounds(self) -> tuple[int, int]:
+        """Between which lengths the waits allow the queue to have been in the beginning.
+
+        By Little's law: a length that is one too large or too small has somebody wait all the time
+        in whose stead nobody did.
+        """
+        whole, ahead = self.now_us - self.began_us, self.now_us - self.oldest_us
+        if self.waited_us is None or whole <= 0:
+            return 0, UNBOUNDED
+        rest = self.waited_us - self._area(0)
+        low = math.ceil((rest - self.carried_us) / whole - 0.5)
+        if whole <= ahead:
+            return low, UNBOUNDED
+        most = rest + (self.came - self.left) * ahead
+        return low, math.floor(most / (whole - ahead) + 0.5)
+
+    def mean_length(self, start: int) -> float:
+        """The length of the queue, weighted by time; `start`: its length in the beginning.
+
+        Counters are read while they change: the waits tell what cannot be.
+        """
+        whole = self.now_us - self.began_us
+        if whole <= 0:
+            return float(start)
+        area = self._area(start)
+        if self.waited_us is not None:
+            there = max(start + self.came - self.left, 0)
+            most = self.waited_us + there * (self.now_us - self.oldest_us)
+            area = min(max(area, self.waited_us - self.carried_us), most)
+        return max(area / whole, 0.0)
+
+    def _area(self, start: int) -> int:
+        """Length times time (µs)."""
+        there = start + self.came - self.left
+        area = there * self.now_us - start * self.began_us + self.left_us - self.came_us
+        return (area + (1 << 63)) % (1 << 64) - (1 << 63)

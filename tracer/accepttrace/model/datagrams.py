@@ -27,10 +27,11 @@ class ReceiverCount:
 
 @dataclass(frozen=True, slots=True)
 class ReceiverCounts:
-    """One reading of the BPF maps."""
+    """One reading of the BPF maps; `at_s`: when (CLOCK_MONOTONIC)."""
 
     receivers: tuple[ReceiverCount, ...] = ()
     losses: Losses = field(default_factory=Losses)
+    at_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

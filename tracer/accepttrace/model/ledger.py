@@ -8,11 +8,12 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
 from accepttrace.config import Filters
-from accepttrace.model.books import Account, Span, mean_length
+from accepttrace.model.books import Account, Passage, Span
 from accepttrace.model.listeners import Known, Listeners, Verdict
-from accepttrace.model.records import AcceptorCount, Book, Counts, Passed
+from accepttrace.model.records import AcceptorCount, Book, Counts, Flow, Passed
 
 Port = tuple[int, int]  # network namespace and local port
+NOTHING: Final = Flow(0, 0, 0, 0, 0)
 WORST: Final[Mapping[Book, int]] = {"balanced": 0, "unchecked": 1, "unbalanced": 2}
 _REFUSALS: Final = (errno.EMFILE, errno.ENFILE)
 
@@ -85,8 +86,7 @@ class Ledger:
         now_us: int,
     ) -> None:
         refused, account = self._refused(takers), self._account(inode, [known])
-        came = _came(known)
-        left = sum(taker.accepts for taker in takers) + _gone(known)
+        came, left = _came(known), _left(known, takers)
         book: Book = "unchecked"
         imbalance = start = mean = None
         if self._all_counted and known.queue is not None and not _mptcp(known):
@@ -97,8 +97,9 @@ class Ledger:
                 len(takers),
             )
             book = "unbalanced" if imbalance else "balanced"
-            start = account.start(_seen_at_start(known))
-            mean = mean_length(start, came, left, _times_us(known, takers, began_us, now_us))
+            passage = _passage(known, takers, began_us, now_us)
+            start = account.start(_seen_at_start(known), *passage.start_bounds())
+            mean = passage.mean_length(start)
         self._verdicts[inode] = Verdict(book, imbalance, 0, start, mean, refused)
 
     def _check_ports(
@@ -186,6 +187,10 @@ def _gone(known: Known) -> int:
     return (flow.lost or 0) + (flow.migrated_out or 0) if flow else 0
 
 
+def _left(known: Known, takers: Iterable[AcceptorCount]) -> int:
+    return sum(taker.accepts for taker in takers) + _gone(known)
+
+
 def _mptcp(known: Known) -> bool:
     """Further subflows of a connection arrive too, and are never queued."""
     return known.counted is not None and known.counted.mptcp
@@ -200,18 +205,23 @@ def _at(known: Known, port: Port) -> bool:
     return facts is not None and (facts.netns, facts.local_port) == port
 
 
-def _times_us(
-    known: Known, takers: Iterable[AcceptorCount], began_us: int, now_us: int
-) -> tuple[int, int, int, int]:
-    """What `mean_length` wants to know of a listener."""
+def _passage(
+    known: Known, takers: Collection[AcceptorCount], began_us: int, now_us: int
+) -> Passage:
     since_us = began_us + round(known.since_s * 1e6)
     until_us = now_us if known.until_s is None else began_us + round(known.until_s * 1e6)
-    left_us, flow = sum(taker.left_us for taker in takers), known.flow
-    return (
-        since_us if known.met_late else began_us,
-        max(until_us, since_us),
-        flow.came_us if flow else 0,
-        left_us + (flow.left_us if flow else 0),
+    flow = known.flow or NOTHING
+    told = not any(taker.wait_unknown for taker in takers)
+    return Passage(
+        began_us=since_us if known.met_late else began_us,
+        now_us=max(until_us, since_us),
+        came=_came(known),
+        left=_left(known, takers),
+        came_us=flow.came_us,
+        left_us=sum(taker.left_us for taker in takers) + flow.left_us,
+        waited_us=sum(taker.waited_us for taker in takers) + flow.waited_us if told else None,
+        carried_us=flow.carried_us,
+        oldest_us=max([began_us, *(taker.ready_us for taker in takers)]),
     )
 
 

@@ -87,15 +87,13 @@ class ReceiverTracker:
         self._losses = Losses()
         self._partial = False
 
-    def update(
-        self, counts: ReceiverCounts, receivers: Receivers, *, now_s: float, wall: str
-    ) -> tuple[int, ...]:
+    def update(self, counts: ReceiverCounts, receivers: Receivers, *, wall: str) -> tuple[int, ...]:
         """Take in one reading of everything: first the counts, then the sockets.
 
         Returns the inodes of sockets that are gone and whose counts are final.
         """
-        self._interval_s = max(now_s - self._now_s, 0.0)
-        self._now_s, self._wall = now_s, wall
+        self._interval_s = max(counts.at_s - self._now_s, 0.0)
+        self._now_s, self._wall = counts.at_s, wall
         self._losses, self._partial = counts.losses, receivers.partial
         self._others = receivers.others
         for tally in (*self._tallies.values(), *self._closed):

@@ -38,6 +38,8 @@ class AcceptorCount:
     via: Via | None = "syscall"  # None: in several ways, or it never took any
     refused: int | None = None  # EMFILE, ENFILE; None: `errors` tells, or nobody does
     left_us: int = 0  # sum of the times of its accepts (µs, CLOCK_MONOTONIC), modulo 2^64
+    waited_us: int = 0  # sum of the waits that ended with them, since tracing began
+    ready_us: int = 0  # when the connection that it took last became ready to be taken
     cgroup_id: int = 0
     process_start_ns: int = 0  # as `start_ns`, of the thread group leader; 0: not known
 
@@ -48,7 +50,8 @@ class Flow:
 
     `arrived`: children made. `lost`: queued ones that the kernel reset. `came_us` and `left_us` sum
     the times at which they came and left (µs, CLOCK_MONOTONIC), modulo 2^64: their difference is
-    the time that they spent in the queue. `None`: not visible.
+    the time that they spent in the queue. `waited_us`: the waits of those that left, since tracing
+    began. `carried_us`: of those that moved here, until then. `None`: not visible.
     """
 
     arrived: int | None
@@ -58,6 +61,8 @@ class Flow:
     migration_failed: int | None
     came_us: int = 0
     left_us: int = 0
+    waited_us: int = 0
+    carried_us: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,13 +156,14 @@ class Losses:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """One reading of all BPF maps."""
+    """One reading of all BPF maps; `at_s`: when (CLOCK_MONOTONIC), amid it."""
 
     acceptors: tuple[AcceptorCount, ...] = ()
     listeners: tuple[ListenerCount, ...] = ()
     losses: Losses = field(default_factory=Losses)
     migrations: tuple[MigrationCount, ...] = ()
     ports: tuple[PortCount, ...] = ()
+    at_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,7 @@ class Tracker:
     """Merges what the kernel counted with who holds what.
 
     An acceptor keeps its totals after it died, a listener after it was closed. The first interval
-    begins at `started_s`, on the same clock as `now_s` of the updates. `sees` names what the attach
+    begins at `started_s`, on the same clock as `at_s` of the counts. `sees` names what the attach
     type in use can see (`empty`, `errors`, `selected`); without it, only counters that were read
     prove that: until then it is unknown.
     """
@@ -69,17 +69,15 @@ class Tracker:
         processes: Mapping[int, Process] = NOTHING,
         after: Passed | None = None,
         *,
-        now_s: float,
         wall: str,
     ) -> None:
         """Take in one reading of everything.
 
         `inventory` None: it was not read again, the last one stands. `processes` by pid: those
         alive now, for acceptors that are no holders. `after`: who came and left, read again after
-        the inventory; None: nobody since `counts` were read. `now_s` is CLOCK_MONOTONIC, `wall`
-        UTC in RFC 3339.
+        the inventory; None: nobody since `counts` were read. `wall`: UTC in RFC 3339.
         """
-        self._pass_time(now_s, wall)
+        self._pass_time(counts.at_s, wall)
         self._count(counts)
         self._census.update(counts.acceptors, inventory, processes)
         self._listeners.update(counts, inventory, self._accepts_by_listener(), self._elapsed_s)
@@ -89,7 +87,7 @@ class Tracker:
             [tally.count for tally in self._tallies.values()],
             after,
             round((self._started_s or 0.0) * 1e6),
-            round(now_s * 1e6),
+            round(counts.at_s * 1e6),
         )
         self._losses, self._migrations = counts.losses, counts.migrations
         if inventory is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import socket
+import time
 from collections.abc import Iterable
 
 from accepttrace.config import Config, Filters
@@ -65,12 +66,15 @@ class Session(Tracer):
     def counts(self) -> Counts:
         """Everything counted since the start, for every listener."""
         errors = self._errors_by_acceptor()
+        acceptors = tuple(self._acceptor(row, errors) for row in self._ended_calls())
+        at_s = time.monotonic()
         return Counts(
-            tuple(self._acceptor(row, errors) for row in self._ended_calls()),
+            acceptors,
             tuple(self._listener(value) for value in self._rows()),
             self.losses(),
             tuple(_migration(k, v) for k, v in self._migrations.items()),
             tuple(PortCount(k.netns, k.port, v.value) for k, v in self._ports.items()),
+            at_s,
         )
 
     def passed(self) -> Passed:
@@ -179,6 +183,8 @@ class Session(Tracer):
             wasted=value.wasted if "empty" in sees else None,
             via=_VIA.get(value.via),
             left_us=value.left_us,
+            waited_us=value.waited_us,
+            ready_us=value.ready_us,
             errors=errors.get(_identity(key), {}) if "errors" in sees else None,
             wait_us=value.wait_us[:],
             wait_max_us=value.wait_max_us,
@@ -236,6 +242,8 @@ class Session(Tracer):
             migration_failed=value.migration_failed if "migrated" in sees else None,
             came_us=value.came_us,
             left_us=value.left_us,
+            waited_us=value.waited_us,
+            carried_us=value.carried_us,
         )
 
 

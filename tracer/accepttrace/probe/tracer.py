@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import TypeVar
@@ -23,6 +24,7 @@ class Tracer(ABC):
         self._loaded = loaded
         self.plan = loaded.plan
         self.loader = loaded.loader
+        self.began_s = 0.0  # when the filters were set last, CLOCK_MONOTONIC
         self._skipped: dict[str, int] = {}
         self._settings = Map(loaded.map_fd("settings"), wire.U32, wire.Settings)
         self._pids = Map(loaded.map_fd("pids"), wire.U32, wire.U8)
@@ -44,6 +46,8 @@ class Tracer(ABC):
         UsageError where they are more than the kernel side has room for.
         """
         settings = self._settings_for(filters)
+        self.began_s = time.monotonic()
+        settings.began_us = round(self.began_s * 1e6)
         self._pids.clear()
         for pid in filters.pids:
             self._pids.put(wire.U32(pid), wire.U8(1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -33,8 +34,9 @@ class UdpSession(Tracer):
 
     def counts(self) -> ReceiverCounts:
         """Everything counted since the start, for every socket."""
+        at_s = time.monotonic()
         items = self._receivers.items()
-        return ReceiverCounts(tuple(_count(k.value, v) for k, v in items), self.losses())
+        return ReceiverCounts(tuple(_count(k.value, v) for k, v in items), self.losses(), at_s)
 
     def reset(self) -> None:
         """Forget everything counted so far, and the sockets it was counted for."""

@@ -57,6 +57,7 @@ class Settings(c.Structure):
 
     _fields_ = (
         ("ports", c.c_uint64 * PORT_WORDS),
+        ("began_us", c.c_uint64),
         ("netns", c.c_uint32 * MAX_NETNS),
         ("netns_count", c.c_uint32),
         ("family", c.c_uint32),
@@ -86,6 +87,8 @@ class Acceptor(c.Structure):
         ("wasted", c.c_uint64),
         ("pending", c.c_uint64),
         ("left_us", c.c_uint64),
+        ("waited_us", c.c_uint64),
+        ("ready_us", c.c_uint64),
         ("served", c.c_uint64),
         ("idled", c.c_uint64),
         ("only_via", c.c_uint64),
@@ -132,6 +135,8 @@ class Listener(c.Structure):
         ("migrated_in", c.c_uint64),
         ("came_us", c.c_uint64),
         ("left_us", c.c_uint64),
+        ("waited_us", c.c_uint64),
+        ("carried_us", c.c_uint64),
         ("queue_max", c.c_uint64),
         ("stops", c.c_uint64),
         ("stakes_unknown", c.c_uint64),
