@@ -77,8 +77,8 @@ class Passage:
 
     `came_us` and `left_us` sum the moments at which they did, modulo 2^64. `waited_us` sums the
     waits of those that left, as far as they lie between the two; None where one is not known.
-    `carried_us`: how much of all waits was spent in another queue. `oldest_us`: a queue is first
-    in, first out, so nobody who is there now was there then.
+    `carried_us`: how much of all waits was spent in another queue. `oldest_us`: first in, first
+    out, so nobody who is there now came before it.
     """
 
     began_us: int
@@ -94,8 +94,8 @@ class Passage:
     def start_bounds(self) -> tuple[int, int]:
         """Between which lengths the waits allow the queue to have been in the beginning.
 
-        By Little's law: a length that is one too large or too small has somebody wait all the time
-        in whose stead nobody did.
+        By Little's law: had one more waited from the beginning, the area would be larger by all the
+        time since, or that one's wait be among the waits.
         """
         whole, ahead = self.now_us - self.began_us, self.now_us - self.oldest_us
         if self.waited_us is None or whole <= 0:
@@ -110,7 +110,7 @@ class Passage:
     def mean_length(self, start: int) -> float:
         """The length of the queue, weighted by time; `start`: its length in the beginning.
 
-        Counters are read while they change: the waits tell what cannot be.
+        Counters are read while they change; what the waits forbid is not what happened.
         """
         whole = self.now_us - self.began_us
         if whole <= 0:
