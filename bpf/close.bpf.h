@@ -36,12 +36,13 @@ static __always_inline void forgotten(struct sock *sk, struct request_sock *requ
 	bool was_queued = BPF_CORE_READ(request, sk) == child;
 	struct listener *listener = listener_after(PROBED, sk, was_queued);
 	struct scratch *scratch = scratch_get();
-	__u64 now = now_us();
+	__u64 now;
 
 	if (!listener || !scratch)
 		return;
 	if (!was_queued && !came_directly(request, child))
 		arrived(PROBED, listener, sk);
+	now = now_us();
 	add(&listener->lost, 1);
 	add(&listener->left_us, now);
 	add(&listener->waited_us, waited_by(child, now));

@@ -32,6 +32,7 @@ from .udpserver import UdpServer
 
 CONNECTIONS = 500
 QUEUED = 20
+TIMES = dict.fromkeys(("came_us", "left_us", "waited_us", "carried_us"), 0)
 HOLD_S = 0.3  # its buckets are 32 ms wide
 # Runs a command where BTF is hidden. Only /sys is cut off from the mounts outside: / need not be a
 # mount point (chroot).
@@ -60,9 +61,6 @@ def begin(both: tuple[Session, Session], port: int) -> None:
 
 def rows(counts: Counts) -> dict[tuple[int, int], AcceptorCount]:
     return {(item.listener_inode, item.tid): item for item in counts.acceptors}
-
-
-TIMES = dict.fromkeys(("came_us", "left_us", "waited_us", "carried_us"), 0)
 
 
 def facts(item: AcceptorCount) -> tuple[object, ...]:

@@ -13,8 +13,8 @@ from accepttrace.model.listeners import Known, Listeners, Verdict
 from accepttrace.model.records import AcceptorCount, Book, Counts, Flow, Passed
 
 Port = tuple[int, int]  # network namespace and local port
-NOTHING: Final = Flow(0, 0, 0, 0, 0)
 WORST: Final[Mapping[Book, int]] = {"balanced": 0, "unchecked": 1, "unbalanced": 2}
+_NOTHING: Final = Flow(0, 0, 0, 0, 0)
 _REFUSALS: Final = (errno.EMFILE, errno.ENFILE)
 
 
@@ -86,10 +86,11 @@ class Ledger:
         now_us: int,
     ) -> None:
         refused, account = self._refused(takers), self._account(inode, [known])
-        came, left = _came(known), _left(known, takers)
         book: Book = "unchecked"
         imbalance = start = mean = None
         if self._all_counted and known.queue is not None and not _mptcp(known):
+            passage = _passage(known, takers, began_us, now_us)
+            came, left = passage.came, passage.left
             imbalance = account.check(
                 Span(came, after.came.get(inode, came) if after else came),
                 Span(left, after.left.get(inode, left) if after else left),
@@ -97,7 +98,6 @@ class Ledger:
                 len(takers),
             )
             book = "unbalanced" if imbalance else "balanced"
-            passage = _passage(known, takers, began_us, now_us)
             start = account.start(_seen_at_start(known), *passage.start_bounds())
             mean = passage.mean_length(start)
         self._verdicts[inode] = Verdict(book, imbalance, 0, start, mean, refused)
@@ -176,19 +176,10 @@ def _by_inode(acceptors: Iterable[AcceptorCount]) -> Mapping[int, list[AcceptorC
     return found
 
 
-def _came(known: Known) -> int:
-    flow = known.flow
-    return (flow.arrived or 0) + (flow.migrated_in or 0) if flow else 0
-
-
 def _gone(known: Known) -> int:
     """Left other than by accept()."""
-    flow = known.flow
-    return (flow.lost or 0) + (flow.migrated_out or 0) if flow else 0
-
-
-def _left(known: Known, takers: Iterable[AcceptorCount]) -> int:
-    return sum(taker.accepts for taker in takers) + _gone(known)
+    flow = known.flow or _NOTHING
+    return (flow.lost or 0) + (flow.migrated_out or 0)
 
 
 def _mptcp(known: Known) -> bool:
@@ -210,13 +201,13 @@ def _passage(
 ) -> Passage:
     since_us = began_us + round(known.since_s * 1e6)
     until_us = now_us if known.until_s is None else began_us + round(known.until_s * 1e6)
-    flow = known.flow or NOTHING
+    flow = known.flow or _NOTHING
     told = not any(taker.wait_unknown for taker in takers)
     return Passage(
         began_us=since_us if known.met_late else began_us,
         now_us=max(until_us, since_us),
-        came=_came(known),
-        left=_left(known, takers),
+        came=(flow.arrived or 0) + (flow.migrated_in or 0),
+        left=sum(taker.accepts for taker in takers) + _gone(known),
         came_us=flow.came_us,
         left_us=sum(taker.left_us for taker in takers) + flow.left_us,
         waited_us=sum(taker.waited_us for taker in takers) + flow.waited_us if told else None,
