@@ -41,6 +41,9 @@ objects: $(VENV)/.run
 bench/flood: bench/flood.c $(VENV)/.test
 	$(Q)cc -O2 -Wall -Wextra -Werror -o $@ $<
 
+bench/churn: bench/churn.c $(VENV)/.test
+	$(Q)cc -O2 -Wall -Wextra -Werror -pthread -o $@ $<
+
 bench/loop: bench/loop.c bench/mark.h $(VENV)/.test
 	$(Q)cc -O2 -Wall -Wextra -Werror -o $@ $<
 
@@ -79,6 +82,11 @@ bench: $(VENV)/.test objects bench/flood ## start, memory, CPU, exactness at 40,
 	$(Q)$(BIN)/python bench/figures.py
 	$(Q)$(MAKE) --no-print-directory bench-cost
 
+SECONDS ?= 1800
+
+soak: $(VENV)/.test objects bench/flood bench/churn ## half an hour of churn and a hostile user; SECONDS=120
+	$(Q)$(BIN)/python -m bench.soak --seconds $(SECONDS)
+
 COUNTED := $(VENV)/.bench objects bench/loop bench/empty bench/empty.bpf.o
 ROWS ?= 6.1,7.x
 ONLY ?= ^fentry libbpf
@@ -100,8 +108,8 @@ lint: $(VENV)/.test ## ruff, mypy --strict, clang-format
 
 clean: ## remove what was built, and the virtual environment
 	$(Q)rm -rf $(VENV) build dist
-	$(Q)rm -f bench/flood bench/loop bench/empty bench/empty.bpf.o bench/profile.so
+	$(Q)rm -f bench/flood bench/churn bench/loop bench/empty bench/empty.bpf.o bench/profile.so
 	$(Q)$(MAKE) --no-print-directory -C bpf clean
 
 .PHONY: help setup objects demo test test-vm test-kernels test-provision vagrant-validate bench \
-	bench-cost bench-where screenshots lint clean
+	bench-cost bench-where soak screenshots lint clean
