@@ -35,6 +35,7 @@ NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
 INTERVAL_S = 1.0
 LATE_S = 0.5
 GROWTH_MIB = 5.0
+FREED_S = 5.0
 GUEST_CONNECTIONS = 20
 SETTLE_S = 3.0  # what came last is read, and the dead are let go, within this time
 
@@ -97,6 +98,14 @@ def programs_of(pid: int) -> set[int]:
         if found:
             held.add(int(found.group(1)))
     return held
+
+
+def remaining(held: set[int]) -> set[int]:
+    """Those of them that are still loaded; the kernel frees them a moment after their last user."""
+    until = time.monotonic() + FREED_S
+    while held & programs() and time.monotonic() < until:
+        time.sleep(0.05)
+    return held & programs()
 
 
 @contextmanager
@@ -243,7 +252,7 @@ def main() -> int:
         weigher.join()
         counted = {port: result(process) for port, process in servers.items()}
         time.sleep(SETTLE_S)
-    return report(watched, counted, in_guests, seconds, held & programs())
+    return report(watched, counted, in_guests, seconds, remaining(held))
 
 
 def _weigh(watched: Watched, began: float, until: float) -> None:
