@@ -7,8 +7,10 @@ import os
 import select
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
+
+_CHORES_S = 1.0  # the longest that chores wait for a tick
 
 
 class Pace:
@@ -34,13 +36,16 @@ class Pace:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
 
-    def ticks(self) -> Iterator[bool]:
-        """True at each interval, False where only the window changed its size."""
+    def ticks(self, chores: Callable[[], object]) -> Iterator[bool]:
+        """True at each interval, False where only the window changed its size.
+
+        `chores` is called at least every second between them.
+        """
         began = time.monotonic()
         end = math.inf if self._duration_s is None else began + self._duration_s
         due = began + self._interval_s
         while not self.ended:
-            self._sleep_until(min(due, end))
+            self._sleep_until(min(due, end), chores)
             now = time.monotonic()
             if self.ended or now >= end:
                 return
@@ -48,10 +53,19 @@ class Pace:
             while due <= now:
                 due += self._interval_s
 
-    def _sleep_until(self, moment: float) -> None:
-        left = max(moment - time.monotonic(), 0)
-        if select.select([self._woken], [], [], left)[0]:
-            os.read(self._woken, 4096)
+    def _sleep_until(self, moment: float, chores: Callable[[], object]) -> None:
+        while (left := moment - time.monotonic()) > _CHORES_S and not self.ended:
+            if self._sleep(_CHORES_S):
+                return
+            chores()
+        self._sleep(max(left, 0))
+
+    def _sleep(self, seconds: float) -> bool:
+        """Whether a signal ended it."""
+        if not select.select([self._woken], [], [], seconds)[0]:
+            return False
+        os.read(self._woken, 4096)
+        return True
 
     def _finish(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
         self.ended = True

@@ -168,7 +168,7 @@ def _show(config: Config, watch: Watching[S], pace: Pace, ending: Callable[[], o
     with screen_for(config, sys.stdout) as screen:
         snapshot = watch.refresh()
         screen.begin(snapshot)
-        for due in pace.ticks():
+        for due in pace.ticks(watch.drain):
             if due:
                 snapshot = watch.refresh()
             screen.show(snapshot)

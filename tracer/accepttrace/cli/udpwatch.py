@@ -39,6 +39,9 @@ class UdpWatch:
         self._session.forget(gone)
         return self._tracker.snapshot(self._sort)
 
+    def drain(self) -> None:
+        """Nothing: rows of UDP go with a reading of the sockets."""
+
     def summary(self) -> ReceiverSnapshot:
         """The last reading, with the whole run as its interval."""
         return self._tracker.summary(self._sort)

@@ -36,6 +36,9 @@ class Watching(Protocol[S]):
     def refresh(self) -> S:
         """Read everything again."""
 
+    def drain(self) -> None:
+        """Make room in the maps, in the midst of an interval."""
+
     def summary(self) -> S:
         """The last reading, with the whole run as its interval."""
 
@@ -67,14 +70,20 @@ class Watch:
         counts = self._session.counts()
         inventory = self._inventory()
         after = self._session.passed()
-        self._tracker.update(
+        gone = self._tracker.update(
             counts,
             inventory,
             self._others(counts, inventory),
             after,
             wall=utc_now(),
         )
+        self._session.forget(gone)
         return self._tracker.snapshot(self._config.by, self._config.sort)
+
+    def drain(self) -> None:
+        """Let the rows of those that ended go, so that the maps do not fill before a refresh."""
+        if self._session.crowded():
+            self._session.forget(self._tracker.drain(self._session.counts()))
 
     def summary(self) -> Snapshot:
         """The last reading, with the whole run as its interval."""

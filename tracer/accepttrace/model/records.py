@@ -91,6 +91,7 @@ class ListenerCount:
     queue_start: int | None = None  # before anything was counted, but for what was under way then
     stops: int = 0  # times it ended to listen
     mptcp: bool = False
+    uncounted: int = 0  # accepts by workers that have no row of their own (`AcceptorCount`)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,10 +142,11 @@ class Losses:
     probe_misses: int | None = 0
     recursion_misses: int | None = 0
     unattributed: int = 0
+    over_share: int = 0  # events of owners who had used up their share of a map
 
     @property
     def total(self) -> int:
-        """Everything known to be lost, in events."""
+        """Everything known to be lost, in events; what is over a share is its owner's own."""
         return (
             self.events_lost
             + self.map_full
@@ -156,7 +158,11 @@ class Losses:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """One reading of all BPF maps; `at_s`: when (CLOCK_MONOTONIC), amid it."""
+    """One reading of all BPF maps; `at_s`: when (CLOCK_MONOTONIC), amid it.
+
+    `ended`: acceptors (listener_inode, tid, start_ns) whose thread had ended before the maps were
+    read, so their counts are final.
+    """
 
     acceptors: tuple[AcceptorCount, ...] = ()
     listeners: tuple[ListenerCount, ...] = ()
@@ -164,6 +170,19 @@ class Counts:
     migrations: tuple[MigrationCount, ...] = ()
     ports: tuple[PortCount, ...] = ()
     at_s: float = 0.0
+    ended: frozenset[tuple[int, int, int]] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """What the model has summed up and will not look for again: the kernel's rows may go.
+
+    `acceptors`: (listener_inode, tid, start_ns) of ended threads. `listeners`: inodes of closed
+    ones, with everything that belongs to them.
+    """
+
+    acceptors: tuple[tuple[int, int, int], ...] = ()
+    listeners: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

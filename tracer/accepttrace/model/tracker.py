@@ -16,6 +16,7 @@ from accepttrace.model.order import ordered
 from accepttrace.model.records import (
     Counts,
     Flow,
+    Gone,
     Inventory,
     Losses,
     MigrationCount,
@@ -70,8 +71,8 @@ class Tracker:
         after: Passed | None = None,
         *,
         wall: str,
-    ) -> None:
-        """Take in one reading of everything.
+    ) -> Gone:
+        """Take in one reading of everything; returns what need not be counted any longer.
 
         `inventory` None: it was not read again, the last one stands. `processes` by pid: those
         alive now, for acceptors that are no holders. `after`: who came and left, read again after
@@ -93,6 +94,11 @@ class Tracker:
         if inventory is not None:
             self._partial = inventory.partial
         self._entries = None
+        return Gone()
+
+    def drain(self, counts: Counts) -> Gone:  # noqa: ARG002
+        """Sum up those that ended, in the midst of an interval, so that maps do not fill."""
+        return Gone()
 
     def snapshot(self, by: str = "worker", sort: str = "accepts") -> Snapshot:
         """The picture as of the last update. `sort`: a field of AcceptorRow; largest first."""

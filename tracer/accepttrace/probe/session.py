@@ -15,6 +15,7 @@ from accepttrace.model.records import (
     Counts,
     Family,
     Flow,
+    Gone,
     ListenerCount,
     MigrationCount,
     Overflow,
@@ -65,6 +66,7 @@ class Session(Tracer):
 
     def counts(self) -> Counts:
         """Everything counted since the start, for every listener."""
+        ended = self._ended_threads()
         errors = self._errors_by_acceptor()
         acceptors = tuple(self._acceptor(row, errors) for row in self._ended_calls())
         at_s = time.monotonic()
@@ -75,7 +77,15 @@ class Session(Tracer):
             tuple(_migration(k, v) for k, v in self._migrations.items()),
             tuple(PortCount(k.netns, k.port, v.value) for k, v in self._ports.items()),
             at_s,
+            frozenset(ended.intersection(_key(acceptor) for acceptor in acceptors)),
         )
+
+    def crowded(self) -> bool:
+        """Whether so many rows are taken that those of the dead should go now."""
+        return True
+
+    def forget(self, gone: Gone) -> None:
+        """Delete the rows of these, and all that belongs to them."""
 
     def passed(self) -> Passed:
         """Only what the books need, quickly: who came to which listener, and who left."""
@@ -128,6 +138,13 @@ class Session(Tracer):
                 "this is not the machine's own PID namespace, so PIDs could not be told",
                 "run on the host, or in a container with the host's PID namespace (--pid=host)",
             )
+
+    def _ended_threads(self) -> set[tuple[int, int, int]]:
+        """Of the acceptors; a thread whose number was given to another counts as alive."""
+        keys = [key for _, key in self._sitters.items()]
+        keys += [key for key, _ in self._acceptors.items()]
+        dead = {tid for tid in {key.tid for key in keys} if _ended(tid)}
+        return {(key.inode, key.tid, key.start_ns) for key in keys if key.tid in dead}
 
     def _acceptor_rows(self) -> list[wire.Acceptor]:
         """Of all acceptors, with a seat or without."""
@@ -245,6 +262,20 @@ class Session(Tracer):
             waited_us=value.waited_us,
             carried_us=value.carried_us,
         )
+
+
+def _key(acceptor: AcceptorCount) -> tuple[int, int, int]:
+    return acceptor.listener_inode, acceptor.tid, acceptor.start_ns
+
+
+def _ended(tid: int) -> bool:
+    try:
+        os.kill(tid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False
 
 
 def open_session(config: Config) -> Session:
