@@ -6,7 +6,7 @@ import pytest
 
 from accepttrace.config import Filters
 from accepttrace.model.datagrams import Receiver, ReceiverCounts, Receivers
-from accepttrace.model.receivers import SORTABLE, ReceiverTracker, ordered
+from accepttrace.model.receivers import CLOSED_ROWS, SORTABLE, ReceiverTracker, ordered
 from accepttrace.model.records import Losses
 from tests.unit.udppictures import SEES, count, feed, receiver, tracker
 
@@ -127,3 +127,19 @@ def test_the_first_interval_begins_with_tracing() -> None:
     feed(model, 104, [count(1, 8)], [receiver(1)])
     assert model.snapshot().sockets[0].rate == 2.0
     assert model.snapshot().elapsed_s == 4.0
+
+
+def test_closed_members_keep_few_rows_and_all_their_sums() -> None:
+    """A churn of sockets costs no memory: the last ones have rows, all others one sum."""
+    model = tracker()
+    forgotten: set[int] = set()
+    for now in range(1, 203):
+        found = [receiver(now, group=3), receiver(1000 + now, group=3)] if now < 200 else []
+        taken = [count(inode, 5) for inode in range(1, min(now, 199) + 1)]
+        forgotten |= set(feed(model, now, [c for c in taken if c.inode not in forgotten], found))
+    snapshot = model.snapshot()
+    assert len(snapshot.sockets) == CLOSED_ROWS
+    assert {row.open for row in snapshot.sockets} == {False}
+    assert snapshot.books.datagrams == 199 * 5
+    assert snapshot.books.unlisted_sockets == 199 - CLOSED_ROWS
+    assert len(model._tallies) == 0

@@ -115,8 +115,8 @@ class ReceiverRow:
 class ReceiverBooks:
     """Sums over all sockets, and what the tracer itself lost.
 
-    `unlisted`: of the sums, what went to sockets without a row: those that are gone, unless they
-    were members of a group, and those in network namespaces that cannot be entered.
+    `unlisted`: of the sums, what went to sockets without a row: those that are gone, but for the
+    last members of groups, and those in network namespaces that cannot be entered.
     """
 
     selected: int | None

@@ -33,7 +33,7 @@ class Ledger:
         self._accounts: dict[int | Port, Account] = {}
         self._verdicts: dict[int, Verdict] = {}
         self._unseen: dict[Port, int] = {}
-        self._ports_told: set[Port] = set()
+        self._ports_told: dict[Port, int] = {}  # and how many listeners each has
 
     def update(
         self,
@@ -54,7 +54,7 @@ class Ledger:
             if self._by_listener:
                 self._check_listener(inode, known, mine, after, began_us, now_us)
             elif self._by_port:
-                self._judge_by_port(inode, known, listeners, mine)
+                self._judge_by_port(inode, known, mine)
             else:
                 self._verdicts[inode] = Verdict(refused=self._refused(mine))
 
@@ -114,7 +114,7 @@ class Ledger:
         for inode, known in listeners.known.items():
             if known.facts is not None:
                 at_port[known.facts.netns, known.facts.local_port].append(inode)
-        self._ports_told = set()
+        self._ports_told = {}
         for port, inodes in at_port.items():
             there = [listeners.known[inode] for inode in inodes]
             queues = [known.queue for known in there]
@@ -130,18 +130,16 @@ class Ledger:
                 sum(queue or 0 for queue in queues),
                 len(mine),
             )
-            self._ports_told.add(port)
+            self._ports_told[port] = len(inodes)
             self._unseen[port] = max(missing, self._unseen.get(port, 0))
 
-    def _judge_by_port(
-        self, inode: int, known: Known, listeners: Listeners, takers: Collection[AcceptorCount]
-    ) -> None:
+    def _judge_by_port(self, inode: int, known: Known, takers: Collection[AcceptorCount]) -> None:
         refused = self._refused(takers)
         port = (known.facts.netns, known.facts.local_port) if known.facts else (0, 0)
         if port not in self._ports_told:
             self._verdicts[inode] = Verdict(refused=refused)
             return
-        alone = sum(_at(other, port) for other in listeners.known.values()) == 1
+        alone = self._ports_told[port] == 1
         surplus = min(self._accounts[port].imbalance, 0)
         self._verdicts[inode] = Verdict(
             book="unbalanced" if surplus else "balanced",
@@ -189,11 +187,6 @@ def _mptcp(known: Known) -> bool:
 
 def _maybe_moved(known: Known) -> bool:
     return known.flow is not None and known.flow.lost is None
-
-
-def _at(known: Known, port: Port) -> bool:
-    facts = known.facts
-    return facts is not None and (facts.netns, facts.local_port) == port
 
 
 def _passage(

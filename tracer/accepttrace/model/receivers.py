@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, fields, replace
 from typing import Final, Literal
@@ -20,10 +21,12 @@ from accepttrace.model.records import Losses
 from accepttrace.model.snapshot import Meta
 
 Counter = Literal["selected", "datagrams", "dropped"]
+COUNTERS: Final[tuple[Counter, ...]] = ("selected", "datagrams", "dropped")
 SORTABLE: Final = frozenset(f.name for f in fields(ReceiverRow)) - {"selector_program", "holders"}
 # An identity is looked up, not compared: those go from small to large.
 ASCENDING: Final = frozenset(("inode", "netns", "local_port", "remote_port", "uid", "group"))
 GONE_AFTER: Final = 2  # readings without it: the second saw all that it got before it went
+CLOSED_ROWS: Final = 16  # members of groups that keep a row after they closed: the last ones
 
 
 @dataclass(slots=True)
@@ -38,6 +41,12 @@ class Tally:
     def of(self, counter: Counter) -> int:
         """A counter; 0 for a socket that got nothing yet."""
         return int(getattr(self.count, counter)) if self.count else 0
+
+    @property
+    def got_nothing(self) -> bool:
+        """Nobody was sent here, by any count."""
+        drops = self.socket.drops if self.socket else None
+        return not drops and not any(map(self.of, COUNTERS))
 
     @property
     def was_member(self) -> bool:
@@ -66,9 +75,10 @@ class Sums:
 class ReceiverTracker:
     """Merges what the kernel counted with who holds what.
 
-    A member of a group keeps its row after it was closed. Other sockets that are gone are summed
-    up, or a resolver, with a socket for each query, would fill the memory. `sees`: what the attach
-    type in use can see. Times as for `tracker.Tracker`.
+    The last members of groups that closed keep their rows. Other sockets that are gone are summed
+    up, or a resolver, with a socket for each query, would fill the memory; of those that got
+    nothing, nothing is kept. `sees`: what the attach type in use can see. Times as for
+    `tracker.Tracker`.
     """
 
     def __init__(
@@ -81,7 +91,7 @@ class ReceiverTracker:
         self._interval_s = 0.0
         self._wall = meta.started
         self._tallies: dict[int, Tally] = {}
-        self._closed: list[Tally] = []
+        self._closed: deque[Tally] = deque()
         self._others: frozenset[int] = frozenset()
         self._unlisted = Sums()
         self._losses = Losses()
@@ -121,16 +131,22 @@ class ReceiverTracker:
             if tally.missing >= GONE_AFTER and inode not in self._others
         ]
         for inode in gone:
-            tally = self._tallies.pop(inode)
-            if tally.was_member:
-                self._closed.append(tally)
-            elif tally.socket is not None or not self._by_process:
-                self._unlisted.add(tally)
+            self._let_go(self._tallies.pop(inode))
         return tuple(gone)
+
+    def _let_go(self, tally: Tally) -> None:
+        if "datagrams" in self._sees and tally.got_nothing:
+            return
+        if tally.was_member:
+            self._closed.append(tally)
+            if len(self._closed) > CLOSED_ROWS:
+                self._unlisted.add(self._closed.popleft())
+        elif tally.socket is not None or not self._by_process:
+            self._unlisted.add(tally)
 
     def _listed(self) -> list[Tally]:
         alive = [t for i, t in self._tallies.items() if t.socket and i not in self._others]
-        return alive + self._closed
+        return [*alive, *self._closed]
 
     def _picture(self, sort: str, interval_s: float, whole: bool) -> ReceiverSnapshot:
         listed = self._listed()

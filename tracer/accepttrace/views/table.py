@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from accepttrace.model.snapshot import AcceptorRow, Snapshot
@@ -77,12 +78,10 @@ def _waiting_aside(snapshot: Snapshot, width: int) -> list[Line]:
     if not rows:
         return []
     names = {row.pid: clean(row.name) for row in rows}
-    holds = {pid: _holds(snapshot, pid) for pid in names}
+    holds: Counter[int | None] = Counter(
+        pid for row in snapshot.listeners for pid in {h.pid for h in row.holders}
+    )
     texts = [
         f"{name} (pid {pid}) holds {plural(holds[pid], 'listener')}" for pid, name in names.items()
     ]
     return [cut(((f"not waiting for connections: {', '.join(texts)}", "dim"),), width)]
-
-
-def _holds(snapshot: Snapshot, pid: int | None) -> int:
-    return sum(any(h.pid == pid for h in row.holders) for row in snapshot.listeners)
