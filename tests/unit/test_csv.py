@@ -96,7 +96,17 @@ def test_errors_and_odd_names_stay_one_cell() -> None:
     feed(model, 1, [count(1, 1, errors={24: 3, 4: 1})], [listener(100, [odd])])
     (row,) = table(model.snapshot())
     assert row["errors"] == "EINTR:1;EMFILE:3"
-    assert row["name"] == 'a "b", c\n?'
+    assert row["name"] == 'a "b", c?\ufffd'
+
+
+def test_no_cell_is_a_formula() -> None:
+    for name, cell in (("=1+2", "'=1+2"), ("@a", "'@a"), ("-bash", "'-bash"), ("a=1", "a=1")):
+        assert csvrows.text(name) == cell
+    assert csvrows.text(-7) == "-7"
+
+
+def test_a_line_end_in_a_cell_is_quoted() -> None:
+    assert csvrows.line(["a\rb", "c\nd", "e"]) == '"a\rb","c\nd",e'
 
 
 def test_losses_are_told_even_when_there_is_no_acceptor() -> None:

@@ -232,4 +232,4 @@ def test_a_name_of_stray_bytes_still_makes_a_line() -> None:
     feed(model, 1, [count(1, 1, comm='a\udcff\n"')], [listener()])
     line = snapshot_line(model.snapshot())
     assert line.isascii()
-    assert parsed(line)["acceptors"][0]["comm"] == 'a\udcff\n"'
+    assert parsed(line)["acceptors"][0]["comm"] == 'a\ufffd\n"'

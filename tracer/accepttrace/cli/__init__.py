@@ -8,6 +8,7 @@ from importlib import import_module
 import click
 
 from accepttrace import __version__
+from accepttrace.cli.streams import tolerate
 from accepttrace.errors import EXIT_FAILED, AcceptTraceError
 
 _COMMANDS = {
@@ -56,6 +57,7 @@ def cli() -> None:
 
 def main() -> None:
     """Entry point: one clear line for an error, the exit status of its kind, no traceback."""
+    tolerate()
     try:
         cli(standalone_mode=False, prog_name="accepttrace")
     except AcceptTraceError as error:

@@ -54,7 +54,8 @@ def _pid(text: str) -> int:
     if not (text.isascii() and text.isdigit()):
         raise ValueError(f"{text!r} is not a PID")
     try:
-        with open(f"/proc/{int(text)}/status", encoding="utf-8", errors="replace") as lines:
+        path = f"/proc/{int(text)}/status"
+        with open(path, encoding="utf-8", errors="replace", newline="\n") as lines:
             tgid = next(int(line.split()[1]) for line in lines if line.startswith("Tgid:"))
     except (FileNotFoundError, ProcessLookupError):
         raise ValueError(f"no process has the PID {text}") from None

@@ -40,8 +40,8 @@ def _read(path: str) -> bytes:
 
 
 def text(path: str) -> str:
-    """A small file, bytes that are not UTF-8 escaped."""
-    return _read(path).decode("utf-8", "surrogateescape")
+    """A small file; bytes that are not UTF-8 become U+FFFD, as in the kernel side's names."""
+    return _read(path).decode("utf-8", "replace")
 
 
 def stat(pid: int) -> tuple[str, int]:
@@ -64,7 +64,8 @@ def cgroup(pid: int) -> str | None:
 
 def cgroup_path(lines: str) -> str | None:
     """As `cgroup`, from the text of the file. `0::/` gives way to a longer v1 path (hybrid)."""
-    entries = [line.split(":", 2) for line in lines.splitlines() if line.count(":") >= 2]
+    # Not splitlines(): a name may hold what Python, unlike the kernel, takes for the end of a line.
+    entries = [line.split(":", 2) for line in lines.split("\n") if line.count(":") >= 2]
     unified = [path for number, controllers, path in entries if number == "0" and not controllers]
     if unified and unified[0] != "/":
         return unified[0]
@@ -79,7 +80,7 @@ def container_id(path: str | None) -> str | None:
 
 def ns_pid(pid: int) -> int | None:
     """The PID that the process has in its own PID namespace (last value of NSpid)."""
-    for line in text(f"/proc/{pid}/status").splitlines():
+    for line in text(f"/proc/{pid}/status").split("\n"):
         if line.startswith("NSpid:"):
             return int(line.split()[-1])
     return None

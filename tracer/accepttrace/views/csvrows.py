@@ -1,5 +1,7 @@
 """CSV: one line an acceptor and snapshot, named as in JSON, with the books at the end of each.
 
+Names are made harmless as in tables, and none is a formula to a spreadsheet.
+
 A line that stands for one socket (`--by socket`) has what is known of that socket as well: under
 rows of workers it would be there once a worker, and add up to too much.
 """
@@ -21,7 +23,10 @@ from accepttrace.views.jsonl import (
     books,
     listener,
 )
+from accepttrace.views.text import clean
 
+# A spreadsheet takes a cell that begins so for a formula, also in the width of Chinese script.
+_FORMULA: Final = tuple("=+-@\uff1d\uff0b\uff0d\uff20")
 # An acceptor has these by another name, or they are lists.
 _NOT_OF_A_SOCKET: Final = frozenset(("inode", "accepted", "open", "group_sizes", "holders"))
 
@@ -72,20 +77,26 @@ def _ledger(by: str) -> Sequence[str]:
 
 
 def text(value: object) -> str:
-    """None is empty, truth as in JSON, errors as `EMFILE:3;EINTR:1`, buckets as `8-8:3;9-9:1`."""
+    """None is empty, truth as in JSON, errors as `EMFILE:3;EINTR:1`, buckets as `8-8:3;9-9:1`.
+
+    A name that a spreadsheet would take for a formula gets an apostrophe before it.
+    """
     if value is None:
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, Mapping):
-        return ";".join(f"{key}:{count}" for key, count in sorted(value.items()))
+        return clean(";".join(f"{key}:{count}" for key, count in sorted(value.items())))
     if isinstance(value, list):
         return ";".join(f"{low}-{high}:{count}" for low, high, count in value)
-    return str(value).encode("utf-8", "replace").decode()  # a name may hold stray bytes
+    if not isinstance(value, str):
+        return str(value)
+    name = clean(value)
+    return f"'{name}" if name.startswith(_FORMULA) else name
 
 
 def line(values: Iterable[str]) -> str:
     """Cells with what they need around them, without a newline."""
     written = io.StringIO()
-    csv.writer(written, lineterminator="").writerow(values)
-    return written.getvalue()
+    csv.writer(written).writerow(values)  # the usual end of a line: so that any in a cell is quoted
+    return written.getvalue().removesuffix("\r\n")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import textwrap
 from dataclasses import asdict, replace
 from itertools import groupby
 
 from accepttrace.model.diagnosis import Diagnosis, Way
+from accepttrace.views.jsonl import dump
+from accepttrace.views.text import clean
 
 _MARKS = {"good": "ok", "missing": "MISSING", "note": "note"}
 _MARGIN = " " * 22
@@ -29,7 +30,9 @@ def text(diagnosis: Diagnosis, width: int = 80, verbose: bool = False) -> str:
         for way in ways:
             lines += _way(way, width)
             if verbose and way.detail:
-                lines += textwrap.indent(way.detail.strip(), _MARGIN).splitlines()
+                lines += [
+                    _MARGIN + clean(line) for line in way.detail.strip().expandtabs().split("\n")
+                ]
     lines += ["", _conclusion(diagnosis.chosen)]
     return "\n".join(lines)
 
@@ -48,19 +51,19 @@ def as_json(diagnosis: Diagnosis) -> str:
     """One JSON object: findings, ways, chosen (attach type and loader, or null)."""
     chosen = diagnosis.chosen
     picked = {"attach": chosen.attach, "loader": chosen.loader} if chosen else None
-    return json.dumps({"type": "doctor", "schema": 1, **asdict(diagnosis), "chosen": picked})
+    return dump({"type": "doctor", "schema": 1, **asdict(diagnosis), "chosen": picked})
 
 
 def _row(name: str, mark: str, story: str, advice: str, width: int) -> list[str]:
     first = f"{name:<12}  {mark:<8}"
-    lines = textwrap.wrap(f"{first}{story}", width, subsequent_indent=_MARGIN)
+    lines = textwrap.wrap(clean(f"{first}{story}"), width, subsequent_indent=_MARGIN)
     if advice:
         lines += _hanging(f"next: {advice}", width)
     return lines
 
 
 def _hanging(story: str, width: int) -> list[str]:
-    return textwrap.wrap(story, width, initial_indent=_MARGIN, subsequent_indent=_MARGIN)
+    return textwrap.wrap(clean(story), width, initial_indent=_MARGIN, subsequent_indent=_MARGIN)
 
 
 def _conclusion(chosen: Way | None) -> str:

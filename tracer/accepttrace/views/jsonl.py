@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from accepttrace.model.histogram import filled
@@ -17,6 +17,7 @@ from accepttrace.model.snapshot import (
     Migration,
     Snapshot,
 )
+from accepttrace.views.text import well_formed
 
 SCHEMA: Final = 1
 HISTOGRAM: Final = "wait_histogram"  # long, so only for those who ask
@@ -110,7 +111,20 @@ def named(record: object, names: Iterable[str]) -> dict[str, object]:
     return values
 
 
-def dump(value: dict[str, object]) -> str:
-    """One object as one line."""
-    # ASCII, for a name need not be valid UTF-8: its stray bytes arrive as escapes.
+def dump(value: Mapping[str, object]) -> str:
+    """One object as one line of ASCII, valid for strict readers."""
+    line = _dumped(value)
+    # Half a character is an escape that strict readers refuse. A whole one may have such escapes.
+    return _dumped(_well_formed(value)) if "\\ud" in line else line
+
+
+def _dumped(value: object) -> str:
     return json.dumps(value, separators=(",", ":"), allow_nan=False)
+
+
+def _well_formed(value: object) -> object:
+    if isinstance(value, str):
+        return well_formed(value)
+    if isinstance(value, Mapping):
+        return {name: _well_formed(one) for name, one in value.items()}
+    return [*map(_well_formed, value)] if isinstance(value, list | tuple) else value

@@ -2,22 +2,42 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterable, Sequence
-from typing import Literal
+from typing import Final, Literal
 
 Span = tuple[str, str]  # text, style: "" or words such as "bold red"
 Line = tuple[Span, ...]
 Align = Literal["left", "right"]
 
-ELLIPSIS = "…"
+ELLIPSIS: Final = "…"
+MARKS: Final = 2  # characters without a cell of their own that may follow another one
+SURROGATE: Final = re.compile("[\ud800-\udfff]")  # half a character: no encoding has it
 
 
 def clean(text: str) -> str:
-    """A name as others chose it, made harmless: control characters become `?`."""
+    """A name as others chose it, made harmless.
+
+    Control, format and unassigned characters become `?`: no escape sequence, line end, zero-width
+    joiner or change of direction is left. Of combining marks, which take no cell and so would
+    never be cut, a character keeps MARKS.
+    """
     if text.isascii() and text.isprintable():
         return text
-    return "".join(char if char.isprintable() else "?" for char in text)
+    kept: list[str] = []
+    marks = 0
+    for char in well_formed(text):
+        shown = char if char.isprintable() else "?"
+        marks = 0 if _cell(shown) else marks + 1
+        if marks <= MARKS:
+            kept.append(shown)
+    return "".join(kept)
+
+
+def well_formed(text: str) -> str:
+    """Text that UTF-8 can hold. U+FFFD stands for a byte that it cannot, as everywhere."""
+    return SURROGATE.sub("\ufffd", text)
 
 
 def cells(text: str) -> int:
@@ -26,9 +46,15 @@ def cells(text: str) -> int:
 
 
 def _cell(char: str) -> int:
-    if unicodedata.combining(char) or unicodedata.category(char) == "Cf":
+    joins_a_syllable = "\u1160" <= char <= "\u11ff"  # vowels and finals of Hangul
+    if unicodedata.category(char) in ("Mn", "Me", "Cf") or joins_a_syllable:
         return 0
     return 2 if unicodedata.east_asian_width(char) in "WF" else 1
+
+
+def degraded(text: str) -> str:
+    """ASCII of the same width, for an output that cannot hold the text: `+` where it was cut."""
+    return "".join("+" if char == ELLIPSIS else "?" * _cell(char) for char in text)
 
 
 def clip(text: str, width: int) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Final
 
 from accepttrace.model.records import Holder, Inventory, Listener
+from accepttrace.views.jsonl import dump
+from accepttrace.views.text import cells, clean, pad
 
 IDLE_SHOWN: Final = 4  # holders of one listener that do not wait, shown a line each
 PORTS_NOTED: Final = 8  # ports that get a note of their own
@@ -32,7 +33,7 @@ def text_lines(inventory: Inventory, asked: str) -> Iterator[str]:
 def json_lines(inventory: Inventory) -> Iterator[str]:
     """One JSON object a listener, named as `listeners[]`; null: only BPF could tell."""
     for row in inventory.listeners:
-        yield json.dumps(
+        yield dump(
             {
                 "type": "listener",
                 "inode": row.inode,
@@ -107,13 +108,14 @@ def _holder_lines(holders: tuple[Holder, ...]) -> Iterator[str]:
     folded = set(idle) if len(idle) > IDLE_SHOWN else set()
     shown = [holder for holder in holders if holder not in folded]
     pid_width = max((len(str(holder.pid)) for holder in shown), default=0)
-    width = max((len(holder.name) for holder in shown), default=0)
-    for holder in shown:
-        line = f"  {holder.pid:>{pid_width}}  {_clean(holder.name):<{width}}  fd {holder.fd:<4} "
+    names = [clean(holder.name) for holder in shown]
+    width = max(map(cells, names), default=0)
+    for holder, name in zip(shown, names, strict=True):
+        line = f"  {holder.pid:>{pid_width}}  {pad(name, width, 'left')}  fd {holder.fd:<4} "
         yield line + _waits(holder) + _place(holder)
     if folded:
-        names = ", ".join(sorted({_clean(holder.name) for holder in folded}))
-        yield f"  {len(folded)} more hold it and do not wait: {names}"
+        idlers = ", ".join(sorted({clean(holder.name) for holder in folded}))
+        yield f"  {len(folded)} more hold it and do not wait: {idlers}"
 
 
 def _waits(holder: Holder) -> str:
@@ -123,12 +125,7 @@ def _waits(holder: Holder) -> str:
 
 
 def _place(holder: Holder) -> str:
-    return f"  container {holder.container}" if holder.container else ""
-
-
-def _clean(name: str) -> str:
-    """A process can name itself anything: no control character may reach the terminal."""
-    return "".join(c if c.isprintable() else "?" for c in name)
+    return f"  container {clean(holder.container)}" if holder.container else ""
 
 
 def _holder_object(holder: Holder) -> dict[str, object]:
