@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from accepttrace.sockets import procfs
-from accepttrace.sockets.names import worker_name
+from accepttrace.sockets.names import NAME_LENGTH, worker_name
+from tests.unit.commandlines import SERVERS
+from tests.unit.strangers import names
 
 ID = "4f" * 32
+SPAWNS = """
+import multiprocessing, signal
+def work(): signal.pause()
+if __name__ == "__main__":
+    worker = multiprocessing.get_context("spawn").Process(target=work, daemon=True)
+    worker.start()
+    signal.signal(signal.SIGTERM, lambda *_: exit())
+    print(worker.pid, flush=True)
+    worker.join()
+"""
 
 
 @pytest.mark.parametrize(
@@ -17,6 +35,19 @@ ID = "4f" * 32
         (f"0::/system.slice/docker-{ID}.scope\n", f"/system.slice/docker-{ID}.scope", ID[:12]),
         (f"2:cpu:/\n1:name=systemd:/docker/{ID}\n0::/\n", f"/docker/{ID}", ID[:12]),
         ("3:memory:/a\n2:cpu,cpuacct:/a/longest\n", "/a/longest", None),
+        ("0::/lxc.payload.rp77\n", "/lxc.payload.rp77", "rp77"),
+        ("0::/lxc.payload.rp77/init.scope\n", "/lxc.payload.rp77/init.scope", "rp77"),
+        ("0::/lxc/web/ns\n", "/lxc/web/ns", "web"),
+        ("0::/lxc.monitor.rp77\n", "/lxc.monitor.rp77", None),
+        (
+            "0::/machine.slice/systemd-nspawn@my\\x2dbox.service/payload\n",
+            "/machine.slice/systemd-nspawn@my\\x2dbox.service/payload",
+            "my-box",
+        ),
+        ("0::/machine.slice/machine-box.scope\n", "/machine.slice/machine-box.scope", "box"),
+        (f"0::/lxc.payload.a/docker-{ID}.scope\n", f"/lxc.payload.a/docker-{ID}.scope", ID[:12]),
+        (f"0::/docker-{ID}.scope/lxc/in\n", f"/docker-{ID}.scope/lxc/in", "in"),
+        ("0::/a\u2028b\x0b0::/c\n", "/a\u2028b\x0b0::/c", None),
         ("0::/\n", "/", None),
         ("0::/a:b\n", "/a:b", None),
         ("", None, None),
@@ -27,38 +58,8 @@ def test_control_group(lines: str, path: str | None, container: str | None) -> N
     assert procfs.container_id(path) == container
 
 
-@pytest.mark.parametrize(
-    ("comm", "cmdline", "name"),
-    [
-        ("nginx", ["nginx: worker process"], "nginx: worker"),
-        ("nginx", ["nginx: master process /usr/sbin/nginx -g daemon off;"], "nginx: master"),
-        ("nginx", ["nginx: worker process is shutting down"], "nginx: worker (leaving)"),
-        ("nginx", ["nginx: cache manager process"], "nginx: cache manager"),
-        ("gunicorn", ["gunicorn: worker [app]"], "gunicorn: worker"),
-        ("gunicorn", ["gunicorn: master [app]"], "gunicorn: master"),
-        ("gunicorn", ["/usr/bin/python3", "/usr/bin/gunicorn", "app:x"], "gunicorn"),
-        ("python3", ["python3", "-m", "uvicorn", "app:x"], "uvicorn"),
-        ("python3", ["python3", "-u", "-W", "ignore", "/srv/manage.py", "run"], "manage.py"),
-        ("python3", ["python3", "-c", "print()"], "python3"),
-        ("python3.11", ["/opt/v/bin/python3.11", "-m", "http.server"], "http.server"),
-        ("python3", ["python3"], "python3"),
-        ("php-fpm8.2", ["php-fpm: pool www"], "php-fpm: pool www"),
-        ("php-fpm8.2", ["php-fpm: master process (/etc/php/fpm.conf)"], "php-fpm: master"),
-        ("node", ["node", "--require", "./x.js", "/srv/server.js"], "server.js"),
-        ("ruby", ["puma: cluster worker 2: 77 [shop]"], "puma: worker"),
-        ("ruby", ["unicorn worker[0] -c /etc/u.rb"], "unicorn: worker"),
-        ("ruby", ["ruby", "-I", "lib", "/srv/app.rb"], "app.rb"),
-        ("perl", ["/usr/bin/perl", "-w", "/srv/serve.pl"], "serve.pl"),
-        ("java", ["java", "-cp", "a:b", "-Xmx1g", "org.example.Main", "x"], "Main"),
-        ("java", ["java", "-Xmx1g", "-jar", "/opt/shop.jar"], "shop.jar"),
-        ("haproxy", ["/usr/sbin/haproxy", "-Ws", "-f", "/etc/haproxy.cfg"], "haproxy"),
-        ("wrk:worker_0", ["/usr/local/bin/envoy", "-c", "x"], "wrk:worker_0"),
-        ("sshd", ["sshd: /usr/sbin/sshd -D [listener] 0 of 10-100 startups"], "sshd: listener"),
-        ("vim", ["vim", "nginx: worker process"], "vim"),
-        ("kworker/0:1", [], "kworker/0:1"),
-    ],
-)
-def test_worker_name(comm: str, cmdline: list[str], name: str) -> None:
+@pytest.mark.parametrize(("comm", "cmdline", "name"), SERVERS)
+def test_worker_name(comm: str, cmdline: tuple[str, ...], name: str) -> None:
     assert worker_name(comm, cmdline) == name
 
 
@@ -68,3 +69,23 @@ def test_a_name_that_an_interpreter_gave_itself_wins_over_the_script() -> None:
     assert worker_name("python3.11", words) == "serve.py"
     assert worker_name("serve.py", words) == "serve.py"
     assert worker_name("MainThread", ["node", "/srv/app.js"]) == "app.js"
+
+
+@given(names, st.lists(names, max_size=5))
+def test_a_name_is_short_whatever_a_process_says(comm: str, words: list[str]) -> None:
+    assert len(worker_name(comm[:15], words)) <= NAME_LENGTH
+
+
+def test_a_title_without_an_end_is_cut() -> None:
+    assert len(worker_name("php-fpm", [f"php-fpm: pool e{chr(0x301) * 60_000}"])) == NAME_LENGTH
+
+
+def test_a_worker_that_python_started_anew_has_the_name_of_its_parent(tmp_path: Path) -> None:
+    script = tmp_path / "shop.py"
+    script.write_text(SPAWNS)
+    with subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        worker = int(parent.stdout.readline())
+        assert procfs.cmdline(worker)[-1] == "--multiprocessing-fork"
+        assert procfs.process(worker).name == procfs.process(parent.pid).name == "shop.py"
+        parent.terminate()

@@ -8,12 +8,19 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import suppress
 from typing import Final
 
 from accepttrace.model.records import Process
-from accepttrace.sockets.names import worker_name
+from accepttrace.sockets.names import is_spawned, worker_name
 
 CONTAINER: Final = re.compile(r"(?<![0-9a-f])([0-9a-f]{64})(?![0-9a-f])")
+# Those that have a name instead of a number, by the folder of LXC (also LXD, Incus), systemd-nspawn
+# and machined.
+NAMED_CONTAINER: Final = re.compile(
+    r"/(?:lxc\.payload[./]|lxc/|systemd-nspawn@|machine-(?!qemu))(?P<name>[^/]+?)"
+    r"(?:\.service|\.scope)?(?=/|$)"
+)
 GONE: Final = (FileNotFoundError, ProcessLookupError)
 
 
@@ -73,9 +80,20 @@ def cgroup_path(lines: str) -> str | None:
 
 
 def container_id(path: str | None) -> str | None:
-    """The 64 hexadecimal digits in a cgroup path, shortened to 12 as docker and podman show it."""
-    found = CONTAINER.findall(path or "")
-    return found[-1][:12] if found else None
+    """The container that a cgroup path tells of, as its tools show it.
+
+    Of docker, podman and Kubernetes the first 12 of 64 hexadecimal digits; of LXC, LXD, Incus and
+    systemd-nspawn the name. The innermost, where containers are nested.
+    """
+    path = path or ""
+    found = [(one.start(), one[1][:12]) for one in CONTAINER.finditer(path)]
+    found += [(one.start(), _unescaped(one["name"])) for one in NAMED_CONTAINER.finditer(path)]
+    return max(found)[1] if found else None
+
+
+def _unescaped(name: str) -> str:
+    """systemd writes a hyphen in the name of a unit as `\\x2d`."""
+    return re.sub(r"\\x([0-9a-f]{2})", lambda code: chr(int(code[1], 16)), name)
 
 
 def ns_pid(pid: int) -> int | None:
@@ -125,8 +143,24 @@ def process(pid: int) -> Process:
         pid=pid,
         start_ticks=start_ticks,
         comm=comm,
-        name=worker_name(comm, cmdline(pid)),
+        name=_name(pid, comm),
         cgroup=path,
         container=container_id(path),
         ns_pid=ns_pid(pid),
     )
+
+
+def _name(pid: int, comm: str, generations: int = 4) -> str:
+    """What people call it. A worker that Python started anew is called what its parent is."""
+    words = cmdline(pid)
+    if generations and is_spawned(words):
+        with suppress(OSError):
+            parent = _parent(pid)
+            if os.readlink(f"/proc/{parent}/exe") == os.readlink(f"/proc/{pid}/exe"):
+                return _name(parent, stat(parent)[0], generations - 1)
+    return worker_name(comm, words)
+
+
+def _parent(pid: int) -> int:
+    line = text(f"/proc/{pid}/stat")
+    return int(line[line.rindex(")") + 2 :].split()[1])
