@@ -154,7 +154,7 @@ struct listener {
 	__u32 mptcp;
 	__u32 inode; /* 0: free, or not yet described */
 	__s32 queue_start; /* the queue when nothing was counted yet */
-	__u32 pad;
+	__u32 drops; /* sk_drops when it last ended to listen */
 };
 
 /* Map `migrations`: from one listener to another (inodes; 0: it has none any more). */

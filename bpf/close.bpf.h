@@ -9,8 +9,10 @@ static __always_inline void stopped(struct sock *sk)
 {
 	struct listener *listener = listener_known(sk);
 
-	if (listener)
-		add(&listener->stops, 1);
+	if (!listener)
+		return;
+	listener->drops = drops_of(sk);
+	add(&listener->stops, 1);
 }
 
 /* How long a queued child has waited by now, since tracing began. */

@@ -123,6 +123,11 @@ typedef struct {
 	FIELD(possible_net_t, struct net *, net);
 	END;
 } possible_net_t;
+typedef struct {
+	BEGIN;
+	FIELD(atomic_t, int, counter);
+	END;
+} atomic_t;
 struct in6_addr {
 	__u8 network_order[16];
 };
@@ -167,6 +172,7 @@ struct sock {
 	FIELD(sock, struct sock_reuseport *, sk_reuseport_cb);
 	FIELD(sock, __u32, sk_ack_backlog); /* the accept queue */
 	FIELD(sock, __u32, sk_max_ack_backlog);
+	FIELD(sock, atomic_t, sk_drops);
 	FIELD_OR_NOT(sock, unsigned long, sk_ino); /* since 6.18 */
 	FIELD_IN(sock, sk_receive_queue, __u32, qlen);
 	END;
@@ -185,6 +191,7 @@ struct tcp_ulp_ops {
 struct request_sock_queue {
 	BEGIN;
 	FIELD(request_sock_queue, __u8, rskq_defer_accept);
+	FIELD(request_sock_queue, atomic_t, qlen); /* half-open */
 	END;
 };
 struct inet_connection_sock {

@@ -186,6 +186,12 @@ static __always_inline struct listener *listener_after(enum access how, struct s
 	return listener;
 }
 
+/* What it dropped, for whatever reason: nobody can ask it any more. */
+static __always_inline __u32 drops_of(struct sock *sk)
+{
+	return BPF_CORE_READ(sk, sk_drops.counter);
+}
+
 static __always_inline struct listener *listener_of(enum access how, struct sock *sk)
 {
 	return listener_after(how, sk, 0);

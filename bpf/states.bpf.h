@@ -27,11 +27,13 @@ static __always_inline void child_made(struct sock *child)
 static __always_inline void listener_closed(struct sock *sk)
 {
 	struct settings *want = settings_get();
-	__u32 queue = BPF_CORE_READ(sk, sk_ack_backlog);
-	struct listener *listener = queue ? listener_of(PROBED, sk) : listener_known(sk);
+	__u32 queue = BPF_CORE_READ(sk, sk_ack_backlog), drops = drops_of(sk);
+	bool matters = queue || drops;
+	struct listener *listener = matters ? listener_of(PROBED, sk) : listener_known(sk);
 
 	if (!listener || !want)
 		return;
+	listener->drops = drops;
 	add(&listener->stops, 1);
 	if (!queue)
 		return;

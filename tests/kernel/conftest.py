@@ -70,6 +70,7 @@ class Account:
         self._reader = InventoryReader(filters)
         meta = Meta("test", "", session.plan.attach, session.loader, (), "", "")
         self._tracker = Tracker(meta, filters, session.began_s, session.plan.sees)
+        self._tracker.start(self._reader.baseline())
 
     def snapshot(self, by: str = "worker", inventory: Inventory | None = None) -> Snapshot:
         counts = self._session.counts()

@@ -61,6 +61,7 @@ class UdpAccount:
         self._reader = ReceiverReader(filters, session.queues)
         meta = Meta("test", "", session.plan.attach, session.loader, (), "", "")
         self._tracker = ReceiverTracker(meta, filters, time.monotonic(), session.plan.sees)
+        self._tracker.start(self._reader.baseline())
 
     def snapshot(self) -> ReceiverSnapshot:
         counts, found = self._session.counts(), self._reader.read(full=True)

@@ -191,6 +191,10 @@ QUIET: Mapping[str, Any] = {
     "overflow_ack": 0,
     "overflow_aborted": 0,
     "overflow_peers": 0,
+    "dropped_syn_queue": 0,
+    "dropped_other": 0,
+    "dropped_unclear": 0,
+    "deferred": 0,
     "drops": 0,
     "lost_on_close": 0,
     "migration_failed": 0,
@@ -209,7 +213,10 @@ def seen(snapshot: Snapshot, facts: Mapping[int, Mapping[str, Any]] | None = Non
     """
     rows = []
     for row in snapshot.listeners:
-        known = {**QUIET, "queue": row.queue, **(facts or {}).get(row.inode, {})}
+        mine = (facts or {}).get(row.inode, {})
+        known = {**QUIET, "queue": row.queue, **mine}
+        if mine.keys() & {"overflow_syn", "overflow_ack"} and "dropped_overflow" not in mine:
+            known["dropped_overflow"] = _sum(known["overflow_syn"], known["overflow_ack"])
         gone = sum(known[name] or 0 for name in ("unseen", "queue", "lost_on_close"))
         moved = (known["migrated_out"] or 0) - (known["migrated_in"] or 0)
         arrived = row.accepted + gone + moved - known["queue_start"] + known["imbalance"]
@@ -222,6 +229,10 @@ def seen(snapshot: Snapshot, facts: Mapping[int, Mapping[str, Any]] | None = Non
         balanced=snapshot.books.balanced and not wrong,
     )
     return replace(snapshot, listeners=tuple(rows), books=books)
+
+
+def _sum(*numbers: int | None) -> int | None:
+    return None if None in numbers else sum(number or 0 for number in numbers)
 
 
 def troubled(by: str = "worker") -> Snapshot:

@@ -179,17 +179,17 @@ def test_other_namespaces_are_listed() -> None:
 def test_a_namespace_that_may_not_be_entered_makes_it_partial(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def refuse(_: str | None) -> tuple[()]:
+    def refuse(*_: object) -> tuple[()]:
         raise UnsupportedError("no CAP_SYS_ADMIN")
 
-    monkeypatch.setattr(inventory_module, "listeners", refuse)
+    monkeypatch.setattr(inventory_module, "look", refuse)
     assert InventoryReader(Filters()).read() == Inventory((), partial=True)
 
 
 def test_a_kernel_that_refuses_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(_: str | None) -> tuple[()]:
+    def fail(*_: object) -> tuple[()]:
         raise AcceptTraceError("the kernel refused")
 
-    monkeypatch.setattr(inventory_module, "listeners", fail)
+    monkeypatch.setattr(inventory_module, "look", fail)
     with pytest.raises(AcceptTraceError, match="refused"):
         InventoryReader(Filters()).read()

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from accepttrace.model.balance import describe
+from accepttrace.model.losses import verdict
 from accepttrace.model.records import Losses
-from accepttrace.model.snapshot import GroupSize, Migration, Snapshot
+from accepttrace.model.snapshot import GroupSize, Migration, NamespaceLoss, Snapshot
 from accepttrace.views import histogram, table
 from accepttrace.views.text import Line, plain
 from tests.unit.pictures import four_workers, reuseport, seen, troubled, unbalanced
@@ -56,13 +57,15 @@ def lossy(**facts: object) -> Snapshot:
             "5 connections reset when the listener closed (2 failed to move)",
         ),
         (
-            {"refused_accepts": 12},
-            "12 accept() calls without a free file descriptor (EMFILE, ENFILE)",
+            {"overflow_syn": None, "overflow_ack": None, "dropped_overflow": 7},
+            "7 SYNs or final ACKs dropped (queue full)",
         ),
         (
-            {"overflow_syn": None, "overflow_ack": None, "drops": 7},
-            "7 packets dropped for a reason not visible here",
+            {"overflow_syn": None, "overflow_ack": None, "dropped_overflow": 1},
+            "1 SYN or final ACK dropped (queue full)",
         ),
+        ({"dropped_syn_queue": 2}, "2 SYNs dropped (too many half-open)"),
+        ({"dropped_other": 1}, "1 attempt dropped (cause not known)"),
     ],
 )
 def test_a_loss_is_told_by_its_cause(facts: dict[str, object], words: str) -> None:
@@ -73,7 +76,9 @@ def test_a_loss_is_told_by_its_cause(facts: dict[str, object], words: str) -> No
     "facts",
     [
         {},
-        {"drops": 9},  # where overflow is visible, the kernel's own count is none
+        {"drops": 9},  # where every cause is known, the kernel's own count is none
+        {"drops": 2000, "deferred": 2000},
+        {"refused_accepts": 12},
         {"overflow_syn": None, "lost_on_close": None, "refused_accepts": None, "drops": None},
         {"migrated_in": 5, "unseen": 3},
     ],
@@ -83,6 +88,63 @@ def test_without_a_loss_there_is_no_such_line(facts: dict[str, object]) -> None:
     assert "lost on" not in shown
     assert "nothing lost" in shown
     assert "LOSSES" not in shown
+
+
+def test_accepts_that_have_to_be_called_again_are_a_delay() -> None:
+    shown = lossy(refused_accepts=12)
+    assert line(shown, "delayed on 0.0.0.0:80:") == (
+        "12 accept() calls without a free file descriptor (EMFILE, ENFILE)"
+    )
+    assert "not lost: 0 final ACKs put off until data come (TCP_DEFER_ACCEPT), 12 accept()" in (
+        text(shown)
+    )
+
+
+def test_clients_that_have_to_send_first_are_named() -> None:
+    assert line(lossy(half_open=10, defer_accept=True), "deferred on 0.0.0.0:80") == (
+        "(TCP_DEFER_ACCEPT): 10 clients half-open, accepted once data come"
+    )
+    assert "deferred on" not in text(lossy(half_open=10, defer_accept=False))
+    assert "deferred on" not in text(lossy(half_open=0, defer_accept=True))
+
+
+def test_drops_without_a_known_cause_may_have_been_losses() -> None:
+    shown = lossy(drops=7, dropped_unclear=7, dropped_other=None)
+    assert line(shown, "perhaps lost on 0.0.0.0:80:") == "7 packets dropped, cause not known"
+    assert "losses not clear: see below" in text(shown).splitlines()[1]
+    assert "nothing lost" not in text(shown)
+    assert verdict(shown) == "unclear"
+
+
+@pytest.mark.parametrize(
+    ("loss", "head", "words"),
+    [
+        (
+            NamespaceLoss(9, "overflow", 48, (200, 201), sure=True),
+            "lost on 0.0.0.0:80 or 0.0.0.0:81:",
+            "48 SYNs or final ACKs dropped (queue full)",
+        ),
+        (
+            NamespaceLoss(9, "syn_queue", 1, (201,), sure=False),
+            "perhaps lost on 0.0.0.0:81, or elsewhere in netns 9:",
+            "1 SYN dropped (too many half-open)",
+        ),
+        (
+            NamespaceLoss(9, "other", 2, (200,), sure=False),
+            "perhaps lost on 0.0.0.0:80, or elsewhere in netns 9:",
+            "2 attempts dropped (cause not known)",
+        ),
+    ],
+)
+def test_a_loss_of_one_of_several_names_them_all(
+    loss: NamespaceLoss, head: str, words: str
+) -> None:
+    one, two = seen(reuseport((1, 1))).listeners
+    both = (one, replace(two, local_port=81))
+    snapshot = replace(seen(reuseport((1, 1))), listeners=both, namespace_losses=(loss,))
+    assert line(snapshot, head) == words
+    assert verdict(snapshot) == ("lost" if loss.sure else "unclear")
+    assert "nothing lost" not in text(snapshot)
 
 
 @pytest.mark.parametrize("render", RENDERS)
@@ -216,9 +278,11 @@ def test_the_ledger_names_every_cause_also_at_zero() -> None:
         "books balanced: came 0 at start + 1,002 arrived + 0 moved in, went 1,000 accepted"
         " + 0 by somebody unseen + 2 waiting + 0 lost + 0 moved out\n"
         "lost by clients: 0 SYNs dropped (queue full), 0 final ACKs dropped (queue full), 0 of"
-        " these ACKs answered with a reset, 0 clients behind them, 0 connections reset on close, 0"
-        " of these failed to move, 0 accept() calls without a file descriptor, 0 packets dropped by"
-        " the kernel's own count\n"
+        " these ACKs answered with a reset, 0 clients behind them, 0 SYNs dropped (too many"
+        " half-open), 0 attempts dropped (cause not known), 0 connections reset on close, 0 of"
+        " these failed to move\n"
+        "not lost: 0 final ACKs put off until data come (TCP_DEFER_ACCEPT), 0 accept() calls"
+        " without a file descriptor, 0 packets dropped in all by the kernel's own count\n"
         "lost by the tracer: 0 events, 0 map full, 0 probe misses, 0 recursion misses,"
         " 0 unattributed\n"
     ) in shown
@@ -229,8 +293,16 @@ def test_the_ledger_says_na_where_a_cause_is_not_visible() -> None:
     ledger = line(four_workers(), "lost by clients:")
     assert ledger == (
         "n/a: SYNs dropped (queue full), final ACKs dropped (queue full), clients behind them,"
-        " connections reset on close, accept() calls without a file descriptor, packets dropped by"
-        " the kernel's own count"
+        " SYNs dropped (too many half-open), attempts dropped (cause not known), connections reset"
+        " on close"
+    )
+    assert line(four_workers(), "not lost:") == (
+        "n/a: final ACKs put off until data come (TCP_DEFER_ACCEPT), accept() calls without a file"
+        " descriptor, packets dropped in all by the kernel's own count"
+    )
+    sums = {"overflow_syn": None, "overflow_ack": None, "dropped_overflow": 7}
+    assert line(lossy(**sums), "lost by clients:").startswith(
+        "7 SYNs or final ACKs dropped (queue full), 0 of these ACKs"
     )
     assert line(four_workers(), "books unchecked:") == (
         "went 1,000 accepted + 2 waiting, n/a: at start, arrived, moved in, by somebody unseen,"

@@ -14,7 +14,7 @@ from accepttrace.model.datagrams import (
     ReceiverSnapshot,
 )
 from accepttrace.model.receivers import ReceiverTracker
-from accepttrace.model.records import Holder, Losses, Program
+from accepttrace.model.records import Baseline, Holder, Losses, Program
 from tests.unit.pictures import META, holder
 
 SEES = ("selected", "datagrams", "dropped")
@@ -59,8 +59,10 @@ def receiver(
 
 
 def tracker(filters: Filters | None = None, sees: Collection[str] = SEES) -> ReceiverTracker:
-    """A model that began at second 0."""
-    return ReceiverTracker(UDP_META, filters or Filters(), 0.0, sees)
+    """A model that began at second 0, when no socket was there."""
+    model = ReceiverTracker(UDP_META, filters or Filters(), 0.0, sees)
+    model.start(Baseline(complete=True))
+    return model
 
 
 def feed(

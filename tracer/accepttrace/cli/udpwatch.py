@@ -24,6 +24,7 @@ class UdpWatch:
             self._session.began_s,
             self._session.plan.sees,
         )
+        self._tracker.start(self._reader.baseline())  # before anybody is told that it is ready
 
     def __enter__(self) -> UdpWatch:
         return self

@@ -58,6 +58,7 @@ class Watch:
             self._session.began_s,
             self._session.plan.sees,
         )
+        self._tracker.start(self._reader.baseline())  # before anybody is told that it is ready
 
     def __enter__(self) -> Watch:
         return self

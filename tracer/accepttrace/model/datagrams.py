@@ -80,9 +80,9 @@ class ReceiverRow:
     `selected`: packets for which SO_REUSEPORT chose it. A packet may be chosen for more than once
     (a group with a connected member goes on looking), and may be many datagrams (GRO).
     `datagrams`: those that its queue took; `dropped`: those that it did not, as it was full.
-    `drops`: packets dropped for whatever reason since the socket was made, by the kernel's own
-    count. `share`: of all datagrams shown (0..1). `queue`: packets waiting to be read;
-    `queue_bytes`: the memory that they take, of at most `queue_limit_bytes` (SO_RCVBUF).
+    `drops`: packets dropped for whatever reason, by the kernel's own count of the socket. `share`:
+    of all datagrams shown (0..1). `queue`: packets waiting to be read; `queue_bytes`: the memory
+    that they take, of at most `queue_limit_bytes` (SO_RCVBUF).
     """
 
     inode: int
@@ -122,6 +122,7 @@ class ReceiverBooks:
     selected: int | None
     datagrams: int | None
     dropped: int | None
+    drops: int | None
     unlisted_sockets: int
     unlisted_datagrams: int | None
     events_lost: int
@@ -129,7 +130,12 @@ class ReceiverBooks:
     probe_misses: int | None
     recursion_misses: int | None
     unattributed: int
-    balanced: bool  # nothing is known to be missing
+    balanced: bool  # the tracer is not known to have missed anything
+
+    @property
+    def lost(self) -> int:
+        """Datagrams that no reader got, as far as that is known."""
+        return max(self.dropped or 0, self.drops or 0)
 
 
 @dataclass(frozen=True, slots=True)

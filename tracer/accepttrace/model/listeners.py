@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 
 from accepttrace.config import Filters
 from accepttrace.model.census import ProcessKey
+from accepttrace.model.drops import Drops
 from accepttrace.model.records import (
+    Baseline,
     Book,
     Counts,
     Flow,
@@ -36,7 +38,6 @@ class Known:
     since_s: float = 0.0  # it was first met
     until_s: float | None = None  # it was seen to be gone
     met_late: bool = False  # it was not there when tracing began
-    drops: int | None = None  # when it was first listed
     sizes: list[GroupSize] = field(default_factory=list)
 
     @property
@@ -100,6 +101,13 @@ class Listeners:
         self._namespaces: set[int] = set()  # that the inventories look into
         self._elapsed_s = 0.0
         self._complete = False  # an inventory of everything was read
+        self._first: frozenset[int] | None = None  # inodes of all that were there at the start
+        self.drops = Drops()
+
+    def start(self, baseline: Baseline) -> None:
+        """What was there when tracing began."""
+        self.drops.start(baseline)
+        self._first = baseline.sockets if baseline.complete else None
 
     def update(
         self,
@@ -119,6 +127,7 @@ class Listeners:
             self._list(inventory)
             self._close({listener.inode for listener in inventory.listeners}, accepts)
             self._complete = self._complete or not inventory.partial
+        self.drops.update(inventory, (one.counted for one in self._known.values() if one.counted))
         for inode, known in self._known.items():
             known.accepts = accepts.get(inode, 0)
 
@@ -192,6 +201,7 @@ class Listeners:
         backlog = listed.backlog if listed else None
         flow = known.flow or told.nothing_passed
         overflow = (known.counted.overflow if known.counted else None) or told.no_overflow
+        dropped = self.drops.of(inode)
         return ListenerRow(
             inode=inode,
             epoch=known.epoch,
@@ -209,12 +219,18 @@ class Listeners:
             accepted=accepted,
             unseen=verdict.unseen,
             selected=self.selected(inode, told.selected),
-            dropped_overflow=overflow.syn + overflow.ack if overflow else None,
+            dropped_overflow=overflow.syn + overflow.ack if overflow else dropped.overflow,
             overflow_syn=overflow.syn if overflow else None,
             overflow_ack=overflow.ack if overflow else None,
             overflow_aborted=overflow.aborted if overflow else None,
             overflow_peers=overflow.peers if overflow else None,
-            drops=_since(listed.drops if listed else None, known.drops),
+            dropped_syn_queue=dropped.syn_queue,
+            dropped_other=dropped.other,
+            dropped_unclear=dropped.unclear,
+            deferred=dropped.deferred,
+            defer_accept=listed.defers if listed else None,
+            half_open=listed.half_open if listed and known.open else None,
+            drops=dropped.total,
             lost_on_close=flow.lost,
             migration_failed=flow.migration_failed,
             refused_accepts=verdict.refused,
@@ -234,7 +250,7 @@ class Listeners:
 
     def _meet(self, inode: int, accepts: int = 0) -> Known:
         if inode not in self._known:
-            late = self._complete
+            late = self._complete if self._first is None else inode not in self._first
             self._known[inode] = Known(accepts=accepts, since_s=self._elapsed_s, met_late=late)
         return self._known[inode]
 
@@ -245,8 +261,6 @@ class Listeners:
                 continue
             known = self._meet(listener.inode)
             known.listed, known.open, known.until_s = listener, True, None
-            if known.drops is None:
-                known.drops = listener.drops
             size = listener.group_size
             if size is not None and (not known.sizes or known.sizes[-1].size != size):
                 known.sizes.append(GroupSize(round(self._elapsed_s, 3), size))
@@ -266,10 +280,6 @@ class Listeners:
                 known.open = False
                 if known.until_s is None:
                     known.until_s = self._elapsed_s
-
-
-def _since(now: int | None, before: int | None) -> int | None:
-    return None if now is None or before is None else max(now - before, 0)
 
 
 def _waits(

@@ -17,7 +17,7 @@ from accepttrace.model.datagrams import (
     Receivers,
     ReceiverSnapshot,
 )
-from accepttrace.model.records import Losses
+from accepttrace.model.records import Baseline, Losses
 from accepttrace.model.snapshot import Meta
 
 Counter = Literal["selected", "datagrams", "dropped"]
@@ -36,6 +36,7 @@ class Tally:
     count: ReceiverCount | None = None
     socket: Receiver | None = None
     before: int = 0  # datagrams at the start of the interval
+    drops_before: int = 0  # by the kernel's own count, when tracing began
     missing: int = 0  # readings in a row that did not find it
 
     def of(self, counter: Counter) -> int:
@@ -43,10 +44,15 @@ class Tally:
         return int(getattr(self.count, counter)) if self.count else 0
 
     @property
+    def drops(self) -> int | None:
+        """By the kernel's own count since tracing began; None where it is not shown."""
+        drops = self.socket.drops if self.socket else None
+        return None if drops is None else max(drops - self.drops_before, 0)
+
+    @property
     def got_nothing(self) -> bool:
         """Nobody was sent here, by any count."""
-        drops = self.socket.drops if self.socket else None
-        return not drops and not any(map(self.of, COUNTERS))
+        return not self.drops and not any(map(self.of, COUNTERS))
 
     @property
     def was_member(self) -> bool:
@@ -63,6 +69,7 @@ class Sums:
     selected: int = 0
     datagrams: int = 0
     dropped: int = 0
+    drops: int = 0
 
     def add(self, tally: Tally) -> None:
         """One more socket."""
@@ -70,6 +77,8 @@ class Sums:
         self.selected += tally.of("selected")
         self.datagrams += tally.of("datagrams")
         self.dropped += tally.of("dropped")
+        # Of one that was never listed only the hooks know.
+        self.drops += tally.of("dropped") if tally.drops is None else tally.drops
 
 
 class ReceiverTracker:
@@ -90,12 +99,17 @@ class ReceiverTracker:
         self._sees = sees
         self._interval_s = 0.0
         self._wall = meta.started
+        self._baseline = Baseline()
         self._tallies: dict[int, Tally] = {}
         self._closed: deque[Tally] = deque()
         self._others: frozenset[int] = frozenset()
         self._unlisted = Sums()
         self._losses = Losses()
         self._partial = False
+
+    def start(self, baseline: Baseline) -> None:
+        """What was there when tracing began; read before anybody is told that it did."""
+        self._baseline = baseline
 
     def update(self, counts: ReceiverCounts, receivers: Receivers, *, wall: str) -> tuple[int, ...]:
         """Take in one reading of everything: first the counts, then the sockets.
@@ -113,6 +127,9 @@ class ReceiverTracker:
             self._tallies.setdefault(count.inode, Tally(missing=1)).count = count
         for sock in receivers.sockets:
             tally = self._tallies.setdefault(sock.inode, Tally())
+            if tally.socket is None:
+                before = self._baseline.drops(sock.netns, sock.inode)
+                tally.drops_before = (sock.drops or 0) if before is None else before
             tally.socket, tally.missing = sock, 0
         return self._settle()
 
@@ -190,7 +207,7 @@ class ReceiverTracker:
             rate=None if recent is None or not interval_s else recent / interval_s,
             share=datagrams / total if datagrams is not None and total else None,
             dropped=self._seen("dropped", tally.of("dropped")),
-            drops=sock.drops,
+            drops=tally.drops,
             queue=sock.queue if is_open else None,
             queue_bytes=sock.queue_bytes if is_open else None,
             queue_limit_bytes=sock.queue_limit_bytes,
@@ -198,7 +215,10 @@ class ReceiverTracker:
             holders=sock.holders,
         )
 
-    def _books(self, listed: Iterable[Tally]) -> ReceiverBooks:
+    def _tells_drops(self, listed: Collection[Tally]) -> bool:
+        return all(tally.drops is not None for tally in listed)
+
+    def _books(self, listed: Collection[Tally]) -> ReceiverBooks:
         sums, losses = replace(self._unlisted), self._losses
         if not self._by_process:
             for tally in self._tallies.values():
@@ -211,6 +231,7 @@ class ReceiverTracker:
             selected=self._seen("selected", sums.selected),
             datagrams=self._seen("datagrams", sums.datagrams),
             dropped=self._seen("dropped", sums.dropped),
+            drops=sums.drops if self._tells_drops(listed) else None,
             unlisted_sockets=unlisted.sockets,
             unlisted_datagrams=self._seen("datagrams", unlisted.datagrams),
             events_lost=losses.events_lost,

@@ -92,6 +92,7 @@ class ListenerCount:
     stops: int = 0  # times it ended to listen
     mptcp: bool = False
     uncounted: int = 0  # accepts by workers that have no row of their own (`AcceptorCount`)
+    drops: int | None = None  # sk_drops when it last ended to listen; None: it never did
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +187,53 @@ class Gone:
 
 
 @dataclass(frozen=True, slots=True)
+class TcpCounters:
+    """Counters of one network namespace since it was made, over all of its listeners.
+
+    Source: TcpExt of /proc/net/netstat. `listen_drops`: attempts to connect that the kernel gave
+    up, for whatever reason; `overflows` and `syn_queue_full` are parts of it. `deferred` is none:
+    these clients are connected, and TCP_DEFER_ACCEPT waits for their data.
+    """
+
+    overflows: int = 0  # ListenOverflows: SYNs and final ACKs that met a full accept queue
+    listen_drops: int = 0  # ListenDrops
+    syn_queue_full: int = 0  # TCPReqQFullDrop: SYNs, while too many others were half-open
+    deferred: int = 0  # TCPDeferAcceptDrop: bare final ACKs
+
+
+@dataclass(frozen=True, slots=True)
+class NamespaceCount:
+    """What the kernel dropped in one network namespace so far.
+
+    `drops`: sk_drops by inode, of all of its listeners (or UDP sockets), traced or not; those
+    without any are left out. `counters`, read just before these: None where they were not read.
+    """
+
+    netns: int
+    drops: Mapping[int, int]
+    counters: TcpCounters | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """What was there when tracing began, so that what came later can be told.
+
+    `sockets`: the inodes of all. `complete`: no namespace was hidden.
+    """
+
+    sockets: frozenset[int] = frozenset()
+    namespaces: Mapping[int, NamespaceCount] = field(default_factory=dict)  # by netns
+    complete: bool = False
+
+    def drops(self, netns: int, inode: int) -> int | None:
+        """What a socket had dropped by then; 0 of one that was born later, None: not known."""
+        here = self.namespaces.get(netns)
+        if here is not None:
+            return here.drops.get(inode, 0)
+        return 0 if self.complete else None
+
+
+@dataclass(frozen=True, slots=True)
 class Holder:
     """A process with a file descriptor on a listener. Source: /proc."""
 
@@ -243,6 +291,8 @@ class Listener:
     uid: int | None = None  # owner of the socket; sockets of two owners never share a group
     program: Program | None = None  # eBPF that chooses among the group
     drops: int | None = None  # sk_drops: packets dropped for whatever reason, since it was made
+    defers: bool | None = None  # TCP_DEFER_ACCEPT is set
+    half_open: int | None = None  # clients whose handshake is not finished
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,3 +301,4 @@ class Inventory:
 
     listeners: tuple[Listener, ...] = ()
     partial: bool = False  # processes of other users could not be read
+    namespaces: tuple[NamespaceCount, ...] = ()  # those that these listeners are in

@@ -43,6 +43,21 @@ class Migration:
 
 
 @dataclass(frozen=True, slots=True)
+class NamespaceLoss:
+    """Packets lost at one of several listeners, the kernel does not say which.
+
+    `cause`: `overflow`, `syn_queue` or `other`, as `dropped_…` of a listener. `listeners`:
+    the inodes of those shown that it may have been. `sure`: it was one of these.
+    """
+
+    netns: int
+    cause: str
+    packets: int
+    listeners: tuple[int, ...]
+    sure: bool
+
+
+@dataclass(frozen=True, slots=True)
 class ListenerRow:
     """One listening socket, since the start. `None` = not visible with this attach type.
 
@@ -51,7 +66,13 @@ class ListenerRow:
     that migrated to another socket later; `unseen`: of them, accepted by somebody whom the attach
     type cannot see. `overflow_syn` and `overflow_ack` count packets dropped because the queue was
     full, `overflow_peers` the clients behind them (address and port), `overflow_aborted` the ACKs
-    answered with a reset. `drops` is the kernel's own count of packets dropped for whatever reason.
+    answered with a reset. `dropped_syn_queue` are SYNs dropped because too many others were
+    half-open, `dropped_other` attempts to connect that the kernel gave up for a reason that
+    it does not count, `dropped_unclear` packets of which nothing tells whether a client lost by
+    that. `deferred` are bare final ACKs that TCP_DEFER_ACCEPT ignored: no client lost
+    anything, it is connected and has sent nothing yet. `defer_accept`: whether that option is set;
+    `half_open`: handshakes that are not finished, with it also those that wait for data. `drops` is
+    the kernel's own count of packets dropped for whatever reason, lost by clients or not.
     `lost_on_close` are queued connections reset because the listener closed; of them
     `migration_failed` would have moved. `refused_accepts` are calls of accept() that had no file
     descriptor left (EMFILE, ENFILE). `epoch` counts how often it began to listen. `book`: whether
@@ -75,11 +96,17 @@ class ListenerRow:
     accepted: int
     unseen: int | None
     selected: int | None
-    dropped_overflow: int | None  # overflow_syn + overflow_ack
+    dropped_overflow: int | None  # overflow_syn + overflow_ack, also where these are not known
     overflow_syn: int | None
     overflow_ack: int | None
     overflow_aborted: int | None
     overflow_peers: int | None
+    dropped_syn_queue: int | None
+    dropped_other: int | None
+    dropped_unclear: int | None
+    deferred: int | None
+    defer_accept: bool | None
+    half_open: int | None
     drops: int | None
     lost_on_close: int | None
     migration_failed: int | None
@@ -174,4 +201,5 @@ class Snapshot:
     acceptors: tuple[AcceptorRow, ...]
     books: Books
     migrations: tuple[Migration, ...] = ()
+    namespace_losses: tuple[NamespaceLoss, ...] = ()
     partial: bool = False  # some holders could not be read

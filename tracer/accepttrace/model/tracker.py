@@ -14,6 +14,7 @@ from accepttrace.model.ledger import Ledger
 from accepttrace.model.listeners import Listeners, Told
 from accepttrace.model.order import ordered
 from accepttrace.model.records import (
+    Baseline,
     Counts,
     Flow,
     Gone,
@@ -62,6 +63,10 @@ class Tracker:
         self._losses = Losses()
         self._partial = False
         self._entries: list[Entry] | None = None
+
+    def start(self, baseline: Baseline) -> None:
+        """What was there when tracing began; read before anybody is told that it did."""
+        self._listeners.start(baseline)
 
     def update(
         self,
@@ -136,6 +141,7 @@ class Tracker:
             acceptors=tuple(ordered(rows.make(everything), sort)),
             books=self._books(kept, shown),
             migrations=self._moved(shown),
+            namespace_losses=self._listeners.drops.shared(shown),
             partial=self._partial,
         )
 

@@ -246,6 +246,7 @@ class Session(Tracer):
             queue_start=value.queue_start if "arrived" in sees else None,
             stops=value.stops,
             mptcp=bool(value.mptcp),
+            drops=value.drops if value.stops else None,
         )
 
     def _flow(self, value: wire.Listener) -> Flow:

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from accepttrace.errors import AcceptTraceError, UnsupportedError
-from accepttrace.model.records import Family
+from accepttrace.model.records import Family, TcpCounters
 from accepttrace.probe import netlink, proctcp
 from accepttrace.probe.netns import call_inside
+from accepttrace.probe.netstat import tcp_counters
 
 Row = TypeVar("Row")
 Rows = tuple[Row, ...]
@@ -45,12 +46,42 @@ class ListenSocket:
     drops: int | None = None  # packets dropped at it, for whatever reason
 
 
-def listeners(netns_path: str | None = None) -> Rows[ListenSocket]:
-    """All TCP listeners of the namespace at `netns_path` (None: the caller's own).
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One network namespace. `counters`: read just before the sockets; None: they were not."""
 
-    AcceptTraceError and UnsupportedError as `ask` raises them.
+    sockets: Rows[ListenSocket]
+    counters: TcpCounters | None = None
+
+
+def look(netns_path: str | None, counting: bool) -> Look:
+    """The namespace at `netns_path` (None: the caller's own), with its counters if asked.
+
+    AcceptTraceError and UnsupportedError as `ask` raises them. Entered only once, so that sockets
+    and counters are of the same namespace, whatever the path leads to.
     """
-    return ask(netns_path, "listening sockets", _dump, _from_text)
+
+    def dump() -> Rows[Look]:
+        counters = _counters() if counting else None
+        return (Look(_dump(), counters),)
+
+    def from_text(folder: str) -> Rows[Look]:
+        return (Look(_from_text(folder)),)
+
+    (found,) = ask(netns_path, "listening sockets", dump, from_text)
+    return found
+
+
+def _counters() -> TcpCounters | None:
+    try:
+        return tcp_counters()
+    except (OSError, ValueError):  # without them the causes of drops stay unknown
+        return None
+
+
+def listeners(netns_path: str | None = None) -> Rows[ListenSocket]:
+    """All TCP listeners of the namespace at `netns_path`, as `look` finds them."""
+    return look(netns_path, counting=False).sockets
 
 
 def ask(

@@ -147,7 +147,7 @@ class Listener(c.Structure):
         ("mptcp", c.c_uint32),
         ("inode", c.c_uint32),
         ("queue_start", c.c_int32),
-        ("pad", c.c_uint32),
+        ("drops", c.c_uint32),
     )
 
 

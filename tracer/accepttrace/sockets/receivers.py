@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from accepttrace.config import Filters
 from accepttrace.model.datagrams import Receiver, Receivers
+from accepttrace.model.records import Baseline, NamespaceCount
 from accepttrace.probe.netns import call_inside
 from accepttrace.probe.udp import Queue
 from accepttrace.probe.udpdiag import UdpSocket, udp_sockets
@@ -29,6 +30,20 @@ class ReceiverReader:
         self._queues = queues
         self._namespaces = Namespaces()
         self._processes = Processes(full_every_s)
+
+    def baseline(self) -> Baseline:
+        """What was dropped so far, in every namespace, without a look at who holds what."""
+        namespaces = self._namespaces.refresh()
+        found, hidden = ask_all(namespaces, self._filters.netns, lambda path: (udp_sockets(path),))
+        counts = {
+            netns: NamespaceCount(netns, {one.inode: one.drops for one in sockets if one.drops})
+            for netns, sockets in found
+        }
+        return Baseline(
+            sockets=frozenset(one.inode for _, sockets in found for one in sockets),
+            namespaces=counts,
+            complete=not (hidden or self._namespaces.partial),
+        )
 
     def read(self, full: bool = False) -> Receivers:
         """All sockets now. `full` looks at every descriptor of every process again.

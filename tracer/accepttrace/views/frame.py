@@ -11,13 +11,13 @@ from accepttrace.views.books import totals, unbalanced
 from accepttrace.views.changes import moved, sizes, unseen
 from accepttrace.views.formats import known, plural
 from accepttrace.views.header import header
-from accepttrace.views.losses import causes, losses, sentence
+from accepttrace.views.losses import causes, delays, losses, sentence
 from accepttrace.views.text import Line, clean, cut
 
 Body = Callable[["int | None"], Sequence[Line]]  # lines there are (None: any number) → lines
 
 _SHARE: Final = 3  # what is below takes at most this part of a window
-_NOTES: Final = (losses, unbalanced, unseen, moved, sizes)
+_NOTES: Final = (losses, delays, unbalanced, unseen, moved, sizes)
 
 
 def framed(

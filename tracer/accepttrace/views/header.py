@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Final
+
 from accepttrace.model.datagrams import ReceiverBooks
+from accepttrace.model.losses import Verdict, verdict
 from accepttrace.model.snapshot import Books, Meta, Snapshot
 from accepttrace.views.books import word
 from accepttrace.views.formats import many, plural, rates, span
-from accepttrace.views.losses import any_lost
 from accepttrace.views.text import Line, Span, clean, flow
 
 HIDDEN = "some processes are hidden: only root with CAP_SYS_PTRACE sees all holders"
+
+BY_CLIENTS: Final[Mapping[Verdict, Span | None]] = {
+    "nothing": None,
+    "unclear": ("losses not clear: see below", "yellow"),
+    "lost": ("LOSSES BELOW", "bold red"),
+}
 
 
 def header(snapshot: Snapshot, width: int) -> list[Line]:
@@ -20,7 +29,7 @@ def header(snapshot: Snapshot, width: int) -> list[Line]:
         (plural(accepts, "accept"), "bold"),
         (f"{rates([_rate(snapshot)])[0]}/s", ""),
         (_crowd(snapshot), ""),
-        *loss(snapshot.books, any_lost(snapshot)),
+        *loss(snapshot.books, BY_CLIENTS[verdict(snapshot)]),
         word(snapshot.books),
     ]
     lines = flow(first, width) + flow(second, width)
@@ -40,8 +49,8 @@ def title(meta: Meta, time: str, elapsed_s: float) -> list[Span]:
     ]
 
 
-def loss(books: Books | ReceiverBooks, more: bool) -> list[Span]:
-    """`nothing lost`, or what the tracer lost, in words; `more` was lost by clients."""
+def loss(books: Books | ReceiverBooks, by_clients: Span | None) -> list[Span]:
+    """`nothing lost`, or what the tracer lost, in words, and what clients did."""
     counts = (
         (books.events_lost, "event"),
         (books.map_full, "map full"),
@@ -52,8 +61,8 @@ def loss(books: Books | ReceiverBooks, more: bool) -> list[Span]:
     lost = ", ".join(plural(number, word) for number, word in counts if number)
     unknown = ", ".join(many(word) for number, word in counts if number is None)
     spans: list[Span] = [(f"LOST: {lost}", "bold red")] if lost else []
-    if more:
-        spans.append(("LOSSES BELOW", "bold red"))
+    if by_clients:
+        spans.append(by_clients)
     if not spans:
         spans.append(("nothing lost", ""))
     if unknown:

@@ -15,6 +15,7 @@ from accepttrace.model.snapshot import (
     ListenerRow,
     Meta,
     Migration,
+    NamespaceLoss,
     Snapshot,
 )
 from accepttrace.views.text import well_formed
@@ -27,6 +28,7 @@ ACCEPTOR_FIELDS: Final = tuple(
 LISTENER_FIELDS: Final = tuple(ListenerRow.__dataclass_fields__)
 BOOKS_FIELDS: Final = tuple(Books.__dataclass_fields__)
 MIGRATION_FIELDS: Final = tuple(Migration.__dataclass_fields__)
+LOSS_FIELDS: Final = tuple(NamespaceLoss.__dataclass_fields__)
 SIZE_FIELDS: Final = tuple(GroupSize.__dataclass_fields__)
 PROGRAM_FIELDS: Final = tuple(Program.__dataclass_fields__)
 HOLDER_FIELDS: Final = ("pid", "comm", "name", "fd", "waits", "waits_in")
@@ -99,6 +101,7 @@ def _snapshot(kind: str, snapshot: Snapshot, histogram: bool) -> dict[str, objec
         "acceptors": [acceptor(row, histogram=histogram) for row in snapshot.acceptors],
         "books": books(snapshot.books),
         "migrations": [named(one, MIGRATION_FIELDS) for one in snapshot.migrations],
+        "namespace_losses": [named(one, LOSS_FIELDS) for one in snapshot.namespace_losses],
     }
 
 

@@ -3,55 +3,112 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
-from accepttrace.model.snapshot import ListenerRow, Snapshot
+from accepttrace.model.losses import ATTEMPTS
+from accepttrace.model.snapshot import ListenerRow, NamespaceLoss, Snapshot
 from accepttrace.views.formats import NA, endpoint, plural
 from accepttrace.views.text import Line, flow
 
 INDENT: Final = "  "
 # Every cause, for the ledger.
-CAUSES: Final = (
+LOST: Final = (
     ("overflow_syn", "SYNs dropped (queue full)"),
     ("overflow_ack", "final ACKs dropped (queue full)"),
     ("overflow_aborted", "of these ACKs answered with a reset"),
     ("overflow_peers", "clients behind them"),
+    ("dropped_syn_queue", "SYNs dropped (too many half-open)"),
+    ("dropped_other", "attempts dropped (cause not known)"),
     ("lost_on_close", "connections reset on close"),
     ("migration_failed", "of these failed to move"),
-    ("refused_accepts", "accept() calls without a file descriptor"),
-    ("drops", "packets dropped by the kernel's own count"),
 )
-
-
-def any_lost(snapshot: Snapshot) -> bool:
-    """Whether there is anything to tell."""
-    return any(_parts([row]) for row in snapshot.listeners)
+OVERFLOW: Final = ("dropped_overflow", "SYNs or final ACKs dropped (queue full)")
+NOT_LOST: Final = (
+    ("deferred", "final ACKs put off until data come (TCP_DEFER_ACCEPT)"),
+    ("refused_accepts", "accept() calls without a file descriptor"),
+    ("drops", "packets dropped in all by the kernel's own count"),
+)
+SHARED: Final = {
+    "overflow": ("SYN or final ACK dropped (queue full)", OVERFLOW[1]),
+    "syn_queue": ("SYN dropped (too many half-open)", "SYNs dropped (too many half-open)"),
+    "other": ("attempt dropped (cause not known)", "attempts dropped (cause not known)"),
+}
 
 
 def losses(snapshot: Snapshot, width: int) -> list[Line]:
-    """One sentence an address that lost something."""
+    """One sentence an address that lost something, then those where that is not clear."""
     lines: list[Line] = []
-    for place, rows in _places(snapshot.listeners).items():
+    places = _places(snapshot.listeners)
+    for place, rows in places.items():
         parts = _parts(rows)
         if parts:
             lines += sentence(f"lost on {place}:", parts, width, "bold red")
+    for one in snapshot.namespace_losses:
+        lines += _one_of_several(one, places, width)
+    for place, rows in places.items():
+        packets = sum(row.dropped_unclear or 0 for row in rows)
+        if packets:
+            parts = [f"{plural(packets, 'packet')} dropped, cause not known"]
+            lines += sentence(f"perhaps lost on {place}:", parts, width, "yellow")
+    return lines
+
+
+def delays(snapshot: Snapshot, width: int) -> list[Line]:
+    """What kept clients waiting and lost none of them: one sentence an address."""
+    lines: list[Line] = []
+    for place, rows in _places(snapshot.listeners).items():
+        refused = sum(row.refused_accepts or 0 for row in rows)
+        if refused:
+            calls = plural(refused, "accept() call")
+            text = f"{calls} without a free file descriptor (EMFILE, ENFILE)"
+            lines += sentence(f"delayed on {place}:", [text], width, "yellow")
+        waiting = sum(row.half_open or 0 for row in rows if row.defer_accept)
+        if waiting:
+            text = f"{plural(waiting, 'client')} half-open, accepted once data come"
+            head = f"deferred on {place} (TCP_DEFER_ACCEPT):"
+            lines += sentence(head, [text], width, "")
     return lines
 
 
 def causes(snapshot: Snapshot, width: int) -> list[Line]:
     """Every cause by name, also when it is 0; those that are not visible stand last, as n/a."""
-    counts = [(total(snapshot.listeners, field), words) for field, words in CAUSES]
+    rows = snapshot.listeners
+    counts = [(total(rows, field), words) for field, words in LOST]
+    overflow = total(rows, OVERFLOW[0])
+    if counts[0][0] is None and overflow is not None:  # known in sum, not apart
+        counts[:2] = [(overflow, OVERFLOW[1])]
+    more = [(total(rows, field), words) for field, words in NOT_LOST]
+    return [
+        *_ledger("lost by clients:", counts, width),
+        *_ledger("not lost:", more, width),
+    ]
+
+
+def _ledger(head: str, counts: Sequence[tuple[int | None, str]], width: int) -> list[Line]:
     parts = [f"{number:,} {words}" for number, words in counts if number is not None]
     hidden = [words for number, words in counts if number is None and not _is_part(words)]
     if hidden:
         parts.append(f"{NA}: {', '.join(hidden)}")
-    return sentence("lost by clients:", parts, width, "dim")
+    return sentence(head, parts, width, "dim")
 
 
 def _is_part(words: str) -> bool:
     """Whether they name a part of another cause."""
     return words.startswith("of these")
+
+
+def _one_of_several(
+    loss: NamespaceLoss, places: Mapping[str, Sequence[ListenerRow]], width: int
+) -> list[Line]:
+    """The kernel counts for a network namespace, not for each listener of it."""
+    one, many = SHARED[loss.cause]
+    words = f"{loss.packets:,} {one if loss.packets == 1 else many}"
+    there = [name for name, rows in places.items() if {r.inode for r in rows} & {*loss.listeners}]
+    if loss.sure:
+        return sentence(f"lost on {' or '.join(there)}:", [words], width, "bold red")
+    head = f"perhaps lost on {' or '.join(there)}, or elsewhere in netns {loss.netns}:"
+    return sentence(head, [words], width, "yellow")
 
 
 def sentence(head: str, parts: Sequence[str], width: int, style: str) -> list[Line]:
@@ -77,27 +134,33 @@ def _places(rows: Sequence[ListenerRow]) -> dict[str, list[ListenerRow]]:
 
 
 def _parts(rows: Sequence[ListenerRow]) -> list[str]:
-    lost = {field: sum(getattr(row, field) or 0 for row in rows) for field, _ in CAUSES}
+    fields = (*ATTEMPTS, *(field for field, _ in LOST))
+    lost = {field: sum(getattr(row, field) or 0 for row in rows) for field in fields}
     parts: list[str] = []
-    if lost["overflow_syn"] or lost["overflow_ack"]:
-        parts.append(_overflow(rows, lost["overflow_syn"], lost["overflow_ack"]))
+    if lost["dropped_overflow"]:
+        parts.append(_overflow(rows))
     if lost["overflow_aborted"]:
         parts.append(f"{lost['overflow_aborted']:,} of the ACKs answered with a reset")
+    if lost["dropped_syn_queue"]:
+        parts.append(f"{plural(lost['dropped_syn_queue'], 'SYN')} dropped (too many half-open)")
+    if lost["dropped_other"]:
+        attempts = plural(lost["dropped_other"], "attempt")
+        parts.append(f"{attempts} dropped (cause not known)")
     if lost["lost_on_close"]:
         failed = lost["migration_failed"]
         text = f"{plural(lost['lost_on_close'], 'connection')} reset when the listener closed"
         parts.append(text + (f" ({failed:,} failed to move)" if failed else ""))
-    if lost["refused_accepts"]:
-        refused = plural(lost["refused_accepts"], "accept() call")
-        parts.append(f"{refused} without a free file descriptor (EMFILE, ENFILE)")
-    unexplained = sum(row.drops or 0 for row in rows if row.overflow_syn is None)
-    if unexplained:
-        parts.append(f"{plural(unexplained, 'packet')} dropped for a reason not visible here")
     return parts
 
 
-def _overflow(rows: Sequence[ListenerRow], syns: int, acks: int) -> str:
+def _overflow(rows: Sequence[ListenerRow]) -> str:
     """`48 SYNs and 3 final ACKs dropped from 12 clients (queue full)`."""
+    both, syns, acks = (
+        sum(getattr(row, field) or 0 for row in rows)
+        for field in ("dropped_overflow", "overflow_syn", "overflow_ack")
+    )
+    if both != syns + acks:  # not told apart
+        return f"{both:,} {SHARED['overflow'][both != 1]}"
     counts = ((syns, "SYN"), (acks, "final ACK"))
     dropped = " and ".join(plural(number, noun) for number, noun in counts if number)
     peers = [row.overflow_peers for row in rows if row.overflow_peers]

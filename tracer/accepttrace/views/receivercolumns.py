@@ -73,7 +73,7 @@ _ALL: Final = (
         "drops",
         "DROPS",
         formats.counts,
-        "packets dropped for whatever reason since the socket was made, by the kernel's own count",
+        "packets dropped for whatever reason since the start, by the kernel's own count",
         dull=NOTHING,
         adds_up=True,
     ),

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from accepttrace.model.datagrams import ReceiverRow, ReceiverSnapshot
+from accepttrace.model.datagrams import ReceiverBooks, ReceiverRow, ReceiverSnapshot
 from accepttrace.views.column import Column
-from accepttrace.views.formats import NA, plural, rates
+from accepttrace.views.formats import NA, known, plural, rates
 from accepttrace.views.frame import lost_by_tracer
 from accepttrace.views.header import HIDDEN, loss, title
 from accepttrace.views.layout import Strip, fit, label_total, limited, lines
+from accepttrace.views.losses import sentence
 from accepttrace.views.receivercolumns import BASE, COLUMNS, MORE, ORDER, owners, value
 from accepttrace.views.text import Line, Span, clean, cut, flow
 
@@ -28,10 +29,10 @@ def render(
 
     Without a height nothing is cut, and a `ledger` of all that could be lost ends it.
     """
-    above = header(snapshot, width)
+    books, above = snapshot.books, header(snapshot, width)
     below = _unlisted(snapshot, width)
     if height is None and ledger:
-        below = below + lost_by_tracer(snapshot.books, width)
+        below = below + _by_clients(books, width) + lost_by_tracer(books, width)
     if snapshot.sockets:
         room = None if height is None else height - len(above) - len(below) - TITLE_AND_TOTAL
         body = _body(snapshot.sockets, width, limited(len(snapshot.sockets), room, rows))
@@ -48,13 +49,19 @@ def header(snapshot: ReceiverSnapshot, width: int) -> list[Line]:
     second: list[Span] = [
         *_traffic(snapshot),
         (f"{plural(len(workers), 'worker')} on {plural(len(rows), 'socket')}", ""),
-        *loss(books, more=False),
+        *loss(books, _dropped(books)),
     ]
-    if books.dropped:
-        second.append((f"{plural(books.dropped, 'datagram')} dropped", "bold red"))
     first = title(snapshot.meta, snapshot.time, snapshot.elapsed_s)
     found = flow(first, width) + flow(second, width)
     return found + (flow([(HIDDEN, "yellow")], width) if snapshot.partial else [])
+
+
+def _dropped(books: ReceiverBooks) -> Span | None:
+    """Only the kernel's own count has what was dropped for another reason than a full queue."""
+    if not books.lost:
+        return None
+    source = " (kernel's own count)" if books.lost > (books.dropped or 0) else ""
+    return (f"{plural(books.lost, 'datagram')} dropped{source}", "bold red")
 
 
 def _traffic(snapshot: ReceiverSnapshot) -> list[Span]:
@@ -101,6 +108,14 @@ def _total(column: Column, rows: Sequence[ReceiverRow]) -> float | None:
 
 def _style(row: ReceiverRow) -> str:
     return "" if row.open else "dim"
+
+
+def _by_clients(books: ReceiverBooks, width: int) -> list[Line]:
+    parts = [
+        f"{known(books.dropped)} datagrams dropped (queue full)",
+        f"{known(books.drops)} packets dropped in all by the kernel's own count",
+    ]
+    return sentence("lost by clients:", parts, width, "dim")
 
 
 def _unlisted(snapshot: ReceiverSnapshot, width: int) -> list[Line]:
