@@ -62,7 +62,7 @@ demo: objects ## real nginx and lab servers under load, traced
 	$(Q)$(BIN)/accepttrace demo epoll -d 8
 
 test: $(VENV)/.test objects bench/flood ## all tests that this machine can run
-	$(Q)$(PYTEST) -q tests/unit tests/contract tests/kernel tests/servers
+	$(Q)$(PYTEST) -q tests/unit tests/contract tests/kernel tests/servers tests/hostile
 
 test-vm: $(VENV)/.vm objects ## the kernel tests in a VM with Debian's 6.1 kernel
 	$(Q)$(BIN)/python tests/vm/run.py --quiet --timeout 2700 --rows 6.1

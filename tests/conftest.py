@@ -20,7 +20,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, None]:
     if (
         REQUIRED
         and report.skipped
-        and here in ("kernel", "servers")
+        and here in ("kernel", "servers", "hostile")
         and not hasattr(report, "wasxfail")
     ):
         report.outcome = "failed"

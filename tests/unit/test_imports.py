@@ -31,7 +31,7 @@ OWNERS = {
     "rich": "views",
     "click": "cli",
 }
-RICH_IN = {"views/live.py", "views/svg.py"}
+RICH_IN = {"views/svg.py"}
 
 
 def imported(source: str, package: str = "accepttrace") -> Iterator[str]:

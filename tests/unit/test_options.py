@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from accepttrace.cli import options
-from accepttrace.cli.top import top
+from accepttrace.cli.top import Run, top
 from accepttrace.cli.who import who
 from accepttrace.config import Config, Filters
 from accepttrace.model.records import Inventory
@@ -124,8 +124,8 @@ def test_udp_refuses_what_means_nothing_to_it(arguments: tuple[str, ...], compla
 def test_what_rows_are_ordered_by(arguments: tuple[str, ...], field: str) -> None:
     seen: list[Config] = []
 
-    def trace(config: Config, *_: object) -> None:
-        seen.append(config)
+    def trace(run: Run, *_: object) -> None:
+        seen.append(run.config)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("accepttrace.cli.top._trace", trace)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from importlib import import_module
+from typing import Any, NoReturn
 
 import click
 
 from accepttrace import __version__
-from accepttrace.cli.streams import tolerate
+from accepttrace.cli.streams import abandon, occupy, tolerate
 from accepttrace.errors import EXIT_FAILED, AcceptTraceError
 
 _COMMANDS = {
@@ -38,6 +40,14 @@ class LazyGroup(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl(list(_COMMANDS.items()))
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """A reader that has seen enough is no error."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            abandon()
+            return None
+
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         own = {"--help", "--version", "-h", "-V"}
         if not args or (args[0].startswith("-") and args[0] not in own):
@@ -57,24 +67,42 @@ def cli() -> None:
 
 def main() -> None:
     """Entry point: one clear line for an error, the exit status of its kind, no traceback."""
-    tolerate()
     try:
+        occupy()
+        tolerate()
         cli(standalone_mode=False, prog_name="accepttrace")
     except AcceptTraceError as error:
         _complain(error.message, error.hint, error.detail if _verbose() else "")
-        sys.exit(error.exit_code)
+        _exit(error.exit_code)
     except click.exceptions.Exit as done:
-        sys.exit(done.exit_code)
+        _exit(done.exit_code)
     except click.Abort:
-        sys.exit(0)
+        _exit(0)
     except click.ClickException as error:
         error.show()
-        sys.exit(error.exit_code)
-    except OSError as error:
+        _exit(error.exit_code)
+    except (OSError, MemoryError) as error:
         if _verbose():
             raise
-        _complain(str(error), "run again with -v for the whole story", "")
-        sys.exit(EXIT_FAILED)
+        _complain(*_told(error), "")
+        _exit(EXIT_FAILED)
+
+
+def _exit(status: int) -> NoReturn:
+    abandon()  # Python would write what is left of it once more, and wait for the reader
+    sys.exit(status)
+
+
+def _told(error: OSError | MemoryError) -> tuple[str, str]:
+    """What failed and what to do next, of what the system refused."""
+    if isinstance(error, MemoryError) or error.errno == errno.ENOMEM:
+        return "there is not enough memory", "look at `ulimit -v` and the limits of the cgroup"
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return "there are not enough file descriptors", "raise `ulimit -n` to 256 or more"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) and not error.filename:
+        return f"cannot write the output: {error.strerror}", "send it to a place with room for it"
+    where = f"{error.filename}: " if error.filename else ""
+    return f"{where}{error.strerror or error}", "run again with -v for the whole story"
 
 
 def _verbose() -> bool:

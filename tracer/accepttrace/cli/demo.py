@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import textwrap
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from accepttrace.errors import UsageError
 from accepttrace.lab.modes import MODES, find_mode
 
 if TYPE_CHECKING:
+    from accepttrace.cli.pace import Pace
     from accepttrace.lab.load import LoadResult
     from accepttrace.model.snapshot import Snapshot
 
@@ -52,35 +54,52 @@ def demo(**values: Any) -> None:
 
     MODE is how its workers share the port.
     """
-    from accepttrace.cli.top import run
+    from accepttrace.cli.pace import WRITE_S, Pace
+    from accepttrace.cli.streams import abandon
+
+    mode, duration = values["mode"], values["duration"]
+    pace = Pace(1.0 if sys.stdout.isatty() else duration / 2, duration)
+    done = False
+    try:
+        with pace.until(WRITE_S):
+            _say(
+                f"{values['server']} server, {values['workers']} workers: {find_mode(mode).summary}"
+            )
+            with _server(values["server"], mode, values["workers"]) as server:
+                for sentence in _trace(values, server, pace):
+                    _say(sentence)
+            done = True
+    finally:
+        if not done:
+            abandon()  # what waits there for a reader
+        pace.over()
+
+
+def _trace(values: dict[str, Any], server: Any, pace: Pace) -> Iterator[str]:
+    """Load the server and trace it; what was seen, in sentences."""
+    from accepttrace.cli.top import Run, trace
     from accepttrace.lab.clients import Plan
     from accepttrace.lab.load import Load
     from accepttrace.model.balance import describe
 
-    mode, duration = values["mode"], values["duration"]
-    _say(f"{values['server']} server, {values['workers']} workers: {find_mode(mode).summary}")
-    with _server(values["server"], mode, values["workers"]) as server:
-        plan = Plan(
-            duration_s=duration,
-            rate=values["rate"],
-            concurrency=16,
-            request=b"GET / HTTP/1.0\r\n\r\n" if values["server"] == "nginx" else b"",
-        )
-        load = Load(server.addresses, plan)
-        config = Config(
-            filters=Filters(ports=frozenset({server.port})),
-            interval_s=1.0 if sys.stdout.isatty() else duration / 2,
-            duration_s=duration,
-            attach=values["attach"],
-            loader=values["loader"],
-            detail=values["detail"],
-        )
-        with ExitStack() as loading:
-            summary = run(config, lambda: loading.enter_context(load), load.stop)
-            result = load.stop()
-    if summary is not None:
-        for sentence in (*describe(summary), _comparison(summary, result)):
-            _say(sentence)
+    plan = Plan(
+        duration_s=values["duration"],
+        rate=values["rate"],
+        concurrency=16,
+        request=b"GET / HTTP/1.0\r\n\r\n" if values["server"] == "nginx" else b"",
+    )
+    load = Load(server.addresses, plan)
+    config = Config(
+        filters=Filters(ports=frozenset({server.port})),
+        attach=values["attach"],
+        loader=values["loader"],
+        detail=values["detail"],
+    )
+    with ExitStack() as loading:
+        summary = trace(Run(config, pace, lambda: loading.enter_context(load), load.stop))
+        if summary is not None:
+            yield from describe(summary)
+            yield _comparison(summary, load.stop())
 
 
 def _say(sentence: str) -> None:

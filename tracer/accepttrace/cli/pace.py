@@ -8,32 +8,80 @@ import select
 import signal
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 
+READ_S = 0.5  # after a request to end: what is being read, or attached, gets so long
+WRITE_S = 0.85  # and what is written
 _CHORES_S = 1.0  # the longest that chores wait for a tick
+_AGAIN_S = 0.25  # `Late` is raised again where somebody swallowed it
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_unbroken = 0  # signals are of the process, and so is this
+
+
+class Late(BaseException):
+    """What was being done takes too long, and somebody asked to end. See `Pace.until`."""
+
+
+@contextmanager
+def unbroken() -> Iterator[None]:
+    """Within, nothing is broken off: for work that must be done whole or not at all."""
+    global _unbroken
+    _unbroken += 1
+    try:
+        yield
+    finally:
+        _unbroken -= 1
 
 
 class Pace:
     """Ticks every `interval_s` until `duration_s` is over or a signal asks to end.
 
-    SIGINT and SIGTERM end it; SIGWINCH makes an extra tick, so that the screen is drawn anew.
-    Create it in the main thread; time runs from the call of `ticks`.
+    SIGINT, SIGTERM and SIGHUP end it (SIGHUP not where it was ignored before: nohup); SIGWINCH
+    makes an extra tick, so that the screen is drawn anew. Create it in the main thread; time runs
+    from the call of `ticks`.
     """
 
     def __init__(self, interval_s: float, duration_s: float | None) -> None:
         self._interval_s = interval_s
         self._duration_s = duration_s
-        self.ended = False
+        self._asked_s: float | None = None  # when somebody asked to end, CLOCK_MONOTONIC
+        self._limit_s: float | None = None
+        self._resized = False
         # The signal's own handler writes here, so that none is lost just before the sleep.
         self._woken, waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._finish)
-        signal.signal(signal.SIGWINCH, _notice)
+        for number in _ENDING:
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+                signal.signal(number, self._finish)
+        signal.signal(signal.SIGWINCH, self._notice)
+        signal.signal(signal.SIGALRM, self._break_off)
+
+    @property
+    def ended(self) -> bool:
+        """Whether somebody asked to end."""
+        return self._asked_s is not None
+
+    def lend(self, leave: Callable[[], object], enter: Callable[[], object]) -> None:
+        """The terminal is given back by `leave` on Ctrl-\\ and Ctrl-Z; `enter` takes it again."""
+
+        def end(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+            leave()
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+
+        def pause(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+            leave()
+            os.kill(os.getpid(), signal.SIGSTOP)
+            enter()
+            self._resized = True
+
+        signal.signal(signal.SIGQUIT, end)
+        signal.signal(signal.SIGTSTP, pause)
 
     def over(self) -> None:
         """From now on a signal changes nothing: the interpreter that ends would die of it."""
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (*_ENDING, signal.SIGWINCH, signal.SIGALRM):
             signal.signal(number, signal.SIG_IGN)
 
     def ticks(self, chores: Callable[[], object]) -> Iterator[bool]:
@@ -53,23 +101,73 @@ class Pace:
             while due <= now:
                 due += self._interval_s
 
-    def _sleep_until(self, moment: float, chores: Callable[[], object]) -> None:
-        while (left := moment - time.monotonic()) > _CHORES_S and not self.ended:
-            if self._sleep(_CHORES_S):
-                return
-            chores()
-        self._sleep(max(left, 0))
+    def until(self, limit_s: float) -> _Until:
+        """What a block does is broken off `limit_s` after somebody asked to end; it then ends.
 
-    def _sleep(self, seconds: float) -> bool:
-        """Whether a signal ended it."""
-        if not select.select([self._woken], [], [], seconds)[0]:
-            return False
-        os.read(self._woken, 4096)
-        return True
+        Nothing is raised out of the block: ask afterwards what it got done.
+        """
+        return _Until(self, limit_s)
+
+    def left_s(self, limit_s: float) -> float | None:
+        """Seconds until `limit_s` after the request to end, 0 if over; None: nobody asked."""
+        if self._asked_s is None:
+            return None
+        return max(self._asked_s + limit_s - time.monotonic(), 0.0)
+
+    def wait(self, seconds: float | None, writable: int | None = None) -> bool:
+        """Sleep until a signal comes, or `writable` can be written to (True), at most so long."""
+        poll = select.poll()
+        poll.register(self._woken, select.POLLIN)
+        if writable is not None:
+            poll.register(writable, select.POLLOUT)
+        ready = dict(poll.poll(None if seconds is None else math.ceil(max(seconds, 0.0) * 1e3)))
+        if self._woken in ready:  # drained: what it was for is remembered
+            os.read(self._woken, 4096)
+        return writable in ready
+
+    def limit(self, limit_s: float | None) -> float | None:
+        """`Late` may come so long after the request to end; None: no more. Returns the last one."""
+        before, self._limit_s = self._limit_s, limit_s
+        self._arm()
+        return before
+
+    def _sleep_until(self, moment: float, chores: Callable[[], object]) -> None:
+        chores_due = time.monotonic() + _CHORES_S
+        while not (self._resized or self.ended) and (now := time.monotonic()) < moment:
+            if now >= chores_due:
+                chores()
+                chores_due = now + _CHORES_S
+            self.wait(min(moment, chores_due) - now)
+        self._resized = False
 
     def _finish(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
-        self.ended = True
+        if self._asked_s is None:
+            self._asked_s = time.monotonic()
+            self._arm()
+
+    def _notice(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        self._resized = True
+
+    def _arm(self) -> None:
+        left = None if self._limit_s is None else self.left_s(self._limit_s)
+        signal.setitimer(signal.ITIMER_REAL, 0 if left is None else left or 1e-6, _AGAIN_S)
+
+    def _break_off(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        if self._limit_s is not None and self.left_s(self._limit_s) == 0 and not _unbroken:
+            raise Late
 
 
-def _notice(number: int, frame: FrameType | None) -> None:
-    """Only a handled signal wakes the sleeper."""
+class _Until:
+    """See `Pace.until`. Not a generator: `Late` may come between any two instructions."""
+
+    def __init__(self, pace: Pace, limit_s: float) -> None:
+        self._pace = pace
+        self._limit_s = limit_s
+        self._before: float | None = None
+
+    def __enter__(self) -> None:
+        self._before = self._pace.limit(self._limit_s)
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> bool:
+        self._pace.limit(self._before)
+        return kind is Late

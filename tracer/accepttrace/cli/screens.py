@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from typing import TYPE_CHECKING, Any, Generic, TextIO, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from accepttrace.cli.forms import Forms, TcpForms, UdpForms
 from accepttrace.config import Config
@@ -13,10 +13,13 @@ if TYPE_CHECKING:
 
 S = TypeVar("S")
 _PIPE_COLUMNS = 120
+_WIDEST = 10_000
 
 
 class Screen(Generic[S]):
     """`begin` once with the first snapshot, `show` at every refresh, `finish` at the end."""
+
+    enter = leave = ""  # what takes a terminal, and gives it back
 
     def __init__(self, forms: Forms[S]) -> None:
         self._forms = forms
@@ -37,20 +40,33 @@ class Screen(Generic[S]):
         """Once, at the end: the rest of the last interval, and the whole run."""
 
 
-def screen_for(config: Config, out: TextIO) -> Screen[Any]:
+class Out(Protocol):
+    """What is printed to."""
+
+    def write(self, text: str, /) -> int:
+        """Take some text."""
+
+    def flush(self) -> None:
+        """Let it reach the reader."""
+
+    def isatty(self) -> bool:
+        """Whether it is a terminal."""
+
+
+def screen_for(config: Config, out: Out) -> Screen[Any]:
     """The screen that the options and the kind of output ask for."""
     forms: Forms[Any] = UdpForms(config) if config.udp else TcpForms(config)
     if config.output == "jsonl":
         return JsonLines(forms, out)
     if config.output == "csv":
         return Csv(forms, out)
-    return Live(forms) if out.isatty() else Tables(forms, out)
+    return Live(forms, out) if out.isatty() else Tables(forms, out)
 
 
 class Text(Screen[S]):
     """Lines of text, each reaching the reader at once."""
 
-    def __init__(self, forms: Forms[S], out: TextIO) -> None:
+    def __init__(self, forms: Forms[S], out: Out) -> None:
         super().__init__(forms)
         self._out = out
 
@@ -100,11 +116,12 @@ class Tables(Text[S]):
 class Live(Screen[S]):
     """A screen drawn anew at each refresh; the summary stays when it ends."""
 
-    def __init__(self, forms: Forms[S]) -> None:
+    def __init__(self, forms: Forms[S], out: Out) -> None:
         from accepttrace.views.live import LiveView
 
         super().__init__(forms)
-        self._view = LiveView()
+        self._view = LiveView(out, window)
+        self.enter, self.leave = self._view.enter, self._view.leave
 
     def __enter__(self) -> Live[S]:
         self._view.__enter__()
@@ -126,8 +143,14 @@ class Live(Screen[S]):
         self.show(summary)
 
 
+def window(columns: int = 80) -> tuple[int, int]:
+    """Columns and lines of the terminal; what COLUMNS and LINES say comes first, 0 is nothing."""
+    width, height = shutil.get_terminal_size((columns, 24))
+    return min(max(width, 1), _WIDEST), max(height, 1)
+
+
 def _plain(forms: Forms[S], snapshot: S, *, ledger: bool) -> str:
     from accepttrace.views.text import plain
 
-    width = shutil.get_terminal_size((_PIPE_COLUMNS, 24)).columns
+    width, _ = window(_PIPE_COLUMNS)
     return plain(forms.table(snapshot, width, None, ledger=ledger))

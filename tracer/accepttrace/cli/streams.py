@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import codecs
 import io
+import os
 import sys
+from contextlib import suppress
 from typing import Final
+
+from accepttrace.errors import UsageError
 
 _DEGRADE: Final = "accepttrace.degrade"
 
@@ -16,6 +20,24 @@ def tolerate() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=_DEGRADE)
+
+
+def occupy() -> None:
+    """UsageError where standard output is closed. The other two must not become files of ours."""
+    is_closed = sys.stdout is None
+    for fd in range(3):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
+    if is_closed:
+        raise UsageError("standard output is closed", "give it a file, a pipe or a terminal")
+
+
+def abandon() -> None:
+    """Nobody reads standard output: what is still to be written to it goes nowhere."""
+    with suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), 1)
 
 
 def _degrade(error: UnicodeError) -> tuple[str, int]:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from accepttrace.cli import readyfile
 from accepttrace.cli.options import filter_options, take_filters, way_options
+from accepttrace.cli.output import Output, say, standard_output
+from accepttrace.cli.pace import READ_S, Pace, unbroken
 from accepttrace.config import Config
+from accepttrace.errors import AcceptTraceError
 
 if TYPE_CHECKING:
-    from accepttrace.cli.pace import Pace
+    from accepttrace.cli.screens import Screen
     from accepttrace.cli.watch import Watching
     from accepttrace.model.snapshot import Snapshot
 
@@ -113,66 +117,105 @@ def top(**values: Any) -> None:
         ready_file=values["ready_file"],
         verbose=values["verbose"],
     )
-    if config.udp:
-        from accepttrace.cli.udpwatch import UdpWatch
+    pace = Pace(config.interval_s, config.duration_s)  # before attaching: a signal ends it cleanly
+    try:
+        if config.udp:
+            from accepttrace.cli.udpwatch import UdpWatch
 
-        _trace(config, UdpWatch)
-    else:
-        run(config)
+            _trace(Run(config, pace), UdpWatch)
+        else:
+            trace(Run(config, pace))
+    finally:
+        pace.over()
 
 
 def _nothing() -> None:
     return
 
 
-def run(
-    config: Config,
-    attached: Callable[[], object] = _nothing,
-    ending: Callable[[], object] = _nothing,
-) -> Snapshot | None:
-    """Trace until the end, showing each refresh; returns the summary, None if nobody read it.
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What a run is made of, whatever it traces.
 
-    `attached` is called once every hook is proved, `ending` just before the last reading.
+    `attached` is called once every hook is proved and the first reading done, `ending` just before
+    the last reading.
     """
+
+    config: Config
+    pace: Pace
+    attached: Callable[[], object] = _nothing
+    ending: Callable[[], object] = _nothing
+
+
+def trace(run: Run) -> Snapshot | None:
+    """Trace TCP until the end, showing each refresh; returns the summary, None if there is none."""
     from accepttrace.cli.watch import Watch
 
-    return _trace(config, Watch, attached, ending)
+    return _trace(run, Watch)
 
 
-def _trace(
-    config: Config,
-    attach: Callable[[Config], Watching[S]],
-    attached: Callable[[], object] = _nothing,
-    ending: Callable[[], object] = _nothing,
-) -> S | None:
-    from accepttrace.cli.pace import Pace
-    from accepttrace.cli.watch import announce
-
-    pace = Pace(config.interval_s, config.duration_s)  # before attaching: a signal ends it cleanly
-    with attach(config) as watch:
-        announce(config)
-        attached()
+def _trace(run: Run, attach: Callable[[Config], Watching[S]]) -> S | None:
+    out = standard_output(run.pace)
+    if run.config.ready_file is not None:
+        readyfile.remove(run.config.ready_file)
+    watch: Watching[S] | None = None
+    with run.pace.until(READ_S):
+        watch = attach(run.config)
+    if watch is None:
+        say("ended before everything was attached: nothing was counted")
+        return None
+    with watch:
         try:
-            summary = _show(config, watch, pace, ending)
-            pace.over()
-            return summary
-        except BrokenPipeError:
-            # The reader has seen enough. Python would complain once more when it flushes at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return _read(run, watch, out)
+        except BrokenPipeError:  # the reader has seen enough
             return None
 
 
-def _show(config: Config, watch: Watching[S], pace: Pace, ending: Callable[[], object]) -> S:
+def _read(run: Run, watch: Watching[S], out: Output) -> S | None:
+    """What happened before the first reading cannot be told from what was there already."""
     from accepttrace.cli.screens import screen_for
 
-    with screen_for(config, sys.stdout) as screen:
-        snapshot = watch.refresh()
-        screen.begin(snapshot)
-        for due in pace.ticks(watch.drain):
-            if due:
-                snapshot = watch.refresh()
-            screen.show(snapshot)
-        ending()
-        last, summary = watch.refresh(), watch.summary()
+    first: S | None = None
+    with run.pace.until(READ_S):
+        first = watch.refresh()
+        if run.config.ready_file is not None:
+            readyfile.create(run.config.ready_file)
+    if first is None:
+        say("ended before the first reading: nothing was counted")
+        return None
+    run.attached()
+    screen = screen_for(run.config, out)
+    if screen.leave:
+        run.pace.lend(partial(out.now, screen.leave), partial(out.now, screen.enter))
+    summary: S = _show(run, watch, screen, first)
+    if not out.finish():
+        _give_up(out, screen.leave)
+    return summary
+
+
+def _show(run: Run, watch: Watching[S], screen: Screen[S], first: S) -> S:
+    last = first
+    with screen:
+        screen.begin(first)
+        with run.pace.until(READ_S):
+            for due in run.pace.ticks(watch.drain):
+                if due:
+                    last = watch.refresh()
+                with unbroken():
+                    screen.show(last)
+        with run.pace.until(READ_S):
+            run.ending()
+            last = watch.refresh()
+        summary = watch.summary()
         screen.finish(last, summary)
     return summary
+
+
+def _give_up(out: Output, leave: str) -> None:
+    """The reader has stopped, and the time is over."""
+    if leave:
+        out.give_back(leave)
+    elif out.cut:
+        raise AcceptTraceError("whoever reads the output has stopped: its last line is cut")
+    else:
+        say("whoever reads the output has stopped: the summary is missing")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from accepttrace.cli.pace import unbroken
 from accepttrace.cli.watch import meta_of, utc_now
 from accepttrace.config import Config
 from accepttrace.model.datagrams import ReceiverSnapshot
@@ -36,8 +37,9 @@ class UdpWatch:
         """Read everything again."""
         counts = self._session.counts()
         receivers = self._reader.read()
-        gone = self._tracker.update(counts, receivers, wall=utc_now())
-        self._session.forget(gone)
+        with unbroken():
+            gone = self._tracker.update(counts, receivers, wall=utc_now())
+            self._session.forget(gone)
         return self._tracker.snapshot(self._sort)
 
     def drain(self) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from datetime import datetime, timezone
 from typing import Protocol, TypeVar
 
 from accepttrace import __version__
+from accepttrace.cli.pace import unbroken
 from accepttrace.config import Config
 from accepttrace.model.records import Counts, Inventory, Process, ReuseportFact
 from accepttrace.model.snapshot import Meta, Snapshot
@@ -71,20 +71,18 @@ class Watch:
         counts = self._session.counts()
         inventory = self._inventory()
         after = self._session.passed()
-        gone = self._tracker.update(
-            counts,
-            inventory,
-            self._others(counts, inventory),
-            after,
-            wall=utc_now(),
-        )
-        self._session.forget(gone)
+        others = self._others(counts, inventory)
+        with unbroken():  # what the model has summed up must be forgotten, and only that
+            gone = self._tracker.update(counts, inventory, others, after, wall=utc_now())
+            self._session.forget(gone)
         return self._tracker.snapshot(self._config.by, self._config.sort)
 
     def drain(self) -> None:
         """Let the rows of those that ended go, so that the maps do not fill before a refresh."""
         if self._session.crowded():
-            self._session.forget(self._tracker.drain(self._session.counts()))
+            counts = self._session.counts()
+            with unbroken():
+                self._session.forget(self._tracker.drain(counts))
 
     def summary(self) -> Snapshot:
         """The last reading, with the whole run as its interval."""
@@ -136,9 +134,3 @@ def meta_of(tracer: AttachedTracer, what: str) -> Meta:
         started=utc_now(),
         filter=what,
     )
-
-
-def announce(config: Config) -> None:
-    """Create the ready file: every hook is attached and proved."""
-    if config.ready_file is not None:
-        config.ready_file.write_text(f"{os.getpid()}\n")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ctypes as c
+import errno
+import os
 from functools import cache
 from typing import Any
 
 from accepttrace.errors import UnsupportedError
 
 _LIBRARIES = ("libbpf.so.1", "libbpf.so.0")
+_NO_DESCRIPTORS = ("Error 24", "Too many open files")  # the dynamic linker's words
 _STRICT_ALL = 0xFFFFFFFF  # libbpf 0.x: errors as NULL and errno, as 1.x does
 _INFO = 1  # enum libbpf_print_level: WARN 0, INFO 1, DEBUG 2
 
@@ -107,6 +110,8 @@ def _open() -> tuple[str, c.CDLL]:
         try:
             return name, c.CDLL(name, use_errno=True)
         except OSError as error:
+            if any(word in str(error) for word in _NO_DESCRIPTORS):
+                raise OSError(errno.EMFILE, os.strerror(errno.EMFILE)) from None
             reasons.append(str(error))
     raise UnsupportedError(
         "libbpf is not installed",

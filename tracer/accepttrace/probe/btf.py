@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes as c
+import errno
+import os
 from functools import cache
 from pathlib import Path
 
@@ -41,7 +43,12 @@ class _Member(c.Structure):
 def _kernel() -> int | None:
     if not VMLINUX.exists():
         return None
-    return library().btf__parse(str(VMLINUX).encode(), None) or None
+    c.set_errno(0)
+    found: int | None = library().btf__parse(str(VMLINUX).encode(), None)
+    if not found:  # it is there, and well-formed: a limit of ours is in the way
+        code = c.get_errno() or errno.ENOMEM
+        raise OSError(code, os.strerror(code))
+    return found
 
 
 @cache

@@ -6,6 +6,7 @@ import ctypes as c
 import errno
 import os
 import platform
+import resource
 from importlib import resources
 
 from accepttrace.errors import UnsupportedError
@@ -135,7 +136,12 @@ def _options() -> c.Array[OpenOptions] | None:
     return (OpenOptions * 1)(options)
 
 
-def _refused(what: str, code: int) -> UnsupportedError:
+def _refused(what: str, code: int) -> Exception:
+    limited = resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY
+    if code == errno.ESRCH and limited:  # libbpf's word for kernel types that it cannot read
+        code = errno.ENOMEM
+    if code in (errno.ENOMEM, errno.EMFILE, errno.ENFILE):  # not the kernel's fault
+        return OSError(code, os.strerror(code))
     reason = os.strerror(code) if code else "refused"
     name = errno.errorcode.get(code, str(code))
     if code == _ENOTSUPP:

@@ -91,6 +91,7 @@ def load(name: Name, plan: Plan) -> Attached:
     if plan.attach == "kprobe" and not has_kprobes():
         raise UnsupportedError("this kernel was built without kprobes")
     raise_memlock()
+    _raise_descriptors()
     if name == "bcc":
         from accepttrace.probe.bcc_loader import Compiled
 
@@ -144,6 +145,13 @@ def recursion_misses(programs: Mapping[str, int]) -> dict[str, int] | None:
             return None
         misses[name] = int(info.recursion_misses)
     return misses
+
+
+def _raise_descriptors() -> None:
+    """Every map, program and link is one."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def raise_memlock() -> int | None:

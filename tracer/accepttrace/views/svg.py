@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions
+from rich.segment import Segment
+from rich.style import Style
 
-from accepttrace.views.live import Frame
 from accepttrace.views.text import Line
 
 # A picture must not call anybody: the web font that rich refers to is left out.
@@ -28,8 +29,22 @@ def export_svg(lines: Sequence[Line], title: str, width: int) -> str:
         legacy_windows=False,
         highlight=False,
     )
-    console.print(Frame([*map(_indented, lines), ()]), end="")
+    console.print(_Frame([*map(_indented, lines), ()]), end="")
     return _WEB_FONT.sub("", console.export_svg(title=title))
+
+
+class _Frame:
+    """Lines that are laid out already: rich need not measure, wrap or align anything."""
+
+    def __init__(self, lines: Sequence[Line]) -> None:
+        self._lines = lines
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Segment]:
+        for index, line in enumerate(self._lines):
+            if index:
+                yield Segment.line()
+            for text, style in line:
+                yield Segment(text, Style.parse(style) if style else None)
 
 
 def _indented(line: Line) -> Line:

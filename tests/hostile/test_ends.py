@@ -1,0 +1,171 @@
+"""A signal ends a run within a second, whatever it is doing; what was written is whole."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.hostile.processes import (
+    END_S,
+    SLACK_S,
+    Terminal,
+    caught,
+    seconds_to_end,
+    started,
+    wait_for,
+)
+from tests.kernel.test_cli import programs_loaded
+
+LEAVE, ENTER = b"\x1b[?1049l", b"\x1b[?1049h"
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# What a run may be doing: each never comes to an end by itself.
+BUSY = {
+    "asleep": "time.sleep(60)",
+    "computing": "while True: pass",
+    "reading": "os.read(os.pipe()[0], 1)",
+    "swallowing": (
+        "while True:\n"
+        "        try: time.sleep(60)\n"
+        "        except BaseException: swallowed += 1\n"
+        "        if swallowed == 2: time.sleep(60)"
+    ),
+}
+PROGRAM = """
+import os, time
+from accepttrace.cli.pace import READ_S, Pace
+pace, swallowed, done = Pace(1, None), 0, False
+print("ready", flush=True)
+with pace.until(READ_S):
+    {work}
+    done = True
+print(done, pace.ended)
+"""
+
+
+@pytest.mark.parametrize("work", BUSY.values(), ids=BUSY)
+def test_a_signal_breaks_off_what_takes_long(work: str) -> None:
+    command = (sys.executable, "-c", PROGRAM.format(work=work))
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        assert seconds_to_end(process, signal.SIGTERM) < END_S + SLACK_S
+        assert (process.stdout.read(), process.stderr.read()) == (b"False True\n", b"")
+
+
+@pytest.mark.parametrize("number", ENDING)
+def test_a_reader_that_has_stopped_does_not_hold_it(number: int, tmp_path: Path) -> None:
+    """Its pipe is full; what it finds there later is whole lines, and the summary."""
+    reader, writer = os.pipe()
+    fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
+    options = ("-p", "1", "-i", "0.1", "-o", "jsonl", "--ready-file", str(tmp_path / "ready"))
+    with started(*options, stdout=writer, stderr=subprocess.PIPE) as process:
+        os.close(writer)
+        wait_for((tmp_path / "ready").exists, "ready")
+        wait_for(lambda: waits_for_its_reader(process.pid), "a full pipe")
+        assert seconds_to_end(process, number) < END_S + SLACK_S
+        assert process.stderr is not None
+        assert (process.returncode, process.stderr.read()) == (0, b"")
+    with open(reader, "rb") as pipe:
+        lines = pipe.readlines()
+    assert lines[-1].endswith(b"\n")
+    assert json.loads(lines[-1])["type"] == "summary"
+    assert {json.loads(line)["type"] for line in lines} == {"meta", "snapshot", "summary"}
+
+
+def waits_for_its_reader(pid: int) -> bool:
+    """It writes nothing more, although it is asked to draw again and again."""
+    before = written(pid)
+    for _ in range(20):
+        os.kill(pid, signal.SIGWINCH)
+        time.sleep(0.005)
+    return written(pid) - before <= 20  # a byte for each signal goes into a pipe of its own
+
+
+def written(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/io").read_text().partition("wchar:")[2].split()[0])
+
+
+def test_a_signal_before_the_first_line() -> None:
+    """Whether it was attached by then or not: status 0, and nothing stays attached."""
+    before = programs_loaded()
+    for pause_s in (0.0, 0.05, 0.1):
+        with started("-p", "1", "-o", "jsonl", stdout=-1, stderr=-1) as process:
+            wait_for(lambda: caught(process.pid, signal.SIGTERM), "a handler")
+            time.sleep(pause_s)
+            assert seconds_to_end(process, signal.SIGTERM) < END_S + SLACK_S
+            out, err = process.communicate()
+        assert process.returncode == 0
+        types = [json.loads(line)["type"] for line in out.splitlines()]
+        told = b"nothing was counted" in err
+        assert (types, told) in ((["meta", "summary"], False), ([], True))
+    wait_for(lambda: programs_loaded() <= before, "the programs to be freed")
+
+
+@pytest.mark.parametrize("stopped", ["full", "ctrl-s"])
+def test_a_terminal_that_takes_nothing_is_given_back(stopped: str) -> None:
+    terminal = Terminal("-p", "1", "-i", "0.1")
+    terminal.read_until(b"listens on")
+    if stopped == "ctrl-s":
+        os.write(terminal.fd, b"\x13")
+        time.sleep(0.3)
+    else:
+        wait_for(lambda: waits_for_its_reader(terminal.pid), "a full terminal")
+    os.kill(terminal.pid, signal.SIGTERM)
+    assert terminal.wait() < END_S + SLACK_S
+    assert terminal.status == 0
+    assert LEAVE in terminal.rest()
+
+
+def test_ctrl_backslash_gives_the_terminal_back() -> None:
+    terminal = Terminal("-p", "1", "-i", "3600")
+    terminal.read_until(b"listens on")
+    os.write(terminal.fd, b"\x1c")
+    terminal.wait()
+    assert terminal.status == -signal.SIGQUIT
+    assert LEAVE in terminal.rest()
+
+
+def test_ctrl_z_gives_the_terminal_back_and_takes_it_again() -> None:
+    terminal = Terminal("-p", "1", "-i", "3600")
+    terminal.read_until(b"listens on")
+    os.write(terminal.fd, b"\x1a")
+    terminal.read_until(LEAVE)
+    wait_for(lambda: state(terminal.pid) == "T", "it to stop")
+    os.kill(terminal.pid, signal.SIGCONT)
+    terminal.read_until(ENTER)
+    terminal.read_until(b"listens on")
+    os.kill(terminal.pid, signal.SIGTERM)
+    terminal.read_until(LEAVE)
+    assert terminal.wait() < END_S + SLACK_S
+    assert terminal.status == 0
+
+
+def state(pid: int) -> str:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+def test_a_terminal_that_is_closed_ends_it() -> None:
+    terminal = Terminal("-p", "1", "-i", "0.1")
+    terminal.read_until(b"listens on")
+    terminal.close()
+    assert terminal.wait() < END_S + SLACK_S
+    assert terminal.status == 0
+
+
+def test_nohup_is_respected() -> None:
+    with started("-p", "1", stdout=-1, stderr=-1, preexec_fn=ignore_hangup) as process:
+        wait_for(lambda: caught(process.pid, signal.SIGTERM), "a handler")
+        assert not caught(process.pid, signal.SIGHUP)
+
+
+def ignore_hangup() -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
