@@ -195,7 +195,7 @@ struct scratch {
 	__u32 steering; /* kprobe only: a UDP packet is being given a socket */
 };
 
-/* What the socket iterator writes for each listening socket in a reuseport group. */
+/* What the socket iterators write of a reuseport group. */
 struct member {
 	__u32 inode;
 	__u32 group; /* reuseport_id */
@@ -217,6 +217,13 @@ struct receiver {
 	__u16 port;
 };
 
+/* What the socket iterator writes for each listening socket; `size` 0: it is in no group. */
+struct tcp_member {
+	struct member member;
+	__u32 half_open; /* handshakes that are not finished */
+	__u32 defers; /* TCP_DEFER_ACCEPT is set */
+};
+
 /* What the socket iterator writes for each UDP socket; outside of a group only the inode is set. */
 struct udp_member {
 	struct member member;
@@ -230,6 +237,7 @@ _Static_assert(sizeof(struct error_key) == 24, "error_key");
 _Static_assert(sizeof(struct listener) == 192, "listener");
 _Static_assert(sizeof(struct peer) == 24, "peer");
 _Static_assert(sizeof(struct member) == 40, "member");
+_Static_assert(sizeof(struct tcp_member) == 48, "tcp_member");
 _Static_assert(sizeof(struct receiver) == 48, "receiver");
 _Static_assert(sizeof(struct udp_member) == 48, "udp_member");
 _Static_assert(sizeof(struct settings) == 8 * PORT_WORDS + 8 + 4 * MAX_NETNS + 32, "settings");

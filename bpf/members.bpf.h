@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause) */
-/* An inventory of reuseport groups, which no system call shows: the socket iterator writes it. */
+/* An inventory of listeners: what no system call shows of them, the socket iterator writes. */
 #ifndef ACCEPTTRACE_MEMBERS_H
 #define ACCEPTTRACE_MEMBERS_H
 
@@ -42,15 +42,33 @@ static __noinline bool member_read(struct sock *sk, struct member *member)
 	return true;
 }
 
+/* Not inlined, as member_read(). */
+static __noinline void tcp_member_read(struct sock *sk, struct tcp_member *found)
+{
+	struct inet_connection_sock *listener = (struct inet_connection_sock *)sk;
+
+	found->member.inode = inode_of(PROBED, sk);
+	found->half_open = BPF_CORE_READ(listener, icsk_accept_queue.qlen.counter);
+	found->defers = BPF_CORE_READ(listener, icsk_accept_queue.rskq_defer_accept) != 0;
+	member_read(sk, &found->member);
+}
+
+/*
+ * Listeners come first. Whoever is asked to show a socket again (1) gives the reader what it wrote,
+ * then EAGAIN: so the many established ones are never walked.
+ */
 SEC("iter/tcp")
 int iter_members(struct bpf_iter__tcp *ctx)
 {
 	struct sock *sk = (void *)ctx->sk_common;
-	struct member member = {};
+	struct tcp_member found = {};
 
-	if (sk && BPF_CORE_READ(sk, __sk_common.skc_state) == TCP_LISTEN &&
-	    member_read(sk, &member))
-		bpf_seq_write(ctx->meta->seq, &member, sizeof(member));
+	if (!sk)
+		return 0;
+	if (BPF_CORE_READ(sk, __sk_common.skc_state) != TCP_LISTEN)
+		return 1;
+	tcp_member_read(sk, &found);
+	bpf_seq_write(ctx->meta->seq, &found, sizeof(found));
 	return 0;
 }
 

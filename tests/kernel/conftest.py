@@ -16,7 +16,7 @@ import pytest
 
 from accepttrace.config import Config, Filters
 from accepttrace.errors import UnsupportedError
-from accepttrace.model.records import Inventory, ReuseportFact
+from accepttrace.model.records import Inventory
 from accepttrace.model.snapshot import Meta, Snapshot
 from accepttrace.model.tracker import Tracker
 from accepttrace.probe.plans import Plan
@@ -67,24 +67,17 @@ class Account:
 
     def __init__(self, session: Session, filters: Filters) -> None:
         self._session = session
-        self._reader = InventoryReader(filters)
+        self._reader = InventoryReader(filters, ask_facts=session.listening)
         meta = Meta("test", "", session.plan.attach, session.loader, (), "", "")
         self._tracker = Tracker(meta, filters, session.began_s, session.plan.sees)
         self._tracker.start(self._reader.baseline())
 
     def snapshot(self, by: str = "worker", inventory: Inventory | None = None) -> Snapshot:
         counts = self._session.counts()
-        found = inventory or self._reader.read(full=True, groups=self._groups())
+        found = inventory or self._reader.read(full=True)
         after = self._session.passed()
         self._tracker.update(counts, found, after=after, wall="")
         return self._tracker.snapshot(by)
-
-    def _groups(self) -> dict[int, ReuseportFact]:
-        """Of the network namespace that the test is in."""
-        return {
-            member.inode: ReuseportFact(member.group, member.size, member.selector, member.program)
-            for member in self._session.members()
-        }
 
 
 def attached(way: Way) -> Session:

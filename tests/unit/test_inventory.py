@@ -13,7 +13,7 @@ import pytest
 
 from accepttrace.config import Filters
 from accepttrace.errors import AcceptTraceError, UnsupportedError
-from accepttrace.model.records import Inventory, ReuseportFact
+from accepttrace.model.records import Inventory, ListenerFact
 from accepttrace.probe.netns import call_inside
 from accepttrace.sockets import inventory as inventory_module
 from accepttrace.sockets.inventory import InventoryReader
@@ -118,8 +118,12 @@ def test_families_on_one_port_are_two_groups() -> None:
 
 def test_what_bpf_read_of_the_group_wins() -> None:
     with reuseport("127.0.0.1") as sock:
-        facts = {inode_of(sock): ReuseportFact(group=17, size=1, selector="cbpf")}
-        (row,) = reader_of(port_of(sock)).read(groups=facts).listeners
+        facts = {inode_of(sock): ListenerFact(17, 1, "cbpf", defers=True, half_open=3)}
+        only = Filters(ports=frozenset({port_of(sock)}))
+        reader = InventoryReader(only, ask_facts=lambda: facts)
+        ((row,), (again,)) = reader.read().listeners, reader.read().listeners
+    assert row == again
+    assert (row.defers, row.half_open) == (True, 3)
     assert (row.sharing, row.group, row.group_size, row.selector) == ("reuseport", 17, 1, "cbpf")
 
 

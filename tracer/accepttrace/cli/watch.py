@@ -9,10 +9,9 @@ from typing import Protocol, TypeVar
 from accepttrace import __version__
 from accepttrace.cli.pace import unbroken
 from accepttrace.config import Config
-from accepttrace.model.records import Counts, Inventory, Process, ReuseportFact
+from accepttrace.model.records import Counts, Inventory, Process
 from accepttrace.model.snapshot import Meta, Snapshot
 from accepttrace.model.tracker import Tracker
-from accepttrace.probe.netns import call_inside
 from accepttrace.probe.session import open_session
 from accepttrace.probe.tracer import Tracer as AttachedTracer
 from accepttrace.sockets.inventory import InventoryReader
@@ -49,9 +48,7 @@ class Watch:
     def __init__(self, config: Config) -> None:
         self._config = config
         self._session = open_session(config)
-        self._reader = InventoryReader(config.filters)
-        self._groups: dict[int, ReuseportFact] = {}
-        self._inodes: frozenset[int] = frozenset()
+        self._reader = InventoryReader(config.filters, ask_facts=self._session.listening)
         self._tracker = Tracker(
             meta_of(self._session, config.filters.describe()),
             config.filters,
@@ -69,7 +66,7 @@ class Watch:
     def refresh(self) -> Snapshot:
         """Read everything again."""
         counts = self._session.counts()
-        inventory = self._inventory()
+        inventory = self._reader.read()
         after = self._session.passed()
         others = self._others(counts, inventory)
         with unbroken():  # what the model has summed up must be forgotten, and only that
@@ -87,33 +84,6 @@ class Watch:
     def summary(self) -> Snapshot:
         """The last reading, with the whole run as its interval."""
         return self._tracker.summary(self._config.by, self._config.sort)
-
-    def _inventory(self) -> Inventory:
-        """Groups change only when listeners come or go, and reading them walks all sockets."""
-        inventory = self._reader.read(groups=self._groups)
-        inodes = frozenset(listener.inode for listener in inventory.listeners)
-        if inodes == self._inodes:
-            return inventory
-        self._inodes = inodes
-        self._groups = self._read_groups({listener.netns for listener in inventory.listeners})
-        return self._reader.read(groups=self._groups)
-
-    def _read_groups(self, namespaces: set[int]) -> dict[int, ReuseportFact]:
-        groups: dict[int, ReuseportFact] = {}
-        for number, path in self._reader.namespaces.items():
-            if number not in namespaces:
-                continue
-            try:
-                members = (
-                    call_inside(path, self._session.members) if path else self._session.members()
-                )
-            except OSError:  # it went away, or is not ours to enter: told by address alone
-                continue
-            for member in members:
-                groups[member.inode] = ReuseportFact(
-                    member.group, member.size, member.selector, member.program
-                )
-        return groups
 
     def _others(self, counts: Counts, inventory: Inventory) -> dict[int, Process]:
         """Acceptors alive that hold no listener any more."""

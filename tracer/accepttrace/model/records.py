@@ -263,13 +263,18 @@ class Process:
 
 
 @dataclass(frozen=True, slots=True)
-class ReuseportFact:
-    """The reuseport group of one listening socket. Source: the BPF socket iterator."""
+class ListenerFact:
+    """What no system call tells of one listening socket. Source: the BPF socket iterator.
 
-    group: int | None  # reuseport_id of the kernel
-    size: int | None  # sockets in the group now
-    selector: Selector | None
+    In no reuseport group: `group`, `size` and `selector` are None.
+    """
+
+    group: int | None = None  # reuseport_id of the kernel
+    size: int | None = None  # sockets in the group now
+    selector: Selector | None = None
     program: Program | None = None
+    defers: bool | None = None  # TCP_DEFER_ACCEPT is set
+    half_open: int | None = None  # handshakes that are not finished
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,7 +297,7 @@ class Listener:
     program: Program | None = None  # eBPF that chooses among the group
     drops: int | None = None  # sk_drops: packets dropped for whatever reason, since it was made
     defers: bool | None = None  # TCP_DEFER_ACCEPT is set
-    half_open: int | None = None  # clients whose handshake is not finished
+    half_open: int | None = None  # handshakes that are not finished
 
 
 @dataclass(frozen=True, slots=True)

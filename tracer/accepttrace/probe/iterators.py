@@ -20,13 +20,23 @@ def link(program_fd: int) -> int:
 
 
 def sockets(link_fd: int, record: type[Record]) -> list[Record]:
-    """What the program writes of the sockets in the current network namespace."""
+    """What the program writes of the sockets in the current network namespace.
+
+    A program that has seen enough ends it: by asking for a socket again, which is EAGAIN here.
+    """
     try:
         fd = sys.bpf(sys.ITER_CREATE, sys.IterAttr(link_fd=link_fd))
     except OSError:
         return []
     try:
-        data = b"".join(iter(lambda: os.read(fd, 65536), b""))
+        data = b"".join(iter(lambda: _read(fd), b""))
     finally:
         os.close(fd)
     return [record.from_buffer_copy(data, at) for at in range(0, len(data), c.sizeof(record))]
+
+
+def _read(fd: int) -> bytes:
+    try:
+        return os.read(fd, 65536)
+    except BlockingIOError:
+        return b""

@@ -17,6 +17,7 @@ from accepttrace.model.records import (
     Flow,
     Gone,
     ListenerCount,
+    ListenerFact,
     MigrationCount,
     Overflow,
     Passed,
@@ -25,7 +26,7 @@ from accepttrace.model.records import (
 )
 from accepttrace.probe import choosing, loaders, plans, preemption, selftest, wire
 from accepttrace.probe.maps import Map
-from accepttrace.probe.members import Member, member_of
+from accepttrace.probe.members import member_of
 from accepttrace.probe.tracer import Tracer
 
 _FAMILIES: dict[int, Family] = {socket.AF_INET: "ipv4", socket.AF_INET6: "ipv6"}
@@ -115,9 +116,10 @@ class Session(Tracer):
         self._ports.clear()
         self._calls.clear()
 
-    def members(self) -> tuple[Member, ...]:
-        """Reuseport group members in the network namespace of the calling thread."""
-        return tuple(member_of(found) for found in self._loaded.sockets(wire.Member))
+    def listening(self) -> dict[int, ListenerFact]:
+        """Every listener in the network namespace of the calling thread, by inode."""
+        found = self._loaded.sockets(wire.TcpMember)
+        return {one.member.inode: _fact(one) for one in found if one.member.inode}
 
     def prove(self) -> None:
         """Require that connections of our own are seen; `UnsupportedError` names a silent hook."""
@@ -283,6 +285,14 @@ def open_session(config: Config) -> Session:
     """Attach, prove, and set the filters. Raises `UnsupportedError` telling why each way failed."""
     ways = plans.by_preference(preemption.preempts())
     return choosing.first(config, (plan.at(config.detail) for plan in ways), Session)
+
+
+def _fact(found: wire.TcpMember) -> ListenerFact:
+    member = member_of(found.member)
+    own = bool(found.defers), found.half_open
+    if not member.size:
+        return ListenerFact(None, None, None, None, *own)
+    return ListenerFact(member.group, member.size, member.selector, member.program, *own)
 
 
 def _identity(key: wire.AcceptorKey) -> tuple[int, int, int]:

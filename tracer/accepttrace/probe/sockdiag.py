@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from accepttrace.errors import AcceptTraceError, UnsupportedError
-from accepttrace.model.records import Family, TcpCounters
+from accepttrace.model.records import Family, ListenerFact, TcpCounters
 from accepttrace.probe import netlink, proctcp
 from accepttrace.probe.netns import call_inside
 from accepttrace.probe.netstat import tcp_counters
@@ -48,22 +48,29 @@ class ListenSocket:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """One network namespace. `counters`: read just before the sockets; None: they were not."""
+    """One network namespace. `None`: it was not read.
+
+    `counters`: read just before the sockets. `facts`: what else is to be told, by inode.
+    """
 
     sockets: Rows[ListenSocket]
     counters: TcpCounters | None = None
+    facts: Mapping[int, ListenerFact] | None = None
 
 
-def look(netns_path: str | None, counting: bool) -> Look:
+AskFacts = Callable[[], Mapping[int, ListenerFact]]
+
+
+def look(netns_path: str | None, counting: bool, ask_facts: AskFacts | None = None) -> Look:
     """The namespace at `netns_path` (None: the caller's own), with its counters if asked.
 
-    AcceptTraceError and UnsupportedError as `ask` raises them. Entered only once, so that sockets
-    and counters are of the same namespace, whatever the path leads to.
+    `ask_facts` is called inside of it. AcceptTraceError and UnsupportedError as `ask` raises them.
+    Entered only once, so that all is of the same namespace, whatever the path leads to.
     """
 
     def dump() -> Rows[Look]:
         counters = _counters() if counting else None
-        return (Look(_dump(), counters),)
+        return (Look(_dump(), counters, ask_facts() if ask_facts else None),)
 
     def from_text(folder: str) -> Rows[Look]:
         return (Look(_from_text(folder)),)

@@ -181,7 +181,7 @@ class PortKey(c.Structure):
 
 
 class Member(c.Structure):
-    """struct member: what the socket iterator writes."""
+    """struct member."""
 
     _fields_ = (
         ("inode", c.c_uint32),
@@ -206,6 +206,12 @@ class Receiver(c.Structure):
         ("family", c.c_uint16),
         ("port", c.c_uint16),
     )
+
+
+class TcpMember(c.Structure):
+    """struct tcp_member: what the socket iterator writes."""
+
+    _fields_ = (("member", Member), ("half_open", c.c_uint32), ("defers", c.c_uint32))
 
 
 class UdpMember(c.Structure):

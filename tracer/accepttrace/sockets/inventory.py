@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Collection
+from itertools import islice
 from typing import Final
 
 from accepttrace.config import Filters
-from accepttrace.model.records import Baseline, Inventory, Listener, NamespaceCount, Process
-from accepttrace.probe.sockdiag import ListenSocket, Look, look
+from accepttrace.model.records import (
+    Baseline,
+    Inventory,
+    Listener,
+    ListenerFact,
+    NamespaceCount,
+    Process,
+)
+from accepttrace.probe.netns import call_inside
+from accepttrace.probe.sockdiag import AskFacts, ListenSocket, Look, look
 from accepttrace.sockets.filtering import is_held, passes
 from accepttrace.sockets.namespaces import Namespaces, ask_all
 from accepttrace.sockets.processes import FULL_EVERY_S, Processes
-from accepttrace.sockets.sharing import Bond, Groups, bond, bonds, share_of
-
-NO_GROUPS: Final[Groups] = {}
+from accepttrace.sockets.sharing import Bond, Facts, bond, bonds, share_of
 
 MAX_COUNTED: Final = 256  # namespaces whose counters are read; a read takes 0.1 to 1 ms
 
@@ -26,15 +33,23 @@ class InventoryReader:
     """Reads listeners and holders again and again, at little cost after the first time.
 
     Of the filters, ports, netns, family and addresses decide which listeners are listed;
-    `held_by` applies those that speak of processes.
+    `held_by` applies those that speak of processes. `ask_facts` tells what BPF reads of the
+    listeners in the namespace of the calling thread.
     """
 
-    def __init__(self, filters: Filters, full_every_s: float = FULL_EVERY_S) -> None:
+    def __init__(
+        self,
+        filters: Filters,
+        full_every_s: float = FULL_EVERY_S,
+        ask_facts: AskFacts | None = None,
+    ) -> None:
         self._filters = filters
+        self._ask_facts = ask_facts
         self._namespaces = Namespaces()
         self._processes = Processes(full_every_s)
         self.namespaces: dict[int, str | None] = {}  # by inode number, as last read; None: our own
-        self._counted: set[int] | None = None  # namespaces whose counters are read; None: no need
+        self._traced: set[int] = set()  # namespaces in which listeners passed the filters
+        self._counting = False  # their counters are read as well
 
     def baseline(self) -> Baseline:
         """What was dropped so far, in every namespace; from now on `read` tells that as well.
@@ -42,62 +57,82 @@ class InventoryReader:
         Without a look at any process but for its namespace: whoever waits for the tracer to be
         ready waits for this. Raises as `read` does.
         """
-        looks, hidden = self._look_at_all(full=False, counting=lambda _: True)
-        self._counted = set()
+        self._counting = True
+        self.namespaces = self._namespaces.refresh()
+        looks, hidden = self._look_at_all(self.namespaces, None)
         return Baseline(
             sockets=frozenset(sock.inode for _, one in looks for sock in one.sockets),
             namespaces={netns: _dropped(netns, one) for netns, one in looks},
             complete=not hidden,
         )
 
-    def read(self, full: bool = False, groups: Groups = NO_GROUPS) -> Inventory:
+    def read(self, full: bool = False) -> Inventory:
         """All listeners now. `full` looks at every descriptor of every process again.
 
-        `groups` maps the inode of each socket with a reuseport group to what BPF read of it.
         A listener that nobody visible holds has no holders. AcceptTraceError if the kernel
         refuses to list sockets; what single processes or namespaces hide makes it `partial`.
         """
-        looks, hidden = self._look_at_all(full, self._is_counted)
+        self.namespaces = self._namespaces.refresh(full)
+        self._traced &= self.namespaces.keys()
+        looks, hidden = self._look_at_all(self._traced, self._ask_facts)
         found = [(netns, sock) for netns, one in looks for sock in one.sockets]
         together = bonds(found)
         found = [(netns, sock) for netns, sock in found if passes(self._filters, sock)]
-        if self._counted is not None:  # the last drops may be those of a listener that closed
-            self._counted |= {netns for netns, _ in found}
-            self._counted &= self.namespaces.keys()
+        facts = self._facts(looks, {netns for netns, _ in found})
+        # For good: the last drops may be those of a listener that closed.
+        self._traced |= {netns for netns, _ in found}
         self._processes.refresh([sock.inode for _, sock in found], full)
         partial = hidden or self._processes.partial
-        rows = [self._listener(netns, sock, together, groups, partial) for netns, sock in found]
+        rows = [self._listener(netns, sock, together, facts, partial) for netns, sock in found]
         rows.sort(key=lambda row: (row.local_port, row.netns, row.family, row.inode))
-        counts = (_dropped(netns, one) for netns, one in looks if self._is_counted(netns))
+        counts = (_dropped(netns, one) for netns, one in looks if netns in self._traced)
         return Inventory(tuple(rows), partial, tuple(counts))
 
     def process(self, pid: int) -> Process | None:
         """A process by name, whether it holds a listener or not; None if it is gone."""
         return self._processes.process(pid)
 
-    def _look_at_all(self, full: bool, counting: Callable[[int], bool]) -> tuple[Looks, bool]:
-        """All namespaces, and whether some could not be looked at."""
-        self.namespaces = self._namespaces.refresh(full)
-        counted = [path for netns, path in self.namespaces.items() if counting(netns)]
-        paths = set(counted[:MAX_COUNTED])
-        looks, hidden = ask_all(
-            self.namespaces, self._filters.netns, lambda path: (look(path, path in paths),)
-        )
+    def _look_at_all(
+        self, closely: Collection[int], ask_facts: AskFacts | None
+    ) -> tuple[Looks, bool]:
+        """All namespaces, some `closely`, and whether some could not be looked at."""
+        paths = {path for netns, path in self.namespaces.items() if netns in closely}
+        counted = set(islice(paths, MAX_COUNTED)) if self._counting else set()
+
+        def ask(path: str | None) -> tuple[Look]:
+            return (look(path, path in counted, ask_facts if path in paths else None),)
+
+        looks, hidden = ask_all(self.namespaces, self._filters.netns, ask)
         return looks, hidden or self._namespaces.partial
 
-    def _is_counted(self, netns: int) -> bool:
-        return self._counted is not None and netns in self._counted
+    def _facts(self, looks: Looks, wanted: Collection[int]) -> Facts:
+        """By inode; a namespace where nothing was traced before is entered once more."""
+        found: dict[int, ListenerFact] = {}
+        for netns, one in looks:
+            if one.facts is not None:
+                found.update(one.facts)
+            elif netns in wanted:
+                found.update(self._facts_in(self.namespaces[netns]))
+        return found
+
+    def _facts_in(self, path: str | None) -> Facts:
+        if self._ask_facts is None:
+            return {}
+        try:
+            return call_inside(path, self._ask_facts) if path else self._ask_facts()
+        except OSError:  # it went away, or is not ours to enter: told by address alone
+            return {}
 
     def _listener(
         self,
         netns: int,
         sock: ListenSocket,
         together: Counter[Bond],
-        groups: Groups,
+        facts: Facts,
         partial: bool,
     ) -> Listener:
-        holders = self._processes.holders(sock.inode)
-        share = share_of(together[bond(netns, sock)], holders, groups.get(sock.inode), partial)
+        holders, fact = self._processes.holders(sock.inode), facts.get(sock.inode)
+        share = share_of(together[bond(netns, sock)], holders, fact, partial)
         return Listener(
             inode=sock.inode,
             netns=netns,
@@ -114,6 +149,8 @@ class InventoryReader:
             uid=sock.uid,
             program=share.program,
             drops=sock.drops,
+            defers=fact.defers if fact else None,
+            half_open=fact.half_open if fact else None,
         )
 
 

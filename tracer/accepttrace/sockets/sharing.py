@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from accepttrace.model.records import Holder, Program, ReuseportFact, Selector, Sharing
+from accepttrace.model.records import Holder, ListenerFact, Program, Selector, Sharing
 from accepttrace.probe.sockdiag import ListenSocket
 
 
@@ -37,7 +37,7 @@ def bonds(sockets: Iterable[tuple[int, ListenSocket]]) -> Counter[Bond]:
 def share_of(
     together: int,
     holders: tuple[Holder, ...],
-    fact: ReuseportFact | None,
+    fact: ListenerFact | None,
     partial: bool,
 ) -> Share:
     """What is known of one listener.
@@ -47,7 +47,7 @@ def share_of(
     and port prove SO_REUSEPORT, as the kernel allows that to nobody else; one alone may have set
     it or not. With `partial` sight, one visible holder does not prove that there is no other.
     """
-    if fact is not None:
+    if fact is not None and fact.size:
         return Share("reuseport", fact.group, fact.size, fact.selector, fact.program)
     if together > 1:
         return Share("reuseport", None, together)
@@ -56,4 +56,4 @@ def share_of(
     return Share("sole") if holders and not partial else Share(None)
 
 
-Groups = Mapping[int, ReuseportFact]
+Facts = Mapping[int, ListenerFact]  # by inode
