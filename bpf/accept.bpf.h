@@ -16,10 +16,10 @@ static __always_inline __u32 only_way_of(struct task_struct *task)
 	return flags & PF_IO_WORKER ? VIA_IO_URING : 0;
 }
 
-static __always_inline __u32 way_now(struct settings *want, struct acceptor *acceptor)
+static __always_inline __u32 way_now(struct settings *want, __u32 only)
 {
-	if (acceptor->only_via)
-		return acceptor->only_via;
+	if (only)
+		return only;
 	if (want->rings == RINGS_UNUSED)
 		return VIA_SYSCALL;
 	if (want->rings == RINGS_IN_USE)
@@ -53,10 +53,8 @@ static __always_inline void acceptor_introduce(struct acceptor *acceptor, struct
 	bpf_get_current_comm(acceptor->comm, sizeof(acceptor->comm));
 }
 
-static __always_inline bool traced(enum access how, struct sock *listener)
+static __always_inline bool traced(enum access how, struct settings *want, struct sock *listener)
 {
-	struct settings *want = settings_get();
-
 	if (!want || !listener_wanted(how, want, listener))
 		return false;
 	return want->any_pid || pid_wanted(bpf_get_current_pid_tgid() >> 32);
@@ -73,7 +71,7 @@ static __always_inline struct acceptor *acceptor_get(struct acceptor_key *key)
 
 	for (__u32 i = 0; i < SEAT_PROBES; i++) {
 		acceptor = seat_at(seat_of(key, i));
-		if (!acceptor || !acceptor->who.tid)
+		if (!acceptor)
 			return NULL;
 		if (acceptor->who.tid == key->tid && acceptor->who.inode == key->inode &&
 		    acceptor->who.start_ns == key->start_ns)
@@ -82,53 +80,108 @@ static __always_inline struct acceptor *acceptor_get(struct acceptor_key *key)
 	return standing_get(key);
 }
 
-/* A row of its own for a thread seen for the first time; NULL where there is no room. */
-static __always_inline struct acceptor *acceptor_add(struct acceptor_key *key)
+static __always_inline bool is_crew(struct acceptor_key *key)
+{
+	return key->tid & CREW;
+}
+
+/* A crew has no seat: several threads may meet for it at once, which only a hash settles. */
+static __always_inline struct acceptor *seat_find(struct acceptor_key *key)
+{
+	for (__u32 i = 0; i < SEAT_PROBES && !is_crew(key); i++) {
+		if (!seat_take(seat_of(key, i), key))
+			return seat_at(seat_of(key, i));
+	}
+	return NULL;
+}
+
+/* A row for a thread seen for the first time, or for a crew; NULL where there is no room. */
+static __always_inline struct acceptor *acceptor_add(struct acceptor_key *key, __u32 owner)
 {
 	struct acceptor *acceptor;
+	bool made = true;
 
-	for (__u32 i = 0; i < SEAT_PROBES; i++) {
-		if (!seat_take(seat_of(key, i), key))
-			continue;
-		acceptor = seat_at(seat_of(key, i));
-		if (acceptor)
-			acceptor->who = *key;
-		return acceptor;
+	if (!share_take(owner, SHARED_ACCEPTORS))
+		return NULL;
+	acceptor = seat_find(key);
+	if (!acceptor) {
+		made = !standing_add(key);
+		acceptor = standing_get(key);
 	}
-	acceptor = standing_add(key);
-	if (acceptor)
-		acceptor->who = *key;
+	if (!acceptor || !made)
+		share_return(owner, SHARED_ACCEPTORS);
+	if (!acceptor)
+		return NULL;
+	acceptor_introduce(acceptor, (void *)bpf_get_current_task());
+	acceptor->owner = owner;
+	acceptor->who = *key;
 	return acceptor;
 }
 
-/*
- * The counters of the current thread on this listener; fills `key`. NULL where it is not traced:
- * that is asked only of those who have no row yet. `uncounted`: see listener_meet().
- */
-static __always_inline struct acceptor *acceptor_of(struct sock *sk, __u32 inode, __u64 start_ns,
-						    struct acceptor_key *key, __s32 uncounted)
+/* All threads of the current process that have no row on this listener. */
+static __always_inline struct acceptor_key crew_now(__u32 inode)
 {
+	struct task_struct *task = (void *)bpf_get_current_task();
+	struct acceptor_key key = {};
+
+	key.start_ns = BPF_CORE_READ(task, group_leader, start_boottime);
+	key.inode = inode;
+	key.tid = bpf_get_current_pid_tgid() >> 32 | CREW;
+	return key;
+}
+
+/*
+ * A thread without a row: gives it one, or that of its crew where its process has many already (a
+ * thread for each connection); `key` says which. NULL where there is no room for either.
+ */
+static __noinline struct acceptor *acceptor_meet(struct acceptor_key *key, __u32 owner)
+{
+	struct acceptor_key crew = crew_now(key->inode);
+	__u32 *threads = crew_of(&crew);
 	struct acceptor *acceptor;
 
+	if (!threads || *threads < CREW_ROWS) {
+		acceptor = acceptor_add(key, owner);
+		if (acceptor) {
+			if (threads)
+				__sync_fetch_and_add(threads, 1);
+			return acceptor;
+		}
+	}
+	*key = crew;
+	acceptor = standing_get(key);
+	return acceptor ? acceptor : acceptor_add(key, owner);
+}
+
+/* The row of the current thread on a listener, and its key; NULL where it has none yet. */
+static __always_inline struct acceptor *acceptor_known(__u32 inode, __u64 start_ns,
+						       struct acceptor_key *key)
+{
 	key->inode = inode;
 	key->tid = (__u32)bpf_get_current_pid_tgid();
 	key->start_ns = start_ns;
-	acceptor = acceptor_get(key);
-	if (acceptor || !traced(PROBED, sk))
+	return acceptor_get(key);
+}
+
+/*
+ * The same, or a new row: its own or its crew's, as `key` says. Only on a listener that has a row;
+ * NULL where there is no room for one of them, or nobody asked for this thread.
+ */
+static __always_inline struct acceptor *acceptor_of(struct sock *sk, __u32 inode, __u64 start_ns,
+						    struct acceptor_key *key)
+{
+	struct acceptor *acceptor;
+	struct listener *listener;
+
+	if (!traced(PROBED, settings_get(), sk))
+		return NULL;
+	acceptor = acceptor_known(inode, start_ns, key);
+	if (acceptor)
 		return acceptor;
-	if (!inode) {
-		lost(LOSS_UNATTRIBUTED);
-		return NULL;
-	}
-	acceptor = acceptor_add(key);
-	if (!acceptor) {
-		lost(LOSS_ACCEPTORS_FULL);
-		return NULL;
-	}
-	acceptor_introduce(acceptor, (void *)bpf_get_current_task());
-	if (!listener_get(inode) && !listener_meet(sk, inode, uncounted))
-		lost(LOSS_LISTENERS_FULL);
-	return acceptor;
+	listener = listener_get(inode);
+	if (!listener)
+		listener = listener_met(sk, inode, 0);
+	return listener ? acceptor_meet(key, listener->owner) : NULL;
 }
 
 /* The current thread: when it started, and how often it went to sleep since. */
@@ -186,14 +239,36 @@ static __always_inline bool ready_us(enum access how, struct sock *child, __u64 
 	       !BPF_CORE_READ_INTO(ready, (struct tcp_sock *)child, rcvq_space.time);
 }
 
-static __always_inline void waited(enum access how, struct acceptor *acceptor, struct sock *child,
-				   __u64 began, __u64 now)
+/* How long a queued child has waited by now, since tracing began. */
+static __always_inline __u64 waited_by(struct sock *child, __u64 now)
+{
+	struct settings *want = settings_get();
+	__u64 since;
+
+	if (!want || !ready_us(PROBED, child, &since) || !since)
+		return 0;
+	if (since < want->began_us)
+		since = want->began_us;
+	return now > since ? now - since : 0;
+}
+
+/* `shared`: by several threads, that is by a crew. */
+static __always_inline void count(bool shared, __u64 *counter, __u64 value)
+{
+	if (shared)
+		add(counter, value);
+	else
+		*counter += value;
+}
+
+static __always_inline void waited(enum access how, bool shared, struct acceptor *acceptor,
+				   struct sock *child, __u64 began, __u64 now)
 {
 	__u64 ready, us;
 	__u32 bucket;
 
 	if (!ready_us(how, child, &ready)) {
-		acceptor->wait_unknown++;
+		count(shared, &acceptor->wait_unknown, 1);
 		return;
 	}
 	if (!ready || ready > now)
@@ -202,33 +277,95 @@ static __always_inline void waited(enum access how, struct acceptor *acceptor, s
 	bucket = wait_bucket(us);
 	CHECK_AND_USE_AS_ONE(bucket);
 	if (bucket < WAIT_BUCKETS)
-		acceptor->wait_us[bucket]++;
+		count(shared, &acceptor->wait_us[bucket], 1);
 	if (us > acceptor->wait_max_us)
 		acceptor->wait_max_us = us;
-	acceptor->waited_us += ready > began ? us : now - began;
+	count(shared, &acceptor->waited_us, ready > began ? us : now - began);
 	acceptor->ready_us = ready;
+}
+
+static __always_inline void took(enum access how, bool shared, struct acceptor *acceptor,
+				 struct settings *want, struct sock *child)
+{
+	__u64 now;
+
+	count(shared, &acceptor->accepts, 1);
+	if (want->without_waits)
+		return;
+	now = now_us();
+	count(shared, &acceptor->left_us, now);
+	waited(how, shared, acceptor, child, want->began_us, now);
+}
+
+static __always_inline void took_as_crew(struct acceptor *acceptor, struct settings *want,
+					 struct sock *child)
+{
+	acceptor->via |= way_now(want, only_way_of((void *)bpf_get_current_task()));
+	took(PROBED, true, acceptor, want, child);
+}
+
+/* By somebody for whom there is no row. */
+static __always_inline void took_unnamed(struct listener *listener, struct settings *want,
+					 struct sock *child)
+{
+	__u64 now;
+
+	add(&listener->uncounted, 1);
+	if (want->without_waits)
+		return;
+	now = now_us();
+	add(&listener->left_us, now);
+	add(&listener->waited_us, waited_by(child, now));
+}
+
+/* A thread without a row of its own took a child. NULL: it still has none, but all is counted. */
+static __noinline struct acceptor *took_first(struct sock *sk, struct sock *child,
+					      struct acceptor_key *key)
+{
+	struct listener *listener = listener_get(key->inode);
+	struct settings *want = settings_get();
+	struct acceptor *acceptor;
+
+	if (!key->inode) {
+		lost(LOSS_UNATTRIBUTED);
+		return NULL;
+	}
+	if (!listener)
+		listener = listener_meet(sk, key->inode, 1);
+	if (!listener)
+		lost_for(owner_of(sk), SHARED_LISTENERS, LOSS_LISTENERS_FULL);
+	if (!listener || !want)
+		return NULL;
+	acceptor = acceptor_meet(key, listener->owner);
+	if (acceptor && !is_crew(key))
+		return acceptor;
+	if (acceptor)
+		took_as_crew(acceptor, want, child);
+	else
+		took_unnamed(listener, want, child);
+	return NULL;
 }
 
 static __always_inline void accepted(enum access how, struct sock *listener, __u32 inode,
 				     struct sock *child)
 {
 	struct settings *want = settings_get();
-	struct task task = task_now(how);
 	struct acceptor_key key = {};
-	struct acceptor *acceptor = acceptor_of(listener, inode, task.start_ns, &key, 1);
-	__u64 now;
+	struct acceptor *acceptor;
+	struct task task;
 
-	if (!acceptor || !want)
+	if (!traced(how, want, listener))
 		return;
-	acceptor->accepts++;
+	task = task_now(how);
+	acceptor = acceptor_known(inode, task.start_ns, &key);
+	if (!acceptor)
+		acceptor = took_first(listener, child, &key);
+	if (!acceptor)
+		return;
 	acceptor->pending = PENDING_NONE;
-	acceptor->via |= way_now(want, acceptor);
+	acceptor->via |= way_now(want, acceptor->only_via);
 	acceptor->served = task.slept;
-	if (want->without_waits)
-		return;
-	now = now_us();
-	acceptor->left_us += now;
-	waited(how, acceptor, child, want->began_us, now);
+	took(how, false, acceptor, want, child);
 }
 
 /*
@@ -240,42 +377,64 @@ static __always_inline bool woken_for_nothing(struct acceptor *acceptor, __u64 s
 	return slept != acceptor->served && slept != acceptor->idled;
 }
 
+static __always_inline void found_nothing(struct acceptor *acceptor, bool shared, __u64 slept,
+					  bool waits)
+{
+	count(shared, &acceptor->empty, 1);
+	if (shared)
+		return;
+	acceptor->wasted += !waits && woken_for_nothing(acceptor, slept);
+	acceptor->idled = slept;
+}
+
+/* Failures other than EAGAIN, by errno. */
+static __always_inline void failed_with(struct error_key *key, __u32 owner)
+{
+	struct tally *tally = error_get(key), first = {.owner = owner};
+
+	if (!tally && share_take(owner, SHARED_ERRORS)) {
+		if (error_add(key, &first))
+			share_return(owner, SHARED_ERRORS);
+		tally = error_get(key);
+	}
+	if (tally)
+		add(&tally->count, 1);
+	else
+		lost_for(owner, SHARED_ERRORS, LOSS_ERRORS_FULL);
+}
+
 /* `error` is positive; `waits`: the call may sleep, so what woke it was its own time limit. */
 static __always_inline void failed(struct sock *listener, __u32 inode, __u32 error, bool waits)
 {
 	struct task task = task_now(PROBED);
-	struct error_key key = {};
-	struct acceptor *acceptor = acceptor_of(listener, inode, task.start_ns, &key.acceptor, 0);
-	__u64 *count;
+	struct error_key key = {.error = error};
+	struct acceptor *acceptor = acceptor_of(listener, inode, task.start_ns, &key.acceptor);
 
-	if (!acceptor)
-		return;
-	if (error == EAGAIN) {
-		acceptor->empty++;
-		acceptor->wasted += !waits && woken_for_nothing(acceptor, task.slept);
-		acceptor->idled = task.slept;
+	if (!acceptor) {
+		if (error != EAGAIN && traced(PROBED, settings_get(), listener))
+			lost_for(owner_of(listener), SHARED_ACCEPTORS, LOSS_ERRORS_FULL);
 		return;
 	}
-	acceptor->failed++;
-	key.error = error;
-	count = error_get(&key);
-	if (count)
-		(*count)++;
-	else if (!error_add(&key))
-		lost(LOSS_ERRORS_FULL);
+	if (error == EAGAIN) {
+		found_nothing(acceptor, is_crew(&key.acceptor), task.slept, waits);
+		return;
+	}
+	count(is_crew(&key.acceptor), &acceptor->failed, 1);
+	failed_with(&key, acceptor->owner);
 }
 
 /*
  * For hooks that see only the entry of accept: a call that cannot sleep and took nothing until the
- * next one began has returned EAGAIN. User space adds the one still pending.
+ * next one began has returned EAGAIN. User space adds the one still pending. Of a crew nobody knows
+ * which call is the next.
  */
 static __always_inline void entered(struct sock *listener, __u32 inode, bool cannot_sleep)
 {
 	struct task task = task_now(PROBED);
 	struct acceptor_key key = {};
-	struct acceptor *acceptor = acceptor_of(listener, inode, task.start_ns, &key, 0);
+	struct acceptor *acceptor = acceptor_of(listener, inode, task.start_ns, &key);
 
-	if (!acceptor)
+	if (!acceptor || is_crew(&key))
 		return;
 	if (acceptor->pending != PENDING_NONE) {
 		acceptor->empty++;

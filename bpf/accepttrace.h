@@ -14,8 +14,13 @@ enum {
 	MAX_ACCEPTORS = 15360, /* beyond those with a seat */
 	MAX_SEATS = 1024, /* a power of two */
 	SEAT_PROBES = 4, /* seats that an acceptor may have */
-	MAX_LISTENERS = 16384, /* a power of two */
-	LISTENER_PROBES = 8, /* places where a listener may have its row */
+	MAX_LISTENERS = 12288, /* beyond those with a place */
+	MAX_PLACES = 4096, /* a power of two */
+	PLACE_PROBES = 4, /* places that a listener may have */
+	MAX_CREWS = 16384,
+	CREW_ROWS = 256, /* threads of a process with rows of their own, on one listener */
+	MAX_SHARES = 8192,
+	SHARE = 4, /* what part of a map an owner may take: one of so many */
 	MAX_ERRORS = 4096,
 	MAX_PIDS = 4096,
 	MAX_CALLS = 65536,
@@ -28,16 +33,50 @@ enum {
 
 /* Where something was not counted: index into the map `losses`. */
 enum loss {
-	LOSS_ACCEPTORS_FULL, /* accepts and failures without a row in `acceptors` */
-	LOSS_LISTENERS_FULL, /* listeners without a row in `listeners` */
-	LOSS_SELECTED_FULL, /* selections without a row in `listeners` */
-	LOSS_ERRORS_FULL, /* failures without a row in `errors` */
+	LOSS_LISTENERS_FULL, /* accepts from listeners without a row */
+	LOSS_ERRORS_FULL, /* failures without a row in `errors` or `acceptors` */
 	LOSS_UNATTRIBUTED, /* a listening socket without an inode, an accept without a listener */
 	LOSS_MIGRATIONS_FULL, /* migrations without a row in `migrations` */
 	LOSS_PEERS_FULL, /* clients that met a full queue, without a row in `peers` */
 	LOSS_PORTS_FULL, /* arrivals without a row in `ports` */
 	LOSS_RECEIVERS_FULL, /* selections and datagrams without a row in `receivers` */
+	LOSS_ROWLESS, /* what else happened on listeners without a row */
 	LOSS_MAX,
+};
+
+/*
+ * Whose a row is. Root may fill the maps; others only in part, so that none of them can keep the
+ * rows from the rest. Users that a user namespace may have by the thousand (subordinate IDs) count
+ * as one for each 65,536.
+ */
+enum owner {
+	OWNER_ROOT,
+	OWNER_RANGES = 65536, /* below: the user ID itself; from here on: and a range of IDs */
+	OWNER_GUESTS = 0xfffffffe, /* sockets in network namespaces that a user made himself */
+	OWNER_ALL = 0xffffffff, /* the sum */
+};
+
+/* The maps whose rows have owners. */
+enum shared {
+	SHARED_LISTENERS,
+	SHARED_ACCEPTORS,
+	SHARED_ERRORS,
+	SHARED_MIGRATIONS,
+	SHARED_PEERS,
+	SHARED_PORTS,
+	SHARED_RECEIVERS,
+	SHARED_MAX,
+};
+
+struct share_key {
+	__u32 owner;
+	__u32 map; /* enum shared */
+};
+
+/* Map `shares`. How many rows user space has deleted since says the map `freed`, same key. */
+struct share {
+	__u64 taken; /* rows */
+	__u64 refused; /* what was not counted because the share was used up */
 };
 
 /* How accepts through io_uring are told from others. */
@@ -50,30 +89,38 @@ enum rings {
 
 /* Map `settings`, one entry: the filters. Written by user space, before and after the self-test. */
 struct settings {
-	__u64 ports[PORT_WORDS];
 	__u64 began_us; /* when these filters were set, CLOCK_MONOTONIC */
-	__u32 netns[MAX_NETNS]; /* inode numbers of network namespaces */
-	__u32 netns_count; /* 0: any */
-	__u32 family; /* of the listener; 0: any */
 	__u32 any_port;
+	__u32 any_place; /* of any family in any network namespace */
 	__u32 any_pid; /* 0: only those in the map `pids` */
 	__u32 without_waits; /* do not look at waiting times */
 	__u32 rings; /* enum rings */
 	__u32 never_migrates; /* this kernel never moves a queue to another listener */
-	__u32 pad;
+	__u32 family; /* of the listener; 0: any */
+	__u32 netns_count; /* 0: any */
+	__u32 netns[MAX_NETNS]; /* inode numbers of network namespaces */
+	__u64 ports[PORT_WORDS];
 };
 
-/* One thread on one listener. The start time tells a reused TID from the old one. */
+/*
+ * One thread on one listener. The start time tells a reused TID from the old one. Or a crew: all
+ * threads of a process that have no row of their own, because it has so many; then `tid` is its PID
+ * and CREW, and the start time that of the process.
+ */
 struct acceptor_key {
 	__u64 start_ns; /* of the thread, CLOCK_BOOTTIME */
 	__u32 inode; /* of the listener */
 	__u32 tid;
 };
 
+enum { CREW = 1U << 31 };
+
 /*
  * Maps `seats` and `acceptors`. The first is an array, where a row is found with a tenth of the
  * instructions that a hash takes; the map `sitters` (seat → key) says for whom each was taken. Who
- * finds no seat has a row in the second. Written only by the thread of its key, so without atomics.
+ * finds no seat has a row in the second. Written only by the thread of its key, so without atomics;
+ * but for a crew's. The map `crews` (key of the crew → __u32) says how many of its threads have
+ * rows.
  */
 struct acceptor {
 	__u64 accepts;
@@ -88,7 +135,8 @@ struct acceptor {
 	__u64 ready_us; /* when the connection that it took last became ready to be taken */
 	__u64 served; /* how often the thread had slept when it last took a connection */
 	__u64 idled; /* ... when it last found nothing */
-	__u64 only_via; /* of a thread that always accepts in the same way, else 0 */
+	__u32 only_via; /* of a thread that always accepts in the same way, else 0 */
+	__u32 owner; /* of the listener: enum owner */
 	__u64 entered; /* kprobe only: ... when it last entered accept() */
 	__u64 wait_unknown; /* accepts whose waiting time could not be read */
 	__u64 wait_max_us;
@@ -114,6 +162,13 @@ struct error_key {
 	__u32 pad;
 };
 
+/* What a row of the maps `errors` and `ports` counts. */
+struct tally {
+	__u64 count;
+	__u32 owner;
+	__u32 pad;
+};
+
 /* Map `calls`, keyed by PID << 32 | TID: the accept() that a thread is in, or was in last. */
 struct call {
 	__u64 listener; /* kernel pointer, never shown; 0: it did not get as far as the queue */
@@ -122,10 +177,10 @@ struct call {
 };
 
 /*
- * Map `listeners`: an array, for the kernel finds its rows with a tenth of the instructions that a
- * hash takes. A listener has the place inode % MAX_LISTENERS or one of the next, whichever the map
- * `places` (place → inode) says was taken for it. Every counter is atomic: softirqs of all CPUs
- * write it.
+ * Maps `listeners` and `more_listeners`. The first is an array, where a row is found with a tenth
+ * of the instructions that a hash takes. A listener has the place inode % MAX_PLACES or one of the
+ * next, whichever the map `places` (place → inode) says was taken for it; or, where all of them are
+ * taken, a row in the second, by inode. Every counter is atomic: softirqs of all CPUs write it.
  */
 struct listener {
 	__u64 requests; /* SYNs steered here */
@@ -147,6 +202,7 @@ struct listener {
 	__u64 queue_max;
 	__u64 stops; /* times it ended to listen */
 	__u64 stakes_unknown; /* of those, with a queue that may have been lost or moved */
+	__u64 uncounted; /* accepts by threads that have no row; in `left_us` and `waited_us` too */
 	__u8 address[16]; /* network order; IPv4 in the first four */
 	__u32 netns;
 	__u16 family;
@@ -155,6 +211,8 @@ struct listener {
 	__u32 inode; /* 0: free, or not yet described */
 	__s32 queue_start; /* the queue when nothing was counted yet */
 	__u32 drops; /* sk_drops when it last ended to listen */
+	__u32 owner;
+	__u32 pad;
 };
 
 /* Map `migrations`: from one listener to another (inodes; 0: it has none any more). */
@@ -166,9 +224,11 @@ struct migration_key {
 struct migration {
 	__u64 connections; /* queued */
 	__u64 requests; /* half-open */
+	__u32 owner;
+	__u32 pad;
 };
 
-/* Map `peers`: a client that met the full queue of a listener. */
+/* Map `peers` (→ owner): a client that met the full queue of a listener. */
 struct peer {
 	__u32 inode;
 	__u16 port;
@@ -215,6 +275,8 @@ struct receiver {
 	__u32 netns;
 	__u16 family;
 	__u16 port;
+	__u32 owner;
+	__u32 pad;
 };
 
 /* What the socket iterator writes for each listening socket; `size` 0: it is in no group. */
@@ -234,11 +296,11 @@ struct udp_member {
 _Static_assert(sizeof(struct acceptor_key) == 16, "acceptor_key");
 _Static_assert(sizeof(struct acceptor) == 176 + 8 * WAIT_BUCKETS, "acceptor");
 _Static_assert(sizeof(struct error_key) == 24, "error_key");
-_Static_assert(sizeof(struct listener) == 192, "listener");
+_Static_assert(sizeof(struct listener) == 208, "listener");
 _Static_assert(sizeof(struct peer) == 24, "peer");
 _Static_assert(sizeof(struct member) == 40, "member");
 _Static_assert(sizeof(struct tcp_member) == 48, "tcp_member");
-_Static_assert(sizeof(struct receiver) == 48, "receiver");
+_Static_assert(sizeof(struct receiver) == 56, "receiver");
 _Static_assert(sizeof(struct udp_member) == 48, "udp_member");
 _Static_assert(sizeof(struct settings) == 8 * PORT_WORDS + 8 + 4 * MAX_NETNS + 32, "settings");
 

@@ -13,6 +13,7 @@
 #include <linux/ptrace.h>
 #include <linux/sched.h>
 #include <linux/tcp.h>
+#include <linux/user_namespace.h>
 #include <net/net_namespace.h>
 #include <net/sock.h>
 #include <net/tcp.h>

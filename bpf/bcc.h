@@ -10,7 +10,7 @@
 #undef __always_inline
 #define __always_inline inline __attribute__((always_inline))
 #undef __noinline
-#define __noinline inline
+#define __noinline __always_inline /* it relocates no calls */
 
 #define READ_ONE(pointer, field)                                                                   \
 	({                                                                                         \
@@ -64,15 +64,19 @@ BPF_F_TABLE("hash", struct acceptor_key, struct acceptor, acceptors, MAX_ACCEPTO
 BPF_F_TABLE("array", __u32, struct acceptor, seats, MAX_SEATS, 0);
 BPF_F_TABLE("hash", __u32, struct acceptor_key, sitters, MAX_SEATS, BPF_F_NO_PREALLOC);
 BPF_F_TABLE("array", __u32, struct acceptor, blank, 1, 0);
-BPF_F_TABLE("hash", struct error_key, __u64, errors, MAX_ERRORS, BPF_F_NO_PREALLOC);
-BPF_F_TABLE("array", __u32, struct listener, listeners, MAX_LISTENERS, 0);
-BPF_F_TABLE("hash", __u32, __u32, places, MAX_LISTENERS, BPF_F_NO_PREALLOC);
+BPF_F_TABLE("hash", struct acceptor_key, __u32, crews, MAX_CREWS, BPF_F_NO_PREALLOC);
+BPF_F_TABLE("hash", struct share_key, struct share, shares, MAX_SHARES, BPF_F_NO_PREALLOC);
+BPF_F_TABLE("hash", struct share_key, __u64, freed, MAX_SHARES, BPF_F_NO_PREALLOC);
+BPF_F_TABLE("hash", struct error_key, struct tally, errors, MAX_ERRORS, BPF_F_NO_PREALLOC);
+BPF_F_TABLE("array", __u32, struct listener, listeners, MAX_PLACES, 0);
+BPF_F_TABLE("hash", __u32, __u32, places, MAX_PLACES, BPF_F_NO_PREALLOC);
+BPF_F_TABLE("hash", __u32, struct listener, more_listeners, MAX_LISTENERS, BPF_F_NO_PREALLOC);
 BPF_F_TABLE("array", __u32, __u64, losses, LOSS_MAX, 0);
 BPF_F_TABLE("lru_hash", __u64, struct call, calls, MAX_CALLS, 0);
 BPF_F_TABLE("hash", struct migration_key, struct migration, migrations, MAX_MIGRATIONS,
 	    BPF_F_NO_PREALLOC);
-BPF_F_TABLE("hash", struct peer, __u8, peers, MAX_PEERS, BPF_F_NO_PREALLOC);
-BPF_F_TABLE("hash", struct port_key, __u64, ports, MAX_PORTS, BPF_F_NO_PREALLOC);
+BPF_F_TABLE("hash", struct peer, __u32, peers, MAX_PEERS, BPF_F_NO_PREALLOC);
+BPF_F_TABLE("hash", struct port_key, struct tally, ports, MAX_PORTS, BPF_F_NO_PREALLOC);
 BPF_F_TABLE("hash", __u64, __u8, rings, MAX_RINGS, BPF_F_NO_PREALLOC);
 BPF_F_TABLE("percpu_array", __u32, struct scratch, scratches, 1, 0);
 BPF_F_TABLE("hash", __u32, struct receiver, receivers, MAX_RECEIVERS, BPF_F_NO_PREALLOC);
@@ -94,9 +98,9 @@ static __always_inline struct acceptor *seat_at(__u32 place)
 	return seats.lookup(&place);
 }
 
-static __always_inline bool seat_take(__u32 place, struct acceptor_key *key)
+static __always_inline int seat_take(__u32 place, struct acceptor_key *key)
 {
-	return !sitters.insert(&place, key);
+	return sitters.insert(&place, key);
 }
 
 static __always_inline struct acceptor *standing_get(struct acceptor_key *key)
@@ -104,26 +108,53 @@ static __always_inline struct acceptor *standing_get(struct acceptor_key *key)
 	return acceptors.lookup(key);
 }
 
-static __always_inline struct acceptor *standing_add(struct acceptor_key *key)
+static __always_inline int standing_add(struct acceptor_key *key)
 {
 	__u32 zero = 0;
 	struct acceptor *first = blank.lookup(&zero);
 
-	if (first)
-		acceptors.insert(key, first);
-	return acceptors.lookup(key);
+	if (!first)
+		return -EEXIST;
+	return acceptors.insert(key, first);
 }
 
-static __always_inline __u64 *error_get(struct error_key *key)
+static __always_inline __u32 *crew_of(struct acceptor_key *key)
+{
+	__u32 *found = crews.lookup(key), none = 0;
+
+	if (found)
+		return found;
+	crews.insert(key, &none);
+	return crews.lookup(key);
+}
+
+static __always_inline struct share *share_get(struct share_key *key)
+{
+	return shares.lookup(key);
+}
+
+static __always_inline int share_add(struct share_key *key)
+{
+	struct share first = {};
+
+	return shares.insert(key, &first);
+}
+
+static __always_inline __u64 freed_of(struct share_key *key)
+{
+	__u64 *found = freed.lookup(key);
+
+	return found ? *found : 0;
+}
+
+static __always_inline struct tally *error_get(struct error_key *key)
 {
 	return errors.lookup(key);
 }
 
-static __always_inline bool error_add(struct error_key *key)
+static __always_inline int error_add(struct error_key *key, struct tally *first)
 {
-	__u64 one = 1;
-
-	return errors.insert(key, &one) == 0;
+	return errors.insert(key, first);
 }
 
 static __always_inline struct listener *listener_at(__u32 place)
@@ -131,9 +162,24 @@ static __always_inline struct listener *listener_at(__u32 place)
 	return listeners.lookup(&place);
 }
 
-static __always_inline bool place_take(__u32 place, __u32 inode)
+static __always_inline struct listener *listener_beyond(__u32 inode)
 {
-	return !places.insert(&place, &inode);
+	return more_listeners.lookup(&inode);
+}
+
+static __always_inline int listener_add(__u32 inode)
+{
+	__u32 zero = 0;
+	struct acceptor *first = blank.lookup(&zero);
+
+	if (!first)
+		return -EEXIST;
+	return more_listeners.insert(&inode, (struct listener *)first);
+}
+
+static __always_inline int place_take(__u32 place, __u32 inode)
+{
+	return places.insert(&place, &inode);
 }
 
 static __always_inline __u32 *place_holder(__u32 place)
@@ -149,33 +195,38 @@ static __always_inline void lost(__u32 what)
 		__sync_fetch_and_add(count, 1);
 }
 
-static __always_inline struct migration *migration_of(struct migration_key *key)
+static __always_inline struct migration *migration_get(struct migration_key *key)
 {
-	struct migration *found = migrations.lookup(key);
-	struct migration first = {};
-
-	if (found)
-		return found;
-	migrations.insert(key, &first);
 	return migrations.lookup(key);
 }
 
-static __always_inline long peer_add(struct peer *peer)
+static __always_inline int migration_add(struct migration_key *key, __u32 owner)
 {
-	__u8 yes = 1;
+	struct migration first = {.owner = owner};
 
-	return peers.insert(peer, &yes);
+	return migrations.insert(key, &first);
 }
 
-static __always_inline __u64 *port_of(struct port_key *key)
+static __always_inline bool peer_is_known(struct peer *peer)
 {
-	__u64 *found = ports.lookup(key);
-	__u64 none = 0;
+	return peers.lookup(peer) != NULL;
+}
 
-	if (found)
-		return found;
-	ports.insert(key, &none);
+static __always_inline int peer_add(struct peer *peer, __u32 owner)
+{
+	return peers.insert(peer, &owner);
+}
+
+static __always_inline struct tally *port_get(struct port_key *key)
+{
 	return ports.lookup(key);
+}
+
+static __always_inline int port_add(struct port_key *key, __u32 owner)
+{
+	struct tally first = {.owner = owner};
+
+	return ports.insert(key, &first);
 }
 
 static __always_inline bool ring_is(__u64 thread)
@@ -217,9 +268,9 @@ static __always_inline struct receiver *receiver_get(__u32 inode)
 	return receivers.lookup(&inode);
 }
 
-static __always_inline void receiver_add(__u32 inode, struct receiver *first)
+static __always_inline int receiver_add(__u32 inode, struct receiver *first)
 {
-	receivers.insert(&inode, first);
+	return receivers.insert(&inode, first);
 }
 
 #endif

@@ -15,19 +15,6 @@ static __always_inline void stopped(struct sock *sk)
 	add(&listener->stops, 1);
 }
 
-/* How long a queued child has waited by now, since tracing began. */
-static __always_inline __u64 waited_by(struct sock *child, __u64 now)
-{
-	struct settings *want = settings_get();
-	__u64 since;
-
-	if (!want || !ready_us(PROBED, child, &since) || !since)
-		return 0;
-	if (since < want->began_us)
-		since = want->began_us;
-	return now > since ? now - since : 0;
-}
-
 /*
  * A child that nobody accepted is reset, at the listener that it was with or was to move to. If it
  * never got into the queue, because that closed in between, its client was connected all the same.
@@ -52,6 +39,17 @@ static __always_inline void forgotten(struct sock *sk, struct request_sock *requ
 		scratch->moved = 0;
 		add(&listener->migration_failed, 1);
 	}
+}
+
+static __noinline struct migration *migration_of(struct migration_key *key, __u32 owner)
+{
+	struct migration *migration = migration_get(key);
+
+	if (migration || !share_take(owner, SHARED_MIGRATIONS))
+		return migration;
+	if (migration_add(key, owner))
+		share_return(owner, SHARED_MIGRATIONS);
+	return migration_get(key);
 }
 
 static __always_inline void moved(struct listener *from, struct listener *to, struct sock *child)
@@ -80,6 +78,7 @@ static __always_inline void migrated(struct sock *from, struct sock *migrating, 
 	struct migration_key key = {};
 	struct migration *migration;
 	struct listener *old;
+	__u32 owner;
 
 	if (scratch && !half_open)
 		scratch->moved = to ? (__u64)migrating : 0;
@@ -93,9 +92,10 @@ static __always_inline void migrated(struct sock *from, struct sock *migrating, 
 		return;
 	}
 	key.to_inode = inode_of(PROBED, to);
-	migration = migration_of(&key);
+	owner = owner_of(to);
+	migration = migration_of(&key, owner);
 	if (!migration)
-		lost(LOSS_MIGRATIONS_FULL);
+		lost_for(owner, SHARED_MIGRATIONS, LOSS_MIGRATIONS_FULL);
 	else
 		add(half_open ? &migration->requests : &migration->connections, 1);
 	if (!half_open)

@@ -88,23 +88,56 @@ struct {
 	__uint(max_entries, MAX_ERRORS);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, struct error_key);
-	__type(value, __u64);
+	__type(value, struct tally);
 } errors SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, MAX_LISTENERS);
+	__uint(max_entries, MAX_PLACES);
 	__type(key, __u32);
 	__type(value, struct listener);
 } listeners SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, MAX_LISTENERS);
+	__uint(max_entries, MAX_PLACES);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, __u32);
 	__type(value, __u32);
 } places SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MAX_LISTENERS);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u32);
+	__type(value, struct listener);
+} more_listeners SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MAX_CREWS);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct acceptor_key);
+	__type(value, __u32);
+} crews SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MAX_SHARES);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct share_key);
+	__type(value, struct share);
+} shares SEC(".maps");
+
+/* Of the rows that were taken; only user space writes it. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MAX_SHARES);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct share_key);
+	__type(value, __u64);
+} freed SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -126,7 +159,7 @@ struct {
 	__uint(max_entries, MAX_PEERS);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, struct peer);
-	__type(value, __u8);
+	__type(value, __u32);
 } peers SEC(".maps");
 
 struct {
@@ -134,7 +167,7 @@ struct {
 	__uint(max_entries, MAX_PORTS);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, struct port_key);
-	__type(value, __u64);
+	__type(value, struct tally);
 } ports SEC(".maps");
 
 /* Threads, as PID << 32 | TID, that are in an accept of io_uring. */
@@ -186,9 +219,13 @@ static __always_inline struct acceptor *seat_at(__u32 place)
 	return bpf_map_lookup_elem(&seats, &place);
 }
 
-static __always_inline bool seat_take(__u32 place, struct acceptor_key *key)
+/*
+ * What changes a map returns an int before 6.4, though its type says long: the upper half is
+ * whatever it is. So here it becomes an int at once.
+ */
+static __always_inline int seat_take(__u32 place, struct acceptor_key *key)
 {
-	return !bpf_map_update_elem(&sitters, &place, key, BPF_NOEXIST);
+	return bpf_map_update_elem(&sitters, &place, key, BPF_NOEXIST);
 }
 
 static __always_inline struct acceptor *standing_get(struct acceptor_key *key)
@@ -196,26 +233,52 @@ static __always_inline struct acceptor *standing_get(struct acceptor_key *key)
 	return bpf_map_lookup_elem(&acceptors, key);
 }
 
-static __always_inline struct acceptor *standing_add(struct acceptor_key *key)
+static __always_inline int standing_add(struct acceptor_key *key)
 {
 	__u32 zero = 0;
 	struct acceptor *first = bpf_map_lookup_elem(&blank, &zero);
 
-	if (first)
-		bpf_map_update_elem(&acceptors, key, first, BPF_NOEXIST);
-	return bpf_map_lookup_elem(&acceptors, key);
+	return first ? bpf_map_update_elem(&acceptors, key, first, BPF_NOEXIST) : -EEXIST;
 }
 
-static __always_inline __u64 *error_get(struct error_key *key)
+/* How many threads of a crew have rows; NULL where there is no room to count them. */
+static __always_inline __u32 *crew_of(struct acceptor_key *key)
+{
+	__u32 *found = bpf_map_lookup_elem(&crews, key), none = 0;
+
+	if (found)
+		return found;
+	bpf_map_update_elem(&crews, key, &none, BPF_NOEXIST);
+	return bpf_map_lookup_elem(&crews, key);
+}
+
+static __always_inline struct share *share_get(struct share_key *key)
+{
+	return bpf_map_lookup_elem(&shares, key);
+}
+
+static __always_inline int share_add(struct share_key *key)
+{
+	struct share first = {};
+
+	return bpf_map_update_elem(&shares, key, &first, BPF_NOEXIST);
+}
+
+static __always_inline __u64 freed_of(struct share_key *key)
+{
+	__u64 *found = bpf_map_lookup_elem(&freed, key);
+
+	return found ? *found : 0;
+}
+
+static __always_inline struct tally *error_get(struct error_key *key)
 {
 	return bpf_map_lookup_elem(&errors, key);
 }
 
-static __always_inline bool error_add(struct error_key *key)
+static __always_inline int error_add(struct error_key *key, struct tally *first)
 {
-	__u64 one = 1;
-
-	return !bpf_map_update_elem(&errors, key, &one, BPF_NOEXIST);
+	return bpf_map_update_elem(&errors, key, first, BPF_NOEXIST);
 }
 
 static __always_inline struct listener *listener_at(__u32 place)
@@ -223,9 +286,23 @@ static __always_inline struct listener *listener_at(__u32 place)
 	return bpf_map_lookup_elem(&listeners, &place);
 }
 
-static __always_inline bool place_take(__u32 place, __u32 inode)
+static __always_inline struct listener *listener_beyond(__u32 inode)
 {
-	return !bpf_map_update_elem(&places, &place, &inode, BPF_NOEXIST);
+	return bpf_map_lookup_elem(&more_listeners, &inode);
+}
+
+/* All zeros: any row begins so, and an acceptor is the largest. */
+static __always_inline int listener_add(__u32 inode)
+{
+	__u32 zero = 0;
+	void *first = bpf_map_lookup_elem(&blank, &zero);
+
+	return first ? bpf_map_update_elem(&more_listeners, &inode, first, BPF_NOEXIST) : -EEXIST;
+}
+
+static __always_inline int place_take(__u32 place, __u32 inode)
+{
+	return bpf_map_update_elem(&places, &place, &inode, BPF_NOEXIST);
 }
 
 static __always_inline __u32 *place_holder(__u32 place)
@@ -241,33 +318,38 @@ static __always_inline void lost(__u32 what)
 		__sync_fetch_and_add(count, 1);
 }
 
-static __always_inline struct migration *migration_of(struct migration_key *key)
+static __always_inline struct migration *migration_get(struct migration_key *key)
 {
-	struct migration *found = bpf_map_lookup_elem(&migrations, key);
-	struct migration first = {};
-
-	if (found)
-		return found;
-	bpf_map_update_elem(&migrations, key, &first, BPF_NOEXIST);
 	return bpf_map_lookup_elem(&migrations, key);
 }
 
-static __always_inline long peer_add(struct peer *peer)
+static __always_inline int migration_add(struct migration_key *key, __u32 owner)
 {
-	__u8 yes = 1;
+	struct migration first = {.owner = owner};
 
-	return bpf_map_update_elem(&peers, peer, &yes, BPF_NOEXIST);
+	return bpf_map_update_elem(&migrations, key, &first, BPF_NOEXIST);
 }
 
-static __always_inline __u64 *port_of(struct port_key *key)
+static __always_inline bool peer_is_known(struct peer *peer)
 {
-	__u64 *found = bpf_map_lookup_elem(&ports, key);
-	__u64 none = 0;
+	return bpf_map_lookup_elem(&peers, peer);
+}
 
-	if (found)
-		return found;
-	bpf_map_update_elem(&ports, key, &none, BPF_NOEXIST);
+static __always_inline int peer_add(struct peer *peer, __u32 owner)
+{
+	return bpf_map_update_elem(&peers, peer, &owner, BPF_NOEXIST);
+}
+
+static __always_inline struct tally *port_get(struct port_key *key)
+{
 	return bpf_map_lookup_elem(&ports, key);
+}
+
+static __always_inline int port_add(struct port_key *key, __u32 owner)
+{
+	struct tally first = {.owner = owner};
+
+	return bpf_map_update_elem(&ports, key, &first, BPF_NOEXIST);
 }
 
 static __always_inline bool ring_is(__u64 thread)
@@ -309,9 +391,9 @@ static __always_inline struct receiver *receiver_get(__u32 inode)
 	return bpf_map_lookup_elem(&receivers, &inode);
 }
 
-static __always_inline void receiver_add(__u32 inode, struct receiver *first)
+static __always_inline int receiver_add(__u32 inode, struct receiver *first)
 {
-	bpf_map_update_elem(&receivers, &inode, first, BPF_NOEXIST);
+	return bpf_map_update_elem(&receivers, &inode, first, BPF_NOEXIST);
 }
 
 #endif

@@ -44,10 +44,9 @@ static __always_inline void refused(__u32 fd)
 	if (!listener || !is_inet(listener) ||
 	    BPF_CORE_READ(listener, __sk_common.skc_state) != TCP_LISTEN)
 		return;
-	acceptor =
-		acceptor_of(listener, BPF_CORE_READ(file, f_inode, i_ino), task.start_ns, &key, 0);
+	acceptor = acceptor_of(listener, BPF_CORE_READ(file, f_inode, i_ino), task.start_ns, &key);
 	if (acceptor)
-		acceptor->refused++;
+		count(is_crew(&key), &acceptor->refused, 1);
 }
 
 /* A call of accept() that took nothing. `error` is positive; EMFILE and ENFILE are told here too.

@@ -112,9 +112,15 @@ struct netns_ipv4 {
 	FIELD_OR_NOT(netns_ipv4, __u8, sysctl_tcp_migrate_req); /* since 5.14 */
 	END;
 };
+struct user_namespace {
+	BEGIN;
+	FIELD(user_namespace, int, level); /* 0: the initial one */
+	END;
+};
 struct net {
 	BEGIN;
 	FIELD(net, struct ns_common, ns);
+	FIELD(net, struct user_namespace *, user_ns);
 	FIELD(net, struct netns_ipv4, ipv4);
 	END;
 };
@@ -173,6 +179,7 @@ struct sock {
 	FIELD(sock, __u32, sk_ack_backlog); /* the accept queue */
 	FIELD(sock, __u32, sk_max_ack_backlog);
 	FIELD(sock, atomic_t, sk_drops);
+	FIELD_IN(sock, sk_uid, __u32, val);
 	FIELD_OR_NOT(sock, unsigned long, sk_ino); /* since 6.18 */
 	FIELD_IN(sock, sk_receive_queue, __u32, qlen);
 	END;

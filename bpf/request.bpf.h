@@ -28,19 +28,34 @@ static __always_inline void peer_read(struct sk_buff *skb, struct peer *peer)
 			      head + BPF_CORE_READ(skb, transport_header));
 }
 
+/* Whether this is the first time; a client for whom there is no room is counted as lost. */
+static __noinline bool peer_meet(struct peer *peer, __u32 owner)
+{
+	int error;
+
+	if (peer_is_known(peer))
+		return false;
+	if (share_take(owner, SHARED_PEERS)) {
+		error = peer_add(peer, owner);
+		if (!error)
+			return true;
+		share_return(owner, SHARED_PEERS);
+		if (error == -EEXIST) /* it is at another CPU too */
+			return false;
+	}
+	lost_for(owner, SHARED_PEERS, LOSS_PEERS_FULL);
+	return false;
+}
+
 static __always_inline void turned_away(struct listener *listener, struct sock *sk,
 					struct sk_buff *skb)
 {
 	struct peer peer = {};
-	long error;
 
 	peer.inode = inode_of(PROBED, sk);
 	peer_read(skb, &peer);
-	error = peer_add(&peer);
-	if (!error)
+	if (peer_meet(&peer, listener->owner))
 		add(&listener->overflow_peers, 1);
-	else if (error != -EEXIST)
-		lost(LOSS_PEERS_FULL);
 }
 
 /* The queue holds one more than its limit. */

@@ -3,6 +3,8 @@
 #ifndef ACCEPTTRACE_SOCKET_H
 #define ACCEPTTRACE_SOCKET_H
 
+#include "shares.bpf.h"
+
 static __always_inline bool is_tcp(__u16 protocol)
 {
 	return protocol == IPPROTO_TCP || protocol == IPPROTO_MPTCP;
@@ -43,6 +45,8 @@ static __always_inline bool socket_wanted(enum access how, struct settings *want
 		if (!(want->ports[port >> 6] >> (port & 63) & 1))
 			return false;
 	}
+	if (want->any_place)
+		return true;
 	if (want->family && want->family != READ(how, sk, __sk_common.skc_family))
 		return false;
 	return !want->netns_count || netns_wanted(want, netns_of(how, sk));
@@ -103,29 +107,29 @@ static __always_inline void address_read(struct sock *sk, __u8 address[16])
 
 static __always_inline __u32 place_of(__u32 inode, __u32 nth)
 {
-	return (inode + nth) % MAX_LISTENERS;
+	return (inode + nth) % MAX_PLACES;
 }
 
-/* NULL where it has no row, or none that is described already. */
+/* NULL where it has no row, or none that is described already. Rows are deleted, so a free place
+ * does not say that the next ones are free. */
 static __always_inline struct listener *listener_get(__u32 inode)
 {
 	struct listener *listener;
 
 	if (!inode)
 		return NULL;
-	for (__u32 i = 0; i < LISTENER_PROBES; i++) {
+	for (__u32 i = 0; i < PLACE_PROBES; i++) {
 		listener = listener_at(place_of(inode, i));
 		if (!listener || listener->inode == inode)
 			return listener;
-		if (!listener->inode)
-			break;
 	}
-	return NULL;
+	return listener_beyond(inode);
 }
 
 static __always_inline void listener_describe(struct listener *listener, struct sock *sk,
-					      __u32 inode, __s32 uncounted)
+					      __u32 inode, __u32 owner, __s32 uncounted)
 {
+	listener->owner = owner;
 	listener->queue_start = BPF_CORE_READ(sk, sk_ack_backlog) + uncounted;
 	listener->netns = netns_of(PROBED, sk);
 	listener->family = BPF_CORE_READ(sk, __sk_common.skc_family);
@@ -135,54 +139,60 @@ static __always_inline void listener_describe(struct listener *listener, struct 
 	listener->inode = inode;
 }
 
-/*
- * A row of its own for a listener seen for the first time; NULL where all its places are taken.
- * `uncounted`: connections that have left the queue, less those that came, and will be counted now.
- */
-static __always_inline struct listener *listener_meet(struct sock *sk, __u32 inode, __s32 uncounted)
+/* A free place; `found`: another CPU was faster. NULL where all are taken. */
+static __always_inline struct listener *listener_placed(__u32 inode, bool *found)
 {
-	struct listener *listener;
 	__u32 place, *holder;
 
-	for (__u32 i = 0; i < LISTENER_PROBES; i++) {
+	for (__u32 i = 0; i < PLACE_PROBES; i++) {
 		place = place_of(inode, i);
-		listener = listener_at(place);
-		if (!listener)
-			return NULL;
-		if (place_take(place, inode)) {
-			listener_describe(listener, sk, inode, uncounted);
-			return listener;
-		}
+		if (!place_take(place, inode))
+			return listener_at(place);
 		holder = place_holder(place);
-		if (holder && *holder == inode) /* another CPU was faster */
-			return listener;
+		if (holder && *holder == inode) {
+			*found = true;
+			return listener_at(place);
+		}
 	}
 	return NULL;
 }
 
 /*
- * The counters of a listener; NULL where it is not traced, which is asked only of those that have
- * no row yet; and, counted, where there is no room for them. `uncounted`: see listener_meet().
+ * A row of its own for a listener seen for the first time; NULL where there is no room for it.
+ * `uncounted`: connections that have left the queue, less those that came, and will be counted now.
  */
-static __always_inline struct listener *listener_after(enum access how, struct sock *sk,
-						       __s32 uncounted)
+static __noinline struct listener *listener_meet(struct sock *sk, __u32 inode, __s32 uncounted)
 {
-	__u32 inode = inode_of(how, sk);
-	struct listener *listener = listener_get(inode);
-	struct settings *want;
+	__u32 owner = owner_of(sk);
+	struct listener *listener;
+	bool found = false;
 
-	if (listener)
-		return listener;
-	want = settings_get();
-	if (!want || !listener_wanted(PROBED, want, sk))
+	if (!share_take(owner, SHARED_LISTENERS))
 		return NULL;
+	listener = listener_placed(inode, &found);
+	if (!listener) {
+		found = listener_add(inode);
+		listener = listener_beyond(inode);
+	}
+	if (!listener || found)
+		share_return(owner, SHARED_LISTENERS);
+	else
+		listener_describe(listener, sk, inode, owner, uncounted);
+	return listener;
+}
+
+/* The same; where there is no room that is told, once for all that happens but accepts. */
+static __always_inline struct listener *listener_met(struct sock *sk, __u32 inode, __s32 uncounted)
+{
+	struct listener *listener;
+
 	if (!inode) {
 		lost(LOSS_UNATTRIBUTED);
 		return NULL;
 	}
 	listener = listener_meet(sk, inode, uncounted);
 	if (!listener)
-		lost(LOSS_LISTENERS_FULL);
+		lost_for(owner_of(sk), SHARED_LISTENERS, LOSS_ROWLESS);
 	return listener;
 }
 
@@ -190,6 +200,25 @@ static __always_inline struct listener *listener_after(enum access how, struct s
 static __always_inline __u32 drops_of(struct sock *sk)
 {
 	return BPF_CORE_READ(sk, sk_drops.counter);
+}
+
+/*
+ * The counters of a listener; NULL where it is not traced, and, counted, where there is no room for
+ * them. The port is asked first, so that the traffic of others costs little. `uncounted`: see
+ * listener_meet().
+ */
+static __always_inline struct listener *listener_after(enum access how, struct sock *sk,
+						       __s32 uncounted)
+{
+	struct settings *want = settings_get();
+	struct listener *listener;
+	__u32 inode;
+
+	if (!want || !listener_wanted(how, want, sk))
+		return NULL;
+	inode = inode_of(how, sk);
+	listener = listener_get(inode);
+	return listener ? listener : listener_met(sk, inode, uncounted);
 }
 
 static __always_inline struct listener *listener_of(enum access how, struct sock *sk)

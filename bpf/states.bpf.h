@@ -5,22 +5,36 @@
 
 #include "socket.bpf.h"
 
+static __noinline struct tally *port_met(struct port_key *key, __u32 owner)
+{
+	if (!share_take(owner, SHARED_PORTS))
+		return NULL;
+	if (port_add(key, owner))
+		share_return(owner, SHARED_PORTS);
+	return port_get(key);
+}
+
 /* The child knows the port, but not the socket, that it came to. */
 static __always_inline void child_made(struct sock *child)
 {
 	struct settings *want = settings_get();
 	struct port_key key = {};
-	__u64 *count;
+	struct tally *tally;
+	__u32 owner;
 
 	if (!want || !listener_wanted(PROBED, want, child))
 		return;
 	key.netns = netns_of(PROBED, child);
 	key.port = BPF_CORE_READ(child, __sk_common.skc_num);
-	count = port_of(&key);
-	if (count)
-		add(count, 1);
+	tally = port_get(&key);
+	if (!tally) {
+		owner = owner_of(child);
+		tally = port_met(&key, owner);
+	}
+	if (tally)
+		add(&tally->count, 1);
 	else
-		lost(LOSS_PORTS_FULL);
+		lost_for(owner, SHARED_PORTS, LOSS_PORTS_FULL);
 }
 
 /* What waits now is reset, unless it may migrate: then nobody tells. */

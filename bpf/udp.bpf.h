@@ -5,20 +5,25 @@
 
 #include "socket.bpf.h"
 
-/* A row of its own for a socket seen for the first time. */
-static __always_inline struct receiver *receiver_meet(struct sock *sk, __u32 inode)
+/* A row of its own for a socket seen for the first time; a missing one is counted. */
+static __noinline struct receiver *receiver_meet(struct sock *sk, __u32 inode)
 {
-	struct receiver first = {};
+	__u32 owner = owner_of(sk);
+	struct receiver first = {.owner = owner}, *receiver;
 
 	first.netns = netns_of(PROBED, sk);
 	first.family = BPF_CORE_READ(sk, __sk_common.skc_family);
 	first.port = port_number(PROBED, sk);
 	address_read(sk, first.address);
-	receiver_add(inode, &first);
-	return receiver_get(inode);
+	if (share_take(owner, SHARED_RECEIVERS) && receiver_add(inode, &first))
+		share_return(owner, SHARED_RECEIVERS);
+	receiver = receiver_get(inode);
+	if (!receiver)
+		lost_for(owner, SHARED_RECEIVERS, LOSS_RECEIVERS_FULL);
+	return receiver;
 }
 
-/* The counters of a UDP socket that the filters let through; a missing row is counted. */
+/* The counters of a UDP socket that the filters let through. */
 static __always_inline struct receiver *wanted_receiver(enum access how, struct sock *sk)
 {
 	struct settings *want = settings_get();
@@ -33,11 +38,7 @@ static __always_inline struct receiver *wanted_receiver(enum access how, struct 
 		return NULL;
 	}
 	receiver = receiver_get(inode);
-	if (!receiver)
-		receiver = receiver_meet(sk, inode);
-	if (!receiver)
-		lost(LOSS_RECEIVERS_FULL);
-	return receiver;
+	return receiver ? receiver : receiver_meet(sk, inode);
 }
 
 /*

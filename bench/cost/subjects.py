@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 BENCH = Path(__file__).resolve().parents[1]
 INTERVAL_S = 10
+NOBODYS_PORT = 9  # discard: no loop listens there
 TYPES = ("fentry", "kprobe", "tracepoint")
 LOADERS = ("libbpf", "bcc")
 EMPTY = ("fentry", "fexit", "kprobe", "kretprobe", "raw_tp")
@@ -48,6 +49,7 @@ def subjects(details: Sequence[str]) -> tuple[Subject, ...]:
             for loader in LOADERS
             for detail in details or ("",)
         ),
+        *(_uninvolved(attach, details) for attach in TYPES),
         Subject("peer", "tcpaccept of bcc", (_first(TCPACCEPT_BCC),)),
         Subject("peer", "tcpaccept.bt of bpftrace", (_first(TCPACCEPT_BT),)),
     )
@@ -58,10 +60,16 @@ def _empty(program: str) -> Subject:
     return Subject("empty", f"an empty {program}", call)
 
 
-def _accepttrace(attach: str, loader: str, detail: str) -> Subject:
+def _uninvolved(attach: str, details: Sequence[str]) -> Subject:
+    """What its filter costs the connections of others."""
+    other = _accepttrace(attach, "libbpf", "full" if details else "", port=str(NOBODYS_PORT))
+    return replace(other, name=f"{other.name}, another port")
+
+
+def _accepttrace(attach: str, loader: str, detail: str, port: str = "{port}") -> Subject:
     way = ("--attach", attach, "--loader", loader, *(("--detail", detail) if detail else ()))
     shown = ("-o", "jsonl", "--interval", str(INTERVAL_S), "--ready-file", "{ready}")
-    call = (sys.executable, "-m", "accepttrace", "--port", "{port}", *way, *shown)
+    call = (sys.executable, "-m", "accepttrace", "--port", port, *way, *shown)
     return Subject("accepttrace", " ".join(filter(None, (attach, loader, detail))), call)
 
 

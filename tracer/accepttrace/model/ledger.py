@@ -33,6 +33,7 @@ class Ledger:
         self._accounts: dict[int | Port, Account] = {}
         self._verdicts: dict[int, Verdict] = {}
         self._unseen: dict[Port, int] = {}
+        self._rowless = False
         self._ports_told: dict[Port, int] = {}  # and how many listeners each has
 
     def update(
@@ -46,6 +47,7 @@ class Ledger:
     ) -> None:
         """Check everything. `after`: read again after the queues; None: nothing passed since."""
         takers = _by_inode(acceptors)
+        self._rowless = counts.losses.rowless
         self._verdicts = {}
         if self._by_port and self._all_counted:
             self._check_ports(listeners, counts, takers, after)
@@ -88,7 +90,8 @@ class Ledger:
         refused, account = self._refused(takers), self._account(inode, [known])
         book: Book = "unchecked"
         imbalance = start = mean = None
-        if self._all_counted and known.queue is not None and not _mptcp(known):
+        told = self._all_counted and not self._may_lack(known)
+        if told and known.queue is not None and not _mptcp(known):
             passage = _passage(known, takers, began_us, now_us)
             came, left = passage.came, passage.left
             imbalance = account.check(
@@ -100,7 +103,8 @@ class Ledger:
             book = "unbalanced" if imbalance else "balanced"
             start = account.start(_seen_at_start(known), *passage.start_bounds())
             mean = passage.mean_length(start)
-        self._verdicts[inode] = Verdict(book, imbalance, 0, start, mean, refused)
+        unseen = None if self._may_lack(known) else 0
+        self._verdicts[inode] = Verdict(book, imbalance, unseen, start, mean, refused)
 
     def _check_ports(
         self,
@@ -118,7 +122,7 @@ class Ledger:
         for port, inodes in at_port.items():
             there = [listeners.known[inode] for inode in inodes]
             queues = [known.queue for known in there]
-            if None in queues or any(_mptcp(known) or _maybe_moved(known) for known in there):
+            if None in queues or any(map(self._not_told, there)):
                 continue
             mine = [taker for inode in inodes for taker in takers.get(inode, ())]
             left = sum(taker.accepts for taker in mine) + sum(map(_gone, there))
@@ -148,6 +152,13 @@ class Ledger:
             refused=refused,
         )
 
+    def _may_lack(self, known: Known) -> bool:
+        """Whether something may have passed that was not counted, for want of a row."""
+        return self._rowless and known.counted is None
+
+    def _not_told(self, known: Known) -> bool:
+        return _mptcp(known) or _maybe_moved(known) or self._may_lack(known)
+
     def _account(self, key: int | Port, listeners: Iterable[Known]) -> Account:
         """A new one: what can have waited at the start is bounded."""
         if key not in self._accounts:
@@ -175,9 +186,10 @@ def _by_inode(acceptors: Iterable[AcceptorCount]) -> Mapping[int, list[AcceptorC
 
 
 def _gone(known: Known) -> int:
-    """Left other than by accept()."""
+    """Left other than by accept() of somebody who has a row."""
     flow = known.flow or _NOTHING
-    return (flow.lost or 0) + (flow.migrated_out or 0)
+    uncounted = known.counted.uncounted if known.counted else 0
+    return (flow.lost or 0) + (flow.migrated_out or 0) + uncounted
 
 
 def _mptcp(known: Known) -> bool:

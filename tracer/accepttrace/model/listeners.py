@@ -75,6 +75,7 @@ class Told:
     """What the attach type in use tells of a socket on which nothing was counted yet."""
 
     selected: bool
+    complete: bool  # False: some listener has no row though something passed
     nothing_passed: Flow
     no_overflow: Overflow | None
 
@@ -199,6 +200,7 @@ class Listeners:
             return None
         listed = known.listed
         backlog = listed.backlog if listed else None
+        visible = told.selected and (told.complete or known.counted is not None)
         flow = known.flow or told.nothing_passed
         overflow = (known.counted.overflow if known.counted else None) or told.no_overflow
         dropped = self.drops.of(inode)
@@ -218,7 +220,7 @@ class Listeners:
             arrived=flow.arrived,
             accepted=accepted,
             unseen=verdict.unseen,
-            selected=self.selected(inode, told.selected),
+            selected=self.selected(inode, visible),
             dropped_overflow=overflow.syn + overflow.ack if overflow else dropped.overflow,
             overflow_syn=overflow.syn if overflow else None,
             overflow_ack=overflow.ack if overflow else None,

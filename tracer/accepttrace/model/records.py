@@ -18,6 +18,8 @@ Book = Literal["balanced", "unbalanced", "unchecked"]
 class AcceptorCount:
     """Counters of one thread on one listener since tracing began. Source: BPF map `acceptors`.
 
+    With `tid` 0 (`start_ns` is the process's then) of all threads of a process that have no row of
+    their own, because it has so many.
     `None` marks what the attach type cannot see. `wait_us` is a histogram of the time in the
     accept queue: `model.histogram` knows its buckets. `errors` maps errno (positive) to a count,
     EAGAIN excepted: that is `empty`.
@@ -144,6 +146,8 @@ class Losses:
     recursion_misses: int | None = 0
     unattributed: int = 0
     over_share: int = 0  # events of owners who had used up their share of a map
+    over_whose: tuple[str, ...] = ()  # those owners: "uid 33"
+    rowless: bool = False  # a listener has no row: where none was read, nothing is known
 
     @property
     def total(self) -> int:
@@ -179,11 +183,12 @@ class Gone:
     """What the model has summed up and will not look for again: the kernel's rows may go.
 
     `acceptors`: (listener_inode, tid, start_ns) of ended threads. `listeners`: inodes of closed
-    ones, with everything that belongs to them.
+    ones, with everything that belongs to them. `ports`: (netns, port) without any listener.
     """
 
     acceptors: tuple[tuple[int, int, int], ...] = ()
     listeners: tuple[int, ...] = ()
+    ports: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

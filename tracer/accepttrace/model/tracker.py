@@ -201,11 +201,13 @@ class Tracker:
         return tuple(sorted(found, key=lambda r: (r.local_port, r.local_address, r.inode)))
 
     def _told(self) -> Told:
-        sees = self._sees or ()
+        complete = not self._losses.rowless
+        sees = (self._sees or ()) if complete else ()
         zero = {True: 0, False: None}
         moved = zero["migrated" in sees]
         return Told(
             selected=self._visible().selected,
+            complete=complete,
             nothing_passed=Flow(zero["arrived" in sees], zero["closed" in sees], *(moved,) * 3),
             no_overflow=Overflow(0, 0, 0, 0) if "overflow" in sees else None,
         )

@@ -24,6 +24,7 @@ def settings_of(filters: Filters) -> wire.Settings:
         netns_count=len(filters.netns),
         family={"ipv4": socket.AF_INET, "ipv6": socket.AF_INET6, None: 0}[filters.family],
         any_port=not filters.ports,
+        any_place=not filters.netns and filters.family is None,
         any_pid=not filters.pids,
     )
     for index, netns in enumerate(sorted(filters.netns)):

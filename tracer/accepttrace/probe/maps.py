@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes as c
 import errno
+from collections.abc import Sequence
 from typing import Generic, TypeVar
 
 from accepttrace.probe import _syscall as sys
@@ -45,10 +46,28 @@ class Map(Generic[Key, Value]):
             if error.errno != errno.ENOENT:
                 raise
 
+    def delete_all(self, keys: Sequence[Key]) -> None:
+        """Remove these from a hash map, in one call as long as none is missing."""
+        whole = (self._key * len(keys))(*keys)
+        done = 0
+        while done < len(keys):
+            attr = sys.BatchAttr(
+                keys=c.addressof(whole) + done * c.sizeof(self._key),
+                count=len(keys) - done,
+                map_fd=self._fd,
+            )
+            try:
+                sys.bpf(sys.MAP_DELETE_BATCH, attr)
+            except OSError as error:
+                if error.errno != errno.ENOENT:
+                    raise
+                done += attr.count + 1  # the first that was not there
+            else:
+                return
+
     def clear(self) -> None:
         """Remove everything that is in a hash map now."""
-        for key, _ in self.items():
-            self.delete(key)
+        self.delete_all([key for key, _ in self.items()])
 
     def items(self) -> list[tuple[Key, Value]]:
         """Everything in a hash map, read in batches. The objects own their memory."""

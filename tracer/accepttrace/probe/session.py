@@ -6,10 +6,11 @@ import ipaddress
 import os
 import socket
 import time
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 
 from accepttrace.config import Config, Filters
 from accepttrace.errors import UnsupportedError
+from accepttrace.model.histogram import lower_bound
 from accepttrace.model.records import (
     AcceptorCount,
     Counts,
@@ -25,7 +26,8 @@ from accepttrace.model.records import (
     Via,
 )
 from accepttrace.probe import choosing, loaders, plans, preemption, selftest, wire
-from accepttrace.probe.maps import Map
+from accepttrace.probe.acceptors import AcceptorRows, Identity, identity
+from accepttrace.probe.listeners import ListenerRows
 from accepttrace.probe.members import member_of
 from accepttrace.probe.tracer import Tracer
 
@@ -42,17 +44,8 @@ class Session(Tracer):
 
     def __init__(self, loaded: loaders.Attached) -> None:
         super().__init__(loaded)
-        fd = loaded.map_fd
-        self._seats = Map(fd("seats"), wire.U32, wire.Acceptor)
-        self._sitters = Map(fd("sitters"), wire.U32, wire.AcceptorKey)
-        self._acceptors = Map(fd("acceptors"), wire.AcceptorKey, wire.Acceptor)
-        self._errors = Map(fd("errors"), wire.ErrorKey, wire.U64)
-        self._listeners = Map(fd("listeners"), wire.U32, wire.Listener)
-        self._places = Map(fd("places"), wire.U32, wire.U32)
-        self._calls = Map(fd("calls"), wire.U64, wire.Call)
-        self._migrations = Map(fd("migrations"), wire.MigrationKey, wire.Migration)
-        self._peers = Map(fd("peers"), wire.Peer, wire.U8)
-        self._ports = Map(fd("ports"), wire.PortKey, wire.U64)
+        self._acceptors = AcceptorRows(loaded, self._shares)
+        self._listeners = ListenerRows(loaded, self._shares)
         hooked = any(hook.site == "io_accept" for hook in loaded.hooks)
         # The end of a system call is all that the attach type tracepoint counts.
         is_told = hooked or self.plan.attach == "tracepoint"
@@ -67,54 +60,46 @@ class Session(Tracer):
 
     def counts(self) -> Counts:
         """Everything counted since the start, for every listener."""
-        ended = self._ended_threads()
-        errors = self._errors_by_acceptor()
-        acceptors = tuple(self._acceptor(row, errors) for row in self._ended_calls())
+        errors = self._acceptors.errors()
+        rows, ended = self._settled_acceptors()
+        acceptors = tuple(self._acceptor(row, errors) for row in rows)
         at_s = time.monotonic()
         return Counts(
             acceptors,
-            tuple(self._listener(value) for value in self._rows()),
+            tuple(self._listener(value) for value in self._listeners.read()),
             self.losses(),
-            tuple(_migration(k, v) for k, v in self._migrations.items()),
-            tuple(PortCount(k.netns, k.port, v.value) for k, v in self._ports.items()),
+            tuple(_migration(k, v) for k, v in self._listeners.migrations()),
+            tuple(PortCount(k.netns, k.port, v.count) for k, v in self._listeners.ports()),
             at_s,
-            frozenset(ended.intersection(_key(acceptor) for acceptor in acceptors)),
+            ended,
         )
-
-    def crowded(self) -> bool:
-        """Whether so many rows are taken that those of the dead should go now."""
-        return True
 
     def forget(self, gone: Gone) -> None:
         """Delete the rows of these, and all that belongs to them."""
+        closed = frozenset(gone.listeners)
+        theirs = [key for key, inode in self._acceptors.inodes().items() if inode in closed]
+        self._acceptors.delete({*gone.acceptors, *theirs})
+        self._listeners.delete(closed, frozenset(gone.ports))
 
     def passed(self) -> Passed:
         """Only what the books need, quickly: who came to which listener, and who left."""
         came: dict[int, int] = {}
         left: dict[int, int] = {}
-        for row in self._acceptor_rows():
+        for row in self._acceptors.read():
             left[row.who.inode] = left.get(row.who.inode, 0) + row.accepts
-        for flow in self._rows():
+        for flow in self._listeners.read():
             came[flow.inode] = flow.arrived + flow.migrated_in
-            left[flow.inode] = left.get(flow.inode, 0) + flow.lost + flow.migrated_out
-        ports = {(key.netns, key.port): count.value for key, count in self._ports.items()}
+            out = flow.lost + flow.migrated_out + flow.uncounted
+            left[flow.inode] = left.get(flow.inode, 0) + out
+        ports = {(key.netns, key.port): tally.count for key, tally in self._listeners.ports()}
         return Passed(came, left, ports)
 
     def reset(self) -> None:
         """Forget everything counted so far, and the listeners it was counted for."""
         super().reset()
-        for seat, _ in self._sitters.items():
-            self._seats.put(seat, wire.Acceptor())
-        self._sitters.clear()
         self._acceptors.clear()
-        self._errors.clear()
-        for place, _ in self._places.items():
-            self._listeners.put(place, wire.Listener())
-        self._places.clear()
-        self._migrations.clear()
-        self._peers.clear()
-        self._ports.clear()
-        self._calls.clear()
+        self._listeners.clear()
+        self._shares.clear()
 
     def listening(self) -> dict[int, ListenerFact]:
         """Every listener in the network namespace of the calling thread, by inode."""
@@ -141,86 +126,70 @@ class Session(Tracer):
                 "run on the host, or in a container with the host's PID namespace (--pid=host)",
             )
 
-    def _ended_threads(self) -> set[tuple[int, int, int]]:
-        """Of the acceptors; a thread whose number was given to another counts as alive."""
-        keys = [key for _, key in self._sitters.items()]
-        keys += [key for key, _ in self._acceptors.items()]
-        dead = {tid for tid in {key.tid for key in keys} if _ended(tid)}
-        return {(key.inode, key.tid, key.start_ns) for key in keys if key.tid in dead}
+    def _settled_acceptors(self) -> tuple[list[wire.Acceptor], frozenset[Identity]]:
+        """All rows; which of them are of ended threads, and so final.
 
-    def _acceptor_rows(self) -> list[wire.Acceptor]:
-        """Of all acceptors, with a seat or without."""
-        seats = (self._seats.get(place) for place, _ in self._sitters.items())
-        seated = [row for row in seats if row is not None and row.who.tid]
-        return seated + [row for _, row in self._acceptors.items() if row.who.tid]
-
-    def _ended_calls(self) -> Iterable[wire.Acceptor]:
-        """A call still pending (kprobe) after all rows were read has ended without success."""
-        rows = self._acceptor_rows()
+        A call still pending (kprobe) after all rows were read has ended without success.
+        """
+        rows = {identity(row.who): row for row in self._acceptors.read()}
+        final = {identity(row.who): row for row in self._acceptors.read_ended(rows.values())}
+        rows.update(final)
         refused = self._pending_refusals()
         again = {}
-        if any(row.pending for row in rows):
-            again = {_identity(row.who): row for row in self._acceptor_rows()}
-        for row in rows:
-            row.refused += refused.get(row.who.tid) == row.who.inode
-            later = again.get(_identity(row.who)) if row.pending else None
+        if any(row.pending for row in rows.values()):
+            again = {identity(row.who): row for row in self._acceptors.read()}
+        _add_refusals(rows, refused)
+        for key, row in rows.items():
+            later = again.get(key) if row.pending else None
             if later is not None and later.pending and later.accepts == row.accepts:
                 row.empty += 1
                 row.wasted += row.pending == wire.PENDING_WASTED
-        return rows
+        return list(rows.values()), frozenset(final)
 
-    def _pending_refusals(self) -> dict[int, int]:
-        """By thread, the inode of the socket whose last accept() never got as far as its queue."""
+    def _pending_refusals(self) -> Mapping[tuple[int, int], int]:
+        """By PID and TID, the socket (inode) whose last accept() never got as far as its queue."""
         if self.plan.attach != "kprobe":
             return {}
         first = dict(self._stuck_calls())
         return {
-            thread & 0xFFFFFFFF: inode
+            (thread >> 32, thread & 0xFFFFFFFF): inode
             for thread, fd in self._stuck_calls()
             if first.get(thread) == fd and (inode := _inode_of(thread >> 32, fd))
         }
 
     def _stuck_calls(self) -> list[tuple[int, int]]:
-        return [(k.value, v.fd) for k, v in self._calls.items() if v.is_known and not v.listener]
+        calls = self._acceptors.calls()
+        return [(key, call.fd) for key, call in calls if call.is_known and not call.listener]
 
     def _acceptor(
         self,
         value: wire.Acceptor,
-        errors: dict[tuple[int, int, int], dict[int, int]],
+        errors: dict[Identity, dict[int, int]],
     ) -> AcceptorCount:
-        sees, key = self.plan.sees, value.who
+        sees, crew = self.plan.sees, bool(value.who.tid & wire.CREW)
+        inode, tid, start_ns = key = identity(value.who)
+        inferred = crew and self.plan.attach == "kprobe"
         return AcceptorCount(
-            listener_inode=key.inode,
+            listener_inode=inode,
             pid=value.pid,
-            tid=key.tid,
-            start_ns=key.start_ns,
+            tid=tid,
+            start_ns=start_ns,
             process_start_ns=value.process_start_ns,
             comm=value.comm.decode(errors="replace"),
             accepts=value.accepts,
             refused=value.refused if self.plan.attach == "kprobe" else None,
-            empty=value.empty if "empty" in sees else None,
-            wasted=value.wasted if "empty" in sees else None,
+            empty=value.empty if "empty" in sees and not inferred else None,
+            wasted=value.wasted if "empty" in sees and not crew else None,
             via=_VIA.get(value.via),
             left_us=value.left_us,
             waited_us=value.waited_us,
             ready_us=value.ready_us,
-            errors=errors.get(_identity(key), {}) if "errors" in sees else None,
+            errors=errors.get(key, {}) if "errors" in sees else None,
             wait_us=value.wait_us[:],
-            wait_max_us=value.wait_max_us,
+            wait_max_us=max(value.wait_max_us, _least_longest(value.wait_us) if crew else 0),
             wait_unknown=value.wait_unknown,
             cgroup_id=value.cgroup_id,
         )
-
-    def _errors_by_acceptor(self) -> dict[tuple[int, int, int], dict[int, int]]:
-        found: dict[tuple[int, int, int], dict[int, int]] = {}
-        for key, count in self._errors.items():
-            found.setdefault(_identity(key.acceptor), {})[key.error] = count.value
-        return found
-
-    def _rows(self) -> list[wire.Listener]:
-        """Of all listeners that are described already."""
-        rows = (self._listeners.get(place) for place, _ in self._places.items())
-        return [row for row in rows if row is not None and row.inode]
 
     def _listener(self, value: wire.Listener) -> ListenerCount:
         raw = bytes(value.address)
@@ -249,6 +218,7 @@ class Session(Tracer):
             stops=value.stops,
             mptcp=bool(value.mptcp),
             drops=value.drops if value.stops else None,
+            uncounted=value.uncounted,
         )
 
     def _flow(self, value: wire.Listener) -> Flow:
@@ -267,18 +237,9 @@ class Session(Tracer):
         )
 
 
-def _key(acceptor: AcceptorCount) -> tuple[int, int, int]:
-    return acceptor.listener_inode, acceptor.tid, acceptor.start_ns
-
-
-def _ended(tid: int) -> bool:
-    try:
-        os.kill(tid, 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        return False
-    return False
+def _least_longest(wait_us: Sequence[int]) -> int:
+    """Some wait was as long: threads that write the longest at once may overwrite each other's."""
+    return next((lower_bound(i) for i in reversed(range(len(wait_us))) if wait_us[i]), 0)
 
 
 def open_session(config: Config) -> Session:
@@ -295,8 +256,15 @@ def _fact(found: wire.TcpMember) -> ListenerFact:
     return ListenerFact(member.group, member.size, member.selector, member.program, *own)
 
 
-def _identity(key: wire.AcceptorKey) -> tuple[int, int, int]:
-    return key.inode, key.tid, key.start_ns
+def _add_refusals(
+    rows: Mapping[Identity, wire.Acceptor], refused: Mapping[tuple[int, int], int]
+) -> None:
+    """Each to the row of its thread, or of the thread's crew."""
+    threads = {(row.who.inode, row.who.tid): row for row in rows.values()}
+    for (pid, tid), inode in refused.items():
+        row = threads.get((inode, tid)) or threads.get((inode, pid | wire.CREW))
+        if row is not None:
+            row.refused += 1
 
 
 def _inode_of(pid: int, fd: int) -> int | None:

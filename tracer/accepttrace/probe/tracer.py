@@ -13,6 +13,7 @@ from accepttrace.model.records import Losses
 from accepttrace.probe import loaders, wire
 from accepttrace.probe.filtering import settings_of
 from accepttrace.probe.maps import Map
+from accepttrace.probe.shares import Shares, name_of
 
 T = TypeVar("T", bound="Tracer")
 
@@ -28,6 +29,7 @@ class Tracer(ABC):
         self._skipped: dict[str, int] = {}
         self._settings = Map(loaded.map_fd("settings"), wire.U32, wire.Settings)
         self._pids = Map(loaded.map_fd("pids"), wire.U32, wire.U8)
+        self._shares = Shares(loaded)
         self._losses = Map(loaded.map_fd("losses"), wire.U32, wire.U64)
 
     def __enter__(self: T) -> T:
@@ -86,11 +88,17 @@ class Tracer(ABC):
         for index in range(wire.LOSS_MAX):
             self._losses.put(wire.U32(index), wire.U64(0))
 
+    def crowded(self) -> bool:
+        """Whether so many rows are taken that those of the dead should go now."""
+        return self._shares.crowded()
+
     def losses(self) -> Losses:
         """What was not counted since the last `reset`."""
         found = [self._losses.get(wire.U32(index)) for index in range(wire.LOSS_MAX)]
         counts = [0 if count is None else int(count.value) for count in found]
+        rowless, full = counts.pop(wire.LOSS_ROWLESS), counts[wire.LOSS_LISTENERS_FULL]
         unattributed = counts.pop(wire.LOSS_UNATTRIBUTED)
+        refused = self._shares.refused()
         skipped = self.skipped()
         return Losses(
             events_lost=0,
@@ -98,4 +106,7 @@ class Tracer(ABC):
             probe_misses=self._loaded.probe_misses(),
             recursion_misses=None if skipped is None else sum(skipped.values()),
             unattributed=unattributed,
+            over_share=sum(refused.values()),
+            over_whose=tuple(map(name_of, sorted(refused))),
+            rowless=bool(rowless or full),
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -31,22 +32,27 @@ class UdpSession(Tracer):
     def __init__(self, loaded: loaders.Attached) -> None:
         super().__init__(loaded)
         self._receivers = Map(loaded.map_fd("receivers"), wire.U32, wire.Receiver)
+        self._owners: dict[int, int] = {}
 
     def counts(self) -> ReceiverCounts:
         """Everything counted since the start, for every socket."""
         at_s = time.monotonic()
         items = self._receivers.items()
+        self._owners = {key.value: row.owner for key, row in items}
         return ReceiverCounts(tuple(_count(k.value, v) for k, v in items), self.losses(), at_s)
 
     def reset(self) -> None:
         """Forget everything counted so far, and the sockets it was counted for."""
         super().reset()
         self._receivers.clear()
+        self._owners = {}
+        self._shares.clear()
 
     def forget(self, inodes: Iterable[int]) -> None:
         """Make room in the map: these sockets are gone, and their counts were read."""
-        for inode in inodes:
-            self._receivers.delete(wire.U32(inode))
+        gone = {inode: self._owners.pop(inode) for inode in inodes if inode in self._owners}
+        self._receivers.delete_all([wire.U32(inode) for inode in gone])
+        self._shares.free(wire.SHARED_RECEIVERS, Counter(gone.values()))
 
     def queues(self) -> tuple[Queue, ...]:
         """Every UDP socket in the network namespace of the calling thread.

@@ -9,16 +9,42 @@ PORT_WORDS = 1024
 MAX_NETNS = 16
 MAX_PIDS = 4096
 
-LOSS_ACCEPTORS_FULL = 0
-LOSS_LISTENERS_FULL = 1
-LOSS_SELECTED_FULL = 2
-LOSS_ERRORS_FULL = 3
-LOSS_UNATTRIBUTED = 4
-LOSS_MIGRATIONS_FULL = 5
-LOSS_PEERS_FULL = 6
-LOSS_PORTS_FULL = 7
-LOSS_RECEIVERS_FULL = 8
-LOSS_MAX = 9
+MAX_PLACES = 4096
+MAX_LISTENERS = 12288
+MAX_SEATS = 1024
+SEAT_PROBES = 4
+MAX_ACCEPTORS = 15360
+MAX_ERRORS = 4096
+MAX_MIGRATIONS = 4096
+MAX_PEERS = 65536
+MAX_PORTS = 16384
+MAX_RECEIVERS = 16384
+
+LOSS_LISTENERS_FULL = 0
+LOSS_ERRORS_FULL = 1
+LOSS_UNATTRIBUTED = 2
+LOSS_MIGRATIONS_FULL = 3
+LOSS_PEERS_FULL = 4
+LOSS_PORTS_FULL = 5
+LOSS_RECEIVERS_FULL = 6
+LOSS_ROWLESS = 7
+LOSS_MAX = 8
+
+OWNER_ROOT = 0
+OWNER_RANGES = 65536
+OWNER_GUESTS = 0xFFFFFFFE
+OWNER_ALL = 0xFFFFFFFF
+
+SHARED_LISTENERS = 0
+SHARED_ACCEPTORS = 1
+SHARED_ERRORS = 2
+SHARED_MIGRATIONS = 3
+SHARED_PEERS = 4
+SHARED_PORTS = 5
+SHARED_RECEIVERS = 6
+SHARED_MAX = 7
+
+CREW = 1 << 31
 
 RINGS_UNHOOKED, RINGS_UNTOLD = 2, 3
 
@@ -56,18 +82,30 @@ class Settings(c.Structure):
     """struct settings: the filters."""
 
     _fields_ = (
-        ("ports", c.c_uint64 * PORT_WORDS),
         ("began_us", c.c_uint64),
-        ("netns", c.c_uint32 * MAX_NETNS),
-        ("netns_count", c.c_uint32),
-        ("family", c.c_uint32),
         ("any_port", c.c_uint32),
+        ("any_place", c.c_uint32),
         ("any_pid", c.c_uint32),
         ("without_waits", c.c_uint32),
         ("rings", c.c_uint32),
         ("never_migrates", c.c_uint32),
-        ("pad", c.c_uint32),
+        ("family", c.c_uint32),
+        ("netns_count", c.c_uint32),
+        ("netns", c.c_uint32 * MAX_NETNS),
+        ("ports", c.c_uint64 * PORT_WORDS),
     )
+
+
+class ShareKey(c.Structure):
+    """struct share_key."""
+
+    _fields_ = (("owner", c.c_uint32), ("map", c.c_uint32))
+
+
+class Share(c.Structure):
+    """struct share."""
+
+    _fields_ = (("taken", c.c_uint64), ("refused", c.c_uint64))
 
 
 class AcceptorKey(c.Structure):
@@ -91,7 +129,8 @@ class Acceptor(c.Structure):
         ("ready_us", c.c_uint64),
         ("served", c.c_uint64),
         ("idled", c.c_uint64),
-        ("only_via", c.c_uint64),
+        ("only_via", c.c_uint32),
+        ("owner", c.c_uint32),
         ("entered", c.c_uint64),
         ("wait_unknown", c.c_uint64),
         ("wait_max_us", c.c_uint64),
@@ -109,6 +148,12 @@ class ErrorKey(c.Structure):
     """struct error_key."""
 
     _fields_ = (("acceptor", AcceptorKey), ("error", c.c_uint32), ("pad", c.c_uint32))
+
+
+class Tally(c.Structure):
+    """struct tally."""
+
+    _fields_ = (("count", c.c_uint64), ("owner", c.c_uint32), ("pad", c.c_uint32))
 
 
 class Call(c.Structure):
@@ -140,6 +185,7 @@ class Listener(c.Structure):
         ("queue_max", c.c_uint64),
         ("stops", c.c_uint64),
         ("stakes_unknown", c.c_uint64),
+        ("uncounted", c.c_uint64),
         ("address", c.c_uint8 * 16),
         ("netns", c.c_uint32),
         ("family", c.c_uint16),
@@ -148,6 +194,8 @@ class Listener(c.Structure):
         ("inode", c.c_uint32),
         ("queue_start", c.c_int32),
         ("drops", c.c_uint32),
+        ("owner", c.c_uint32),
+        ("pad", c.c_uint32),
     )
 
 
@@ -160,7 +208,12 @@ class MigrationKey(c.Structure):
 class Migration(c.Structure):
     """struct migration."""
 
-    _fields_ = (("connections", c.c_uint64), ("requests", c.c_uint64))
+    _fields_ = (
+        ("connections", c.c_uint64),
+        ("requests", c.c_uint64),
+        ("owner", c.c_uint32),
+        ("pad", c.c_uint32),
+    )
 
 
 class Peer(c.Structure):
@@ -205,6 +258,8 @@ class Receiver(c.Structure):
         ("netns", c.c_uint32),
         ("family", c.c_uint16),
         ("port", c.c_uint16),
+        ("owner", c.c_uint32),
+        ("pad", c.c_uint32),
     )
 
 

@@ -1,0 +1,154 @@
+"""The rows of acceptors in the maps: read, and deleted once their threads have ended."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+
+from accepttrace.probe import loaders, wire
+from accepttrace.probe.maps import Map
+from accepttrace.probe.shares import Shares
+
+Identity = tuple[int, int, int]  # listener inode, TID (0: a crew), start
+
+
+class AcceptorRows:
+    """Threads with a seat and without, crews, and what belongs to them."""
+
+    def __init__(self, loaded: loaders.Attached, shares: Shares) -> None:
+        fd = loaded.map_fd
+        self._shares = shares
+        self._seats = Map(fd("seats"), wire.U32, wire.Acceptor)
+        self._sitters = Map(fd("sitters"), wire.U32, wire.AcceptorKey)
+        self._acceptors = Map(fd("acceptors"), wire.AcceptorKey, wire.Acceptor)
+        self._crews = Map(fd("crews"), wire.AcceptorKey, wire.U32)
+        self._errors = Map(fd("errors"), wire.ErrorKey, wire.Tally)
+        self._calls = Map(fd("calls"), wire.U64, wire.Call)
+        self._last: dict[Identity, wire.Acceptor] = {}
+
+    def read(self) -> list[wire.Acceptor]:
+        """Of all acceptors."""
+        seats = (self._seats.get(place) for place, _ in self._sitters.items())
+        rows = [row for row in seats if row is not None and row.who.tid]
+        rows += [row for _, row in self._acceptors.items() if row.who.tid]
+        self._last = {identity(row.who): row for row in rows}
+        return rows
+
+    def read_ended(self, rows: Iterable[wire.Acceptor]) -> list[wire.Acceptor]:
+        """Of those of `rows` whose thread is gone, once more: from now on nobody changes them.
+
+        A thread whose number was given to another counts as alive.
+        """
+        there: dict[int, bool] = {}
+        again = []
+        for row in rows:
+            task = row.who.tid & ~wire.CREW
+            if task not in there:
+                there[task] = _exists(task)
+            if not there[task]:
+                again.append(self._one(row.who) or row)
+        return again
+
+    def errors(self) -> dict[Identity, dict[int, int]]:
+        """Failures other than EAGAIN by errno, of each acceptor."""
+        found: dict[Identity, dict[int, int]] = {}
+        for key, tally in self._errors.items():
+            found.setdefault(identity(key.acceptor), {})[key.error] = tally.count
+        return found
+
+    def calls(self) -> list[tuple[int, wire.Call]]:
+        """By PID << 32 | TID, the accept() that a thread is in, or was in last."""
+        return [(key.value, call) for key, call in self._calls.items()]
+
+    def inodes(self) -> Mapping[Identity, int]:
+        """Of the listeners of all acceptors that were read last."""
+        return {key: key[0] for key in self._last}
+
+    def delete(self, keys: Collection[Identity]) -> None:
+        """The rows of these, and all that belongs to them."""
+        gone = {key: row for key in keys if (row := self._last.pop(key, None)) is not None}
+        if not gone:
+            return
+        self._leave_seats([row.who for row in gone.values()])
+        self._calls.delete_all([wire.U64(row.pid << 32 | row.who.tid) for row in gone.values()])
+        self._delete_errors(gone)
+        self._count_crews()
+        self._shares.free(wire.SHARED_ACCEPTORS, Counter(row.owner for row in gone.values()))
+
+    def clear(self) -> None:
+        """Delete everything."""
+        for seat, _ in self._sitters.items():
+            self._seats.put(seat, wire.Acceptor())
+        for each in (self._sitters, self._acceptors, self._crews, self._errors, self._calls):
+            each.clear()
+        self._last = {}
+
+    def _one(self, key: wire.AcceptorKey) -> wire.Acceptor | None:
+        for nth in range(wire.SEAT_PROBES):
+            row = self._seats.get(_seat(key, nth))
+            if row is not None and bytes(row.who) == bytes(key):
+                return row
+        return self._acceptors.get(key)
+
+    def _leave_seats(self, keys: Iterable[wire.AcceptorKey]) -> None:
+        """The seat is free for others only once its row is empty."""
+        standing, left = [], []
+        for key in keys:
+            seat = self._seat_of(key)
+            if seat is None:
+                standing.append(key)
+            else:
+                self._seats.put(seat, wire.Acceptor())
+                left.append(seat)
+        self._sitters.delete_all(left)
+        self._acceptors.delete_all(standing)
+
+    def _seat_of(self, key: wire.AcceptorKey) -> wire.U32 | None:
+        for nth in range(wire.SEAT_PROBES):
+            seat = _seat(key, nth)
+            sitter = self._sitters.get(seat)
+            if sitter is not None and bytes(sitter) == bytes(key):
+                return seat
+        return None
+
+    def _delete_errors(self, gone: Mapping[Identity, wire.Acceptor]) -> None:
+        found = [(k, v) for k, v in self._errors.items() if identity(k.acceptor) in gone]
+        if found:
+            self._errors.delete_all([key for key, _ in found])
+            self._shares.free(wire.SHARED_ERRORS, Counter(tally.owner for _, tally in found))
+
+    def _count_crews(self) -> None:
+        """How many of each crew have rows of their own still; the kernel adds to it meanwhile."""
+        rows = Counter(_crew_of(row) for row in self._last.values() if not row.who.tid & wire.CREW)
+        for key, _ in self._crews.items():
+            left = rows[key.inode, key.tid & ~wire.CREW, key.start_ns]
+            if left:
+                self._crews.put(key, wire.U32(left))
+            else:
+                self._crews.delete(key)
+
+
+def identity(key: wire.AcceptorKey) -> Identity:
+    """As the model knows it."""
+    return key.inode, 0 if key.tid & wire.CREW else key.tid, key.start_ns
+
+
+def _crew_of(row: wire.Acceptor) -> Identity:
+    return row.who.inode, row.pid, row.process_start_ns
+
+
+def _seat(key: wire.AcceptorKey, nth: int) -> wire.U32:
+    """As seat_of() in bpf/accept.bpf.h."""
+    return wire.U32(((key.tid + key.inode + nth) & 0xFFFFFFFF) % wire.MAX_SEATS)
+
+
+def _exists(tid: int) -> bool:
+    """Whether there is such a thread; /proc may hide it, a signal of no kind finds it."""
+    try:
+        os.kill(tid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
