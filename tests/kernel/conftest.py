@@ -74,7 +74,8 @@ class Account:
 
     def snapshot(self, by: str = "worker", inventory: Inventory | None = None) -> Snapshot:
         counts = self._session.counts()
-        found = inventory or self._reader.read(full=True)
+        there = {count.netns for count in counts.listeners}
+        found = inventory or self._reader.read(full=True, counted=there)
         after = self._session.passed()
         self._tracker.update(counts, found, after=after, wall="")
         return self._tracker.snapshot(by)

@@ -51,6 +51,19 @@ def own_network(**switches: object) -> Iterator[None]:
         os.close(home)
 
 
+@contextmanager
+def visited(namespace: int) -> Iterator[None]:
+    """In the network namespace behind a file descriptor, which is closed, until the block ends."""
+    home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        _libc("setns", namespace, CLONE_NEWNET)
+        yield
+    finally:
+        _libc("setns", home, CLONE_NEWNET)
+        os.close(home)
+        os.close(namespace)
+
+
 def set_switch(name: str, value: object) -> None:
     """Change a switch of the namespace that the caller is in."""
     switch(name).write_text(str(value))

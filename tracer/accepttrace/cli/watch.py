@@ -66,7 +66,7 @@ class Watch:
     def refresh(self) -> Snapshot:
         """Read everything again."""
         counts = self._session.counts()
-        inventory = self._reader.read()
+        inventory = self._reader.read(counted={count.netns for count in counts.listeners})
         after = self._session.passed()
         others = self._others(counts, inventory)
         with unbroken():  # what the model has summed up must be forgotten, and only that

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from itertools import islice
 from typing import Final
 
@@ -66,14 +66,15 @@ class InventoryReader:
             complete=not hidden,
         )
 
-    def read(self, full: bool = False) -> Inventory:
+    def read(self, full: bool = False, counted: Iterable[int] = ()) -> Inventory:
         """All listeners now. `full` looks at every descriptor of every process again.
 
+        `counted`: namespaces in which something was traced, though it may have closed already.
         A listener that nobody visible holds has no holders. AcceptTraceError if the kernel
         refuses to list sockets; what single processes or namespaces hide makes it `partial`.
         """
         self.namespaces = self._namespaces.refresh(full)
-        self._traced &= self.namespaces.keys()
+        self._traced = self._traced.union(counted) & self.namespaces.keys()
         looks, hidden = self._look_at_all(self._traced, self._ask_facts)
         found = [(netns, sock) for netns, one in looks for sock in one.sockets]
         together = bonds(found)
