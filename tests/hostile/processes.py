@@ -60,9 +60,10 @@ def seconds_to_end(process: subprocess.Popen[bytes], number: int) -> float:
 class Terminal:
     """accepttrace on a pseudo-terminal that a test reads from, or not."""
 
-    def __init__(self, *arguments: str) -> None:
+    def __init__(self, *arguments: str, **environment: str) -> None:
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
+            os.environ.update(environment)
             for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGTSTP):
                 signal.signal(number, signal.SIG_DFL)
             os.environ["TERM"] = "xterm"

@@ -1,7 +1,8 @@
 """Forked processes that end when their parent does.
 
 Parent and child share a socket pair. The child sees its end of file as soon as the parent closes
-its half or dies in any way, SIGKILL included, and ends: no signal and no prctl is needed.
+its half or dies in any way, SIGKILL included, and ends: no signal and no prctl is needed. One that
+must outlive a SIGKILL to the process group, to clean up, makes a session of its own.
 """
 
 from __future__ import annotations
@@ -113,6 +114,16 @@ def end_all(children: list[Child]) -> None:
         child.reap()
 
 
+def _reset_signals() -> None:
+    """Handlers of the parent are not the child's."""
+    signal.set_wakeup_fd(-1)
+    for number in (signal.SIGQUIT, signal.SIGTSTP, signal.SIGALRM, signal.SIGWINCH):
+        signal.signal(number, signal.SIG_DFL)
+    # These reach the whole process group; the parent decides when its children end.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+
+
 def _live(
     run: Callable[[socket.socket], None], ours: socket.socket, theirs: socket.socket
 ) -> NoReturn:
@@ -121,9 +132,7 @@ def _live(
         ours.close()
         for half in list(_parent_halves):
             half.close()
-        # Ctrl-C reaches the whole process group; the parent decides when its children end.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        _reset_signals()
         run(theirs)
         status = 0
     except ConnectionError:  # the parent is gone: nobody is left to tell

@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -27,8 +28,9 @@ class Service:
     """A server program with a master process and workers, started and stopped by us.
 
     Subclasses write the configuration, build the command and say when all workers serve.
-    While it starts, `port` is reserved by a bound socket that does not listen. A guard process
-    terminates the master if this process dies; nothing is left behind.
+    While it starts, `port` is reserved by a bound socket that does not listen. A guard process, in
+    a session of its own, starts the master and ends it if this process dies in whatever way;
+    nothing is left behind.
     """
 
     name = "server"
@@ -39,7 +41,7 @@ class Service:
         self.reuseport = reuseport
         self.port = port
         self.family = family
-        self._master: subprocess.Popen[bytes] | None = None
+        self._master: _Master | None = None
         self._guards: list[Child] = []
         self._folder: Path | None = None
 
@@ -83,7 +85,7 @@ class Service:
     def stop(self) -> None:
         """End it gracefully, then by force, and remove its directory."""
         if self._master is not None:
-            _end(self._master, self.stop_signal)
+            self._master.end(self.stop_signal)
         end_all(self._guards)
         self._guards = []
         self._master = None
@@ -117,7 +119,7 @@ class Service:
         deadline = time.monotonic() + READY_TIMEOUT_S
         pause_s = 0.002
         while not condition():
-            ended = self._master is None or self._master.poll() is not None
+            ended = self._master is None or self._master.has_ended(0)
             if ended or time.monotonic() > deadline:
                 why = "it ended" if ended else f"not in {READY_TIMEOUT_S:g} s"
                 raise AcceptTraceError(f"{self.name}: no {what}: {why}", self._last_words())
@@ -125,17 +127,11 @@ class Service:
             pause_s = min(pause_s * 2, 0.05)
 
     def _run(self, command: Sequence[str], reservation: socket.socket) -> None:
-        with (self.folder / "stderr").open("wb") as stderr:
-            self._master = subprocess.Popen(
-                [*command, *self.arguments()],
-                cwd=self.folder,
-                stdin=subprocess.DEVNULL,
-                stdout=stderr,
-                stderr=stderr,
-                start_new_session=True,  # Ctrl-C is for us, we stop it
-            )
-        self._guards = [fork(partial(_guard, self.master_pid, self.folder, reservation))]
-        self._guards[0].await_ready()
+        whole = (*command, *self.arguments())
+        guard = fork(partial(_guard, whole, self.folder, reservation))
+        self._guards = [guard]
+        guard.await_ready()
+        self._master = _Master(int(guard.channel.recv(16)))
 
     def _last_words(self) -> str:
         words = (self.folder / "stderr").read_text(errors="replace").strip().splitlines()
@@ -159,26 +155,53 @@ def children_of(pid: int) -> tuple[int, ...]:
     return tuple(sorted(found))
 
 
-def _end(master: subprocess.Popen[bytes], first: signal.Signals) -> None:
-    for number in (first, signal.SIGTERM, signal.SIGKILL):
-        if master.poll() is None:
-            master.send_signal(number)
-        try:
-            master.wait(_STOP_TIMEOUT_S)
-            return
-        except subprocess.TimeoutExpired:
-            continue
+class _Master:
+    """The first process of a service, a child of its guard's, which leads a process group."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self._pidfd = os.pidfd_open(pid)
+
+    def has_ended(self, timeout_s: float) -> bool:
+        """Whether it did, within so many seconds."""
+        return bool(select.select([self._pidfd], [], [], timeout_s)[0])
+
+    def end(self, first: signal.Signals) -> None:
+        """By `first`, if that is not enough by SIGTERM, and then the whole group by SIGKILL."""
+        for number in (first, signal.SIGTERM):
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._pidfd, number)
+            if self.has_ended(_STOP_TIMEOUT_S):
+                break
+        with suppress(ProcessLookupError):  # also workers that outlived it
+            os.killpg(self.pid, signal.SIGKILL)
+        self.has_ended(_STOP_TIMEOUT_S)
 
 
-def _guard(master: int, folder: Path, reservation: socket.socket, channel: socket.socket) -> None:
-    """In a child: if our process dies, terminate the master and remove its directory."""
+def _guard(
+    command: Sequence[str], folder: Path, reservation: socket.socket, channel: socket.socket
+) -> None:
+    """In a child: start the master; when our process hangs up or dies, end it and its directory.
+
+    Not even the master's end is waited for by anybody else: until then its PID is its own.
+    """
+    os.setsid()  # what is sent to our process group, or to its terminal, is not for us
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)  # the server inherits what is ignored
     reservation.close()
-    pidfd = os.pidfd_open(master)
-    channel.sendall(READY)
-    select.select([channel], [], [])
-    try:
-        signal.pidfd_send_signal(pidfd, signal.SIGTERM)
-    except ProcessLookupError:  # it was stopped, as it should be
-        return
-    select.select([pidfd], [], [], _STOP_TIMEOUT_S)
+    with (folder / "stderr").open("wb") as stderr:
+        server = subprocess.Popen(
+            command,
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=stderr,
+            stderr=stderr,
+            start_new_session=True,
+        )
+    master = _Master(server.pid)
+    with suppress(OSError):  # nobody is there any more
+        channel.sendall(READY + str(server.pid).encode())
+        select.select([channel], [], [])
+    master.end(signal.SIGTERM)
+    server.wait()
     shutil.rmtree(folder, ignore_errors=True)
