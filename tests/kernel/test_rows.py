@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from accepttrace.config import Filters
 from accepttrace.lab.acceptors import RESET_ON_CLOSE
 from accepttrace.model.records import AcceptorCount, Counts, Gone
 from accepttrace.probe import wire
@@ -142,23 +143,21 @@ def test_a_closed_listener_takes_all_that_is_its_own_along(tracing: Tracing) -> 
 def test_listeners_by_the_thousand_are_counted_exactly(tracing: Tracing) -> None:
     """Twice as many as have a place in the array; others find rows beyond it."""
     total, seen = 2 * wire.MAX_PLACES, 0
-    account_ports = frozenset(range(1, 65536))
-    tracing.of(*account_ports)
-    inodes = []
+    tracing.of(filters=Filters(pids=frozenset({os.getpid()})))
+    inodes: list[int] = []
     for number in range(total):
         with listening() as listener:
             connect(listener)
             inodes.append(inode_of(listener))
         if number % 3000 == 2999 or number == total - 1:
             counts = tracing.session.counts()
-            mine = set(inodes)
-            assert {row.inode for row in counts.listeners} == mine
+            assert set(inodes) <= {row.inode for row in counts.listeners}
             seen += sum(row.accepts for row in counts.acceptors)
             tracing.session.forget(Gone(listeners=tuple(inodes)))
             inodes = []
     assert seen == total
     left = tracing.session.counts()
-    assert (left.listeners, left.acceptors, left.losses.map_full) == ((), (), 0)
+    assert (left.acceptors, left.losses.map_full) == ((), 0)
 
 
 @pytest.mark.parametrize("count", [10])
