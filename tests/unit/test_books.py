@@ -15,6 +15,7 @@ from accepttrace.model.records import (
     Flow,
     Inventory,
     ListenerCount,
+    Losses,
     MigrationCount,
     Overflow,
     Passed,
@@ -334,3 +335,43 @@ def test_overflow_refusals_migrations_and_sizes_reach_the_rows() -> None:
     assert (row.refused_accepts, row.migration_failed) == (4, 0)
     assert row.group_sizes == (GroupSize(1, 4), GroupSize(2.5, 2))
     assert shown.migrations == (Migration(100, 101, 5, 1),)
+
+
+@pytest.mark.parametrize("sees", [EVERYTHING, BY_PORT])
+def test_accepts_without_a_row_are_known_accepts(sees: Sequence[str]) -> None:
+    it = model(sees)
+    netns = listener(100).netns
+    told = "arrived" in sees
+    for second in (1, 2, 3, 4):
+        came = 40 * (second > 2)
+        row = passing(100, flow(came if told else None), uncounted=came - 10 * (second > 2))
+        it.update(
+            Counts(
+                (count(1, 10 * (second > 2)),),
+                (row,),
+                ports=(PortCount(netns, 80, came),),
+                at_s=second,
+            ),
+            Inventory((listener(100, queue=0),)),
+            wall="",
+        )
+    found, books = it.snapshot().listeners[0], it.snapshot().books
+    assert (found.accepted, found.book, found.imbalance, found.unseen) == (40, "balanced", 0, 0)
+    assert (books.accepts, books.uncounted, books.balanced) == (40, 30, True)
+
+
+@pytest.mark.parametrize("sees", [EVERYTHING, BY_PORT])
+def test_of_a_listener_that_may_have_no_row_nothing_is_claimed(sees: Sequence[str]) -> None:
+    it = model(sees)
+    lost = Losses(map_full=300, rowless=True)
+    for second in (1, 2):
+        it.update(
+            Counts((), (passing(101, flow()),), lost, at_s=second),
+            Inventory((listener(100), listener(101, port=81))),
+            wall="",
+        )
+    rows = {row.inode: row for row in it.snapshot().listeners}
+    assert (rows[100].arrived, rows[100].selected, rows[100].dropped_overflow) == (None,) * 3
+    assert (rows[100].book, rows[100].unseen) == ("unchecked", None)
+    assert (rows[101].book, rows[101].arrived) == ("balanced", 0)
+    assert not it.snapshot().books.balanced

@@ -183,6 +183,10 @@ def test_a_further_column_does_not_shrink_the_listener() -> None:
         (Losses(events_lost=1, recursion_misses=1), "LOST: 1 event, 1 recursion miss"),
         (Losses(unattributed=4), "LOST: 4 unattributed"),
         (Losses(probe_misses=None), "nothing lost  (probe misses: n/a)"),
+        (
+            Losses(over_share=1200, over_whose=("uid 33",)),
+            "nothing lost  1,200 events of uid 33 not counted: share used up",
+        ),
     ],
 )
 def test_losses_are_words(losses: Losses, words: str) -> None:

@@ -116,7 +116,8 @@ class ReceiverBooks:
     """Sums over all sockets, and what the tracer itself lost.
 
     `unlisted`: of the sums, what went to sockets without a row: those that are gone, but for the
-    last members of groups, and those in network namespaces that cannot be entered.
+    last members of groups, and those in network namespaces that cannot be entered. `over_share`: as
+    of `snapshot.Books`.
     """
 
     selected: int | None
@@ -130,6 +131,8 @@ class ReceiverBooks:
     probe_misses: int | None
     recursion_misses: int | None
     unattributed: int
+    over_share: int
+    over_whose: tuple[str, ...]
     balanced: bool  # the tracer is not known to have missed anything
 
     @property

@@ -162,6 +162,13 @@ class Listeners:
         """False once it was seen to be gone."""
         return inode in self._known and self._known[inode].open
 
+    def uncounted(self, inode: int) -> int:
+        """Accepts by workers without a row; those of unknown ones are not asked for."""
+        counted = self._known[inode].counted if inode in self._known else None
+        if counted is None or self._filters.comms or self._filters.cgroups:
+            return 0
+        return counted.uncounted
+
     def selected(self, inode: int, visible: bool) -> int | None:
         """Connections steered here; None where selection is not `visible` or does not happen."""
         known = self._known.get(inode)
@@ -218,7 +225,7 @@ class Listeners:
             queue_max=known.longest,
             queue_mean=verdict.mean,
             arrived=flow.arrived,
-            accepted=accepted,
+            accepted=accepted + self.uncounted(inode),
             unseen=verdict.unseen,
             selected=self.selected(inode, visible),
             dropped_overflow=overflow.syn + overflow.ack if overflow else dropped.overflow,

@@ -239,6 +239,8 @@ class ReceiverTracker:
             probe_misses=losses.probe_misses,
             recursion_misses=losses.recursion_misses,
             unattributed=losses.unattributed,
+            over_share=losses.over_share,
+            over_whose=losses.over_whose,
             balanced=losses.total == 0,
         )
 

@@ -173,6 +173,8 @@ class AcceptorRow:
 class Books:
     """What was counted and what was lost on the way.
 
+    `uncounted`: of the accepts, those by workers for whom there was no row. `over_share`: what was
+    not counted because an owner had used up its share of the maps, and `over_whose`.
     `unseen`: accepts by somebody who cannot be seen. `word`: of all listeners' books, the worst.
     `balanced`: nothing is known to be missing, and no listener's book is unbalanced.
     """
@@ -183,6 +185,9 @@ class Books:
     probe_misses: int | None
     recursion_misses: int | None
     unattributed: int
+    over_share: int
+    over_whose: tuple[str, ...]
+    uncounted: int
     unseen: int | None
     word: Book
     balanced: bool

@@ -222,13 +222,17 @@ class Tracker:
 
     def _books(self, kept: Sequence[Entry], shown: Sequence[int]) -> Books:
         word = self._ledger.word(shown)
+        uncounted = sum(map(self._listeners.uncounted, shown))
         return Books(
-            accepts=sum(entry.accepts for entry in kept),
+            accepts=sum(entry.accepts for entry in kept) + uncounted,
             events_lost=self._losses.events_lost,
             map_full=self._losses.map_full,
             probe_misses=self._losses.probe_misses,
             recursion_misses=self._losses.recursion_misses,
             unattributed=self._losses.unattributed,
+            over_share=self._losses.over_share,
+            over_whose=self._losses.over_whose,
+            uncounted=uncounted,
             unseen=self._ledger.unseen,
             word=word,
             balanced=self._losses.total == 0 and word != "unbalanced",

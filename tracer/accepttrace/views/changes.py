@@ -26,6 +26,15 @@ def sizes(snapshot: Snapshot, width: int) -> list[Line]:
     return lines
 
 
+def uncounted(snapshot: Snapshot, width: int) -> list[Line]:
+    """Connections whose takers have no row in the maps of the kernel side."""
+    number = snapshot.books.uncounted
+    if not number:
+        return []
+    text = f"{plural(number, 'connection')} accepted by workers without a row:"
+    return sentence(text, ["more than the tracer has room for"], width, "")
+
+
 def unseen(snapshot: Snapshot, width: int) -> list[Line]:
     """Connections accepted by somebody who is no row of the table."""
     number = snapshot.books.unseen

@@ -8,7 +8,7 @@ from typing import Final
 from accepttrace.model.datagrams import ReceiverBooks
 from accepttrace.model.snapshot import Books, Snapshot
 from accepttrace.views.books import totals, unbalanced
-from accepttrace.views.changes import moved, sizes, unseen
+from accepttrace.views.changes import moved, sizes, uncounted, unseen
 from accepttrace.views.formats import known, plural
 from accepttrace.views.header import header
 from accepttrace.views.losses import causes, delays, losses, sentence
@@ -17,7 +17,7 @@ from accepttrace.views.text import Line, clean, cut
 Body = Callable[["int | None"], Sequence[Line]]  # lines there are (None: any number) → lines
 
 _SHARE: Final = 3  # what is below takes at most this part of a window
-_NOTES: Final = (losses, delays, unbalanced, unseen, moved, sizes)
+_NOTES: Final = (losses, delays, unbalanced, uncounted, unseen, moved, sizes)
 
 
 def framed(

@@ -67,6 +67,10 @@ def loss(books: Books | ReceiverBooks, by_clients: Span | None) -> list[Span]:
         spans.append(("nothing lost", ""))
     if unknown:
         spans.append((f"({unknown}: n/a)", "dim"))
+    if books.over_share:
+        whose = " and ".join(books.over_whose)
+        text = f"{plural(books.over_share, 'event')} of {whose} not counted: share used up"
+        spans.append((text, "yellow"))
     return spans
 
 
