@@ -161,6 +161,13 @@ def test_more_causes_than_drops_belong_to_somebody_else() -> None:
     assert found.shared((1,)) == (NamespaceLoss(NETNS, "overflow", 100, (1,), sure=False),)
 
 
+def test_cookies_that_are_no_good_are_nobodys_for_sure() -> None:
+    found = started()
+    feed(found, {1: 7}, replace(AT_START, cookies_failed=3))
+    assert found.shared((1, 2)) == (NamespaceLoss(NETNS, "cookie", 3, (1, 2), sure=False),)
+    assert found.of(1) == Dropped(0, 0, 0, 0, 0, 0)
+
+
 def test_hooks_know_better_and_leave_the_rest_to_the_counters() -> None:
     found = started()
     after = replace(AT_START, overflows=114, listen_drops=167, syn_queue_full=23)

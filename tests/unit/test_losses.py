@@ -130,6 +130,11 @@ def test_drops_without_a_known_cause_may_have_been_losses() -> None:
             "1 SYN dropped (too many half-open)",
         ),
         (
+            NamespaceLoss(9, "cookie", 2, (200,), sure=False),
+            "perhaps lost on 0.0.0.0:80, or elsewhere in netns 9:",
+            "2 final ACKs without a good SYN cookie",
+        ),
+        (
             NamespaceLoss(9, "other", 2, (200,), sure=False),
             "perhaps lost on 0.0.0.0:80, or elsewhere in netns 9:",
             "2 attempts dropped (cause not known)",
@@ -145,6 +150,14 @@ def test_a_loss_of_one_of_several_names_them_all(
     assert line(snapshot, head) == words
     assert verdict(snapshot) == ("lost" if loss.sure else "unclear")
     assert "nothing lost" not in text(snapshot)
+
+
+def test_many_addresses_are_counted() -> None:
+    snapshot = seen(reuseport((1,) * 5))
+    rows = tuple(replace(row, local_port=80 + n) for n, row in enumerate(snapshot.listeners))
+    loss = NamespaceLoss(9, "overflow", 2, (200, 201, 202, 203, 204), sure=True)
+    snapshot = replace(snapshot, listeners=rows, namespace_losses=(loss,))
+    assert line(snapshot, "lost on one of 5 addresses:").startswith("2 SYNs or final ACKs")
 
 
 @pytest.mark.parametrize("render", RENDERS)

@@ -21,8 +21,8 @@ from accepttrace.model.records import (
 )
 from accepttrace.model.snapshot import NamespaceLoss
 
-Cause = Literal["overflow", "syn_queue", "other", "deferred"]
-LOST: Final[tuple[Cause, ...]] = ("overflow", "syn_queue", "other")
+Cause = Literal["overflow", "syn_queue", "other", "deferred", "cookie"]
+LOST: Final[tuple[Cause, ...]] = ("overflow", "syn_queue", "other", "cookie")
 SOMEBODY: Final = 0  # for an inode: a listener that is not traced, or not there any more
 
 
@@ -197,6 +197,9 @@ class Drops:
         self._divide(netns, "overflow", grown["overflow"], no_hooks)
         self._divide(netns, "syn_queue", grown["syn_queue"], sockets)
         self._divide(netns, "other", grown["other"], sockets)
+        if grown["cookie"]:  # no listener counts these
+            self._shared[netns]["cookie"] += grown["cookie"]
+            self._involved[netns, "cookie"] |= self._told.intersection(sockets) | {SOMEBODY}
         for inode, one in sockets.items():
             one.age()
             if inode not in self._told and inode not in namespace.drops:
@@ -230,4 +233,5 @@ def _growth(before: TcpCounters, now: TcpCounters) -> dict[Cause, int]:
         "syn_queue": syn_queue,
         "other": max(rest, 0),
         "deferred": grown("deferred"),
+        "cookie": grown("cookies_failed"),
     }

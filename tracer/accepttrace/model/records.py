@@ -204,6 +204,7 @@ class TcpCounters:
     listen_drops: int = 0  # ListenDrops
     syn_queue_full: int = 0  # TCPReqQFullDrop: SYNs, while too many others were half-open
     deferred: int = 0  # TCPDeferAcceptDrop: bare final ACKs
+    cookies_failed: int = 0  # SyncookiesFailed: final ACKs without a good cookie, reset
 
 
 @dataclass(frozen=True, slots=True)

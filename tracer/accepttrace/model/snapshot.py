@@ -46,8 +46,9 @@ class Migration:
 class NamespaceLoss:
     """Packets lost at one of several listeners, the kernel does not say which.
 
-    `cause`: `overflow`, `syn_queue` or `other`, as `dropped_…` of a listener. `listeners`:
-    the inodes of those shown that it may have been. `sure`: it was one of these.
+    `cause`: `overflow`, `syn_queue` or `other`, as `dropped_…` of a listener; `cookie`: final ACKs
+    answered with a reset, as there was no good SYN cookie in them. `listeners`: the inodes of those
+    shown that it may have been. `sure`: it was one of these.
     """
 
     netns: int

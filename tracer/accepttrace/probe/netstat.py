@@ -15,6 +15,7 @@ NAMES: Final = {
     "listen_drops": "ListenDrops",
     "syn_queue_full": "TCPReqQFullDrop",
     "deferred": "TCPDeferAcceptDrop",
+    "cookies_failed": "SyncookiesFailed",
 }
 
 

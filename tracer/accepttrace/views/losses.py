@@ -12,6 +12,7 @@ from accepttrace.views.formats import NA, endpoint, plural
 from accepttrace.views.text import Line, flow
 
 INDENT: Final = "  "
+MOST_NAMED: Final = 4  # addresses in a sentence
 # Every cause, for the ledger.
 LOST: Final = (
     ("overflow_syn", "SYNs dropped (queue full)"),
@@ -32,6 +33,7 @@ NOT_LOST: Final = (
 SHARED: Final = {
     "overflow": ("SYN or final ACK dropped (queue full)", OVERFLOW[1]),
     "syn_queue": ("SYN dropped (too many half-open)", "SYNs dropped (too many half-open)"),
+    "cookie": ("final ACK without a good SYN cookie", "final ACKs without a good SYN cookie"),
     "other": ("attempt dropped (cause not known)", "attempts dropped (cause not known)"),
 }
 
@@ -105,9 +107,12 @@ def _one_of_several(
     one, many = SHARED[loss.cause]
     words = f"{loss.packets:,} {one if loss.packets == 1 else many}"
     there = [name for name, rows in places.items() if {r.inode for r in rows} & {*loss.listeners}]
+    where = " or ".join(there)
+    if len(there) > MOST_NAMED:
+        where = f"one of {len(there):,} addresses"
     if loss.sure:
-        return sentence(f"lost on {' or '.join(there)}:", [words], width, "bold red")
-    head = f"perhaps lost on {' or '.join(there)}, or elsewhere in netns {loss.netns}:"
+        return sentence(f"lost on {where}:", [words], width, "bold red")
+    head = f"perhaps lost on {where}, or elsewhere in netns {loss.netns}:"
     return sentence(head, [words], width, "yellow")
 
 
