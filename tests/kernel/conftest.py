@@ -19,9 +19,11 @@ from accepttrace.errors import UnsupportedError
 from accepttrace.model.records import Inventory
 from accepttrace.model.snapshot import Meta, Snapshot
 from accepttrace.model.tracker import Tracker
+from accepttrace.probe.holders import HolderIterator
 from accepttrace.probe.plans import Plan
 from accepttrace.probe.preemption import preempts
 from accepttrace.probe.session import Session, open_session
+from accepttrace.sockets.holding import open_iterator
 from accepttrace.sockets.inventory import InventoryReader
 
 ACCEPTTRACE = (sys.executable, "-m", "accepttrace")
@@ -67,7 +69,7 @@ class Account:
 
     def __init__(self, session: Session, filters: Filters) -> None:
         self._session = session
-        self._reader = InventoryReader(filters, ask_facts=session.listening)
+        self._reader = InventoryReader(filters, iterator(), ask_facts=session.listening)
         meta = Meta("test", "", session.plan.attach, session.loader, (), "", "")
         self._tracker = Tracker(meta, filters, session.began_s, session.plan.sees)
         self._tracker.start(self._reader.baseline())
@@ -79,6 +81,12 @@ class Account:
         after = self._session.passed()
         self._tracker.update(counts, found, after=after, wall="")
         return self._tracker.snapshot(by)
+
+
+@cache
+def iterator() -> HolderIterator | None:
+    """One for all accounts: loading it takes seconds in an emulated machine."""
+    return open_iterator()
 
 
 def attached(way: Way) -> Session:

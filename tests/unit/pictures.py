@@ -18,6 +18,7 @@ from accepttrace.model.records import (
     Losses,
     Process,
     Program,
+    Unread,
     Via,
 )
 from accepttrace.model.snapshot import GroupSize, Meta, Migration, Snapshot
@@ -124,6 +125,9 @@ def tracker(filters: Filters | None = None, sees: Sequence[str] = ("empty", "err
     return Tracker(META, filters or Filters(ports=frozenset({80})), 0.0, sees)
 
 
+UNREAD = (Unread("systemd", "permission denied", 1),)
+
+
 def feed(
     model: Tracker,
     second: float,
@@ -138,7 +142,7 @@ def feed(
     """One update; `listeners` None: the inventory was not read again."""
     model.update(
         Counts(tuple(acceptors), tuple(counted), losses or Losses(), at_s=second),
-        None if listeners is None else Inventory(tuple(listeners), partial),
+        None if listeners is None else Inventory(tuple(listeners), UNREAD if partial else ()),
         processes or {},
         wall=f"2026-01-02T{12 + int(second) // 3600}:00:{int(second) % 60:02}.000Z",
     )

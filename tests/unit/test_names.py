@@ -86,6 +86,7 @@ def test_a_worker_that_python_started_anew_has_the_name_of_its_parent(tmp_path: 
     with subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
         worker = int(parent.stdout.readline())
-        assert procfs.cmdline(worker)[-1] == "--multiprocessing-fork"
-        assert procfs.process(worker).name == procfs.process(parent.pid).name == "shop.py"
+        assert procfs.cmdline(worker, worker)[-1] == "--multiprocessing-fork"
+        names = {procfs.name((pid, pid, procfs.stat(pid)[0])) for pid in (worker, parent.pid)}
+        assert names == {"shop.py"}
         parent.terminate()

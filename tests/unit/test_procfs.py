@@ -16,9 +16,12 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from accepttrace.probe.helper import Helper
 from accepttrace.sockets import procfs, syscalls
+from accepttrace.sockets.facts import NOT, UNKNOWN, Waiting
+from accepttrace.sockets.fromproc import ProcSource
 from accepttrace.sockets.processes import Processes
-from accepttrace.sockets.waiting import NOT, UNKNOWN, Waiting, epoll_targets, observe
+from accepttrace.sockets.waiting import epoll_targets, observe
 
 from .forked import child, wait_until
 
@@ -47,9 +50,15 @@ def listener() -> Iterator[socket.socket]:
 
 def seen(pid: int, sock: socket.socket) -> Waiting:
     inode = os.fstat(sock.fileno()).st_ino
-    sockets, epolls = procfs.descriptors(pid)
+    sockets, epolls, _ = procfs.descriptors(pid)
     fds = [fd for fd, number in sockets.items() if number == inode]
     return observe(pid, {inode: fds}, epolls)[inode]
+
+
+def by_proc() -> Processes:
+    """Without the kernel's own list, as where BPF may not be used."""
+    helper = Helper()
+    return Processes(ProcSource(helper), helper)
 
 
 WAYS: dict[str, tuple[Callable[[socket.socket], object], Waiting]] = {
@@ -135,11 +144,13 @@ def test_comm_may_hold_spaces_and_parentheses() -> None:
 
 
 def test_knows_itself() -> None:
-    me = procfs.process(os.getpid())
+    pid = os.getpid()
+    comm, start = procfs.stat(pid)
+    me = procfs.describe(pid, start, comm, procfs.name((pid, pid, comm)))
     assert me.comm == procfs.text("/proc/self/comm").rstrip("\n")
     assert me.cgroup
     assert me.ns_pid == os.getpid()
-    assert procfs.netns(os.getpid()) == os.stat("/proc/self/ns/net").st_ino
+    assert procfs.netns(f"/proc/{pid}/ns/net") == os.stat("/proc/self/ns/net").st_ino
 
 
 def test_a_holder_counts_as_waiting_once_it_was_seen_to_wait(listener: socket.socket) -> None:
@@ -149,7 +160,7 @@ def test_a_holder_counts_as_waiting_once_it_was_seen_to_wait(listener: socket.so
         peer, _ = listener.accept()
         peer.recv(1)  # serves, for as long as the test wants
 
-    processes = Processes()
+    processes = by_proc()
 
     def waits(pid: int) -> bool | None:
         processes.refresh([inode])
@@ -166,7 +177,7 @@ def test_a_holder_counts_as_waiting_once_it_was_seen_to_wait(listener: socket.so
 
 def test_a_refresh_sees_births_and_deaths(listener: socket.socket) -> None:
     inode = os.fstat(listener.fileno()).st_ino
-    processes = Processes()
+    processes = by_proc()
 
     def pids() -> set[int]:
         processes.refresh([inode])
@@ -191,7 +202,7 @@ def test_a_light_refresh_sees_that_a_young_process_closed_it(listener: socket.so
         listener.close()
         signal.pause()
 
-    processes = Processes()
+    processes = by_proc()
     with child(run) as pid:
         processes.refresh([inode])
         assert pid in {holder.pid for holder in processes.holders(inode)}
@@ -208,8 +219,8 @@ def test_a_light_refresh_sees_that_a_young_process_closed_it(listener: socket.so
 def test_other_users_make_it_partial() -> None:
     code = (
         "import os; os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
-        "from accepttrace.sockets.processes import Processes\n"
-        "p = Processes(); p.refresh([1]); print(p.partial, p.process(1).comm != '')"
+        "from tests.unit.test_procfs import by_proc\n"
+        "p = by_proc(); p.refresh([1]); print(bool(p.unread), p.process(1).comm != '')"
     )
     done = subprocess.run(
         [sys.executable, "-c", f"import accepttrace.sockets.processes\n{code}"],

@@ -18,6 +18,8 @@ from accepttrace.cli.who import who
 from accepttrace.model.records import Holder, Inventory, Listener
 from accepttrace.views.who import json_lines, partial_line, text_lines
 
+from .pictures import UNREAD
+
 SOURCE = Path(accepttrace.__file__).resolve().parents[1]
 
 
@@ -114,7 +116,7 @@ def row(inode: int = 7, **changes: object) -> Listener:
 
 
 def text(*rows: Listener, partial: bool = False) -> list[str]:
-    return list(text_lines(Inventory(rows, partial), ":80"))
+    return list(text_lines(Inventory(rows, UNREAD if partial else ()), ":80"))
 
 
 def test_numbers_the_members_of_a_reuseport_group() -> None:

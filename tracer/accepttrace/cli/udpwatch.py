@@ -8,6 +8,7 @@ from accepttrace.config import Config
 from accepttrace.model.datagrams import ReceiverSnapshot
 from accepttrace.model.receivers import ReceiverTracker
 from accepttrace.probe.udp import open_udp
+from accepttrace.sockets.holding import open_iterator
 from accepttrace.sockets.receivers import ReceiverReader
 
 
@@ -17,7 +18,7 @@ class UdpWatch:
     def __init__(self, config: Config) -> None:
         self._sort = config.sort
         self._session = open_udp(config)
-        self._reader = ReceiverReader(config.filters, self._session.queues)
+        self._reader = ReceiverReader(config.filters, self._session.queues, open_iterator("udp"))
         text = config.filters.describe("")
         self._tracker = ReceiverTracker(
             meta_of(self._session, f"UDP {text}" if text else "every UDP socket"),
@@ -32,6 +33,7 @@ class UdpWatch:
 
     def __exit__(self, *_: object) -> None:
         self._session.close()
+        self._reader.close()
 
     def refresh(self) -> ReceiverSnapshot:
         """Read everything again."""

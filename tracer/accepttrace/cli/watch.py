@@ -14,6 +14,7 @@ from accepttrace.model.snapshot import Meta, Snapshot
 from accepttrace.model.tracker import Tracker
 from accepttrace.probe.session import open_session
 from accepttrace.probe.tracer import Tracer as AttachedTracer
+from accepttrace.sockets.holding import open_iterator
 from accepttrace.sockets.inventory import InventoryReader
 
 S = TypeVar("S", covariant=True)
@@ -48,7 +49,9 @@ class Watch:
     def __init__(self, config: Config) -> None:
         self._config = config
         self._session = open_session(config)
-        self._reader = InventoryReader(config.filters, ask_facts=self._session.listening)
+        self._reader = InventoryReader(
+            config.filters, open_iterator(), ask_facts=self._session.listening
+        )
         self._tracker = Tracker(
             meta_of(self._session, config.filters.describe()),
             config.filters,
@@ -62,6 +65,7 @@ class Watch:
 
     def __exit__(self, *_: object) -> None:
         self._session.close()
+        self._reader.close()
 
     def refresh(self) -> Snapshot:
         """Read everything again."""

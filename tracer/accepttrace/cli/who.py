@@ -47,9 +47,10 @@ def who(output: str, **values: Any) -> None:
 
 
 def _look(filters: Filters) -> Inventory:
+    from accepttrace.sockets.holding import open_iterator
     from accepttrace.sockets.inventory import InventoryReader, held_by
 
-    reader = InventoryReader(filters)
+    reader = InventoryReader(filters, open_iterator())
     inventory = held_by(reader.read(full=True), filters)
     for _ in range(LOOKS - 1):
         if all(holder.waits is not None for row in inventory.listeners for holder in row.holders):

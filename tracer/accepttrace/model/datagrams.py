@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from accepttrace.model.records import Family, Holder, Losses, Program, Selector
+from accepttrace.model.records import Family, Holder, Losses, Program, Selector, Unread
 from accepttrace.model.snapshot import Meta
 
 
@@ -70,7 +70,12 @@ class Receivers:
 
     sockets: tuple[Receiver, ...] = ()
     others: frozenset[int] = frozenset()
-    partial: bool = False  # processes of other users could not be read
+    unread: tuple[Unread, ...] = ()
+
+    @property
+    def partial(self) -> bool:
+        """Whether holders or sockets may be missing."""
+        return bool(self.unread)
 
 
 @dataclass(frozen=True, slots=True)

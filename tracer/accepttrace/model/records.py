@@ -9,7 +9,7 @@ from typing import Literal
 Family = Literal["ipv4", "ipv6"]
 Sharing = Literal["sole", "shared", "reuseport"]
 Selector = Literal["hash", "cbpf", "ebpf", "incoming_cpu"]
-WaitsIn = Literal["epoll", "accept", "poll", "select"]
+WaitsIn = Literal["epoll", "accept", "poll", "select", "io_uring"]
 Via = Literal["syscall", "io_uring", "kernel"]
 Book = Literal["balanced", "unbalanced", "unchecked"]
 
@@ -248,7 +248,7 @@ class Holder:
     comm: str
     name: str  # what people call it: "nginx: worker", "gunicorn", else comm
     fd: int
-    waits: bool | None  # polls it with epoll or sleeps in accept(); None: cannot be told
+    waits: bool | None  # it waits on it, or did so lately; None: cannot be told
     cgroup: str | None = None
     container: str | None = None
     ns_pid: int | None = None
@@ -307,9 +307,23 @@ class Listener:
 
 
 @dataclass(frozen=True, slots=True)
+class Unread:
+    """What an inventory lacks: a process, or something else, that could not be read, and why."""
+
+    name: str  # of the process; else what it is: "network namespace 4026532177"
+    reason: str  # "permission denied"
+    pid: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Inventory:
     """Every listener that the filters let through, at one moment."""
 
     listeners: tuple[Listener, ...] = ()
-    partial: bool = False  # processes of other users could not be read
+    unread: tuple[Unread, ...] = ()
     namespaces: tuple[NamespaceCount, ...] = ()  # those that these listeners are in
+
+    @property
+    def partial(self) -> bool:
+        """Whether holders or listeners may be missing."""
+        return bool(self.unread)

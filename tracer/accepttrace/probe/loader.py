@@ -19,9 +19,9 @@ from accepttrace.probe.plans import LISTINGS, PROGRAMS, Hook, Plan
 _ENOTSUPP = 524  # the kernel's own; no C library has a name for it
 
 
-def object_bytes() -> bytes:
-    """The CO-RE object for this machine, from the package."""
-    name = f"{platform.machine()}.bpf.o"
+def object_bytes(what: str = "") -> bytes:
+    """A CO-RE object for this machine, from the package: the tracer's, or `holders`."""
+    name = f"{what}.{platform.machine()}.bpf.o".lstrip(".")
     path = resources.files("accepttrace.probe") / "objects" / name
     try:
         return path.read_bytes()
@@ -98,15 +98,15 @@ class Loaded:
     def _load(self) -> None:
         lib = library()
         data = object_bytes()
-        self._object = lib.bpf_object__open_mem(data, len(data), _options())
+        self._object = lib.bpf_object__open_mem(data, len(data), open_options())
         if not self._object:
-            raise _refused("open the BPF object", c.get_errno())
+            raise refused("open the BPF object", c.get_errno())
         wanted = {self.plan.listing, *(hook.program for hook in self.hooks)}
         for name in (*PROGRAMS, *LISTINGS):
             lib.bpf_program__set_autoload(self._program(name), name in wanted)
         code = lib.bpf_object__load(self._object)
         if code < 0:
-            raise _refused(f"load the {self.plan.attach} programs", -code)
+            raise refused(f"load the {self.plan.attach} programs", -code)
         # The inventory of groups is extra: without it groups are told by address alone.
         link = lib.bpf_program__attach_iter(self._program(self.plan.listing), None)
         self._sockets_link = link or None
@@ -115,7 +115,7 @@ class Loaded:
         c.set_errno(0)
         link = library().bpf_program__attach(self._program(hook.program))
         if not link:
-            raise _refused(f"attach to {hook.site}", c.get_errno())
+            raise refused(f"attach to {hook.site}", c.get_errno())
         self._links.append((hook, link))
 
     def _program(self, name: str) -> int:
@@ -125,10 +125,10 @@ class Loaded:
         return int(program)
 
 
-def _options() -> c.Array[OpenOptions] | None:
-    """Without CAP_SYS_ADMIN: keep libbpf from looking for types in modules, which needs that.
+def open_options() -> c.Array[OpenOptions] | None:
+    """For opening an object: without CAP_SYS_ADMIN, types of modules may not be looked for.
 
-    It does so for every type that vmlinux lacks, and gives up where it may not (libbpf < 1.5).
+    libbpf does so for every type that vmlinux lacks, and gives up where it may not (libbpf < 1.5).
     """
     if privileges.may_administer():
         return None
@@ -136,7 +136,8 @@ def _options() -> c.Array[OpenOptions] | None:
     return (OpenOptions * 1)(options)
 
 
-def _refused(what: str, code: int) -> Exception:
+def refused(what: str, code: int) -> Exception:
+    """What was refused, with the errno (positive, 0: none) and libbpf's log."""
     limited = resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY
     if code == errno.ESRCH and limited:  # libbpf's word for kernel types that it cannot read
         code = errno.ENOMEM

@@ -16,16 +16,16 @@ from accepttrace.model.records import (
     NamespaceCount,
     Process,
 )
+from accepttrace.probe.holders import HolderIterator
 from accepttrace.probe.netns import call_inside
 from accepttrace.probe.sockdiag import AskFacts, ListenSocket, Look, look
 from accepttrace.sockets.filtering import is_held, passes
-from accepttrace.sockets.namespaces import Namespaces, ask_all
-from accepttrace.sockets.processes import FULL_EVERY_S, Processes
+from accepttrace.sockets.fromproc import FULL_EVERY_S
+from accepttrace.sockets.holding import Holding
 from accepttrace.sockets.sharing import Bond, Facts, bond, bonds, share_of
 
 MAX_COUNTED: Final = 256  # namespaces whose counters are read; a read takes 0.1 to 1 ms
 
-Found = list[tuple[int, ListenSocket]]  # (netns, socket)
 Looks = list[tuple[int, Look]]  # by netns
 
 
@@ -34,36 +34,36 @@ class InventoryReader:
 
     Of the filters, ports, netns, family and addresses decide which listeners are listed;
     `held_by` applies those that speak of processes. `ask_facts` tells what BPF reads of the
-    listeners in the namespace of the calling thread.
+    listeners in the namespace of the calling thread; `iterator` is the kernel's list of open files:
+    without it /proc is read.
     """
 
     def __init__(
         self,
         filters: Filters,
+        iterator: HolderIterator | None = None,
         full_every_s: float = FULL_EVERY_S,
         ask_facts: AskFacts | None = None,
     ) -> None:
         self._filters = filters
         self._ask_facts = ask_facts
-        self._namespaces = Namespaces()
-        self._processes = Processes(full_every_s)
-        self.namespaces: dict[int, str | None] = {}  # by inode number, as last read; None: our own
+        self._holding = Holding(filters, iterator, full_every_s)
         self._traced: set[int] = set()  # namespaces in which listeners passed the filters
         self._counting = False  # their counters are read as well
 
     def baseline(self) -> Baseline:
         """What was dropped so far, in every namespace; from now on `read` tells that as well.
 
-        Without a look at any process but for its namespace: whoever waits for the tracer to be
-        ready waits for this. Raises as `read` does.
+        Who holds what is not looked at: whoever waits for the tracer to be ready waits for this.
+        Raises as `read` does.
         """
         self._counting = True
-        self.namespaces = self._namespaces.refresh()
-        looks, hidden = self._look_at_all(self.namespaces, None)
+        self._holding.begin(full=False)
+        looks = self._look_at_all(self._holding.namespaces, None, everywhere=True)
         return Baseline(
             sockets=frozenset(sock.inode for _, one in looks for sock in one.sockets),
             namespaces={netns: _dropped(netns, one) for netns, one in looks},
-            complete=not hidden,
+            complete=self._holding.everywhere,
         )
 
     def read(self, full: bool = False, counted: Iterable[int] = ()) -> Inventory:
@@ -71,40 +71,43 @@ class InventoryReader:
 
         `counted`: namespaces in which something was traced, though it may have closed already.
         A listener that nobody visible holds has no holders. AcceptTraceError if the kernel
-        refuses to list sockets; what single processes or namespaces hide makes it `partial`.
+        refuses to list sockets; what single processes or namespaces hide is in `unread`.
         """
-        self.namespaces = self._namespaces.refresh(full)
-        self._traced = self._traced.union(counted) & self.namespaces.keys()
-        looks, hidden = self._look_at_all(self._traced, self._ask_facts)
+        self._holding.begin(full)
+        self._traced = self._traced.union(counted) & self._holding.namespaces
+        looks = self._look_at_all(self._traced, self._ask_facts, everywhere=full)
         found = [(netns, sock) for netns, one in looks for sock in one.sockets]
         together = bonds(found)
         found = [(netns, sock) for netns, sock in found if passes(self._filters, sock)]
         facts = self._facts(looks, {netns for netns, _ in found})
         # For good: the last drops may be those of a listener that closed.
         self._traced |= {netns for netns, _ in found}
-        self._processes.refresh([sock.inode for _, sock in found], full)
-        partial = hidden or self._processes.partial
-        rows = [self._listener(netns, sock, together, facts, partial) for netns, sock in found]
+        self._holding.finish([sock.inode for _, sock in found], full)
+        unread = self._holding.unread
+        rows = [self._listener(netns, sock, together, facts, bool(unread)) for netns, sock in found]
         rows.sort(key=lambda row: (row.local_port, row.netns, row.family, row.inode))
         counts = (_dropped(netns, one) for netns, one in looks if netns in self._traced)
-        return Inventory(tuple(rows), partial, tuple(counts))
+        return Inventory(tuple(rows), unread, tuple(counts))
 
     def process(self, pid: int) -> Process | None:
         """A process by name, whether it holds a listener or not; None if it is gone."""
-        return self._processes.process(pid)
+        return self._holding.process(pid)
+
+    def close(self) -> None:
+        """End what reads for us. May be called twice."""
+        self._holding.close()
 
     def _look_at_all(
-        self, closely: Collection[int], ask_facts: AskFacts | None
-    ) -> tuple[Looks, bool]:
-        """All namespaces, some `closely`, and whether some could not be looked at."""
-        paths = {path for netns, path in self.namespaces.items() if netns in closely}
-        counted = set(islice(paths, MAX_COUNTED)) if self._counting else set()
+        self, closely: Collection[int], ask_facts: AskFacts | None, everywhere: bool
+    ) -> Looks:
+        """All namespaces that may matter, some `closely`."""
+        close = frozenset(closely)
+        counted = frozenset(islice(close, MAX_COUNTED)) if self._counting else frozenset[int]()
 
-        def ask(path: str | None) -> tuple[Look]:
-            return (look(path, path in counted, ask_facts if path in paths else None),)
+        def ask(netns: int, path: str | None) -> Look:
+            return look(path, netns in counted, ask_facts if netns in close else None)
 
-        looks, hidden = ask_all(self.namespaces, self._filters.netns, ask)
-        return looks, hidden or self._namespaces.partial
+        return self._holding.ask(ask, everywhere, close)
 
     def _facts(self, looks: Looks, wanted: Collection[int]) -> Facts:
         """By inode; a namespace where nothing was traced before is entered once more."""
@@ -113,13 +116,14 @@ class InventoryReader:
             if one.facts is not None:
                 found.update(one.facts)
             elif netns in wanted:
-                found.update(self._facts_in(self.namespaces[netns]))
+                found.update(self._facts_in(netns))
         return found
 
-    def _facts_in(self, path: str | None) -> Facts:
+    def _facts_in(self, netns: int) -> Facts:
         if self._ask_facts is None:
             return {}
         try:
+            path = self._holding.path(netns)
             return call_inside(path, self._ask_facts) if path else self._ask_facts()
         except OSError:  # it went away, or is not ours to enter: told by address alone
             return {}
@@ -132,7 +136,7 @@ class InventoryReader:
         facts: Facts,
         partial: bool,
     ) -> Listener:
-        holders, fact = self._processes.holders(sock.inode), facts.get(sock.inode)
+        holders, fact = self._holding.holders(sock.inode), facts.get(sock.inode)
         share = share_of(together[bond(netns, sock)], holders, fact, partial)
         return Listener(
             inode=sock.inode,
@@ -161,7 +165,7 @@ def held_by(inventory: Inventory, filters: Filters) -> Inventory:
     All their holders stay: with whom a process shares is what was asked for.
     """
     kept = [row for row in inventory.listeners if is_held(filters, row.holders)]
-    return Inventory(tuple(kept), inventory.partial, inventory.namespaces)
+    return Inventory(tuple(kept), inventory.unread, inventory.namespaces)
 
 
 def _dropped(netns: int, found: Look) -> NamespaceCount:

@@ -1,78 +1,182 @@
-"""Every network namespace of the machine, and a path by which it can be entered."""
+"""Every network namespace of the machine, and paths by which it can be entered.
+
+No descriptor of one is kept: that would keep the namespace, and its devices, after its last
+process. So there are several paths to each, by the processes in it, and each is checked when it is
+used: a process may end, become a zombie or move to another namespace at any time.
+"""
 
 from __future__ import annotations
 
+import errno
 import os
-from collections.abc import Callable, Collection, Iterable, Mapping
+import time
+from collections.abc import Callable, Collection, Mapping
 from typing import Final, TypeVar
 
 from accepttrace.errors import AcceptTraceError, UnsupportedError
+from accepttrace.model.records import Unread
 from accepttrace.sockets import procfs
 
 T = TypeVar("T")
 
 NAMED: Final = "/run/netns"  # where `ip netns add` keeps them; they may have no process
+PATHS: Final = 8  # to one namespace, that are kept
+FULL_EVERY_S: Final = 30.0  # all processes are looked at again: one may have moved
+Threads = Mapping[int, Collection[tuple[int, int]]]
+NOBODY: Final[Threads] = {}
 
 
 class Namespaces:
     """Distinct network namespaces by inode number, kept up to date by `refresh`."""
 
     def __init__(self) -> None:
-        self.own = os.stat("/proc/self/ns/net").st_ino
-        self.partial = False  # some processes did not show their namespace
+        self.own = procfs.netns("/proc/self/ns/net")
+        self.paths: dict[int, list[str]] = {}  # number → paths; none: the one we are in ourselves
         self._by_pid: dict[int, int | None] = {}
+        self._denied: dict[int, str] = {}  # PID → why it does not show its namespace
+        self._full_at = time.monotonic()
 
-    def refresh(self, full: bool = False) -> dict[int, str | None]:
-        """inode number → path; None for the namespace that this process is in itself.
+    @property
+    def unread(self) -> tuple[Unread, ...]:
+        """Processes that did not show theirs."""
+        return tuple(Unread(_comm(pid), why, pid) for pid, why in sorted(self._denied.items()))
 
-        Only new processes are read, unless `full`: a process may change its namespace.
+    def refresh(self, full: bool = False, threads: Threads = NOBODY) -> None:
+        """Bring `paths` up to date.
+
+        `threads`: those that are known already, by namespace, as (PID, TID). Of the others only
+        new processes are read, and all of them after a while, or with `full`.
         """
+        now = time.monotonic()
+        if full or now - self._full_at > FULL_EVERY_S:
+            self._by_pid.clear()
+            self._denied.clear()
+            self._full_at = now
         present = procfs.pids()
-        kept = {} if full else {p: n for p, n in self._by_pid.items() if p in present}
-        self._by_pid = kept | {pid: _of(pid) for pid in present - kept.keys()}
-        self.partial = None in self._by_pid.values()
-        found: dict[int, str | None] = _named()
-        for pid, number in self._by_pid.items():
-            if number is not None:
-                found[number] = f"/proc/{pid}/ns/net"
-        found[self.own] = None
-        return found
+        known = {pid for found in threads.values() for pid, _ in found}
+        for pid in (self._by_pid.keys() - present) | known:
+            self._by_pid.pop(pid, None)
+            self._denied.pop(pid, None)
+        for pid in present - self._by_pid.keys() - known:
+            self._by_pid[pid] = self._of(pid)
+        self._gather(threads)
+
+    def path(self, number: int) -> str | None:
+        """By which a namespace can be entered; None: we are in it. OSError if it is gone."""
+        if number == self.own:
+            return None
+        for path in self.paths.get(number, ()):
+            if _leads(path, number):
+                return path
+        raise FileNotFoundError(errno.ENOENT, f"no network namespace {number}")
+
+    def _gather(self, threads: Threads) -> None:
+        found: dict[int, list[str]] = {number: [path] for number, path in _named().items()}
+        for number, pairs in threads.items():
+            for pid, tid in pairs:
+                _add(found, number, f"{procfs.task(pid, tid)}/ns/net")
+        for pid, own in self._by_pid.items():
+            if own is not None:
+                _add(found, own, f"/proc/{pid}/ns/net")
+        found[self.own] = []
+        self.paths = found
+
+    def _of(self, pid: int) -> int | None:
+        """None for those that are in none any more (zombies, the dead), and for the denied."""
+        try:
+            return procfs.netns(f"/proc/{pid}/ns/net")
+        except procfs.GONE:
+            return self._of_thread(pid)
+        except PermissionError:
+            if not _is_dead(pid):
+                self._denied[pid] = "permission denied"
+        except OSError as error:
+            self._denied[pid] = error.strerror or str(error)
+        return None
+
+    def _of_thread(self, pid: int) -> int | None:
+        """Of a process whose leader has ended."""
+        try:
+            tid = procfs.living_thread(pid)
+            return None if tid is None else procfs.netns(f"{procfs.task(pid, tid)}/ns/net")
+        except OSError:
+            return None
 
 
 def ask_all(
-    namespaces: Mapping[int, str | None],
+    namespaces: Mapping[int, Collection[str]],
     wanted: Collection[int],
-    ask: Callable[[str | None], Iterable[T]],
-) -> tuple[list[tuple[int, T]], bool]:
-    """What `ask` finds at each path, as pairs (netns, found); and whether some may not be entered.
+    ask: Callable[[int, str | None], T],
+) -> tuple[list[tuple[int, T]], tuple[Unread, ...]]:
+    """The answer of each namespace, as pairs (netns, answer); and which may not be entered.
 
     `wanted`: only these; none: all. AcceptTraceError as `ask` raises it, unless the namespace went
     away meanwhile.
     """
     found: list[tuple[int, T]] = []
-    hidden = False
-    for netns, path in namespaces.items():
-        if wanted and netns not in wanted:
+    closed: list[Unread] = []
+    for number, paths in namespaces.items():
+        if wanted and number not in wanted:
             continue
         try:
-            found += [(netns, one) for one in ask(path)]
+            found += [(number, answer) for answer in _ask(number, paths, ask)]
         except UnsupportedError:
-            hidden = True
+            closed.append(Unread(f"network namespace {number}", "permission denied"))
+    return found, tuple(closed)
+
+
+def _ask(number: int, paths: Collection[str], ask: Callable[[int, str | None], T]) -> list[T]:
+    """By the first path that leads there before and after; nothing where none does any more."""
+    if not paths:
+        return [ask(number, None)]
+    refused: UnsupportedError | None = None
+    for path in (each for each in paths if _leads(each, number)):
+        try:
+            answer = ask(number, path)
+        except UnsupportedError as error:
+            refused = error
+            continue
         except AcceptTraceError:
-            if path is None or os.path.exists(path):
+            if _leads(path, number):
                 raise
-    return found, hidden
+            continue
+        if _leads(path, number):
+            return [answer]
+    if refused is not None:
+        raise refused
+    return []
 
 
-def _of(pid: int) -> int | None:
+def _leads(path: str, number: int) -> bool:
     try:
-        return procfs.netns(pid)
+        return procfs.netns(path) == number
     except OSError:
-        return None
+        return False
 
 
-def _named() -> dict[int, str | None]:
-    found: dict[int, str | None] = {}
+def _add(found: dict[int, list[str]], number: int, path: str) -> None:
+    paths = found.setdefault(number, [])
+    if len(paths) < PATHS:
+        paths.append(path)
+
+
+def _is_dead(pid: int) -> bool:
+    """A zombie's namespace is refused even to root."""
+    try:
+        return procfs.is_zombie(pid)
+    except OSError:
+        return True
+
+
+def _comm(pid: int) -> str:
+    try:
+        return procfs.stat(pid)[0]
+    except OSError:
+        return ""
+
+
+def _named() -> dict[int, str]:
+    found: dict[int, str] = {}
     try:
         for entry in os.scandir(NAMED):
             found[entry.stat().st_ino] = entry.path

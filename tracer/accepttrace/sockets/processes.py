@@ -1,196 +1,179 @@
-"""Who holds the listeners: a cache over /proc that reads as little as it can."""
+"""Who holds the listeners, and who waits on them, refresh after refresh."""
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Collection
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple, Protocol
 
-from accepttrace.model.records import Holder, Process
-from accepttrace.sockets import procfs
-from accepttrace.sockets.waiting import Waiting, observe
+from accepttrace.model.records import Holder, Process, Unread
+from accepttrace.probe.helper import Helper
+from accepttrace.sockets.facts import NOT, UNKNOWN, Facts, Waiting
+from accepttrace.sockets.people import People
 
-FULL_EVERY_S: Final = 30.0
-FULL_REST: Final = (
-    20  # a new listener forces a full scan only after 20 times what the last one took
-)
-YOUNG_S: Final = 5.0  # a process may get its listeners and its title shortly after it began
-TICKS_PER_S: Final = 100  # USER_HZ, the unit of /proc/PID/stat; the same on every Linux machine
+PAUSE_S: Final = 5.0  # who waits at times is asleep in something else for no longer
+LATELY_S: Final = 60.0  # who waited so lately may be busy with a connection
+
+
+class Source(Protocol):
+    """Where facts come from."""
+
+    @property
+    def unread(self) -> tuple[Unread, ...]:
+        """What could not be read."""
+
+    def facts(self, inodes: Collection[int], full: bool = False) -> dict[int, Facts]:
+        """Those who hold one of these, by PID. The same objects where nothing has changed."""
+
+    def idle(self, pids: Collection[int]) -> set[int]:
+        """Of these, those all of whose threads sleep in what has to do with no connection."""
+
+
+class _Word(NamedTuple):
+    """What is said of one process on one listener, and for how long."""
+
+    shown: Waiting = UNKNOWN
+    seen: bool = False  # at the last look, not remembered
+    seen_s: float = 0.0  # the last time it was
 
 
 @dataclass(slots=True)
 class _Held:
-    """What one process holds, and how it waits on each listener, by inode."""
+    """What one process holds."""
 
+    facts: Facts
     process: Process
-    fds: dict[int, list[int]]
-    waiting: dict[int, Waiting]
-    holders: dict[int, Holder]
+    words: dict[int, _Word] = field(default_factory=dict)
+    holders: dict[int, Holder] = field(default_factory=dict)
+    open: bool = False  # something is undecided, or stands only as long as it is remembered
 
 
 class Processes:
     """Which processes hold which listeners, kept up to date by `refresh`.
 
-    A light refresh reads new and young processes and those that do not seem to wait, and verifies
-    the descriptors that the others wait on; a full one reads all descriptors of all processes.
-    A process once seen waiting on a listener counts as waiting for as long as it holds it: a busy
-    worker is not asleep in accept().
+    A worker that waited lately counts as waiting while it is busy: it is not asleep in accept()
+    then. One that sleeps in something else for a while does not wait any more.
     """
 
-    def __init__(self, full_every_s: float = FULL_EVERY_S) -> None:
-        self._full_every_s = full_every_s
-        self._full_at = -math.inf  # when the last full scan ended, and how long it took
-        self._full_took_s = 0.0
-        self._inodes: frozenset[int] = frozenset()
-        self._sought: frozenset[int] = frozenset()  # what the last full scan looked for
-        self._started: dict[int, int] = {}  # pid → start_ticks of every process read so far
-        self._denied: set[int] = set()
+    def __init__(self, source: Source, helper: Helper) -> None:
+        self._source = source
+        self._people = People(helper)
         self._held: dict[int, _Held] = {}
-        self._index: dict[int, tuple[Holder, ...]] | None = None  # None: to be made again
+        self._index: dict[int, dict[int, Holder]] = {}  # inode → PID → holder
+        self._lists: dict[int, tuple[Holder, ...]] = {}
+        self._last_s = 0.0  # the refresh before
 
     @property
-    def partial(self) -> bool:
-        """Some processes could not be read; with hidepid they are not even visible (PID 1)."""
-        return bool(self._denied) or not procfs.visible(1)
+    def unread(self) -> tuple[Unread, ...]:
+        """What could not be read: holders may be missing."""
+        return self._source.unread
 
     def refresh(self, inodes: Collection[int], full: bool = False) -> None:
-        """Bring up to date who holds `inodes`. Full by itself every `full_every_s` seconds, and
-        soon after a listener turned up that no full scan has looked for."""
-        began = time.monotonic()
-        self._inodes = frozenset(inodes)
-        full = full or self._full_due(began)
-        present = procfs.pids()
-        self._forget(present)
-        fresh = present if full else (present - self._started.keys()) | self._young()
-        for pid in self._held.keys() - fresh:
-            self._verify(self._held[pid])
-        for pid in fresh:
-            self._scan(pid)
-        if full:
-            self._sought = self._inodes
-            self._full_at = time.monotonic()
-            self._full_took_s = self._full_at - began
-
-    def _full_due(self, now: float) -> bool:
-        rest = self._full_every_s
-        if not self._inodes <= self._sought:
-            rest = min(rest, FULL_REST * self._full_took_s)
-        return now - self._full_at >= rest
+        """Bring up to date who holds `inodes`."""
+        now = time.monotonic()
+        facts = self._source.facts(inodes, full)
+        for pid in self._held.keys() - facts.keys():
+            self._release(self._held.pop(pid))
+        processes = self._people.meet(facts.values())
+        for pid, each in facts.items():
+            self._take(each, processes[pid], now)
+        self._ask_the_undecided(now)
+        self._last_s = now
 
     def holders(self, inode: int) -> tuple[Holder, ...]:
         """Everybody who holds the listener, by PID; its lowest descriptor where there are more."""
-        if self._index is None:
-            self._index = _index(self._held)
-        return self._index.get(inode, ())
+        if inode not in self._lists:
+            found = self._index.get(inode, {})
+            self._lists[inode] = tuple(found[pid] for pid in sorted(found))
+        return self._lists[inode]
 
     def process(self, pid: int) -> Process | None:
         """Any process by its PID, holder or not; None if it is gone."""
-        held = self._held.get(pid)
-        if held:
-            return held.process
-        try:
-            return procfs.process(pid)
-        except OSError:
-            return None
+        return self._people.process(pid)
 
-    def _forget(self, present: set[int]) -> None:
-        for pid in self._started.keys() - present:
-            self._drop(pid)
-
-    def _drop(self, pid: int) -> None:
-        self._started.pop(pid, None)
-        self._release(pid)
-        self._denied.discard(pid)
-
-    def _release(self, pid: int) -> _Held | None:
-        self._index = None
-        return self._held.pop(pid, None)
-
-    def _young(self) -> set[int]:
-        edge = (time.clock_gettime(time.CLOCK_BOOTTIME) - YOUNG_S) * TICKS_PER_S
-        return {pid for pid, start in self._started.items() if start > edge}
-
-    def _scan(self, pid: int) -> None:
-        """Read all descriptors of a process."""
-        try:
-            _, self._started[pid] = procfs.stat(pid)
-            sockets, epolls = procfs.descriptors(pid)
-        except procfs.GONE:
-            return self._drop(pid)
-        except PermissionError:
-            self._denied.add(pid)
-            self._release(pid)
-            return None
-        self._denied.discard(pid)
-        return self._keep(pid, sockets, epolls)
-
-    def _keep(self, pid: int, sockets: dict[int, int], epolls: list[int]) -> None:
-        fds: dict[int, list[int]] = {}
-        for fd, inode in sorted(sockets.items()):
-            if inode in self._inodes:
-                fds.setdefault(inode, []).append(fd)
-        before = self._release(pid)
-        if not fds:
+    def _take(self, facts: Facts, process: Process, now: float) -> None:
+        held = self._held.get(facts.pid)
+        if held is None or held.facts.start_ticks != facts.start_ticks:
+            if held is not None:
+                self._release(held)
+            held = self._held[facts.pid] = _Held(facts, process, open=True)
+        elif held.facts is facts and held.process is process and not held.open:
             return
-        try:
-            process = procfs.process(pid)
-        except OSError:
-            return
-        known = before.waiting if before and _same(before.process, process) else {}
-        waiting = _observe(pid, fds, epolls, known)
-        holders = {inode: _holder(process, fds[inode], waiting[inode]) for inode in fds}
-        self._held[pid] = _Held(process, fds, waiting, holders)
+        for inode in held.facts.fds.keys() - facts.fds.keys():
+            self._remove(held, inode)
+        held.facts, held.process = facts, process
+        self._settle(held, now, idle=False)
 
-    def _verify(self, held: _Held) -> None:
-        """Read everything of a holder again if anything known about it has changed."""
-        try:
-            if self._unchanged(held):
-                return
-        except OSError:
-            pass
-        self._scan(held.process.pid)
+    def _settle(self, held: _Held, now: float, idle: bool) -> None:
+        held.open = False
+        for inode, fd in held.facts.fds.items():
+            look = held.facts.waits[inode]
+            if idle and look == UNKNOWN:
+                look = NOT
+            word = _word(held.words.get(inode), look, now, self._last_s)
+            held.words[inode] = word
+            held.open |= word.shown.waits is None or bool(word.shown.waits and not word.seen)
+            holder = held.holders.get(inode)
+            if holder is None or not _stands(holder, held.process, fd, word.shown):
+                self._put(held, inode, _holder(held.process, fd, word.shown))
 
-    def _unchanged(self, held: _Held) -> bool:
-        process = held.process
-        awaited = [inode for inode, waiting in held.waiting.items() if waiting.waits]
-        if not awaited or procfs.stat(process.pid) != (process.comm, process.start_ticks):
-            return False
-        return all(
-            procfs.socket_at(process.pid, held.fds[inode][0]) == inode
-            for inode in self._inodes.intersection(awaited)
-        )
+    def _ask_the_undecided(self, now: float) -> None:
+        undecided = [
+            held.facts.pid for held in self._held.values() if held.open and held.facts.sure
+        ]
+        for pid in self._source.idle(undecided) if undecided else ():
+            self._settle(self._held[pid], now, idle=True)
 
+    def _put(self, held: _Held, inode: int, holder: Holder) -> None:
+        held.holders[inode] = holder
+        self._index.setdefault(inode, {})[holder.pid] = holder
+        self._lists.pop(inode, None)
 
-def _same(one: Process, other: Process) -> bool:
-    return one.start_ticks == other.start_ticks
+    def _remove(self, held: _Held, inode: int) -> None:
+        held.words.pop(inode, None)
+        held.holders.pop(inode, None)
+        self._lists.pop(inode, None)
+        found = self._index[inode]
+        found.pop(held.facts.pid, None)
+        if not found:
+            del self._index[inode]
 
-
-def _observe(
-    pid: int, fds: dict[int, list[int]], epolls: list[int], known: dict[int, Waiting]
-) -> dict[int, Waiting]:
-    seen = {inode: known[inode] for inode in fds if inode in known and known[inode].waits}
-    if seen.keys() == fds.keys():
-        return seen
-    return observe(pid, fds, epolls) | seen
-
-
-def _index(held: dict[int, _Held]) -> dict[int, tuple[Holder, ...]]:
-    lists: dict[int, list[Holder]] = {}
-    for pid in sorted(held):
-        for inode, holder in held[pid].holders.items():
-            lists.setdefault(inode, []).append(holder)
-    return {inode: tuple(holders) for inode, holders in lists.items()}
+    def _release(self, held: _Held) -> None:
+        for inode in tuple(held.holders):
+            self._remove(held, inode)
 
 
-def _holder(process: Process, fds: list[int], waiting: Waiting) -> Holder:
+def _word(before: _Word | None, look: Waiting, now: float, last_s: float) -> _Word:
+    """What to say after one more look; `last_s`: the time of the one before."""
+    if look.waits:
+        return before if before and before.seen and before.shown == look else _Word(look, True, now)
+    before = before or _Word(seen_s=now)
+    seen_s = last_s if before.seen else before.seen_s
+    if before.shown.waits:
+        lasts_s = LATELY_S if look.waits is None else PAUSE_S
+        shown = before.shown if now - seen_s < lasts_s else look
+    else:
+        shown = before.shown if look.waits is None else look
+    return _Word(shown, False, seen_s)
+
+
+def _stands(holder: Holder, process: Process, fd: int, waiting: Waiting) -> bool:
+    return (
+        holder.fd == fd
+        and (holder.waits, holder.waits_in) == waiting
+        and (holder.name, holder.comm, holder.cgroup)
+        == (process.name, process.comm, process.cgroup)
+    )
+
+
+def _holder(process: Process, fd: int, waiting: Waiting) -> Holder:
     return Holder(
         pid=process.pid,
         start_ticks=process.start_ticks,
         comm=process.comm,
         name=process.name,
-        fd=fds[0],
+        fd=fd,
         waits=waiting.waits,
         cgroup=process.cgroup,
         container=process.container,

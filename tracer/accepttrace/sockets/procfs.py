@@ -1,19 +1,31 @@
 """Plain reading of /proc/PID: names, control groups, file descriptors, namespaces.
 
 Every function raises OSError as the kernel gives it: FileNotFoundError and ProcessLookupError when
-the process is gone, PermissionError when it belongs to somebody else. `Processes` counts those.
+the process is gone, PermissionError when it belongs to somebody else. How much there is to read is
+up to the process, so each reading has a limit. Its memory may even lie where reading never ends:
+`cmdline` and `name` are for a probe.helper.Helper.
 """
 
 from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Final
+from itertools import islice
+from typing import Final, TypeVar
 
 from accepttrace.model.records import Process
 from accepttrace.sockets.names import is_spawned, worker_name
 
+T = TypeVar("T")
+
+TICKS_PER_S: Final = 100  # USER_HZ, the unit of `stat`; the same on every Linux machine
+FILE_BYTES: Final = 65536
+CMDLINE_BYTES: Final = 4096
+DESCRIPTORS_READ: Final = 65536  # of one process
+THREADS_TRIED: Final = 16
+GENERATIONS: Final = 4  # of parents whose name may be that of a process
 CONTAINER: Final = re.compile(r"(?<![0-9a-f])([0-9a-f]{64})(?![0-9a-f])")
 # Those that have a name instead of a number, by the folder of LXC (also LXD, Incus), systemd-nspawn
 # and machined.
@@ -34,21 +46,24 @@ def visible(pid: int) -> bool:
     return os.path.exists(f"/proc/{pid}")
 
 
-def _read(path: str) -> bytes:
+def text(path: str, limit: int = FILE_BYTES) -> str:
+    """A small file up to its limit in bytes; those that are not UTF-8 are escaped."""
+    return _read(path, limit).decode("utf-8", "surrogateescape")
+
+
+def _read(path: str, limit: int) -> bytes:
     # Unbuffered reading of small files: a third of the time that open().read() takes.
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        chunks = [os.read(fd, 65536)]
-        while chunks[-1]:
-            chunks.append(os.read(fd, 65536))
-        return b"".join(chunks)
+        data = os.read(fd, limit)
+        while len(data) < limit:
+            part = os.read(fd, limit - len(data))
+            if not part:
+                break
+            data += part
+        return data
     finally:
         os.close(fd)
-
-
-def text(path: str) -> str:
-    """A small file; bytes that are not UTF-8 become U+FFFD, as in the kernel side's names."""
-    return _read(path).decode("utf-8", "replace")
 
 
 def stat(pid: int) -> tuple[str, int]:
@@ -58,10 +73,28 @@ def stat(pid: int) -> tuple[str, int]:
     return comm, int(line[line.rindex(")") + 2 :].split()[19])
 
 
-def cmdline(pid: int) -> tuple[str, ...]:
-    """The words of the command line; one word with spaces where the process set a title."""
-    words = text(f"/proc/{pid}/cmdline").split("\0")
-    return tuple(word for word in words if word)
+def cmdline(pid: int, tid: int) -> tuple[str, ...]:
+    """The words of the command line; one word with spaces where the process set a title.
+
+    `tid`: a thread of it that lives. A leader that has ended has no memory any more.
+    """
+    fd = os.open(f"{task(pid, tid)}/cmdline", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        words = os.read(fd, CMDLINE_BYTES).decode("utf-8", "surrogateescape")
+    finally:
+        os.close(fd)
+    return tuple(word for word in words.split("\0") if word)
+
+
+def task(pid: int, tid: int) -> str:
+    """The folder of a thread."""
+    return f"/proc/{pid}/task/{tid}"
+
+
+def names(folder: str, limit: int) -> list[str]:
+    """What is in a folder, as far as the limit."""
+    with os.scandir(folder) as entries:
+        return [entry.name for entry in islice(entries, limit)]
 
 
 def cgroup(pid: int) -> str | None:
@@ -104,17 +137,21 @@ def ns_pid(pid: int) -> int | None:
     return None
 
 
-def netns(pid: int) -> int:
-    """The inode number of the network namespace of a process."""
-    return int(os.readlink(f"/proc/{pid}/ns/net")[5:-1])  # net:[4026531840]
+def netns(path: str) -> int:
+    """The inode number of the network namespace at a path as /proc/PID/ns/net."""
+    return os.stat(path).st_ino
 
 
-def descriptors(pid: int) -> tuple[dict[int, int], list[int]]:
-    """(fd → inode of each socket, the epoll fds). What is closed while reading is left out."""
+def descriptors(pid: int, tid: int | None = None) -> tuple[dict[int, int], list[int], bool]:
+    """(fd → inode of each socket, the epoll fds, whether that is all).
+
+    What is closed while reading is left out.
+    """
     sockets: dict[int, int] = {}
     epolls: list[int] = []
-    folder = f"/proc/{pid}/fd"
-    for name in os.listdir(folder):
+    folder = f"{task(pid, tid or pid)}/fd"
+    found = names(folder, DESCRIPTORS_READ)
+    for name in found:
         try:
             target = os.readlink(f"{folder}/{name}")
         except GONE:
@@ -123,41 +160,69 @@ def descriptors(pid: int) -> tuple[dict[int, int], list[int]]:
             sockets[int(name)] = int(target[8:-1])
         elif target == "anon_inode:[eventpoll]":
             epolls.append(int(name))
-    return sockets, epolls
+    return sockets, epolls, len(found) < DESCRIPTORS_READ
 
 
-def socket_at(pid: int, fd: int) -> int | None:
-    """The inode of the socket at `fd`; None if there is none (any more)."""
+def socket_at(pid: int, tid: int, fd: int) -> int | None:
+    """The inode of the socket at `fd` of a thread; None if there is none (any more)."""
     try:
-        target = os.readlink(f"/proc/{pid}/fd/{fd}")
+        target = os.readlink(f"{task(pid, tid)}/fd/{fd}")
     except GONE:
         return None
     return int(target[8:-1]) if target.startswith("socket:[") else None
 
 
-def process(pid: int) -> Process:
-    """Everything by which people know a process. OSError if it is gone."""
-    comm, start_ticks = stat(pid)
-    path = cgroup(pid)
+def is_zombie(pid: int) -> bool:
+    """Whether its leader has ended; other threads of it may live on."""
+    line = text(f"/proc/{pid}/stat")
+    return line[line.rindex(")") + 2 :][0] in "ZX"
+
+
+def living_thread(pid: int) -> int | None:
+    """A thread of a process whose leader has ended; None if there is none."""
+    for name in names(f"/proc/{pid}/task", THREADS_TRIED):
+        if int(name) != pid:
+            return int(name)
+    return None
+
+
+def describe(pid: int, start_ticks: int, comm: str, name: str) -> Process:
+    """A process, with all else by which people know it. What cannot be read stays unknown."""
+    path, inner = _or_none(cgroup, pid), _or_none(ns_pid, pid)
     return Process(
         pid=pid,
         start_ticks=start_ticks,
         comm=comm,
-        name=_name(pid, comm),
+        name=name,
         cgroup=path,
         container=container_id(path),
-        ns_pid=ns_pid(pid),
+        ns_pid=inner,
     )
 
 
-def _name(pid: int, comm: str, generations: int = 4) -> str:
-    """What people call it. A worker that Python started anew is called what its parent is."""
-    words = cmdline(pid)
+def _or_none(read: Callable[[int], T], pid: int) -> T | None:
+    try:
+        return read(pid)
+    except OSError:
+        return None
+
+
+def name(who: tuple[int, int, str]) -> str:
+    """What people call a process: its PID, a thread of it that lives, and `comm`.
+
+    A worker that Python started anew is called what its parent is.
+    """
+    pid, tid, comm = who
+    return _name(pid, tid, comm, GENERATIONS)
+
+
+def _name(pid: int, tid: int, comm: str, generations: int) -> str:
+    words = cmdline(pid, tid)
     if generations and is_spawned(words):
         with suppress(OSError):
             parent = _parent(pid)
             if os.readlink(f"/proc/{parent}/exe") == os.readlink(f"/proc/{pid}/exe"):
-                return _name(parent, stat(parent)[0], generations - 1)
+                return _name(parent, parent, stat(parent)[0], generations - 1)
     return worker_name(comm, words)
 
 

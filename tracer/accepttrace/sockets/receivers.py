@@ -7,12 +7,13 @@ from collections.abc import Callable
 from accepttrace.config import Filters
 from accepttrace.model.datagrams import Receiver, Receivers
 from accepttrace.model.records import Baseline, NamespaceCount
+from accepttrace.probe.holders import HolderIterator
 from accepttrace.probe.netns import call_inside
 from accepttrace.probe.udp import Queue
 from accepttrace.probe.udpdiag import UdpSocket, udp_sockets
 from accepttrace.sockets.filtering import is_held, passes
-from accepttrace.sockets.namespaces import Namespaces, ask_all
-from accepttrace.sockets.processes import FULL_EVERY_S, Processes
+from accepttrace.sockets.fromproc import FULL_EVERY_S
+from accepttrace.sockets.holding import Holding
 
 Queues = Callable[[], tuple[Queue, ...]]
 
@@ -24,17 +25,21 @@ class ReceiverReader:
     """
 
     def __init__(
-        self, filters: Filters, queues: Queues, full_every_s: float = FULL_EVERY_S
+        self,
+        filters: Filters,
+        queues: Queues,
+        iterator: HolderIterator | None = None,
+        full_every_s: float = FULL_EVERY_S,
     ) -> None:
         self._filters = filters
         self._queues = queues
-        self._namespaces = Namespaces()
-        self._processes = Processes(full_every_s)
+        self._holding = Holding(filters, iterator, full_every_s)
+        self._occupied: set[int] = set()  # namespaces where sockets were found last
 
     def baseline(self) -> Baseline:
-        """What was dropped so far, in every namespace, without a look at who holds what."""
-        namespaces = self._namespaces.refresh()
-        found, hidden = ask_all(namespaces, self._filters.netns, lambda path: (udp_sockets(path),))
+        """What was dropped so far, in every namespace; who holds what is not looked at."""
+        self._holding.begin(full=False)
+        found = self._holding.ask(lambda _, path: udp_sockets(path), everywhere=True)
         counts = {
             netns: NamespaceCount(netns, {one.inode: one.drops for one in sockets if one.drops})
             for netns, sockets in found
@@ -42,32 +47,37 @@ class ReceiverReader:
         return Baseline(
             sockets=frozenset(one.inode for _, sockets in found for one in sockets),
             namespaces=counts,
-            complete=not (hidden or self._namespaces.partial),
+            complete=self._holding.everywhere,
         )
 
     def read(self, full: bool = False) -> Receivers:
         """All sockets now. `full` looks at every descriptor of every process again.
 
         A socket that nobody visible holds has no holders. AcceptTraceError if the kernel refuses
-        to list sockets; what single processes or namespaces hide makes it `partial`.
+        to list sockets; what single processes or namespaces hide is in `unread`.
         """
-        namespaces = self._namespaces.refresh(full)
-        found, hidden = ask_all(namespaces, self._filters.netns, udp_sockets)
+        holding = self._holding
+        holding.begin(full)
+        looks = holding.ask(lambda _, path: udp_sockets(path), full, self._occupied)
+        found = [(netns, sock) for netns, one in looks for sock in one]
         found = [(netns, sock) for netns, sock in found if passes(self._filters, sock)]
-        self._processes.refresh([sock.inode for _, sock in found], full)
+        self._occupied = {netns for netns, _ in found}
+        holding.finish([sock.inode for _, sock in found], full)
         queues = {
-            queue.inode: queue
-            for netns in {netns for netns, _ in found}
-            for queue in self._queues_in(namespaces[netns])
+            queue.inode: queue for netns in self._occupied for queue in self._queues_in(netns)
         }
         rows = [self._receiver(netns, sock, queues.get(sock.inode)) for netns, sock in found]
         kept = [row for row in rows if is_held(self._filters, row.holders)]
         others = {row.inode for row in rows} - {row.inode for row in kept}
-        partial = hidden or self._namespaces.partial or self._processes.partial
-        return Receivers(tuple(kept), frozenset(others), partial)
+        return Receivers(tuple(kept), frozenset(others), holding.unread)
 
-    def _queues_in(self, path: str | None) -> tuple[Queue, ...]:
+    def close(self) -> None:
+        """End what reads for us. May be called twice."""
+        self._holding.close()
+
+    def _queues_in(self, netns: int) -> tuple[Queue, ...]:
         try:
+            path = self._holding.path(netns)
             return call_inside(path, self._queues) if path else self._queues()
         except OSError:  # the namespace went away, or is not ours to enter
             return ()
@@ -91,5 +101,5 @@ class ReceiverReader:
             group_size=member.size if member else None,
             selector=member.selector if member else None,
             program=member.program if member else None,
-            holders=self._processes.holders(sock.inode),
+            holders=self._holding.holders(sock.inode),
         )

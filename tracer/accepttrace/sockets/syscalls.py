@@ -1,4 +1,8 @@
-"""In which system call a thread sleeps, and for which descriptors: /proc/PID/task/TID/syscall."""
+"""In which system call a thread sleeps, and for which descriptors: /proc/PID/task/TID/syscall.
+
+Its list of descriptors lies in memory of its own (/proc/TID/mem), where reading may never end: for
+a probe.helper.Helper only.
+"""
 
 from __future__ import annotations
 
@@ -41,6 +45,25 @@ LITTLE: Final = "little"  # both machines above
 POLLFD_BYTES: Final = 8  # int fd, short events, short revents
 POLL_INPUT: Final = 0x1 | 0x40  # POLLIN, POLLRDNORM
 MEMORY_BYTES: Final = 8192  # a longer poll or select list is not read
+THREADS_READ: Final = 1024  # of one process
+
+
+def is_idle(pid: int) -> bool:
+    """Whether every thread sleeps in a call that serves no connection: in CALLS.
+
+    For one of whom it is known that none of these calls waits on the socket in question.
+    OSError if it is gone or may not be looked at.
+    """
+    threads = procfs.names(f"/proc/{pid}/task", THREADS_READ + 1)
+    if len(threads) > THREADS_READ:
+        return False
+    lines = (procfs.text(f"{procfs.task(pid, int(tid))}/syscall") for tid in threads)
+    return all(_call(line) is not None for line in lines)
+
+
+def _call(line: str) -> Call | None:
+    number = line.partition(" ")[0]
+    return CALLS.get(int(number)) if number.strip().isdigit() else None
 
 
 class Sleep(NamedTuple):

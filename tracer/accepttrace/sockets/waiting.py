@@ -1,7 +1,8 @@
 """Whether a process waits for connections on a listener that it holds: the worker, or its parent?
 
 A master process holds the listeners of its workers and accepts nothing; counting it as a lazy
-worker would spoil every ratio. What shows the difference:
+worker would spoil every ratio. Where the kernel shows its wait queues (`queues`) they tell. Else,
+as here, what a process shows of itself:
 - the listener is in an epoll set of the process (`tfd` lines of /proc/PID/fdinfo/EPFD);
 - a thread sleeps in accept() on it, or in poll() or select() with it in its list (`syscalls`).
 """
@@ -13,28 +14,18 @@ import re
 import socket
 from collections.abc import Collection, Iterable, Mapping
 from functools import cache
-from typing import Final, NamedTuple
+from typing import Final
 
-from accepttrace.model.records import WaitsIn
 from accepttrace.sockets import procfs, syscalls
+from accepttrace.sockets.facts import NOT, UNKNOWN, Waiting
 
 THREADS_READ: Final = 64  # of one process; a larger one that shows nothing stays unknown
+SETS_BYTES: Final = 1 << 20  # of all epoll sets of one process
 EPOLL_INPUT: Final = 0x1 | 0x40  # EPOLLIN, EPOLLRDNORM
 EPOLL_ONESHOT: Final = 1 << 30
 TARGET: Final = re.compile(
     r"^tfd:\s*\d+\s+events:\s*([0-9a-f]+).*?\bino:([0-9a-f]+) sdev:([0-9a-f]+)", re.MULTILINE
 )
-
-
-class Waiting(NamedTuple):
-    """`waits` and `waits_in` of `records.Holder`."""
-
-    waits: bool | None
-    where: WaitsIn | None = None
-
-
-UNKNOWN: Final = Waiting(None)
-NOT: Final = Waiting(False)
 
 
 def observe(
@@ -43,27 +34,35 @@ def observe(
     """How `pid` waits at this moment on each listener: `held` maps inode → descriptors.
 
     `epolls` are the epoll descriptors of the process. Nothing is raised: unreadable is UNKNOWN.
+    It may block, as `syscalls` says.
     """
     try:
-        polled = _polled(pid, epolls)
+        polled, complete = _polled(pid, epolls)
     except OSError:
         return dict.fromkeys(held, UNKNOWN)
     rest = held.keys() - polled
     calls = _sleeping(pid) if rest else None
     found = {inode: Waiting(True, "epoll") for inode in held.keys() & polled}
     for inode in rest:
-        found[inode] = _judge(calls, held[inode], alone=len(held) == 1)
+        way = _judge(calls, held[inode], alone=len(held) == 1)
+        found[inode] = way if complete or way.waits else UNKNOWN
     return found
 
 
-def _polled(pid: int, epolls: Iterable[int]) -> set[int]:
+def _polled(pid: int, epolls: Iterable[int]) -> tuple[set[int], bool]:
+    """Inodes in the sets, and whether all sets were read to their end."""
     found: set[int] = set()
+    left = SETS_BYTES
     for fd in epolls:
+        if left <= 0:
+            return found, False
         try:
-            found |= epoll_targets(procfs.text(f"/proc/{pid}/fdinfo/{fd}"))
+            lines = procfs.text(f"/proc/{pid}/fdinfo/{fd}", left)
         except procfs.GONE:
             continue
-    return found
+        left -= len(lines)
+        found |= epoll_targets(lines)
+    return found, left > 0
 
 
 def epoll_targets(lines: str) -> set[int]:
@@ -90,10 +89,10 @@ def _socket_device() -> int:
 def _sleeping(pid: int) -> list[syscalls.Sleep | None] | None:
     """What each thread sleeps in (None: cannot be told); None if there are too many threads."""
     try:
-        threads = os.listdir(f"/proc/{pid}/task")
+        threads = procfs.names(f"/proc/{pid}/task", THREADS_READ + 1)
         if len(threads) > THREADS_READ:
             return None
-        return [syscalls.sleep_of(f"/proc/{pid}/task/{tid}") for tid in threads]
+        return [syscalls.sleep_of(procfs.task(pid, int(tid))) for tid in threads]
     except OSError:
         return None
 

@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause)
+/*
+ * Who holds the sockets asked for, and who waits on them: one pass over the descriptors of all
+ * processes, without a system call for each. An object of its own, because `who` needs no other.
+ */
+#include "kernel.h"
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_helpers.h>
+#include "holders.h"
+#include "waits.h"
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct asked);
+} asked SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct progress);
+} progress SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, MAX_SEEN);
+	__type(key, __u32);
+	__type(value, struct seen);
+} seen SEC(".maps");
+
+/* Numbers of epoll sets, by the kernel's pointer, which is never shown. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MAX_EPOLLS);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u64);
+	__type(value, __u32);
+} epolls SEC(".maps");
+
+static __always_inline struct progress *progress_get(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&progress, &zero);
+}
+
+/* 0: there is no room for it. */
+static __always_inline __u32 epoll_named(__u64 set, __u32 *what)
+{
+	__u32 *known = bpf_map_lookup_elem(&epolls, &set);
+	struct progress *here;
+	__u32 number;
+
+	if (known)
+		return *known;
+	here = progress_get();
+	if (!here)
+		return 0;
+	number = ++here->epolls;
+	*what |= WAITS_NEW;
+	return bpf_map_update_elem(&epolls, &set, &number, BPF_ANY) ? 0 : number;
+}
+
+#include "waiters.bpf.h"
+
+/* Whether this pass has written it already. Forgetful: two things may compete for one place. */
+static __always_inline bool seen_before(__u32 pass, __u32 one, __u32 other)
+{
+	__u64 what = (__u64)one << 32 | other;
+	__u32 place = (other * 2654435761U ^ one * 40503U) >> 8 & (MAX_SEEN - 1);
+	struct seen *slot = bpf_map_lookup_elem(&seen, &place);
+
+	if (!slot)
+		return false;
+	if (slot->what == what && slot->pass == pass)
+		return true;
+	slot->what = what;
+	slot->pass = pass;
+	return false;
+}
+
+/* What did not fit into the buffer is written again from here, so it was not seen. */
+static __always_inline void not_seen(__u32 one, __u32 other)
+{
+	__u32 place = (other * 2654435761U ^ one * 40503U) >> 8 & (MAX_SEEN - 1);
+	struct seen *slot = bpf_map_lookup_elem(&seen, &place);
+
+	if (slot)
+		slot->what = 0;
+}
+
+/* One descriptor of one process. */
+struct visit {
+	struct seq_file *seq;
+	struct task_struct___id *task;
+	struct file *file;
+	struct progress *here;
+	__u32 fd;
+	__u32 tgid;
+};
+
+static __always_inline bool begin(struct visit *visit, __u32 kind, __u32 id, __u32 netns)
+{
+	struct task_struct___id *leader = visit->task->group_leader;
+	struct piece piece = {.mark = {~0ULL, ~0ULL}, .kind = kind, .id = id};
+	struct progress *here = visit->here;
+	__u32 tid = visit->task->pid;
+
+	if (here->kind == kind && here->id == id && here->tid == tid)
+		return true;
+	piece.tid = tid;
+	piece.netns = netns;
+	piece.start_ns = leader->start_boottime;
+	bpf_probe_read_kernel(piece.comm, sizeof(piece.comm), &leader->comm);
+	here->kind = kind;
+	here->id = id;
+	here->tid = tid;
+	if (!bpf_seq_write(visit->seq, &piece, sizeof(piece)))
+		return true;
+	here->kind = 0;
+	return false;
+}
+
+static __always_inline bool begin_process(struct visit *visit, __u32 kind)
+{
+	struct nsproxy *spaces = visit->task->nsproxy;
+
+	return begin(visit, kind, visit->tgid, spaces ? spaces->net_ns->ns.inum : 0);
+}
+
+static __always_inline bool is_asked(struct sock *sk)
+{
+	__u16 family = BPF_CORE_READ(sk, __sk_common.skc_family);
+	__u32 zero = 0;
+	struct asked *asks = bpf_map_lookup_elem(&asked, &zero);
+	__u16 port, protocol;
+
+	if (!asks || (family != AF_INET && family != AF_INET6))
+		return false;
+	protocol = BPF_CORE_READ(sk, sk_protocol);
+	if (asks->protocol == IPPROTO_TCP) {
+		if ((protocol != IPPROTO_TCP && protocol != IPPROTO_MPTCP) ||
+		    BPF_CORE_READ(sk, __sk_common.skc_state) != TCP_LISTEN)
+			return false;
+	} else if (protocol != asks->protocol) {
+		return false;
+	}
+	port = BPF_CORE_READ(sk, __sk_common.skc_num);
+	return port && (asks->any_port || asks->ports[port >> 6] >> (port & 63) & 1);
+}
+
+static __always_inline void socket_met(struct visit *visit, struct sock *sk, __u32 inode,
+				       enum loops loops)
+{
+	struct socket_wq *own = BPF_CORE_READ((struct sock___wait *)sk, sk_wq);
+	struct wait_queue_head *queue = &own->wait;
+	struct walk walk = {.seq = visit->seq, .file = visit->file};
+	__u32 netns = BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);
+
+	if (seen_before(visit->here->pass_number, 0, inode))
+		return;
+	walk.queue = queue;
+	walk.next = BPF_CORE_READ(queue, head.next);
+	if (!begin(visit, PIECE_SOCKET, inode, netns) || !waiters_write(&walk, loops)) {
+		visit->here->kind = 0;
+		not_seen(0, inode);
+	}
+}
+
+static __always_inline void pair_write(struct visit *visit, __u32 kind, __u32 what, __u32 which)
+{
+	struct pair pair = {what, which};
+
+	if (begin_process(visit, kind) && !bpf_seq_write(visit->seq, &pair, sizeof(pair)))
+		return;
+	visit->here->kind = 0;
+	not_seen(visit->tgid, which);
+}
+
+static __always_inline bool sleeps_in(struct eventpoll *set, __u32 tgid)
+{
+	struct list_head *head = &set->wq.head, *here = BPF_CORE_READ(head, next);
+
+	for (int i = 0; i < MAX_SLEEPERS; i++) {
+		struct wait_queue_entry *entry = OUTER(here, struct wait_queue_entry, entry);
+		struct task_struct *task;
+
+		if (!here || here == head)
+			break;
+		task = BPF_CORE_READ(entry, private);
+		if (tgid_of(task) == tgid && on_stack_of(task, entry))
+			return true;
+		here = BPF_CORE_READ(here, next);
+	}
+	return false;
+}
+
+static __always_inline void epoll_met(struct visit *visit)
+{
+	__u64 set = (__u64)visit->file->private_data;
+	__u32 *known = bpf_map_lookup_elem(&epolls, &set), number, asleep;
+
+	if (!known)
+		return;
+	number = *known;
+	if (seen_before(visit->here->pass_number, visit->tgid, number | EPOLL_ASLEEP))
+		return;
+	asleep = sleeps_in((void *)set, visit->tgid) ? EPOLL_ASLEEP : 0;
+	pair_write(visit, PIECE_EPOLLS, visit->fd | asleep, number);
+}
+
+static __always_inline void file_met(struct visit *visit, enum loops loops)
+{
+	struct inode *inode = visit->file->f_inode;
+	__u32 kind = inode->i_mode & S_IFMT;
+	struct socket *socket;
+	struct sock *sk;
+
+	if (!kind || kind == S_IFREG) { /* as epoll sets look, before and since 6.16 */
+		epoll_met(visit);
+		return;
+	}
+	if (kind != S_IFSOCK)
+		return;
+	socket = visit->file->private_data;
+	sk = BPF_CORE_READ(socket, sk);
+	if (!sk || !is_asked(sk))
+		return;
+	if (!seen_before(visit->here->pass_number, visit->tgid, inode->i_ino))
+		pair_write(visit, PIECE_PROCESS, visit->fd, inode->i_ino);
+	socket_met(visit, sk, inode->i_ino, loops);
+}
+
+static __always_inline int descriptor_met(struct bpf_iter__task_file *ctx, enum loops loops)
+{
+	struct visit visit = {.seq = ctx->meta->seq, .here = progress_get(), .fd = ctx->fd};
+	struct task_struct *task = ctx->task;
+	struct file *file = ctx->file;
+
+	if (!task || !file || !visit.here)
+		return 0;
+	visit.task = (void *)task;
+	visit.file = file;
+	visit.tgid = visit.task->tgid;
+	/* Every process is told, for its network namespace. */
+	if (visit.here->tgid != visit.tgid && begin_process(&visit, PIECE_PROCESS))
+		visit.here->tgid = visit.tgid;
+	file_met(&visit, loops);
+	return 0;
+}
+
+SEC("iter/task_file")
+int iter_holders(struct bpf_iter__task_file *ctx)
+{
+	return descriptor_met(ctx, BY_HELPER);
+}
+
+SEC("iter/task_file")
+int iter_holders_old(struct bpf_iter__task_file *ctx)
+{
+	return descriptor_met(ctx, UNROLLED);
+}
+
+char LICENSE[] SEC("license")
+= "Dual BSD/GPL";

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause) */
+/*
+ * The contract between the inventory of holders and user space, as accepttrace.h is for tracing.
+ * The iterator writes pieces: a header and any number of pairs, all of one stream of bytes.
+ */
+#ifndef ACCEPTTRACE_HOLDERS_H
+#define ACCEPTTRACE_HOLDERS_H
+
+enum {
+	ASKED_PORT_WORDS = 1024, /* bitmap of 65,536 ports */
+	MAX_EPOLLS = 65536, /* epoll sets that watch a socket asked for */
+	MAX_SEEN = 4096, /* a power of two */
+	MAX_WAITERS = 2048, /* of one socket: what they take must fit into a buffer of 32 KiB */
+	MAX_WAITERS_UNROLLED = 256, /* ... before 5.17 */
+	MAX_SLEEPERS = 8, /* of one epoll set, in epoll_wait() */
+};
+
+/* Map `asked`, one entry: which sockets. */
+struct asked {
+	__u64 ports[ASKED_PORT_WORDS];
+	__u32 any_port;
+	__u32 protocol; /* IPPROTO_TCP: listening sockets; IPPROTO_UDP: bound ones */
+};
+
+/* Map `progress`, one entry: where a pass over all descriptors is. Zeroed before each, but for … */
+struct progress {
+	__u32 pass_number; /* … its number, */
+	__u32 epolls; /* … and the number of sets that were ever named. */
+	__u32 kind; /* of the piece that was begun last */
+	__u32 id;
+	__u32 tid;
+	__u32 tgid; /* of the process met last */
+};
+
+/* Map `seen`: what this pass has written already, as far as there is room to remember. */
+struct seen {
+	__u64 what;
+	__u32 pass;
+	__u32 pad;
+};
+
+enum piece_kind {
+	PIECE_PROCESS = 1, /* id: PID; pairs: descriptor, inode */
+	PIECE_EPOLLS, /* id: PID; pairs: descriptor and EPOLL_ASLEEP, number of the epoll set */
+	PIECE_SOCKET, /* id: inode; pairs: how somebody waits, who */
+};
+
+/* All ones, 16 bytes, mark the beginning: nothing else can look so, comm ends in a zero. */
+struct piece {
+	__u64 mark[2];
+	__u32 kind;
+	__u32 id;
+	__u32 tid; /* the thread whose descriptors these are */
+	__u32 netns; /* its network namespace; of a socket: the socket's */
+	__u64 start_ns; /* of the thread group leader, CLOCK_BOOTTIME */
+	char comm[16]; /* of the thread group leader */
+};
+
+struct pair {
+	__u32 what; /* never above 2^31 */
+	__u32 which;
+};
+
+enum { EPOLL_ASLEEP = 1 << 30 }; /* this process sleeps in epoll_wait() on it */
+
+/* How somebody waits on a socket. Who: PID; WAITS_EPOLL: the number of the set. */
+enum waits {
+	WAITS_CALL = 1, /* asleep in accept() or recv() */
+	WAITS_POLL,
+	WAITS_SELECT,
+	WAITS_EPOLL,
+	WAITS_URING,
+	WAITS_OTHER, /* the kernel itself, or in a way that is not known */
+	WAITS_MORE, /* there are more, which were not looked at */
+	WAITS_KIND = 0xff,
+	WAITS_EXCLUSIVE = 0x100,
+	WAITS_NEW = 0x200, /* a set that was met for the first time, perhaps after its holders */
+	WAITS_NO_INPUT = 0x400, /* a paused entry */
+};
+
+_Static_assert(sizeof(struct asked) == 8 * ASKED_PORT_WORDS + 8, "asked");
+_Static_assert(sizeof(struct progress) == 24, "progress");
+_Static_assert(sizeof(struct seen) == 16, "seen");
+_Static_assert(sizeof(struct piece) == 56, "piece");
+_Static_assert(sizeof(struct pair) == 8, "pair");
+
+#endif

@@ -1,0 +1,338 @@
+"""Who holds which sockets and who waits on them, asked of the kernel: a BPF iterator over files.
+
+One pass over all descriptors of all processes takes no system call for each of them, cannot block
+on memory of a stranger, and shows threads whose leader has ended. Source: bpf/holders.bpf.c.
+"""
+
+from __future__ import annotations
+
+import ctypes as c
+import errno
+import os
+import struct
+import time
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+from typing import Final, Literal, NamedTuple
+
+from accepttrace.errors import UnsupportedError
+from accepttrace.probe import _syscall as sys
+from accepttrace.probe import holderwire as wire
+from accepttrace.probe import iterators, loader, loaders, privileges
+from accepttrace.probe._libbpf import library
+from accepttrace.probe.maps import Map
+from accepttrace.probe.wire import U32
+
+Protocol = Literal["tcp", "udp"]
+Way = Literal["call", "poll", "select", "epoll", "io_uring", "other"]
+
+WAYS: Final[dict[int, Way]] = {
+    wire.WAITS_CALL: "call",
+    wire.WAITS_POLL: "poll",
+    wire.WAITS_SELECT: "select",
+    wire.WAITS_EPOLL: "epoll",
+    wire.WAITS_URING: "io_uring",
+    wire.WAITS_OTHER: "other",
+}
+PROTOCOLS: Final[dict[Protocol, int]] = {"tcp": 6, "udp": 17}
+PROGRAMS: Final = ("iter_holders", "iter_holders_old")  # the second where there is no bpf_loop()
+INITIAL_PID_NAMESPACE: Final = 0xEFFFFFFC
+HEADER: Final = struct.Struct("=IIIIQ16s")  # struct piece without its mark
+PAIR: Final = struct.Struct("=II")
+READ_BYTES: Final = 65536
+
+
+class Waiter(NamedTuple):
+    """An entry of a socket's wait queue.
+
+    `who`: a PID; of `epoll` the number of the set (0: no room for one); of `other` 0.
+    """
+
+    way: Way
+    who: int
+    exclusive: bool
+    input: bool  # False: an entry that asks for no input, as a paused one
+
+
+@dataclass(frozen=True, slots=True)
+class Waiters:
+    """Who waits on one socket; not `complete` where there are more than are looked at."""
+
+    found: tuple[Waiter, ...]
+    complete: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A process with open files, or a thread of it that has its own (`tid`)."""
+
+    pid: int
+    tid: int
+    netns: int  # inode number
+    start_ns: int  # of the process, CLOCK_BOOTTIME
+    comm: str
+    fds: dict[int, int] = field(default_factory=dict)  # inode → first descriptor
+
+
+@dataclass(frozen=True, slots=True)
+class EpollSet:
+    """An epoll set that watches a socket asked for, as one process has it open."""
+
+    fd: int
+    number: int
+    asleep: bool  # the process sleeps in epoll_wait() on it
+
+
+@dataclass(slots=True)
+class Holdings:
+    """One pass. Objects of the last one are kept where nothing has changed."""
+
+    tables: list[Table] = field(default_factory=list)
+    epolls: dict[int, list[EpollSet]] = field(default_factory=dict)  # by PID
+    waiters: dict[int, Waiters] = field(default_factory=dict)  # by inode
+    sockets: dict[int, int] = field(default_factory=dict)  # inode → inode number of its netns
+
+
+class HolderIterator:
+    """The iterator, loaded. Use as a context manager; leaving it frees it.
+
+    Raises `UnsupportedError` where this kernel or these privileges do not allow it.
+    """
+
+    def __init__(self, protocol: Protocol = "tcp") -> None:
+        self._object: int | None = None
+        self._link: int | None = None
+        self._fd: int | None = None  # of a pass that is under way
+        _require_host()
+        self._object, self._link = _load()
+        self._asked = Map(self._map("asked"), U32, wire.Asked)
+        self._progress = Map(self._map("progress"), U32, wire.Progress)
+        self._epolls = Map(self._map("epolls"), wire.U64, U32)
+        self._protocol = PROTOCOLS[protocol]
+        self._parts: list[bytes] = []
+        self._again = False  # it is the second pass of a reading
+        self._pass = 0
+        self._ports: frozenset[int] | None = None  # that were asked for last
+        self._spent_s = 0.0
+        self.took_s = 0.0  # the last reading, however many calls it took
+        self._known: dict[bytes, _Piece] = {}
+        self.ask(())
+
+    def __del__(self) -> None:
+        self.close()
+
+    def __enter__(self) -> HolderIterator:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Free it. May be called twice."""
+        self._end()
+        if self._link is not None:
+            os.close(self._link)
+            self._link = None
+        if self._object is not None:
+            library().bpf_object__close(self._object)
+            self._object = None
+
+    def ask(self, ports: Collection[int]) -> None:
+        """From now on look for sockets bound to these; none: any."""
+        if self._ports == frozenset(ports):
+            return
+        self._end()
+        self._ports = frozenset(ports)
+        asked = wire.Asked(any_port=not ports, protocol=self._protocol)
+        for port in ports:
+            asked.ports[port >> 6] |= 1 << (port & 63)
+        self._asked.put(U32(0), asked)
+
+    def read(self, limit_s: float) -> Holdings | None:
+        """What a pass finds; None where it takes longer: the next call continues it.
+
+        OSError where the kernel refuses.
+        """
+        deadline = time.monotonic() + limit_s
+        while self._continue(deadline):
+            found, is_new = self._decoded(b"".join(self._parts))
+            # Those who were listed before an epoll set was met may have it open, too.
+            if not is_new or self._again:
+                self._again = False
+                return found
+            self._again = True
+        return None
+
+    def _continue(self, deadline: float) -> bool:
+        """Read on; True at the end of the pass."""
+        began = time.monotonic()
+        if self._fd is None:
+            self._begin()
+        try:
+            while time.monotonic() < deadline:
+                if self._read_some():
+                    return True
+            return False
+        except OSError:
+            self._end()
+            raise
+        finally:
+            self._spent_s += time.monotonic() - began
+
+    def _read_some(self) -> bool:
+        """A bufferful; True where there is no more."""
+        assert self._fd is not None
+        try:
+            part = os.read(self._fd, READ_BYTES)
+        except OSError as error:
+            # A million descriptors without anything to write: the kernel takes a breath.
+            if error.errno != errno.EAGAIN:
+                raise
+            return False
+        if part:
+            self._parts.append(part)
+            return False
+        self._end()
+        self.took_s = self._spent_s
+        return True
+
+    def _begin(self) -> None:
+        named = self._progress.get(U32(0))
+        number = named.epolls if named else 0
+        if number > wire.MAX_EPOLLS // 2:  # most of them are gone
+            self._epolls.clear()
+            self._known.clear()
+            number = 0
+        self._pass += 1
+        self._progress.put(U32(0), wire.Progress(pass_number=self._pass, epolls=number))
+        self._parts = []
+        if not self._again:
+            self._spent_s = 0.0
+        self._fd = sys.bpf(sys.ITER_CREATE, sys.IterAttr(link_fd=self._link))
+
+    def _end(self) -> None:
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+
+    def _decoded(self, data: bytes) -> tuple[Holdings, bool]:
+        """What was read, and whether it tells of an epoll set that was not known before."""
+        found = Holdings()
+        before, self._known = self._known, {}
+        is_new = False
+        for text in data.split(wire.MARK)[1:]:
+            piece = before.get(text) or _Piece.of(text)
+            self._known[text] = piece
+            is_new |= piece.add_to(found)
+        return found, is_new
+
+    def _map(self, name: str) -> int:
+        return int(library().bpf_object__find_map_fd_by_name(self._object, name.encode()))
+
+
+class _Piece:
+    """One piece, decoded."""
+
+    __slots__ = ("epolls", "inode", "is_new", "netns", "table", "waiters")
+
+    def __init__(self) -> None:
+        self.table: Table | None = None
+        self.epolls: list[EpollSet] = []
+        self.waiters: Waiters | None = None
+        self.inode = 0  # of an epoll piece: the PID
+        self.netns = 0
+        self.is_new = False
+
+    @classmethod
+    def of(cls, text: bytes) -> _Piece:
+        kind, number, tid, netns, start_ns, comm = HEADER.unpack_from(text)
+        piece = cls()
+        pairs = PAIR.iter_unpack(text[HEADER.size :])
+        piece.inode, piece.netns = number, netns
+        if kind == wire.PIECE_SOCKET:
+            piece._take_waiters(pairs)
+            return piece
+        name = comm.partition(b"\0")[0].decode("utf-8", "surrogateescape")
+        piece.table = Table(number, tid, netns, start_ns, name)
+        if kind == wire.PIECE_PROCESS:
+            for fd, inode in pairs:
+                piece.table.fds.setdefault(inode, fd)
+        else:
+            piece.epolls = [
+                EpollSet(fd & ~wire.EPOLL_ASLEEP, epoll, bool(fd & wire.EPOLL_ASLEEP))
+                for fd, epoll in pairs
+            ]
+        return piece
+
+    def add_to(self, found: Holdings) -> bool:
+        """Whether it tells of a new epoll set."""
+        if self.waiters is not None:
+            found.waiters[self.inode] = self.waiters
+            found.sockets[self.inode] = self.netns
+        elif self.epolls:
+            found.epolls.setdefault(self.inode, []).extend(self.epolls)
+        elif self.table is not None:
+            found.tables.append(self.table)
+        return self.is_new
+
+    def _take_waiters(self, pairs: Iterator[tuple[int, int]]) -> None:
+        found: list[Waiter] = []
+        complete = True
+        for what, who in pairs:
+            kind = what & wire.WAITS_KIND
+            if kind == wire.WAITS_MORE:
+                complete = False
+                continue
+            self.is_new |= bool(what & wire.WAITS_NEW)
+            found.append(
+                Waiter(
+                    WAYS[kind],
+                    who,
+                    bool(what & wire.WAITS_EXCLUSIVE),
+                    not what & wire.WAITS_NO_INPUT,
+                )
+            )
+        self.waiters = Waiters(tuple(found), complete)
+
+
+def _require_host() -> None:
+    """The iterator shows PIDs of the machine: elsewhere they would be those of others."""
+    if not privileges.may_trace():
+        raise UnsupportedError("BPF needs CAP_BPF and CAP_PERFMON", privileges.ADVICE)
+    if os.stat("/proc/self/ns/pid").st_ino != INITIAL_PID_NAMESPACE:
+        raise UnsupportedError("this is not the machine's own PID namespace")
+
+
+def _load() -> tuple[int, int]:
+    """The object and a link of its iterator, by trying."""
+    loaders.raise_memlock()
+    for name in PROGRAMS:
+        try:
+            return _load_with(name)
+        except UnsupportedError as error:
+            failure = error
+    raise failure
+
+
+def _load_with(name: str) -> tuple[int, int]:
+    lib = library()
+    data = loader.object_bytes("holders")
+    bpf = lib.bpf_object__open_mem(data, len(data), loader.open_options())
+    if not bpf:
+        raise loader.refused("open the BPF object", c.get_errno())
+    try:
+        programs = {
+            each: lib.bpf_object__find_program_by_name(bpf, each.encode()) for each in PROGRAMS
+        }
+        for each, program in programs.items():
+            lib.bpf_program__set_autoload(program, each == name)
+        code = lib.bpf_object__load(bpf)
+        if code < 0:
+            raise loader.refused("load the iterator over files", -code)
+        return bpf, iterators.link(lib.bpf_program__fd(programs[name]))
+    except OSError as error:
+        lib.bpf_object__close(bpf)
+        raise loader.refused("link the iterator over files", error.errno or 0) from None
+    except BaseException:
+        lib.bpf_object__close(bpf)
+        raise

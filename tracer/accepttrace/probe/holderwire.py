@@ -1,0 +1,56 @@
+"""The Python mirror of bpf/holders.h. tests/contract holds it against the object's BTF."""
+
+from __future__ import annotations
+
+import ctypes as c
+from typing import Final
+
+from accepttrace.probe.wire import U64
+
+__all__ = ["U64"]
+
+ASKED_PORT_WORDS = 1024
+MAX_EPOLLS = 65536
+
+PIECE_PROCESS = 1
+PIECE_EPOLLS = 2
+PIECE_SOCKET = 3
+
+EPOLL_ASLEEP = 1 << 30
+
+WAITS_CALL = 1
+WAITS_POLL = 2
+WAITS_SELECT = 3
+WAITS_EPOLL = 4
+WAITS_URING = 5
+WAITS_OTHER = 6
+WAITS_MORE = 7
+WAITS_KIND = 0xFF
+WAITS_EXCLUSIVE = 0x100
+WAITS_NEW = 0x200
+WAITS_NO_INPUT = 0x400
+
+MARK: Final = b"\xff" * 16  # where a piece begins
+
+
+class Asked(c.Structure):
+    """struct asked: which sockets."""
+
+    _fields_ = (
+        ("ports", c.c_uint64 * ASKED_PORT_WORDS),
+        ("any_port", c.c_uint32),
+        ("protocol", c.c_uint32),
+    )
+
+
+class Progress(c.Structure):
+    """struct progress: where a pass is."""
+
+    _fields_ = (
+        ("pass_number", c.c_uint32),
+        ("epolls", c.c_uint32),
+        ("kind", c.c_uint32),
+        ("id", c.c_uint32),
+        ("tid", c.c_uint32),
+        ("tgid", c.c_uint32),
+    )

@@ -1,0 +1,33 @@
+"""What one look at a process shows, whichever way it was looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from accepttrace.model.records import WaitsIn
+
+
+class Waiting(NamedTuple):
+    """`waits` and `waits_in` of `records.Holder`."""
+
+    waits: bool | None
+    where: WaitsIn | None = None
+
+
+UNKNOWN: Final = Waiting(None)
+NOT: Final = Waiting(False)
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """A process that holds sockets asked for. `tid`: a thread of it that lives."""
+
+    pid: int
+    tid: int
+    start_ticks: int
+    comm: str
+    fds: Mapping[int, int]  # inode → its lowest descriptor
+    waits: Mapping[int, Waiting]  # by inode, at this moment
+    sure: bool  # it does not wait at this moment where that is UNKNOWN, but may be busy

@@ -1,0 +1,118 @@
+"""One picture of all processes: from the kernel where BPF may be used, else from /proc."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Collection, Mapping, Set
+from typing import Final, TypeVar
+
+from accepttrace.config import Filters
+from accepttrace.errors import UnsupportedError
+from accepttrace.model.records import Holder, Process, Unread
+from accepttrace.probe.helper import Helper
+from accepttrace.probe.holders import HolderIterator, Protocol
+from accepttrace.sockets.fromkernel import SLICE_S, KernelSource
+from accepttrace.sockets.fromproc import FULL_EVERY_S, ProcSource
+from accepttrace.sockets.namespaces import Namespaces, ask_all
+from accepttrace.sockets.processes import Processes
+
+T = TypeVar("T")
+
+FULL_S: Final = 5.0  # for a pass over all open files, where somebody waits for just that
+EVERYWHERE_S: Final = 30.0  # namespaces where no process holds a socket asked for are asked, too
+
+
+def open_iterator(protocol: Protocol = "tcp") -> HolderIterator | None:
+    """The kernel's own list of open files; None where it may not be used."""
+    try:
+        return HolderIterator(protocol)
+    except (UnsupportedError, OSError):
+        return None
+
+
+class Holding:
+    """Namespaces, holders and who waits: `begin` a look, ask for sockets, then `finish` it."""
+
+    def __init__(
+        self,
+        filters: Filters,
+        iterator: HolderIterator | None,
+        full_every_s: float = FULL_EVERY_S,
+    ) -> None:
+        self._wanted = filters.netns
+        self._helper = Helper()
+        self._kernel: KernelSource | None = None
+        source: KernelSource | ProcSource = ProcSource(self._helper, full_every_s)
+        if iterator is not None:
+            source = self._kernel = KernelSource(iterator, filters.ports, self._helper)
+        self._processes = Processes(source, self._helper)
+        self._namespaces = Namespaces()
+        self.closed: tuple[Unread, ...] = ()  # namespaces that may not be entered
+        self._everywhere_s = -math.inf
+
+    def begin(self, full: bool) -> None:
+        """Find the namespaces, and have the kernel list open files."""
+        threads = None
+        if self._kernel is not None:
+            self._kernel.pass_over(full, FULL_S if full else SLICE_S)
+            threads = self._kernel.threads
+        self._namespaces.refresh(full, threads or {})
+
+    def ask(
+        self,
+        question: Callable[[int, str | None], T],
+        everywhere: bool,
+        also: Collection[int] = (),
+    ) -> list[tuple[int, T]]:
+        """The answer to a question in each namespace, as pairs (netns, answer).
+
+        Not everywhere: where the kernel says that sockets asked for are, and in these, too.
+        """
+        found, self.closed = ask_all(self._to_ask(everywhere, also), self._wanted, question)
+        return found
+
+    def finish(self, inodes: Collection[int], full: bool) -> None:
+        """Bring up to date who holds these sockets."""
+        self._processes.refresh(inodes, full)
+
+    @property
+    def namespaces(self) -> Set[int]:
+        """By inode number, those that are there."""
+        return self._namespaces.paths.keys()
+
+    @property
+    def everywhere(self) -> bool:
+        """Whether every namespace was found and asked."""
+        return not (self.closed or self._namespaces.unread)
+
+    @property
+    def unread(self) -> tuple[Unread, ...]:
+        """What could not be looked at, each once: holders and listeners may be missing."""
+        found = (*self.closed, *self._namespaces.unread, *self._processes.unread)
+        return tuple({(each.pid or each.name): each for each in found}.values())
+
+    def holders(self, inode: int) -> tuple[Holder, ...]:
+        """Everybody who holds a socket, by PID."""
+        return self._processes.holders(inode)
+
+    def process(self, pid: int) -> Process | None:
+        """Any process by its PID, holder or not; None if it is gone."""
+        return self._processes.process(pid)
+
+    def path(self, netns: int) -> str | None:
+        """By which a namespace can be entered; None: we are in it. OSError if it is gone."""
+        return self._namespaces.path(netns)
+
+    def close(self) -> None:
+        """End what reads for us. May be called twice."""
+        self._helper.close()
+
+    def _to_ask(self, everywhere: bool, also: Collection[int]) -> Mapping[int, Collection[str]]:
+        """At times, and where the kernel does not say where sockets are, everywhere."""
+        paths, now = self._namespaces.paths, time.monotonic()
+        if self._kernel is None or everywhere or now - self._everywhere_s > EVERYWHERE_S:
+            self._everywhere_s = now
+            return paths
+        here = {*self._kernel.netns_of_sockets, *also, self._namespaces.own}
+        return {number: found for number, found in paths.items() if number in here}
