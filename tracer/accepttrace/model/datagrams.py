@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from accepttrace.model.records import Family, Holder, Losses, Program, Selector, Unread
+from accepttrace.model.records import Family, Holder, Losses, Program, Selector, Unread, is_partial
 from accepttrace.model.snapshot import Meta
 
 
@@ -75,7 +75,7 @@ class Receivers:
     @property
     def partial(self) -> bool:
         """Whether holders or sockets may be missing."""
-        return bool(self.unread)
+        return is_partial(self.unread)
 
 
 @dataclass(frozen=True, slots=True)

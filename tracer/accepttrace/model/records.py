@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -313,6 +313,12 @@ class Unread:
     name: str  # of the process; else what it is: "network namespace 4026532177"
     reason: str  # "permission denied"
     pid: int | None = None
+    holders: bool = True  # holders may be missing for that; False: only its own name
+
+
+def is_partial(unread: Iterable[Unread]) -> bool:
+    """Whether holders or sockets may be missing for what could not be read."""
+    return any(each.holders for each in unread)
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,4 +332,4 @@ class Inventory:
     @property
     def partial(self) -> bool:
         """Whether holders or listeners may be missing."""
-        return bool(self.unread)
+        return is_partial(self.unread)

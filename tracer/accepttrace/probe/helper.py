@@ -21,6 +21,8 @@ A = TypeVar("A")
 R = TypeVar("R")
 
 GIVEN_UP_AT_MOST: Final = 4  # children that are stuck for good; then nothing more is asked
+BLOCKED_S: Final = 0.2  # without an answer, where the child sleeps
+BUSY_S: Final = 2.0  # ... where it runs, or would if the machine had time for it
 SIZE_BYTES: Final = 4
 PR_SET_PDEATHSIG: Final = 1
 FIRST_OWN: Final = 3  # of the file descriptors: after input, output and errors
@@ -29,8 +31,7 @@ FIRST_OWN: Final = 3  # of the file descriptors: after input, output and errors
 class Helper:
     """Calls functions in a child process, each with a time limit."""
 
-    def __init__(self, limit_s: float = 0.2) -> None:
-        self._limit_s = limit_s
+    def __init__(self) -> None:
         self._child: _Child | None = None
         self._stuck: list[_Child] = []
 
@@ -52,13 +53,14 @@ class Helper:
         while rest and self.usable and time.monotonic() < until_s:
             self._child = self._child or _Child()
             done = 0
-            for result in self._child.ask(function, rest, self._limit_s, until_s):
+            for result in self._child.ask(function, rest, until_s):
                 yield rest[done], result
                 done += 1
             rest = rest[done:]
-            if self._child.is_silent:
+            if rest:
+                is_stuck = self._child.is_stuck
                 self._give_up()
-                if rest and time.monotonic() < until_s:
+                if is_stuck:
                     yield rest.pop(0), None
 
     def close(self) -> None:
@@ -79,7 +81,7 @@ class _Child:
     def __init__(self) -> None:
         read_here, write_there = os.pipe()
         read_there, write_here = os.pipe()
-        self.is_silent = False
+        self.is_stuck = False
         self._pid = os.fork()
         if not self._pid:
             _serve(read_there, write_there)
@@ -91,19 +93,18 @@ class _Child:
         self._held = b""
 
     def ask(
-        self, function: Callable[[A], R], arguments: list[A], limit_s: float, until_s: float
+        self, function: Callable[[A], R], arguments: list[A], until_s: float
     ) -> Iterator[R | None]:
-        """Results in order, as many as come in time; `is_silent` tells that one did not."""
+        """Results in order, as many as come; `is_stuck` tells whether it was the next's fault."""
         try:
             _put(self._output, pickle.dumps((function, arguments)))
             for _ in arguments:
-                data = self._get(limit_s)
-                if data is None or time.monotonic() > until_s:
-                    self.is_silent = True  # what is left is not wanted any more
+                data = self._get(until_s)
+                if data is None:
                     return
                 yield pickle.loads(data)
         except OSError:  # it was killed by somebody
-            self.is_silent = True
+            self.is_stuck = True
 
     def kill(self) -> None:
         """Let go of it; the kernel ends it as soon as it can."""
@@ -119,22 +120,34 @@ class _Child:
         except ChildProcessError:
             return True
 
-    def _get(self, limit_s: float) -> bytes | None:
+    def _get(self, until_s: float) -> bytes | None:
         """One result; None where it does not come, or the child has died."""
-        deadline = time.monotonic() + limit_s
+        began = time.monotonic()
         while True:
             size = int.from_bytes(self._held[:SIZE_BYTES], "little")
             if len(self._held) >= SIZE_BYTES + size > SIZE_BYTES:
                 data = self._held[SIZE_BYTES : SIZE_BYTES + size]
                 self._held = self._held[SIZE_BYTES + size :]
                 return data
-            left = deadline - time.monotonic()
-            if left <= 0 or not self._poll.poll(left * 1000):
+            now = time.monotonic()
+            waited_s = now - began
+            self.is_stuck = waited_s >= BLOCKED_S and (waited_s >= BUSY_S or not self._runs())
+            if self.is_stuck or now >= until_s:
                 return None
-            part = os.read(self._input, 1 << 20)
-            if not part:
-                return None
-            self._held += part
+            if self._poll.poll(min(until_s - now, BLOCKED_S) * 1000):
+                part = os.read(self._input, 1 << 20)
+                self.is_stuck = not part
+                if not part:
+                    return None
+                self._held += part
+
+    def _runs(self) -> bool:
+        """Whether it is busy, or waits for a processor."""
+        try:
+            with open(f"/proc/{self._pid}/stat", "rb") as file:
+                return file.read().rpartition(b")")[2].split()[0] == b"R"
+        except OSError:
+            return False
 
 
 def _serve(source: int, sink: int) -> None:

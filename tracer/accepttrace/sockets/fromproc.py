@@ -23,6 +23,7 @@ FULL_REST: Final = (
 )
 YOUNG_S: Final = 5.0  # a process may get its listeners and its title shortly after it began
 LOOK_S: Final = 0.5  # of reading in one refresh; what is left comes with the next
+FULL_LOOK_S: Final = 10.0  # ... where a full one was asked for
 
 Answer = Facts | Literal["gone", "denied", "too much"]
 
@@ -42,7 +43,7 @@ class ProcSource:
         self._inodes: frozenset[int] = frozenset()
         self._sought: frozenset[int] = frozenset()  # what the last full scan looked for
         self._started: dict[int, int] = {}  # pid → start_ticks of every process read so far
-        self._due: set[int] = set()  # not read yet
+        self._due: dict[int, None] = {}  # not read yet, in order
         self._unread: dict[int, str] = {}  # pid → reason
         self._facts: dict[int, Facts] = {}
 
@@ -52,7 +53,7 @@ class ProcSource:
         found = [Unread(_comm(pid), why, pid) for pid, why in sorted(self._unread.items())]
         if self._due:
             found.append(Unread(f"{len(self._due)} processes", "not read yet, for want of time"))
-        if not procfs.visible(1):
+        if not procfs.exists(1):
             found.append(Unread("processes of other users", "hidden"))
         return tuple(found)
 
@@ -64,10 +65,8 @@ class ProcSource:
         full = full or self._full_due(began)
         present = procfs.pids()
         self._forget(present)
-        self._due &= present
-        self._due |= present if full else (present - self._started.keys()) | self._young()
-        self._due |= {p for p in self._facts.keys() - self._due if not self._stands(self._facts[p])}
-        self._scan(began + LOOK_S)
+        self._plan(present, full)
+        self._scan(began + (FULL_LOOK_S if full else LOOK_S))
         if full:
             self._sought = self._inodes
             self._full_at = time.monotonic()
@@ -77,6 +76,14 @@ class ProcSource:
     def idle(self, pids: Collection[int]) -> set[int]:  # noqa: ARG002
         """Nobody: how threads sleep has been looked at already."""
         return set()
+
+    def _plan(self, present: set[int], full: bool) -> None:
+        """Whom to read: everybody, or those that are new, young, or have changed."""
+        due = present if full else (present - self._started.keys()) | self._young()
+        rest = self._facts.keys() - due - self._due.keys()
+        due = due | {pid for pid in rest if not self._stands(self._facts[pid])}
+        left = [pid for pid in self._due if pid in present]
+        self._due = dict.fromkeys([*left, *sorted(due)])
 
     def _full_due(self, now: float) -> bool:
         rest = self._full_every_s
@@ -99,15 +106,18 @@ class ProcSource:
 
     def _scan(self, until_s: float) -> None:
         """Read all descriptors of those that are due, as far as time allows."""
-        due = sorted(self._due)
+        due = list(self._due)
         for pid, answer in self._helper.map(partial(look, self._inodes), due, until_s):
-            self._due.discard(pid)
+            del self._due[pid]
             self._keep(pid, answer)
+        if self._due:  # who took all the time comes last next time
+            first = next(iter(self._due))
+            self._due[first] = self._due.pop(first)
 
     def _keep(self, pid: int, answer: tuple[int, Answer] | None) -> None:
         self._drop(pid)
-        if answer is None:
-            self._unread[pid] = "does not let itself be read"
+        if answer is None:  # it is tried again with the next full scan
+            self._unread[pid], self._started[pid] = "does not let itself be read", 0
             return
         start, found = answer
         if found == "gone":

@@ -15,6 +15,7 @@ from accepttrace.model.records import (
     ListenerFact,
     NamespaceCount,
     Process,
+    is_partial,
 )
 from accepttrace.probe.holders import HolderIterator
 from accepttrace.probe.netns import call_inside
@@ -84,7 +85,8 @@ class InventoryReader:
         self._traced |= {netns for netns, _ in found}
         self._holding.finish([sock.inode for _, sock in found], full)
         unread = self._holding.unread
-        rows = [self._listener(netns, sock, together, facts, bool(unread)) for netns, sock in found]
+        partial = is_partial(unread)
+        rows = [self._listener(netns, sock, together, facts, partial) for netns, sock in found]
         rows.sort(key=lambda row: (row.local_port, row.netns, row.family, row.inode))
         counts = (_dropped(netns, one) for netns, one in looks if netns in self._traced)
         return Inventory(tuple(rows), unread, tuple(counts))

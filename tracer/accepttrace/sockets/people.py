@@ -6,7 +6,7 @@ import time
 from collections.abc import Collection
 from typing import Final, NamedTuple
 
-from accepttrace.model.records import Process
+from accepttrace.model.records import Process, Unread
 from accepttrace.probe.helper import Helper
 from accepttrace.sockets import procfs
 from accepttrace.sockets.facts import Facts
@@ -14,12 +14,12 @@ from accepttrace.sockets.facts import Facts
 NAMES_S: Final = 0.3  # of reading command lines, in one refresh
 FRESH_S: Final = 30.0  # a name that is older is read again
 YOUNG_S: Final = 5.0  # a process may get its title shortly after it began
+SILENT_S: Final = 60.0  # who did not answer is asked again, each time twice as late
 
 
 class _Known(NamedTuple):
     process: Process
-    read_s: float
-    settled: bool  # it was not young any more
+    due_s: float  # when its name is to be read again
 
 
 class People:
@@ -28,20 +28,32 @@ class People:
     def __init__(self, helper: Helper) -> None:
         self._helper = helper
         self._known: dict[int, _Known] = {}
-        self._silent: dict[int, int] = {}  # PID → start_ticks of those who do not answer
+        self._silent: dict[int, tuple[int, float]] = {}  # PID → start_ticks, seconds of grace
+
+    @property
+    def unread(self) -> tuple[Unread, ...]:
+        """Holders whose command line does not come."""
+        return tuple(
+            Unread(known.process.comm, "its command line does not come", pid, holders=False)
+            for pid, known in self._known.items()
+            if self._is_silent(known.process)
+        )
 
     def meet(self, holders: Collection[Facts]) -> dict[int, Process]:
         """Each by its PID."""
         now = time.monotonic()
-        edge = (time.clock_gettime(time.CLOCK_BOOTTIME) - YOUNG_S) * procfs.TICKS_PER_S
-        due = {f.pid: f for f in holders if self._is_due(f, now)}
-        names = self._names(due.values(), now + NAMES_S)
-        for pid, facts in due.items():
-            process = procfs.describe(pid, facts.start_ticks, facts.comm, names[pid])
-            self._known[pid] = _Known(process, now, facts.start_ticks < edge)
+        due = [facts for facts in holders if self._is_due(facts, now)]
+        names = self._names(due, now + NAMES_S)
+        for facts in due:
+            name = names.get(facts.pid)
+            process = procfs.describe(
+                facts.pid, facts.start_ticks, facts.comm, facts.comm if name is None else name
+            )
+            self._known[facts.pid] = _Known(process, now + self._grace_s(facts, name is not None))
         present = {facts.pid for facts in holders}
         for pid in self._known.keys() - present:
             del self._known[pid]
+            self._silent.pop(pid, None)
         return {pid: known.process for pid, known in self._known.items()}
 
     def process(self, pid: int) -> Process | None:
@@ -54,26 +66,36 @@ class People:
         except OSError:
             return None
         stranger = Facts(pid, pid, start, comm, {}, {}, False)
-        names = self._names([stranger], time.monotonic() + NAMES_S)
-        return procfs.describe(pid, start, comm, names[pid])
+        name = self._names([stranger], time.monotonic() + NAMES_S).get(pid, comm)
+        return procfs.describe(pid, start, comm, name)
 
     def _is_due(self, facts: Facts, now: float) -> bool:
         known = self._known.get(facts.pid)
-        return (
-            known is None
-            or (known.process.start_ticks, known.process.comm) != (facts.start_ticks, facts.comm)
-            or not known.settled
-            or now - known.read_s > FRESH_S
-        )
+        if known is None or known.process.start_ticks != facts.start_ticks:
+            return True
+        return now >= known.due_s or known.process.comm != facts.comm
+
+    def _grace_s(self, facts: Facts, is_named: bool) -> float:
+        """How long its name stands."""
+        start, seconds = self._silent.get(facts.pid, (-1, 0.0))
+        if start == facts.start_ticks:
+            return seconds
+        edge = (time.clock_gettime(time.CLOCK_BOOTTIME) - YOUNG_S) * procfs.TICKS_PER_S
+        return FRESH_S if is_named and facts.start_ticks < edge else 0.0
+
+    def _is_silent(self, process: Process) -> bool:
+        return self._silent.get(process.pid, (-1, 0.0))[0] == process.start_ticks
 
     def _names(self, due: Collection[Facts], until_s: float) -> dict[int, str]:
-        found = {facts.pid: facts.comm for facts in due}
-        asked = [f for f in due if self._silent.get(f.pid) != f.start_ticks]
-        starts = {facts.pid: facts.start_ticks for facts in asked}
-        whom = [(facts.pid, facts.tid, facts.comm) for facts in asked]
+        """Of those that answer in time."""
+        found: dict[int, str] = {}
+        starts = {facts.pid: facts.start_ticks for facts in due}
+        whom = [(facts.pid, facts.tid, facts.comm) for facts in due]
         for (pid, _, _), name in self._helper.map(procfs.name, whom, until_s):
-            if name is None:
-                self._silent[pid] = starts[pid]
-            else:
+            if name is not None:
+                self._silent.pop(pid, None)
                 found[pid] = name
+            elif procfs.exists(pid):
+                start, seconds = self._silent.get(pid, (starts[pid], SILENT_S / 2))
+                self._silent[pid] = (starts[pid], seconds * 2 if start == starts[pid] else SILENT_S)
         return found

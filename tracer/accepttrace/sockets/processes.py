@@ -66,8 +66,8 @@ class Processes:
 
     @property
     def unread(self) -> tuple[Unread, ...]:
-        """What could not be read: holders may be missing."""
-        return self._source.unread
+        """What could not be read."""
+        return (*self._source.unread, *self._people.unread)
 
     def refresh(self, inodes: Collection[int], full: bool = False) -> None:
         """Bring up to date who holds `inodes`."""

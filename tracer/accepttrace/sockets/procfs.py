@@ -41,7 +41,7 @@ def pids() -> set[int]:
     return {int(name) for name in os.listdir("/proc") if name.isdigit()}
 
 
-def visible(pid: int) -> bool:
+def exists(pid: int) -> bool:
     """Whether /proc shows this process at all."""
     return os.path.exists(f"/proc/{pid}")
 
