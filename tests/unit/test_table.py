@@ -227,7 +227,9 @@ def test_an_empty_table_says_why() -> None:
 def test_processes_that_cannot_be_seen_are_told_of() -> None:
     model = tracker()
     feed(model, 1, [], [listener(1)], partial=True)
-    assert "some processes are hidden" in plain(render(model.snapshot(), 80, 24))
+    assert "1 process could not be read (PID 1 systemd: permission denied)" in plain(
+        render(model.snapshot(), 80, 24)
+    )
     feed(model, 2, [], [listener(1)])
     assert "processes are hidden" not in plain(render(model.snapshot(), 80, 24))
 

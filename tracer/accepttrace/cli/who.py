@@ -43,7 +43,7 @@ def who(output: str, **values: Any) -> None:
         for line in view.text_lines(inventory, filters.describe()):
             click.echo(line)
     if inventory.partial:
-        click.echo(view.partial_line(os.geteuid() == 0), err=True)
+        click.echo(view.partial_line(inventory.unread, os.geteuid() == 0), err=True)
 
 
 def _look(filters: Filters) -> Inventory:

@@ -156,4 +156,9 @@ class ReceiverSnapshot:
     meta: Meta
     sockets: tuple[ReceiverRow, ...]
     books: ReceiverBooks
-    partial: bool = False  # some holders could not be read
+    unread: tuple[Unread, ...] = ()
+
+    @property
+    def partial(self) -> bool:
+        """Whether holders or sockets may be missing."""
+        return is_partial(self.unread)

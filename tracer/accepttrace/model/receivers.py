@@ -17,7 +17,7 @@ from accepttrace.model.datagrams import (
     Receivers,
     ReceiverSnapshot,
 )
-from accepttrace.model.records import Baseline, Losses
+from accepttrace.model.records import Baseline, Losses, Unread
 from accepttrace.model.snapshot import Meta
 
 Counter = Literal["selected", "datagrams", "dropped"]
@@ -105,7 +105,7 @@ class ReceiverTracker:
         self._others: frozenset[int] = frozenset()
         self._unlisted = Sums()
         self._losses = Losses()
-        self._partial = False
+        self._unread: tuple[Unread, ...] = ()
 
     def start(self, baseline: Baseline) -> None:
         """What was there when tracing began; read before anybody is told that it did."""
@@ -118,7 +118,7 @@ class ReceiverTracker:
         """
         self._interval_s = max(counts.at_s - self._now_s, 0.0)
         self._now_s, self._wall = counts.at_s, wall
-        self._losses, self._partial = counts.losses, receivers.partial
+        self._losses, self._unread = counts.losses, receivers.unread
         self._others = receivers.others
         for tally in (*self._tallies.values(), *self._closed):
             tally.before = tally.of("datagrams")
@@ -176,7 +176,7 @@ class ReceiverTracker:
             meta=self._meta,
             sockets=tuple(ordered(rows, sort)),
             books=self._books(listed),
-            partial=self._partial,
+            unread=self._unread,
         )
 
     def _seen(self, counter: Counter, value: int) -> int | None:

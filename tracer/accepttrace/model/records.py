@@ -327,6 +327,7 @@ class Inventory:
 
     listeners: tuple[Listener, ...] = ()
     unread: tuple[Unread, ...] = ()
+    unix: tuple[str, ...] = ()  # where the processes asked for listen instead, if on no TCP socket
     namespaces: tuple[NamespaceCount, ...] = ()  # those that these listeners are in
 
     @property

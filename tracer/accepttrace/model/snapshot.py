@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from accepttrace.model.records import Book, Family, Holder, Program, Selector, Sharing, Via
+from accepttrace.model.records import (
+    Book,
+    Family,
+    Holder,
+    Program,
+    Selector,
+    Sharing,
+    Unread,
+    Via,
+    is_partial,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,4 +218,10 @@ class Snapshot:
     books: Books
     migrations: tuple[Migration, ...] = ()
     namespace_losses: tuple[NamespaceLoss, ...] = ()
-    partial: bool = False  # some holders could not be read
+    unread: tuple[Unread, ...] = ()
+    unix: tuple[str, ...] = ()  # as `records.Inventory.unix`
+
+    @property
+    def partial(self) -> bool:
+        """Whether holders or listeners may be missing."""
+        return is_partial(self.unread)

@@ -24,6 +24,7 @@ from accepttrace.model.records import (
     Overflow,
     Passed,
     Process,
+    Unread,
 )
 from accepttrace.model.rows import Rows
 from accepttrace.model.snapshot import Books, ListenerRow, Meta, Migration, Snapshot
@@ -61,7 +62,8 @@ class Tracker:
         self._migrations: tuple[MigrationCount, ...] = ()
         self._census = Census()
         self._losses = Losses()
-        self._partial = False
+        self._unread: tuple[Unread, ...] = ()
+        self._unix: tuple[str, ...] = ()
         self._entries: list[Entry] | None = None
 
     def start(self, baseline: Baseline) -> None:
@@ -97,7 +99,7 @@ class Tracker:
         )
         self._losses, self._migrations = counts.losses, counts.migrations
         if inventory is not None:
-            self._partial = inventory.partial
+            self._unread, self._unix = inventory.unread, inventory.unix
         self._entries = None
         return Gone()
 
@@ -142,7 +144,8 @@ class Tracker:
             books=self._books(kept, shown),
             migrations=self._moved(shown),
             namespace_losses=self._listeners.drops.shared(shown),
-            partial=self._partial,
+            unread=self._unread,
+            unix=self._unix,
         )
 
     def _pass_time(self, now_s: float, wall: str) -> None:

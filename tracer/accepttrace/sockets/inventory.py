@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable
+from dataclasses import replace
 from itertools import islice
 from typing import Final
 
@@ -24,6 +25,7 @@ from accepttrace.sockets.filtering import is_held, passes
 from accepttrace.sockets.fromproc import FULL_EVERY_S
 from accepttrace.sockets.holding import Holding
 from accepttrace.sockets.sharing import Bond, Facts, bond, bonds, share_of
+from accepttrace.sockets.unixsockets import unix_listeners
 
 MAX_COUNTED: Final = 256  # namespaces whose counters are read; a read takes 0.1 to 1 ms
 
@@ -89,7 +91,7 @@ class InventoryReader:
         rows = [self._listener(netns, sock, together, facts, partial) for netns, sock in found]
         rows.sort(key=lambda row: (row.local_port, row.netns, row.family, row.inode))
         counts = (_dropped(netns, one) for netns, one in looks if netns in self._traced)
-        return Inventory(tuple(rows), unread, tuple(counts))
+        return Inventory(tuple(rows), unread, self._instead(rows), tuple(counts))
 
     def process(self, pid: int) -> Process | None:
         """A process by name, whether it holds a listener or not; None if it is gone."""
@@ -98,6 +100,13 @@ class InventoryReader:
     def close(self) -> None:
         """End what reads for us. May be called twice."""
         self._holding.close()
+
+    def _instead(self, rows: list[Listener]) -> tuple[str, ...]:
+        """Where the processes asked for listen, if none of them does here."""
+        asked = self._filters.pids
+        if not asked or any(holder.pid in asked for row in rows for holder in row.holders):
+            return ()
+        return unix_listeners(asked)
 
     def _look_at_all(
         self, closely: Collection[int], ask_facts: AskFacts | None, everywhere: bool
@@ -167,7 +176,7 @@ def held_by(inventory: Inventory, filters: Filters) -> Inventory:
     All their holders stay: with whom a process shares is what was asked for.
     """
     kept = [row for row in inventory.listeners if is_held(filters, row.holders)]
-    return Inventory(tuple(kept), inventory.unread, inventory.namespaces)
+    return replace(inventory, listeners=tuple(kept))
 
 
 def _dropped(netns: int, found: Look) -> NamespaceCount:

@@ -14,6 +14,7 @@ from accepttrace.views.header import header
 from accepttrace.views.losses import causes, delays, losses, sentence
 from accepttrace.views.text import Line, clean, cut
 
+UNIX_NAMED: Final = 3  # UNIX sockets that are named where nothing else is found
 Body = Callable[["int | None"], Sequence[Line]]  # lines there are (None: any number) → lines
 
 _SHARE: Final = 3  # what is below takes at most this part of a window
@@ -52,7 +53,16 @@ def nothing(snapshot: Snapshot) -> str:
     place = _place(clean(snapshot.meta.filter))
     if there:
         return f"0 accepts{place} so far; {plural(there, 'listener')} there"
-    return f"nobody listens{place}"
+    return f"nobody listens{place}{elsewhere(snapshot.unix)}"
+
+
+def elsewhere(unix: Sequence[str]) -> str:
+    """`; it listens on UNIX sockets, which are not traced: /run/app.sock`, or nothing."""
+    if not unix:
+        return ""
+    more = f" and {len(unix) - UNIX_NAMED} more" if len(unix) > UNIX_NAMED else ""
+    names = ", ".join(clean(path) for path in unix[:UNIX_NAMED])
+    return f" on TCP; {names}{more}: UNIX sockets, which are not traced"
 
 
 def _place(text: str) -> str:

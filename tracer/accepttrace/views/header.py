@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from accepttrace.model.datagrams import ReceiverBooks
 from accepttrace.model.losses import Verdict, verdict
+from accepttrace.model.records import Unread
 from accepttrace.model.snapshot import Books, Meta, Snapshot
 from accepttrace.views.books import word
 from accepttrace.views.formats import many, plural, rates, span
 from accepttrace.views.text import Line, Span, clean, flow
-
-HIDDEN = "some processes are hidden: only root with CAP_SYS_PTRACE sees all holders"
+from accepttrace.views.unread import sentence
 
 BY_CLIENTS: Final[Mapping[Verdict, Span | None]] = {
     "nothing": None,
@@ -33,9 +33,13 @@ def header(snapshot: Snapshot, width: int) -> list[Line]:
         word(snapshot.books),
     ]
     lines = flow(first, width) + flow(second, width)
-    if snapshot.partial:
-        lines += flow([(HIDDEN, "yellow")], width)
-    return lines
+    return lines + unread_lines(snapshot.unread, width)
+
+
+def unread_lines(unread: Sequence[Unread], width: int) -> list[Line]:
+    """What could not be read, where holders or sockets may be missing for that."""
+    found = sentence(unread)
+    return flow([(found, "yellow")], width) if found else []
 
 
 def title(meta: Meta, time: str, elapsed_s: float) -> list[Span]:

@@ -19,6 +19,7 @@ from accepttrace.model.snapshot import (
     Snapshot,
 )
 from accepttrace.views.text import well_formed
+from accepttrace.views.unread import objects
 
 SCHEMA: Final = 1
 HISTOGRAM: Final = "wait_histogram"  # long, so only for those who ask
@@ -97,6 +98,7 @@ def _snapshot(kind: str, snapshot: Snapshot, histogram: bool) -> dict[str, objec
         "interval_s": round(snapshot.interval_s, 3),
         "by": snapshot.by,
         "partial": snapshot.partial,
+        "unread": objects(snapshot.unread),
         "listeners": [listener(row) for row in snapshot.listeners],
         "acceptors": [acceptor(row, histogram=histogram) for row in snapshot.acceptors],
         "books": books(snapshot.books),

@@ -8,6 +8,7 @@ from accepttrace.model.datagrams import ReceiverBooks, ReceiverRow, ReceiverSnap
 from accepttrace.model.snapshot import Meta
 from accepttrace.views.csvrows import line, text
 from accepttrace.views.jsonl import HOLDER_FIELDS, PROGRAM_FIELDS, dump, meta_of, named
+from accepttrace.views.unread import objects
 
 ROW_FIELDS: Final = tuple(ReceiverRow.__dataclass_fields__)
 BOOKS_FIELDS: Final = tuple(ReceiverBooks.__dataclass_fields__)
@@ -56,6 +57,7 @@ def _snapshot(kind: str, snapshot: ReceiverSnapshot) -> dict[str, object]:
         "elapsed_s": round(snapshot.elapsed_s, 3),
         "interval_s": round(snapshot.interval_s, 3),
         "partial": snapshot.partial,
+        "unread": objects(snapshot.unread),
         "sockets": [_row(row) for row in snapshot.sockets],
         "books": named(snapshot.books, BOOKS_FIELDS),
     }

@@ -8,7 +8,7 @@ from accepttrace.model.datagrams import ReceiverBooks, ReceiverRow, ReceiverSnap
 from accepttrace.views.column import Column
 from accepttrace.views.formats import NA, known, plural, rates
 from accepttrace.views.frame import lost_by_tracer
-from accepttrace.views.header import HIDDEN, loss, title
+from accepttrace.views.header import loss, title, unread_lines
 from accepttrace.views.layout import Strip, fit, label_total, limited, lines
 from accepttrace.views.losses import sentence
 from accepttrace.views.receivercolumns import BASE, COLUMNS, MORE, ORDER, owners, value
@@ -53,7 +53,7 @@ def header(snapshot: ReceiverSnapshot, width: int) -> list[Line]:
     ]
     first = title(snapshot.meta, snapshot.time, snapshot.elapsed_s)
     found = flow(first, width) + flow(second, width)
-    return found + (flow([(HIDDEN, "yellow")], width) if snapshot.partial else [])
+    return found + unread_lines(snapshot.unread, width)
 
 
 def _dropped(books: ReceiverBooks) -> Span | None:

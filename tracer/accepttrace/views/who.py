@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
-from accepttrace.model.records import Holder, Inventory, Listener
+from accepttrace.model.records import Holder, Inventory, Listener, Unread
+from accepttrace.views.frame import elsewhere
 from accepttrace.views.jsonl import dump
 from accepttrace.views.text import cells, clean, pad
+from accepttrace.views.unread import objects, sentence
 
 IDLE_SHOWN: Final = 4  # holders of one listener that do not wait, shown a line each
 PORTS_NOTED: Final = 8  # ports that get a note of their own
@@ -19,7 +21,8 @@ def text_lines(inventory: Inventory, asked: str) -> Iterator[str]:
     """Lines for people. `asked` is `Filters.describe()`."""
     listeners = inventory.listeners
     if not listeners:
-        yield "nobody listens" if asked == "every listener" else f"nobody listens on {asked}"
+        place = "" if asked == "every listener" else f" on {asked}"
+        yield f"nobody listens{place}{elsewhere(inventory.unix)}"
         return
     several = len({row.netns for row in listeners}) > 1
     rank: dict[object, int] = {}
@@ -50,15 +53,14 @@ def json_lines(inventory: Inventory) -> Iterator[str]:
                 "selector": row.selector,
                 "holders": [_holder_object(holder) for holder in row.holders],
                 "partial": inventory.partial,
+                "unread": objects(inventory.unread),
             }
         )
 
 
-def partial_line(root: bool) -> str:
-    """Why holders may be missing, and what to do."""
-    if root:
-        return "some processes cannot be read even by root here: holders may be missing"
-    return "processes of other users are not visible; run as root"
+def partial_line(unread: Sequence[Unread], root: bool) -> str:
+    """What could not be read, and what to do."""
+    return sentence(unread) + ("" if root else "; run as root to see all holders")
 
 
 def address_text(row: Listener) -> str:
