@@ -403,6 +403,12 @@ static __always_inline void failed_with(struct error_key *key, __u32 owner)
 		lost_for(owner, SHARED_ERRORS, LOSS_ERRORS_FULL);
 }
 
+/* Without a connection that waits, a call without a free descriptor keeps nobody waiting. */
+static __always_inline bool keeps_waiting(struct sock *listener, __u32 error)
+{
+	return (error == EMFILE || error == ENFILE) && BPF_CORE_READ(listener, sk_ack_backlog);
+}
+
 /* `error` is positive; `waits`: the call may sleep, so what woke it was its own time limit. */
 static __always_inline void failed(struct sock *listener, __u32 inode, __u32 error, bool waits)
 {
@@ -420,6 +426,8 @@ static __always_inline void failed(struct sock *listener, __u32 inode, __u32 err
 		return;
 	}
 	count(is_crew(&key.acceptor), &acceptor->failed, 1);
+	if (keeps_waiting(listener, error))
+		count(is_crew(&key.acceptor), &acceptor->refused, 1);
 	failed_with(&key, acceptor->owner);
 }
 

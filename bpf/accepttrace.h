@@ -126,7 +126,7 @@ struct acceptor {
 	__u64 accepts;
 	__u64 empty; /* EAGAIN */
 	__u64 failed; /* any other errno; which: map `errors` */
-	__u64 refused; /* kprobe only: calls that did not get as far as the queue */
+	__u64 refused; /* calls without a free descriptor, while a connection waited */
 	__u64 wasted; /* of the empty: the first since the thread last woke, and nothing taken since
 		       */
 	__u64 pending; /* kprobe only: a call that cannot sleep took nothing yet: enum pending */
@@ -212,8 +212,11 @@ struct listener {
 	__s32 queue_start; /* the queue when nothing was counted yet */
 	__u32 drops; /* sk_drops when it last ended to listen */
 	__u32 owner;
-	__u32 pad;
+	__u32 cut_off; /* handshakes that were half-open then; see CUT_OFF_UNKNOWN */
 };
+
+/* In `cut_off`: they may have moved to another listener, and nobody tells. */
+enum { CUT_OFF_UNKNOWN = 1U << 31 };
 
 /* Map `migrations`: from one listener to another (inodes; 0: it has none any more). */
 struct migration_key {

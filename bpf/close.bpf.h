@@ -5,13 +5,19 @@
 
 #include "request.bpf.h"
 
+/*
+ * What is half-open now will be reset, with the ACK that it ends with. Those that move to another
+ * listener then are in the map `migrations`.
+ */
 static __always_inline void stopped(struct sock *sk)
 {
-	struct listener *listener = listener_known(sk);
+	__u32 half_open = half_open_at(sk);
+	struct listener *listener = half_open ? listener_of(PROBED, sk) : listener_known(sk);
 
 	if (!listener)
 		return;
 	listener->drops = drops_of(sk);
+	listener->cut_off += half_open;
 	add(&listener->stops, 1);
 }
 

@@ -42,7 +42,8 @@ static __always_inline void refused(__u32 fd)
 	struct acceptor *acceptor;
 
 	if (!listener || !is_inet(listener) ||
-	    BPF_CORE_READ(listener, __sk_common.skc_state) != TCP_LISTEN)
+	    BPF_CORE_READ(listener, __sk_common.skc_state) != TCP_LISTEN ||
+	    !keeps_waiting(listener, EMFILE))
 		return;
 	acceptor = acceptor_of(listener, BPF_CORE_READ(file, f_inode, i_ino), task.start_ns, &key);
 	if (acceptor)

@@ -48,7 +48,7 @@ static __noinline void tcp_member_read(struct sock *sk, struct tcp_member *found
 	struct inet_connection_sock *listener = (struct inet_connection_sock *)sk;
 
 	found->member.inode = inode_of(PROBED, sk);
-	found->half_open = BPF_CORE_READ(listener, icsk_accept_queue.qlen.counter);
+	found->half_open = half_open_at(sk);
 	found->defers = BPF_CORE_READ(listener, icsk_accept_queue.rskq_defer_accept) != 0;
 	member_read(sk, &found->member);
 }

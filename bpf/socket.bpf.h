@@ -196,6 +196,11 @@ static __always_inline struct listener *listener_met(struct sock *sk, __u32 inod
 	return listener;
 }
 
+static __always_inline __u32 half_open_at(struct sock *sk)
+{
+	return BPF_CORE_READ((struct inet_connection_sock *)sk, icsk_accept_queue.qlen.counter);
+}
+
 /* What it dropped, for whatever reason: nobody can ask it any more. */
 static __always_inline __u32 drops_of(struct sock *sk)
 {

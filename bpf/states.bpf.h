@@ -42,16 +42,22 @@ static __always_inline void listener_closed(struct sock *sk)
 {
 	struct settings *want = settings_get();
 	__u32 queue = BPF_CORE_READ(sk, sk_ack_backlog), drops = drops_of(sk);
-	bool matters = queue || drops;
+	__u32 half_open = half_open_at(sk);
+	bool matters = queue || drops || half_open;
 	struct listener *listener = matters ? listener_of(PROBED, sk) : listener_known(sk);
+	bool may_move;
 
 	if (!listener || !want)
 		return;
+	may_move = !want->never_migrates && (migrates(sk) || selector_migrates(sk));
 	listener->drops = drops;
+	listener->cut_off += half_open;
+	if (half_open && may_move)
+		listener->cut_off |= CUT_OFF_UNKNOWN;
 	add(&listener->stops, 1);
 	if (!queue)
 		return;
-	if (!want->never_migrates && (migrates(sk) || selector_migrates(sk)))
+	if (may_move)
 		add(&listener->stakes_unknown, 1);
 	else
 		add(&listener->lost, queue);

@@ -200,13 +200,31 @@ def test_a_listener_that_is_born_and_closes_while_traced(tracing: Tracing, liste
     assert_lost(row, overflow=lost)
 
 
+def test_handshakes_are_cut_off_by_a_listener_that_closes(tracing: Tracing) -> None:
+    """Their clients are connected, as far as they know, and reset when they go on."""
+    with own_network():
+        with deferring() as server:
+            port = port_of(server)
+            account = begin(tracing, port)
+            clients = Clients(address_of("ipv4", port), SILENT)
+            assert sockets("syn-recv", port) == only(account).half_open == SILENT
+        with clients:
+            snapshot = settled(account)
+            for client in clients.sockets:
+                client.send(b"x")
+            wait_until(lambda: clients.resets() == SILENT, "every client reset")
+    assert [row.half_open_lost for row in snapshot.listeners] == [SILENT]
+    assert verdict(snapshot) == "lost"
+
+
 def test_calls_without_a_descriptor_delay_and_lose_nobody(tracing: Tracing) -> None:
     with own_network(), listen(64) as server:
         port = port_of(server)
         account = begin(tracing, port)
+        limit = os.dup(server.fileno())
+        os.close(limit)
+        refuse(server, limit)  # nobody waits
         with Clients(address_of("ipv4", port), 3):
-            limit = os.dup(server.fileno())
-            os.close(limit)
             refuse(server, limit)
             assert drain(server) == 3
             snapshot = settled(account)

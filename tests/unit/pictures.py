@@ -201,6 +201,7 @@ QUIET: Mapping[str, Any] = {
     "deferred": 0,
     "drops": 0,
     "lost_on_close": 0,
+    "half_open_lost": 0,
     "migration_failed": 0,
     "refused_accepts": 0,
     "migrated_in": 0,

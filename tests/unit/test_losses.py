@@ -64,6 +64,7 @@ def lossy(**facts: object) -> Snapshot:
             {"overflow_syn": None, "overflow_ack": None, "dropped_overflow": 1},
             "1 SYN or final ACK dropped (queue full)",
         ),
+        ({"half_open_lost": 1}, "1 half-open handshake cut off when the listener closed"),
         ({"dropped_syn_queue": 2}, "2 SYNs dropped (too many half-open)"),
         ({"dropped_other": 1}, "1 attempt dropped (cause not known)"),
     ],
@@ -293,7 +294,7 @@ def test_the_ledger_names_every_cause_also_at_zero() -> None:
         "lost by clients: 0 SYNs dropped (queue full), 0 final ACKs dropped (queue full), 0 of"
         " these ACKs answered with a reset, 0 clients behind them, 0 SYNs dropped (too many"
         " half-open), 0 attempts dropped (cause not known), 0 connections reset on close, 0 of"
-        " these failed to move\n"
+        " these failed to move, 0 half-open handshakes cut off on close\n"
         "not lost: 0 final ACKs put off until data come (TCP_DEFER_ACCEPT), 0 accept() calls"
         " without a file descriptor, 0 packets dropped in all by the kernel's own count\n"
         "lost by the tracer: 0 events, 0 map full, 0 probe misses, 0 recursion misses,"
@@ -307,7 +308,7 @@ def test_the_ledger_says_na_where_a_cause_is_not_visible() -> None:
     assert ledger == (
         "n/a: SYNs dropped (queue full), final ACKs dropped (queue full), clients behind them,"
         " SYNs dropped (too many half-open), attempts dropped (cause not known), connections reset"
-        " on close"
+        " on close, half-open handshakes cut off on close"
     )
     assert line(four_workers(), "not lost:") == (
         "n/a: final ACKs put off until data come (TCP_DEFER_ACCEPT), accept() calls without a file"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -103,6 +104,7 @@ class Listeners:
         self._elapsed_s = 0.0
         self._complete = False  # an inventory of everything was read
         self._first: frozenset[int] | None = None  # inodes of all that were there at the start
+        self._requests_moved: Counter[int] = Counter()  # half-open ones, by inode
         self.drops = Drops()
 
     def start(self, baseline: Baseline) -> None:
@@ -119,6 +121,9 @@ class Listeners:
     ) -> None:
         """Take in one reading; `accepts` since the start, by inode."""
         self._elapsed_s = elapsed_s
+        self._requests_moved.clear()
+        for move in counts.migrations:
+            self._requests_moved[move.from_inode] += move.requests
         for count in counts.listeners:
             if listener_matches(self._filters, count):
                 self._meet(count.inode, accepts=-1).counted = count
@@ -241,6 +246,7 @@ class Listeners:
             half_open=listed.half_open if listed and known.open else None,
             drops=dropped.total,
             lost_on_close=flow.lost,
+            half_open_lost=self._cut_off(inode, told),
             migration_failed=flow.migration_failed,
             refused_accepts=verdict.refused,
             migrated_in=flow.migrated_in,
@@ -256,6 +262,15 @@ class Listeners:
             open=known.open,
             holders=self.holders(inode),
         )
+
+    def _cut_off(self, inode: int, told: Told) -> int | None:
+        """Handshakes that a listener took along when it closed, but for those that moved."""
+        counted = self._known[inode].counted
+        if told.nothing_passed.lost is None:
+            return None
+        if counted is None or not counted.cut_off:
+            return counted.cut_off if counted else 0
+        return max(counted.cut_off - self._requests_moved[inode], 0)
 
     def _meet(self, inode: int, accepts: int = 0) -> Known:
         if inode not in self._known:

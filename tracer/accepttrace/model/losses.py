@@ -14,6 +14,8 @@ from accepttrace.model.snapshot import ListenerRow, Snapshot
 Verdict = Literal["nothing", "unclear", "lost"]
 ATTEMPTS: Final = ("dropped_overflow", "dropped_syn_queue", "dropped_other")
 
+ON_CLOSE: Final = ("lost_on_close", "half_open_lost")
+
 
 def verdict(snapshot: Snapshot) -> Verdict:
     """`unclear`: the kernel dropped packets, and whether a client lost by that is not known."""
@@ -26,4 +28,4 @@ def verdict(snapshot: Snapshot) -> Verdict:
 
 def lost(row: ListenerRow) -> int:
     """Attempts and connections that are known to be lost."""
-    return sum(getattr(row, field) or 0 for field in (*ATTEMPTS, "lost_on_close"))
+    return sum(getattr(row, field) or 0 for field in (*ATTEMPTS, *ON_CLOSE))

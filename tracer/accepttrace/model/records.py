@@ -38,7 +38,7 @@ class AcceptorCount:
     wait_unknown: int  # accepts whose waiting time could not be read
     wasted: int | None = None  # EAGAIN before any success since the thread last woke
     via: Via | None = "syscall"  # None: in several ways, or it never took any
-    refused: int | None = None  # EMFILE, ENFILE; None: `errors` tells, or nobody does
+    refused: int | None = None  # EMFILE, ENFILE, while a connection waited; None: not told
     left_us: int = 0  # sum of the times of its accepts (µs, CLOCK_MONOTONIC), modulo 2^64
     waited_us: int = 0  # sum of the waits that ended with them, since tracing began
     ready_us: int = 0  # when the connection that it took last became ready to be taken
@@ -95,6 +95,7 @@ class ListenerCount:
     mptcp: bool = False
     uncounted: int = 0  # accepts by workers that have no row of their own (`AcceptorCount`)
     drops: int | None = None  # sk_drops when it last ended to listen; None: it never did
+    cut_off: int | None = 0  # handshakes half-open when it ended to listen, moved later or not
 
 
 @dataclass(frozen=True, slots=True)

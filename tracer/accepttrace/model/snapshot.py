@@ -85,8 +85,9 @@ class ListenerRow:
     `half_open`: handshakes that are not finished, with it also those that wait for data. `drops` is
     the kernel's own count of packets dropped for whatever reason, lost by clients or not.
     `lost_on_close` are queued connections reset because the listener closed; of them
-    `migration_failed` would have moved. `refused_accepts` are calls of accept() that had no file
-    descriptor left (EMFILE, ENFILE). `epoch` counts how often it began to listen. `book`: whether
+    `migration_failed` would have moved. `half_open_lost`: handshakes cut off with it, before their
+    final ACK. `refused_accepts` are calls of accept() that had no file descriptor left (EMFILE,
+    ENFILE) while a connection waited. `epoch` counts how often it began to listen. `book`: whether
     queue_start + arrived = accepted + unseen + queue now + lost + migrated out - migrated in;
     `imbalance`: by how much the left side is larger.
     """
@@ -120,6 +121,7 @@ class ListenerRow:
     half_open: int | None
     drops: int | None
     lost_on_close: int | None
+    half_open_lost: int | None
     migration_failed: int | None
     refused_accepts: int | None
     migrated_in: int | None

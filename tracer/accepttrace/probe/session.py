@@ -177,7 +177,7 @@ class Session(Tracer):
             process_start_ns=value.process_start_ns,
             comm=value.comm.decode(errors="replace"),
             accepts=value.accepts,
-            refused=value.refused if self.plan.attach == "kprobe" else None,
+            refused=value.refused if "refused" in sees else None,
             empty=value.empty if "empty" in sees and not inferred else None,
             wasted=value.wasted if "empty" in sees and not crew else None,
             via=_VIA.get(value.via),
@@ -218,6 +218,7 @@ class Session(Tracer):
             stops=value.stops,
             mptcp=bool(value.mptcp),
             drops=value.drops if value.stops else None,
+            cut_off=None if value.cut_off & wire.CUT_OFF_UNKNOWN else value.cut_off,
             uncounted=value.uncounted,
         )
 

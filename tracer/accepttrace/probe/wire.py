@@ -48,6 +48,8 @@ CREW = 1 << 31
 
 RINGS_UNHOOKED, RINGS_UNTOLD = 2, 3
 
+CUT_OFF_UNKNOWN = 1 << 31
+
 PENDING_NONE = 0
 PENDING_EMPTY = 1
 PENDING_WASTED = 2
@@ -195,7 +197,7 @@ class Listener(c.Structure):
         ("queue_start", c.c_int32),
         ("drops", c.c_uint32),
         ("owner", c.c_uint32),
-        ("pad", c.c_uint32),
+        ("cut_off", c.c_uint32),
     )
 
 

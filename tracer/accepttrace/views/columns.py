@@ -192,7 +192,8 @@ _ALL: Final = (
     _of_sockets(
         "refused_accepts",
         "NO FD",
-        "calls of accept() without a free file descriptor (EMFILE, ENFILE)",
+        "calls of accept() without a free file descriptor (EMFILE, ENFILE) while a connection"
+        " waited",
     ),
     _of_sockets(
         "overflow_syn",

@@ -23,6 +23,7 @@ LOST: Final = (
     ("dropped_other", "attempts dropped (cause not known)"),
     ("lost_on_close", "connections reset on close"),
     ("migration_failed", "of these failed to move"),
+    ("half_open_lost", "half-open handshakes cut off on close"),
 )
 OVERFLOW: Final = ("dropped_overflow", "SYNs or final ACKs dropped (queue full)")
 NOT_LOST: Final = (
@@ -155,6 +156,9 @@ def _parts(rows: Sequence[ListenerRow]) -> list[str]:
         failed = lost["migration_failed"]
         text = f"{plural(lost['lost_on_close'], 'connection')} reset when the listener closed"
         parts.append(text + (f" ({failed:,} failed to move)" if failed else ""))
+    if lost["half_open_lost"]:
+        handshakes = plural(lost["half_open_lost"], "half-open handshake")
+        parts.append(f"{handshakes} cut off when the listener closed")
     return parts
 
 
