@@ -13,11 +13,14 @@ from accepttrace.lab import gunicorn, nginx
 from accepttrace.lab.gunicorn import Gunicorn
 from accepttrace.lab.load import run_load
 from accepttrace.lab.nginx import Nginx
+from accepttrace.model.losses import verdict
 from tests.kernel.conftest import Tracing, tracing
+from tests.kernel.network import counted, own_network
 
 __all__ = ["tracing"]
 
 CONNECTIONS = 20_000
+DEFERRED = 1_000
 Servers = dict[str, Callable[[], Any]]
 SERVERS: Servers = {
     "nginx-shared": lambda: Nginx(4),
@@ -53,6 +56,22 @@ def test_every_connection_is_booked_on_the_worker_that_logged_it(
     rows = {r.pid: r for r in snapshot.acceptors}
     assert workers <= rows.keys()
     assert {rows[pid].name for pid in workers} <= {"nginx: worker", "gunicorn", "gunicorn: worker"}
+
+
+def test_handshakes_that_nginx_defers_are_no_losses(tracing: Tracing) -> None:
+    needs("nginx")
+    with own_network(), Nginx(2, deferred=True) as server:
+        account = tracing.of(server.port)
+        before = counted()["TCPDeferAcceptDrop"]
+        load = run_load(server.addresses, DEFERRED, concurrency=8, request=nginx.REQUEST)
+        snapshot = account.snapshot("process")
+        (row,) = snapshot.listeners
+        put_off = counted()["TCPDeferAcceptDrop"] - before
+        logged = server.accepts_by_pid()
+    assert load.connected == DEFERRED == sum(logged.values()) == row.accepted
+    assert row.drops == row.deferred == put_off > 0
+    assert row.defer_accept
+    assert verdict(snapshot) == "nothing"
 
 
 def test_nginx_workers_with_reuseport_hold_each_others_sockets_but_wait_on_their_own(

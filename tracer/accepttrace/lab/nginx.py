@@ -35,7 +35,7 @@ http {{
     uwsgi_temp_path tmp;
     scgi_temp_path tmp;
     server {{
-        listen {address} backlog={backlog}{reuseport}{dual_stack};
+        listen {address} backlog={backlog}{reuseport}{deferred}{dual_stack};
         location / {{ return 200 "ok\\n"; }}
     }}
 }}
@@ -47,7 +47,8 @@ class Nginx(Service):
 
     Each connection serves one request (REQUEST) and is logged, unbuffered, before it is closed:
     a client that saw the end finds itself in `accepts_by_pid`. Without `reuseport` all workers
-    poll one socket with EPOLLEXCLUSIVE, as nginx does since 1.11.3. `family` as for `Server`.
+    poll one socket with EPOLLEXCLUSIVE, as nginx does since 1.11.3. `deferred`: with
+    TCP_DEFER_ACCEPT. `family` as for `Server`.
     AcceptTraceError when nginx is not installed or does not start.
     """
 
@@ -61,9 +62,11 @@ class Nginx(Service):
         port: int = 0,
         family: Family = "ipv4",
         backlog: int = 4096,
+        deferred: bool = False,
     ) -> None:
         super().__init__(workers, reuseport, port, family)
         self.backlog = backlog
+        self.deferred = deferred
 
     def __enter__(self) -> Nginx:
         self.start()
@@ -111,6 +114,7 @@ class Nginx(Service):
             workers=self.workers,
             address=self.bind_address(),
             backlog=self.backlog,
+            deferred=" deferred" if self.deferred else "",
             reuseport=" reuseport" if self.reuseport else "",
             dual_stack=" ipv6only=off" if self.family == "mapped" else "",
         )
