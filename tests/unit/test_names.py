@@ -84,9 +84,11 @@ def test_a_worker_that_python_started_anew_has_the_name_of_its_parent(tmp_path: 
     script = tmp_path / "shop.py"
     script.write_text(SPAWNS)
     with subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True) as parent:
-        assert parent.stdout is not None
-        worker = int(parent.stdout.readline())
-        assert procfs.cmdline(worker, worker)[-1] == "--multiprocessing-fork"
-        names = {procfs.name((pid, pid, procfs.stat(pid)[0])) for pid in (worker, parent.pid)}
-        assert names == {"shop.py"}
-        parent.terminate()
+        try:
+            assert parent.stdout is not None
+            worker = int(parent.stdout.readline())
+            assert procfs.cmdline(worker, worker)[-1] == "--multiprocessing-fork"
+            names = {procfs.name((pid, pid, procfs.stat(pid)[0])) for pid in (worker, parent.pid)}
+            assert names == {"shop.py"}
+        finally:
+            parent.terminate()
