@@ -14,6 +14,7 @@ from accepttrace.probe import _syscall
 SO_ATTACH_REUSEPORT_CBPF = 51
 SO_ATTACH_REUSEPORT_EBPF = 52
 SO_INCOMING_CPU = 49
+SO_DETACH_REUSEPORT_BPF = 68
 PROG_LOAD = 5
 SK_REUSEPORT = 21
 SELECT = 39
@@ -96,3 +97,8 @@ def steer_to(member: socket.socket, index: int) -> None:
 def wants_cpu(member: socket.socket, cpu: int) -> None:
     """Connections that come in on that processor go here."""
     member.setsockopt(socket.SOL_SOCKET, SO_INCOMING_CPU, struct.pack("=i", cpu))
+
+
+def let_hash_choose(member: socket.socket) -> None:
+    """No program chooses any more, of whatever kind."""
+    member.setsockopt(socket.SOL_SOCKET, SO_DETACH_REUSEPORT_BPF, 0)

@@ -7,11 +7,14 @@ import os
 import socket
 import struct
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 
 import pytest
 
+from accepttrace.cli.watch import Watch
+from accepttrace.config import Config, Filters
 from accepttrace.lab.load import run_load
 from accepttrace.lab.servers import Server
 from accepttrace.model.records import Program
@@ -23,7 +26,7 @@ from .conftest import Tracing, wait_until
 from .network import counted, listening, own_network, sockets
 from .packets import ACK, FIN, FIRST_SEQUENCE, RST, SYN_ACK, Peers
 from .reading import assert_balanced, begin, by_inode, if_seen, settled
-from .steering import DROP_HALF, id_of, program, steer, steer_to, wants_cpu
+from .steering import DROP_HALF, id_of, let_hash_choose, program, steer, steer_to, wants_cpu
 
 RELEASE = tuple(int(part) for part in os.uname().release.split(".")[:2])
 CONNECTIONS = 200
@@ -227,6 +230,46 @@ def test_members_chosen_by_the_processor_are_named(tracing: Tracing) -> None:
         assert got == {inode_of(members[0]): FEW, inode_of(members[1]): 0}
     assert_selected(tracing, snapshot, got)
     assert {row.selector for row in snapshot.listeners} == {"incoming_cpu"}
+
+
+def test_what_chooses_is_read_at_each_refresh(tracing: Tracing) -> None:
+    """A program is attached to a running server; the set of listeners stays as it is."""
+    config = Config(attach=tracing.plan.attach, loader=tracing.session.loader)
+    with (
+        own_network(),
+        group(2) as members,
+        Clients(address_of("ipv4", port_of(members[0])), FEW),  # listed behind the listeners
+        program("first", DROP_HALF) as first,
+        program("second", DROP_HALF) as second,
+    ):
+        changes: list[Callable[[], None]] = [
+            lambda: None,
+            lambda: steer(members[0], first),
+            lambda: None,
+            lambda: steer(members[1], second),
+            lambda: steer_to(members[0], 1),
+            lambda: let_hash_choose(members[0]),
+        ]
+        expected = [
+            ("hash", None),
+            ("ebpf", Program(id_of(first), "first")),
+            ("ebpf", Program(id_of(second), "second")),
+            ("cbpf", None),
+            ("hash", None),
+        ]
+        if RELEASE >= (6, 1):
+            changes.append(lambda: wants_cpu(members[1], 0))
+            expected.append(("incoming_cpu", None))
+        mine = replace(config, filters=Filters(ports=frozenset({port_of(members[0])})))
+        with Watch(mine) as watch:
+            for change in changes:
+                change()
+                rows = watch.refresh().listeners
+    assert len(rows) == 2
+    for row in rows:
+        assert [(each.selector, each.program) for each in row.selectors] == expected
+        times = [each.elapsed_s for each in row.selectors]
+        assert times == sorted(set(times))
 
 
 def test_the_size_of_a_group_is_shown_over_time(tracing: Tracing) -> None:

@@ -21,9 +21,10 @@ from accepttrace.model.records import (
     Unread,
     Via,
 )
-from accepttrace.model.snapshot import GroupSize, Meta, Migration, Snapshot
+from accepttrace.model.snapshot import GroupSize, Meta, Migration, SelectorChange, Snapshot
 from accepttrace.model.tracker import Tracker
 
+STEER = Program(42, "steer")
 TICK_NS = 10_000_000
 META = Meta(
     version="0.1.0",
@@ -253,7 +254,8 @@ def troubled(by: str = "worker") -> Snapshot:
         "migrated_in": 5,
         "group_sizes": sizes,
         "selector": "ebpf",
-        "selector_program": Program(42, "steer"),
+        "selector_program": STEER,
+        "selectors": (SelectorChange(0.0, "hash"), SelectorChange(1.5, "ebpf", STEER)),
     }
     closed = {
         "queue_start": 200,

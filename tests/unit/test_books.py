@@ -10,6 +10,7 @@ import pytest
 
 from accepttrace.config import Filters
 from accepttrace.model.books import CPUS, Account, Passage, Span
+from accepttrace.model.listeners import CHANGES_KEPT
 from accepttrace.model.records import (
     Counts,
     Flow,
@@ -20,8 +21,9 @@ from accepttrace.model.records import (
     Overflow,
     Passed,
     PortCount,
+    Program,
 )
-from accepttrace.model.snapshot import GroupSize, Migration
+from accepttrace.model.snapshot import GroupSize, Migration, SelectorChange
 from accepttrace.model.tracker import Tracker
 from tests.unit.pictures import META, count, counted, feed, listener
 
@@ -375,3 +377,32 @@ def test_of_a_listener_that_may_have_no_row_nothing_is_claimed(sees: Sequence[st
     assert (rows[100].book, rows[100].unseen) == ("unchecked", None)
     assert (rows[101].book, rows[101].arrived) == ("balanced", 0)
     assert not it.snapshot().books.balanced
+
+
+def test_every_change_of_a_selector_has_its_time() -> None:
+    it = model()
+    steer, other = Program(5, "steer"), Program(6, "steer")
+    by_hash = listener(100, group=7, size=2)
+    by_steer = replace(by_hash, selector="ebpf", program=steer)
+    by_other = replace(by_steer, program=other)
+    for at_s, row in ((1, by_hash), (2, by_hash), (2.5, by_steer), (3, by_other), (4, by_hash)):
+        feed(it, at_s, [], [row])
+    assert it.snapshot().listeners[0].selectors == (
+        SelectorChange(1, "hash"),
+        SelectorChange(2.5, "ebpf", steer),
+        SelectorChange(3, "ebpf", other),
+        SelectorChange(4, "hash"),
+    )
+    feed(it, 5, [], [])
+    assert len(it.snapshot().listeners[0].selectors) == 4  # also of one that is closed
+
+
+def test_histories_keep_the_first_and_the_latest_changes() -> None:
+    it = model()
+    for at_s in range(1, 200):
+        listed = listener(100, group=7, size=at_s)
+        feed(it, at_s, [], [replace(listed, selector="cbpf" if at_s % 2 else "hash")])
+    (row,) = it.snapshot().listeners
+    kept = [1, *range(201 - CHANGES_KEPT, 200)]
+    assert [size.size for size in row.group_sizes] == kept
+    assert [change.elapsed_s for change in row.selectors] == kept

@@ -13,7 +13,14 @@ from jsonschema import Draft202012Validator
 
 import accepttrace.views
 from accepttrace.model.records import Holder, Losses, Program
-from accepttrace.model.snapshot import AcceptorRow, Books, GroupSize, ListenerRow, Migration
+from accepttrace.model.snapshot import (
+    AcceptorRow,
+    Books,
+    GroupSize,
+    ListenerRow,
+    Migration,
+    SelectorChange,
+)
 from accepttrace.views.jsonl import meta_line, snapshot_line, summary_line
 from tests.unit.pictures import (
     META,
@@ -113,6 +120,10 @@ def test_the_facts_of_a_listener_are_those_of_the_snapshot() -> None:
     assert (second["lost_on_close"], second["migrated_out"], second["epoch"]) == (203, 5, 2)
     assert (second["queue_start"], second["arrived"], second["book"]) == (200, 708, "balanced")
     assert second["selector_program"] is None
+    assert first["selectors"] == [
+        {"elapsed_s": 0.0, "selector": "hash", "program": None},
+        {"elapsed_s": 1.5, "selector": "ebpf", "program": {"id": 42, "name": "steer"}},
+    ]
 
 
 def test_migrations_are_told_from_where_to_where() -> None:
@@ -163,6 +174,7 @@ def test_the_type_tells_a_summary(kind: str) -> None:
         ("books", Books),
         ("migration", Migration),
         ("group_size", GroupSize),
+        ("selector_change", SelectorChange),
         ("program", Program),
     ],
 )

@@ -10,8 +10,8 @@ import pytest
 
 from accepttrace.model.balance import describe
 from accepttrace.model.losses import verdict
-from accepttrace.model.records import Losses
-from accepttrace.model.snapshot import GroupSize, Migration, NamespaceLoss, Snapshot
+from accepttrace.model.records import Losses, Program
+from accepttrace.model.snapshot import GroupSize, Migration, NamespaceLoss, SelectorChange, Snapshot
 from accepttrace.views import histogram, table
 from accepttrace.views.text import Line, plain
 from tests.unit.pictures import four_workers, reuseport, seen, troubled, unbalanced
@@ -358,6 +358,29 @@ def test_a_group_that_changed_is_told_once() -> None:
     )
     steady = seen(reuseport((1, 1)), {200: {"group_sizes": sizes[:1]}})
     assert "group 7" not in text(steady)
+
+
+def test_what_chose_is_told_where_it_was_not_the_hash() -> None:
+    steer, other = Program(5, "steer"), Program(6, "other")
+    history = (
+        SelectorChange(0.0, "hash"),
+        SelectorChange(61.0, "ebpf", steer),
+        SelectorChange(62.5, "ebpf", other),
+        SelectorChange(65.4, "hash"),
+    )
+    snapshot = seen(
+        reuseport((1, 1)), {200: {"selectors": history[3:]}, 201: {"selectors": history}}
+    )
+    assert line(snapshot, "group 7 on 0.0.0.0:80 chosen by:") == (
+        "hash, ebpf 5 steer from 1m01s on, ebpf 6 other from 1m02s on, hash from 1m05s on,"
+        " so shares need not be even"
+    )
+    steady = seen(reuseport((1, 1)), {200: {"selectors": history[:1]}})
+    assert "chosen by" not in text(steady)
+    pinned = seen(reuseport((1, 1)), {200: {"selectors": (SelectorChange(0, "incoming_cpu"),)}})
+    assert line(pinned, "group 7 on 0.0.0.0:80 chosen by:") == (
+        "incoming_cpu, so shares need not be even"
+    )
 
 
 def test_accepts_of_somebody_unseen_are_told() -> None:

@@ -150,7 +150,9 @@ def _against_chance(counts: Sequence[int], most: float) -> str:
 def _drawn_by_hash(scene: _Scene) -> bool:
     """The multinomial law needs the hash, and the same sockets all the time."""
     return all(
-        socket.selector == "hash" and socket.open and socket.group_size == len(scene.sockets)
+        {change.selector for change in socket.selectors} == {"hash"}
+        and socket.open
+        and socket.group_size == len(scene.sockets)
         for socket in scene.sockets
     )
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Final, TypeVar
 
 from accepttrace.config import Filters
 from accepttrace.model.census import ProcessKey
@@ -21,8 +22,10 @@ from accepttrace.model.records import (
     Overflow,
 )
 from accepttrace.model.selection import listener_matches
-from accepttrace.model.snapshot import GroupSize, ListenerRow
+from accepttrace.model.snapshot import GroupSize, ListenerRow, SelectorChange
 
+CHANGES_KEPT: Final = 32  # of each kind, for each listener
+Change = TypeVar("Change", GroupSize, SelectorChange)
 SetKey = tuple[str | int, ...]  # those who share connections: a reuseport group or one socket
 
 
@@ -40,6 +43,7 @@ class Known:
     until_s: float | None = None  # it was seen to be gone
     met_late: bool = False  # it was not there when tracing began
     sizes: list[GroupSize] = field(default_factory=list)
+    selectors: list[SelectorChange] = field(default_factory=list)
 
     @property
     def queue(self) -> int | None:
@@ -259,6 +263,7 @@ class Listeners:
             group_sizes=tuple(known.sizes),
             selector=listed.selector if listed else None,
             selector_program=listed.program if listed else None,
+            selectors=tuple(known.selectors),
             open=known.open,
             holders=self.holders(inode),
         )
@@ -285,9 +290,7 @@ class Listeners:
                 continue
             known = self._meet(listener.inode)
             known.listed, known.open, known.until_s = listener, True, None
-            size = listener.group_size
-            if size is not None and (not known.sizes or known.sizes[-1].size != size):
-                known.sizes.append(GroupSize(round(self._elapsed_s, 3), size))
+            _note_group(known, listener, round(self._elapsed_s, 3))
             if listener.queue is not None:
                 known.queue_max = max(listener.queue, known.queue_max or 0)
             known.waits = _waits(listener.holders, known.waits)
@@ -304,6 +307,25 @@ class Listeners:
                 known.open = False
                 if known.until_s is None:
                     known.until_s = self._elapsed_s
+
+
+def _note_group(known: Known, listener: Listener, elapsed_s: float) -> None:
+    """Remember the size and the selector of its reuseport group, where they changed."""
+    if listener.group_size is not None:
+        size = GroupSize(elapsed_s, listener.group_size)
+        if not known.sizes or known.sizes[-1].size != size.size:
+            _append(known.sizes, size)
+    if listener.selector is not None:
+        change = SelectorChange(elapsed_s, listener.selector, listener.program)
+        if not known.selectors or replace(known.selectors[-1], elapsed_s=elapsed_s) != change:
+            _append(known.selectors, change)
+
+
+def _append(changes: list[Change], change: Change) -> None:
+    """The first says how it began; of the others the oldest go."""
+    changes.append(change)
+    if len(changes) > CHANGES_KEPT:
+        del changes[1]
 
 
 def _waits(

@@ -40,6 +40,15 @@ class GroupSize:
 
 
 @dataclass(frozen=True, slots=True)
+class SelectorChange:
+    """Members of a reuseport group were chosen so from then on; `program`: by which eBPF."""
+
+    elapsed_s: float
+    selector: Selector
+    program: Program | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Migration:
     """What the kernel moved from one listener to another: queued connections, half-open requests.
 
@@ -131,9 +140,10 @@ class ListenerRow:
     sharing: Sharing | None
     group: int | None
     group_size: int | None
-    group_sizes: tuple[GroupSize, ...]  # every change since the start, the oldest first
+    group_sizes: tuple[GroupSize, ...]  # changes since the start: the first, and the latest
     selector: Selector | None
     selector_program: Program | None
+    selectors: tuple[SelectorChange, ...]  # changes of both, in the same way
     open: bool  # False once it was seen to be gone
     holders: tuple[Holder, ...]
 

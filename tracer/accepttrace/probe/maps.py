@@ -5,9 +5,10 @@ from __future__ import annotations
 import ctypes as c
 import errno
 from collections.abc import Sequence
-from typing import Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 from accepttrace.probe import _syscall as sys
+from accepttrace.probe.preemption import not_preempted
 
 Key = TypeVar("Key", bound=c.Structure)
 Value = TypeVar("Value", bound=c.Structure)
@@ -16,7 +17,12 @@ _BATCH = 256
 
 
 class Map(Generic[Key, Value]):
-    """A hash or array map whose keys and values are ctypes objects of the given types."""
+    """A hash or array map whose keys and values are ctypes objects of the given types.
+
+    `never_preempted`: whether no other task may run on this CPU amid a system call on any map.
+    """
+
+    never_preempted: ClassVar[bool] = False
 
     def __init__(self, fd: int, key: type[Key], value: type[Value]) -> None:
         self._fd = fd
@@ -27,7 +33,7 @@ class Map(Generic[Key, Value]):
         """The value under `key`, None where there is none."""
         value = self._value()
         try:
-            sys.bpf(sys.MAP_LOOKUP_ELEM, self._attr(key, c.addressof(value)))
+            self._call(sys.MAP_LOOKUP_ELEM, self._attr(key, c.addressof(value)))
         except OSError as error:
             if error.errno == errno.ENOENT:
                 return None
@@ -36,12 +42,12 @@ class Map(Generic[Key, Value]):
 
     def put(self, key: Key, value: Value) -> None:
         """Store `value` under `key`; OSError (E2BIG) where the map is full."""
-        sys.bpf(sys.MAP_UPDATE_ELEM, self._attr(key, c.addressof(value)))
+        self._call(sys.MAP_UPDATE_ELEM, self._attr(key, c.addressof(value)))
 
     def delete(self, key: Key) -> None:
         """Remove `key`; nothing happens where it is not there."""
         try:
-            sys.bpf(sys.MAP_DELETE_ELEM, self._attr(key, 0))
+            self._call(sys.MAP_DELETE_ELEM, self._attr(key, 0))
         except OSError as error:
             if error.errno != errno.ENOENT:
                 raise
@@ -57,7 +63,7 @@ class Map(Generic[Key, Value]):
                 map_fd=self._fd,
             )
             try:
-                sys.bpf(sys.MAP_DELETE_BATCH, attr)
+                self._call(sys.MAP_DELETE_BATCH, attr)
             except OSError as error:
                 if error.errno != errno.ENOENT:
                     raise
@@ -86,7 +92,7 @@ class Map(Generic[Key, Value]):
             )
             end = False
             try:
-                sys.bpf(sys.MAP_LOOKUP_BATCH, attr)
+                self._call(sys.MAP_LOOKUP_BATCH, attr)
             except OSError as error:
                 if error.errno == errno.ENOSPC:  # one bucket alone holds more than the batch
                     size *= 2
@@ -98,6 +104,12 @@ class Map(Generic[Key, Value]):
             first = False
             if end:
                 return found
+
+    def _call(self, command: int, attr: c.Structure) -> int:
+        if not Map.never_preempted:
+            return sys.bpf(command, attr)
+        with not_preempted():
+            return sys.bpf(command, attr)
 
     def _attr(self, key: Key, value: int) -> sys.ElementAttr:
         return sys.ElementAttr(map_fd=self._fd, key=c.addressof(key), value=value)

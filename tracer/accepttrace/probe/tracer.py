@@ -10,7 +10,7 @@ from typing import TypeVar
 from accepttrace.config import Filters
 from accepttrace.errors import UnsupportedError
 from accepttrace.model.records import Losses
-from accepttrace.probe import loaders, wire
+from accepttrace.probe import loaders, preemption, wire
 from accepttrace.probe.filtering import settings_of
 from accepttrace.probe.maps import Map
 from accepttrace.probe.shares import Shares, name_of
@@ -27,6 +27,8 @@ class Tracer(ABC):
         self.loader = loaded.loader
         self.began_s = 0.0  # when the filters were set last, CLOCK_MONOTONIC
         self._skipped: dict[str, int] = {}
+        if self.plan.attach == "kprobe" and preemption.preempts() is not False:
+            Map.never_preempted = True
         self._settings = Map(loaded.map_fd("settings"), wire.U32, wire.Settings)
         self._pids = Map(loaded.map_fd("pids"), wire.U32, wire.U8)
         self._shares = Shares(loaded)

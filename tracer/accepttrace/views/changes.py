@@ -1,8 +1,11 @@
-"""What changed while tracing ran: connections that moved, groups that grew or shrank."""
+"""What changed while tracing ran: connections that moved, reuseport groups and their selectors."""
 
 from __future__ import annotations
 
-from accepttrace.model.snapshot import GroupSize, ListenerRow, Migration, Snapshot
+from collections.abc import Collection
+from typing import Literal
+
+from accepttrace.model.snapshot import ListenerRow, Migration, SelectorChange, Snapshot
 from accepttrace.views.formats import endpoint, plural, span
 from accepttrace.views.losses import sentence
 from accepttrace.views.text import Line
@@ -17,12 +20,27 @@ def moved(snapshot: Snapshot, width: int) -> list[Line]:
 def sizes(snapshot: Snapshot, width: int) -> list[Line]:
     """The sockets of each reuseport group over time, where that changed."""
     lines: list[Line] = []
-    for row, history in _histories(snapshot):
-        place = endpoint(row.local_address, row.local_port, row.family, row.inode)
-        first, *later = history
+    for row in _best_known(snapshot, "group_sizes"):
+        if len(row.group_sizes) < 2:
+            continue
+        first, *later = row.group_sizes
         parts = [plural(first.size, "socket")]
         parts += [f"{size.size:,} from {span(size.elapsed_s)} on" for size in later]
-        lines += sentence(f"group {row.group} on {place}:", parts, width, "")
+        lines += sentence(f"{_group(row)}:", parts, width, "")
+    return lines
+
+
+def selectors(snapshot: Snapshot, width: int) -> list[Line]:
+    """What chose among the sockets of each reuseport group, where that was not the hash alone."""
+    lines: list[Line] = []
+    for row in _best_known(snapshot, "selectors"):
+        if {change.selector for change in row.selectors} <= {"hash"}:
+            continue
+        first, *later = row.selectors
+        parts = [_selector(first)]
+        parts += [f"{_selector(change)} from {span(change.elapsed_s)} on" for change in later]
+        parts.append("so shares need not be even")
+        lines += sentence(f"{_group(row)} chosen by:", parts, width, "")
     return lines
 
 
@@ -54,12 +72,24 @@ def _socket(inode: int) -> str:
     return f"inode {inode}" if inode else "a listener that is gone"
 
 
-def _histories(snapshot: Snapshot) -> list[tuple[ListenerRow, tuple[GroupSize, ...]]]:
-    """One listener of each group that changed, with what is known of the group."""
+def _selector(change: SelectorChange) -> str:
+    program = change.program
+    return f"{change.selector} {program.id} {program.name}" if program else change.selector
+
+
+def _group(row: ListenerRow) -> str:
+    place = endpoint(row.local_address, row.local_port, row.family, row.inode)
+    return f"group {row.group} on {place}"
+
+
+def _best_known(
+    snapshot: Snapshot, what: Literal["group_sizes", "selectors"]
+) -> Collection[ListenerRow]:
+    """Of each group, the listener with the longest history."""
     longest: dict[object, ListenerRow] = {}
     for row in snapshot.listeners:
         key = (row.group, row.netns, row.family, row.local_port)
         known = longest.get(key)
-        if known is None or len(row.group_sizes) > len(known.group_sizes):
+        if known is None or len(getattr(row, what)) > len(getattr(known, what)):
             longest[key] = row
-    return [(row, row.group_sizes) for row in longest.values() if len(row.group_sizes) > 1]
+    return longest.values()

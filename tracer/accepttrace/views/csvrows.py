@@ -28,7 +28,9 @@ from accepttrace.views.text import clean
 # A spreadsheet takes a cell that begins so for a formula, also in the width of Chinese script.
 _FORMULA: Final = tuple("=+-@\uff1d\uff0b\uff0d\uff20")
 # An acceptor has these by another name, or they are lists.
-_NOT_OF_A_SOCKET: Final = frozenset(("inode", "accepted", "open", "group_sizes", "holders"))
+_NOT_OF_A_SOCKET: Final = frozenset(
+    ("inode", "accepted", "open", "group_sizes", "selectors", "holders")
+)
 
 
 def header(by: str, *, histogram: bool = False) -> str:

@@ -16,6 +16,7 @@ from accepttrace.model.snapshot import (
     Meta,
     Migration,
     NamespaceLoss,
+    SelectorChange,
     Snapshot,
 )
 from accepttrace.views.text import well_formed
@@ -30,6 +31,7 @@ LISTENER_FIELDS: Final = tuple(ListenerRow.__dataclass_fields__)
 BOOKS_FIELDS: Final = tuple(Books.__dataclass_fields__)
 MIGRATION_FIELDS: Final = tuple(Migration.__dataclass_fields__)
 LOSS_FIELDS: Final = tuple(NamespaceLoss.__dataclass_fields__)
+CHANGE_FIELDS: Final = tuple(SelectorChange.__dataclass_fields__)
 SIZE_FIELDS: Final = tuple(GroupSize.__dataclass_fields__)
 PROGRAM_FIELDS: Final = tuple(Program.__dataclass_fields__)
 HOLDER_FIELDS: Final = ("pid", "comm", "name", "fd", "waits", "waits_in")
@@ -85,9 +87,17 @@ def listener(row: ListenerRow) -> dict[str, object]:
     return {
         **named(row, LISTENER_FIELDS),
         "group_sizes": [named(size, SIZE_FIELDS) for size in row.group_sizes],
-        "selector_program": row.selector_program and named(row.selector_program, PROGRAM_FIELDS),
+        "selector_program": _program(row.selector_program),
+        "selectors": [
+            {**named(change, CHANGE_FIELDS), "program": _program(change.program)}
+            for change in row.selectors
+        ],
         "holders": [named(holder, HOLDER_FIELDS) for holder in row.holders],
     }
+
+
+def _program(program: Program | None) -> dict[str, object] | None:
+    return named(program, PROGRAM_FIELDS) if program else None
 
 
 def _snapshot(kind: str, snapshot: Snapshot, histogram: bool) -> dict[str, object]:
