@@ -29,6 +29,14 @@ static __always_inline __u32 way_now(struct settings *want, __u32 only)
 	return 0;
 }
 
+/* io_uring looks into the queue before it waits: nobody sees what it does not find then. */
+static __always_inline bool is_by_ring(void)
+{
+	struct settings *want = settings_get();
+
+	return want && way_now(want, 0) == VIA_IO_URING;
+}
+
 /* Between these two, what the current thread accepts comes through io_uring. */
 static __always_inline void ring_begins(void)
 {

@@ -27,6 +27,7 @@ enum {
 	MAX_MIGRATIONS = 4096,
 	MAX_PEERS = 65536,
 	MAX_PORTS = 16384,
+	PORT_STRAYS = 1 << 16,
 	MAX_RINGS = 16384,
 	MAX_RECEIVERS = 16384,
 };
@@ -239,7 +240,11 @@ struct peer {
 	__u8 address[16];
 };
 
-/* Map `ports` (tracepoint only): children made, whichever listener of the port made them. */
+/*
+ * Map `ports` (tracepoint only): children made, whichever listener of the port made them. Under
+ * port | PORT_STRAYS: those accepted through a descriptor that named another socket when the call
+ * ended.
+ */
 struct port_key {
 	__u32 netns;
 	__u32 port;

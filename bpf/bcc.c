@@ -27,6 +27,7 @@ struct proto_accept_arg {
 };
 #endif
 #define HAS_netns_ipv4_sysctl_tcp_migrate_req (LINUX_VERSION_CODE >= KERNEL_VERSION(5, 14, 0))
+#define HAS_inet_sock_inet_flags (LINUX_VERSION_CODE >= KERNEL_VERSION(6, 6, 0))
 #define HAS_sock_sk_ino (LINUX_VERSION_CODE >= KERNEL_VERSION(6, 18, 0))
 #endif
 #include "accepttrace.h"

@@ -44,6 +44,7 @@ enum access { DIRECT, PROBED };
 #define READ_FILE_INODE(socket) 0
 #define HAS_TASK_POINTERS 0
 #define CURRENT_TASK() ((struct task_struct *)0)
+#define READ_BIT(pointer, field) 1 /* it knows no bit fields: maybe */
 #define HAS_FIELD(record, field) HAS_##record##_##field
 
 /*

@@ -4,6 +4,7 @@
 #define ACCEPTTRACE_DESCRIPTOR_H
 
 #include "accept.bpf.h"
+#include "signal.bpf.h"
 
 static __always_inline struct file *file_of(struct task_struct *task, __u32 fd)
 {
@@ -33,6 +34,19 @@ static __always_inline bool is_inet(struct sock *sk)
 	return family == AF_INET || family == AF_INET6;
 }
 
+/*
+ * Whether a child came from this socket. A descriptor may be closed or given to another socket
+ * while a thread sleeps in accept(), so what it names after that may be anything.
+ */
+static __always_inline bool came_from(struct sock *listener, struct sock *child)
+{
+	if (!listener || !is_inet(listener) ||
+	    BPF_CORE_READ(listener, __sk_common.skc_state) != TCP_LISTEN)
+		return false;
+	return !child || port_number(PROBED, child) == port_number(PROBED, listener) ||
+	       serves_other_ports(listener);
+}
+
 static __always_inline void refused(__u32 fd)
 {
 	struct task task = task_now(PROBED);
@@ -57,6 +71,11 @@ static __always_inline void accept_failed(__u32 fd, __u32 error)
 	struct file *file = file_of((void *)bpf_get_current_task(), fd);
 	struct sock *listener = sock_of(file);
 
+	if (error >= ERESTARTSYS && error <= ERESTART_RESTARTBLOCK) {
+		if (!interrupted_for_good())
+			return;
+		error = EINTR;
+	}
 	if (listener && is_inet(listener) &&
 	    BPF_CORE_READ(listener, __sk_common.skc_state) == TCP_LISTEN)
 		failed(listener, BPF_CORE_READ(file, f_inode, i_ino), error,

@@ -55,6 +55,25 @@ static __always_inline bool selector_migrates(struct sock *sk)
 #endif
 }
 
+/*
+ * Whether connections to other ports than its own may come to a listener: by IP_TRANSPARENT, or a
+ * BPF program of type sk_lookup. c274af224269 ("inet: introduce inet->inet_flags"), 6.6: flags
+ * became bits of a word.
+ */
+static __always_inline bool serves_other_ports(struct sock *sk)
+{
+	struct net *net = BPF_CORE_READ(sk, __sk_common.skc_net.net);
+	struct inet_sock *inet = (struct inet_sock *)sk;
+
+	if (BPF_CORE_READ(net, bpf.run_array[NETNS_BPF_SK_LOOKUP]))
+		return true;
+#if !defined(PLACED_BY_HEADERS) || HAS_inet_sock_inet_flags
+	if (HAS_FIELD(inet_sock, inet_flags))
+		return BPF_CORE_READ(inet, inet_flags) >> INET_FLAGS_TRANSPARENT & 1;
+#endif
+	return READ_BIT(inet, transparent);
+}
+
 /* An int in 5.10, a byte in 6.1: 0 or 1 in the first byte of either. */
 static __always_inline bool aborts_on_overflow(struct sock *sk)
 {

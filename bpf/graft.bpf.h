@@ -25,15 +25,17 @@ static __always_inline void called(struct sock *listener)
 	call_put(thread, &first);
 }
 
-/* The listener of the accept() that the current task is in; NULL where it is in none. */
-static __always_inline struct sock *listener_of_syscall(void)
+/* The listener of the accept() that the current task is in; NULL where it cannot be told. */
+static __always_inline struct sock *listener_of_syscall(struct sock *child)
 {
 	struct task_struct *task = (void *)bpf_get_current_task();
 	struct pt_regs *regs = syscall_registers(task);
+	struct sock *listener;
 
 	if (is_compat(task) || !is_accept(SYSCALL_NUMBER(regs)))
 		return NULL;
-	return sock_of(file_of(task, SYSCALL_FD(regs)));
+	listener = sock_of(file_of(task, SYSCALL_FD(regs)));
+	return came_from(listener, child) ? listener : NULL;
 }
 
 static __always_inline void grafted(struct sock *child)
@@ -44,7 +46,8 @@ static __always_inline void grafted(struct sock *child)
 	if (!is_inet(child) || !is_tcp(BPF_CORE_READ(child, sk_protocol)))
 		return;
 	call = call_get(bpf_get_current_pid_tgid());
-	listener = call && call->listener ? (struct sock *)call->listener : listener_of_syscall();
+	listener =
+		call && call->listener ? (struct sock *)call->listener : listener_of_syscall(child);
 	if (!listener)
 		lost(LOSS_UNATTRIBUTED);
 	else

@@ -61,6 +61,39 @@ struct thread_info {
 #endif
 	END;
 };
+typedef unsigned long signal_words[1];
+typedef struct {
+	BEGIN;
+	FIELD(sigset_t, signal_words, sig);
+	END;
+} sigset_t;
+struct sigpending {
+	BEGIN;
+	FIELD(sigpending, sigset_t, signal);
+	END;
+};
+struct signal_struct {
+	BEGIN;
+	FIELD(signal_struct, struct sigpending, shared_pending);
+	END;
+};
+struct sigaction {
+	BEGIN;
+	FIELD(sigaction, void *, sa_handler);
+	FIELD(sigaction, unsigned long, sa_flags);
+	END;
+};
+struct k_sigaction {
+	BEGIN;
+	FIELD(k_sigaction, struct sigaction, sa);
+	END;
+};
+typedef struct k_sigaction signal_actions[1]; /* of 64 */
+struct sighand_struct {
+	BEGIN;
+	FIELD(sighand_struct, signal_actions, action);
+	END;
+};
 struct task_struct {
 	BEGIN;
 	FIELD(task_struct, struct thread_info, thread_info);
@@ -69,6 +102,10 @@ struct task_struct {
 	FIELD(task_struct, struct task_struct *, group_leader);
 	FIELD(task_struct, struct files_struct *, files);
 	FIELD(task_struct, unsigned int, flags);
+	FIELD(task_struct, sigset_t, blocked);
+	FIELD(task_struct, struct sigpending, pending);
+	FIELD(task_struct, struct signal_struct *, signal);
+	FIELD(task_struct, struct sighand_struct *, sighand);
 	FIELD(task_struct, unsigned long, nvcsw); /* how often it went to sleep */
 	END;
 };
@@ -117,8 +154,15 @@ struct user_namespace {
 	FIELD(user_namespace, int, level); /* 0: the initial one */
 	END;
 };
+typedef void *program_arrays[2];
+struct netns_bpf {
+	BEGIN;
+	FIELD(netns_bpf, program_arrays, run_array);
+	END;
+};
 struct net {
 	BEGIN;
+	FIELD(net, struct netns_bpf, bpf);
 	FIELD(net, struct ns_common, ns);
 	FIELD(net, struct user_namespace *, user_ns);
 	FIELD(net, struct netns_ipv4, ipv4);
@@ -187,6 +231,10 @@ struct sock {
 struct inet_sock {
 	BEGIN;
 	FIELD(inet_sock, __u16, inet_sport);
+	FIELD_OR_NOT(inet_sock, unsigned long, inet_flags); /* since 6.6, before: */
+#ifndef PLACED_BY_BTF
+	__u8 transparent : 1;
+#endif
 	END;
 };
 typedef char ulp_name[16];
@@ -311,11 +359,19 @@ enum {
 	TCP_NEW_SYN_RECV = 12,
 	ETH_P_IP = 0x0800,
 	SELECT_OR_MIGRATE = 40, /* BPF_SK_REUSEPORT_SELECT_OR_MIGRATE */
+	EINTR = 4,
 	EAGAIN = 11,
 	EEXIST = 17,
 	ENFILE = 23,
 	EMFILE = 24,
 	MAX_ERRNO = 4095,
+	ERESTARTSYS = 512,
+	ERESTART_RESTARTBLOCK = 516,
+	SIGNALS = 64,
+	SIG_IGN = 1, /* and 0 for the default, which runs nothing of the process either */
+	SA_RESTART = 0x10000000,
+	NETNS_BPF_SK_LOOKUP = 1,
+	INET_FLAGS_TRANSPARENT = 15,
 	O_NONBLOCK = 04000,
 	S_IFMT = 0170000,
 	S_IFSOCK = 0140000,

@@ -20,7 +20,7 @@ int kprobe_csk_accept(struct pt_regs *ctx)
 	struct sock *listener = ARGUMENT1(ctx);
 
 	called(listener);
-	if (BPF_CORE_READ(listener, __sk_common.skc_state) == TCP_LISTEN)
+	if (BPF_CORE_READ(listener, __sk_common.skc_state) == TCP_LISTEN && !is_by_ring())
 		entered(listener, inode_of(PROBED, listener), accept_cannot_sleep(ARGUMENT2(ctx)));
 	return 0;
 }

@@ -15,7 +15,7 @@ static __noinline struct tally *port_met(struct port_key *key, __u32 owner)
 }
 
 /* The child knows the port, but not the socket, that it came to. */
-static __always_inline void child_made(struct sock *child)
+static __always_inline void count_at_port(struct sock *child, __u32 of_what)
 {
 	struct settings *want = settings_get();
 	struct port_key key = {};
@@ -25,7 +25,7 @@ static __always_inline void child_made(struct sock *child)
 	if (!want || !listener_wanted(PROBED, want, child))
 		return;
 	key.netns = netns_of(PROBED, child);
-	key.port = BPF_CORE_READ(child, __sk_common.skc_num);
+	key.port = port_number(PROBED, child) | of_what;
 	tally = port_get(&key);
 	if (!tally) {
 		owner = owner_of(child);
@@ -35,6 +35,20 @@ static __always_inline void child_made(struct sock *child)
 		add(&tally->count, 1);
 	else
 		lost_for(owner, SHARED_PORTS, LOSS_PORTS_FULL);
+}
+
+static __always_inline void child_made(struct sock *child)
+{
+	count_at_port(child, 0);
+}
+
+/* Accepted, but the descriptor names another socket by now: user space may know which it was. */
+static __always_inline void child_strayed(struct sock *child)
+{
+	struct settings *want = settings_get();
+
+	if (want && (want->any_pid || pid_wanted(bpf_get_current_pid_tgid() >> 32)))
+		count_at_port(child, PORT_STRAYS);
 }
 
 /* What waits now is reset, unless it may migrate: then nobody tells. */

@@ -10,11 +10,12 @@ static __always_inline void accept_returned(struct pt_regs *regs, long returned)
 {
 	struct task_struct *task = (void *)bpf_get_current_task();
 	struct file *file = file_of(task, SYSCALL_FD(regs));
-	struct sock *listener = sock_of(file);
+	struct sock *listener = sock_of(file), *child = sock_of(file_of(task, returned));
 
-	if (listener && is_inet(listener))
-		accepted(PROBED, listener, BPF_CORE_READ(file, f_inode, i_ino),
-			 sock_of(file_of(task, returned)));
+	if (came_from(listener, child))
+		accepted(PROBED, listener, BPF_CORE_READ(file, f_inode, i_ino), child);
+	else if (child && is_inet(child))
+		child_strayed(child);
 }
 
 SEC("raw_tp/sys_exit")

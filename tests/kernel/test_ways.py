@@ -56,6 +56,7 @@ def assert_accepted_by_ring(tracing: Tracing, account: Account, count: int) -> N
         assert {(each.pid, each.via) for each in acceptors} == {(os.getpid(), "io_uring")}
         assert sum(each.accepts for each in acceptors) == row.accepted == count
         assert (row.unseen, snapshot.books.unseen) == (0, 0)
+        assert {each.empty_accepts for each in acceptors} == {0}  # its first look is no accept()
     assert row.queue == 0
     assert_balanced(row)
 

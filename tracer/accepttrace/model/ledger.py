@@ -114,6 +114,7 @@ class Ledger:
         after: Passed | None,
     ) -> None:
         came = {(port.netns, port.local_port): port.arrived for port in counts.ports}
+        strayed = {(port.netns, port.local_port): port.strayed for port in counts.ports}
         at_port: defaultdict[Port, list[int]] = defaultdict(list)
         for inode, known in listeners.known.items():
             if known.facts is not None:
@@ -126,7 +127,9 @@ class Ledger:
                 continue
             mine = [taker for inode in inodes for taker in takers.get(inode, ())]
             left = sum(taker.accepts for taker in mine) + sum(map(_gone, there))
+            left += strayed.get(port, 0)
             left_after = sum(after.left.get(inode, 0) for inode in inodes) if after else left
+            left_after += after.strayed.get(port, 0) if after else 0
             arrived = came.get(port, 0)
             missing = self._account(port, there).check(
                 Span(arrived, after.ports.get(port, arrived) if after else arrived),

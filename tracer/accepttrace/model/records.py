@@ -110,11 +110,15 @@ class MigrationCount:
 
 @dataclass(frozen=True, slots=True)
 class PortCount:
-    """Children made on a port, whichever of its listeners made them. Source: BPF map `ports`."""
+    """Children made on a port, whichever of its listeners made them. Source: BPF map `ports`.
+
+    `strayed`: accepted through a descriptor that named another socket when the call ended.
+    """
 
     netns: int
     local_port: int
     arrived: int
+    strayed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +131,7 @@ class Passed:
     came: Mapping[int, int]
     left: Mapping[int, int]
     ports: Mapping[tuple[int, int], int]  # by netns and port
+    strayed: Mapping[tuple[int, int], int] = field(default_factory=dict)  # as `PortCount.strayed`
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,6 @@ from accepttrace.model.histogram import add, percentiles
 from accepttrace.model.records import Via
 
 QUANTILES: Final = (0.50, 0.90, 0.99)
-# ERESTARTSYS and its kin never leave the kernel: user space sees EINTR or a restarted call.
-_RESTARTS: Final = frozenset((512, 513, 514, 516))
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +85,4 @@ def _errors(entries: Iterable[Entry]) -> dict[str, int]:
 
 def errno_name(number: int) -> str:
     """`EMFILE` for 24; a number that has no name stays one."""
-    if number in _RESTARTS:
-        return "EINTR"
     return errno.errorcode.get(number, str(number))

@@ -28,6 +28,7 @@ from accepttrace.model.records import (
 )
 from accepttrace.model.rows import Rows
 from accepttrace.model.snapshot import Books, ListenerRow, Meta, Migration, Snapshot
+from accepttrace.model.strays import Strays
 from accepttrace.model.sums import Visible
 
 NOTHING: Final[Mapping[int, Process]] = {}
@@ -61,6 +62,7 @@ class Tracker:
         self._ledger = Ledger(self._filters, sees or ())
         self._migrations: tuple[MigrationCount, ...] = ()
         self._census = Census()
+        self._strays = Strays()
         self._losses = Losses()
         self._unread: tuple[Unread, ...] = ()
         self._unix: tuple[str, ...] = ()
@@ -85,6 +87,7 @@ class Tracker:
         alive now, for acceptors that are no holders. `after`: who came and left, read again after
         the inventory; None: nobody since `counts` were read. `wall`: UTC in RFC 3339.
         """
+        counts = self._strays.settle(counts, inventory)
         self._pass_time(counts.at_s, wall)
         self._count(counts)
         self._census.update(counts.acceptors, inventory, processes)

@@ -95,7 +95,11 @@ class ListenerRows:
         self._shares.free(wire.SHARED_PEERS, Counter(owner for _, owner in found))
 
     def _delete_ports(self, ports: Collection[tuple[int, int]]) -> None:
-        found = [(key, row) for key, row in self._ports.items() if (key.netns, key.port) in ports]
+        found = [
+            (key, row)
+            for key, row in self._ports.items()
+            if (key.netns, key.port % wire.PORT_STRAYS) in ports
+        ]
         self._ports.delete_all([key for key, _ in found])
         self._shares.free(wire.SHARED_PORTS, Counter(row.owner for _, row in found))
 

@@ -69,9 +69,22 @@ class Session(Tracer):
             tuple(self._listener(value) for value in self._listeners.read()),
             self.losses(),
             tuple(_migration(k, v) for k, v in self._listeners.migrations()),
-            tuple(PortCount(k.netns, k.port, v.count) for k, v in self._listeners.ports()),
+            self._ports(),
             at_s,
             ended,
+        )
+
+    def _ports(self) -> tuple[PortCount, ...]:
+        found = {(k.netns, k.port): tally.count for k, tally in self._listeners.ports()}
+        places = {(netns, port % wire.PORT_STRAYS) for netns, port in found}
+        return tuple(
+            PortCount(
+                netns,
+                port,
+                found.get((netns, port), 0),
+                found.get((netns, port | wire.PORT_STRAYS), 0),
+            )
+            for netns, port in places
         )
 
     def forget(self, gone: Gone) -> None:
@@ -91,8 +104,13 @@ class Session(Tracer):
             came[flow.inode] = flow.arrived + flow.migrated_in
             out = flow.lost + flow.migrated_out + flow.uncounted
             left[flow.inode] = left.get(flow.inode, 0) + out
-        ports = {(key.netns, key.port): tally.count for key, tally in self._listeners.ports()}
-        return Passed(came, left, ports)
+        ports = {(one.netns, one.local_port): one for one in self._ports()}
+        return Passed(
+            came,
+            left,
+            {port: one.arrived for port, one in ports.items()},
+            {port: one.strayed for port, one in ports.items() if one.strayed},
+        )
 
     def reset(self) -> None:
         """Forget everything counted so far, and the listeners it was counted for."""
