@@ -43,7 +43,7 @@ class AcceptorCount:
     waited_us: int = 0  # sum of the waits that ended with them, since tracing began
     ready_us: int = 0  # when the connection that it took last became ready to be taken
     cgroup_id: int = 0
-    process_start_ns: int = 0  # as `start_ns`, of the thread group leader; 0: not known
+    process_start_ns: int = 0  # of the thread group leader, as /proc shows it here; 0: not known
 
 
 @dataclass(frozen=True, slots=True)

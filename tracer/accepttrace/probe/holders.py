@@ -20,6 +20,7 @@ from accepttrace.probe import _syscall as sys
 from accepttrace.probe import holderwire as wire
 from accepttrace.probe import iterators, loader, loaders, privileges
 from accepttrace.probe._libbpf import library
+from accepttrace.probe.clock import start_shown
 from accepttrace.probe.maps import Map
 from accepttrace.probe.wire import U32
 
@@ -69,7 +70,7 @@ class Table:
     pid: int
     tid: int
     netns: int  # inode number
-    start_ns: int  # of the process, CLOCK_BOOTTIME
+    start_ns: int  # of the process, as /proc shows it here
     comm: str
     fds: dict[int, int] = field(default_factory=dict)  # inode → first descriptor
 
@@ -253,7 +254,7 @@ class _Piece:
             piece._take_waiters(pairs)
             return piece
         name = comm.partition(b"\0")[0].decode("utf-8", "surrogateescape")
-        piece.table = Table(number, tid, netns, start_ns, name)
+        piece.table = Table(number, tid, netns, start_shown(start_ns), name)
         if kind == wire.PIECE_PROCESS:
             for fd, inode in pairs:
                 piece.table.fds.setdefault(inode, fd)

@@ -152,7 +152,7 @@ KPROBE = Plan(
     ),
     (
         "the errno of failed accepts",
-        "EAGAIN of calls that slept first (SO_RCVTIMEO)",
+        "EAGAIN of calls that slept first (SO_RCVTIMEO), and of io_uring",
         "what a softirq does that interrupts another kprobe",
     ),
 )

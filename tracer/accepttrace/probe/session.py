@@ -5,7 +5,6 @@ from __future__ import annotations
 import ipaddress
 import os
 import socket
-import time
 from collections.abc import Mapping, Sequence
 
 from accepttrace.config import Config, Filters
@@ -25,7 +24,7 @@ from accepttrace.model.records import (
     PortCount,
     Via,
 )
-from accepttrace.probe import choosing, loaders, plans, preemption, selftest, wire
+from accepttrace.probe import choosing, clock, loaders, plans, preemption, selftest, wire
 from accepttrace.probe.acceptors import AcceptorRows, Identity, identity
 from accepttrace.probe.listeners import ListenerRows
 from accepttrace.probe.members import member_of
@@ -63,7 +62,7 @@ class Session(Tracer):
         errors = self._acceptors.errors()
         rows, ended = self._settled_acceptors()
         acceptors = tuple(self._acceptor(row, errors) for row in rows)
-        at_s = time.monotonic()
+        at_s = clock.monotonic_s()
         return Counts(
             acceptors,
             tuple(self._listener(value) for value in self._listeners.read()),
@@ -192,7 +191,7 @@ class Session(Tracer):
             pid=value.pid,
             tid=tid,
             start_ns=start_ns,
-            process_start_ns=value.process_start_ns,
+            process_start_ns=clock.start_shown(value.process_start_ns),
             comm=value.comm.decode(errors="replace"),
             accepts=value.accepts,
             refused=value.refused if "refused" in sees else None,

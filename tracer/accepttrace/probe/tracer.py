@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import TypeVar
@@ -10,7 +9,7 @@ from typing import TypeVar
 from accepttrace.config import Filters
 from accepttrace.errors import UnsupportedError
 from accepttrace.model.records import Losses
-from accepttrace.probe import loaders, preemption, wire
+from accepttrace.probe import clock, loaders, preemption, wire
 from accepttrace.probe.filtering import settings_of
 from accepttrace.probe.maps import Map
 from accepttrace.probe.shares import Shares, name_of
@@ -25,7 +24,7 @@ class Tracer(ABC):
         self._loaded = loaded
         self.plan = loaded.plan
         self.loader = loaded.loader
-        self.began_s = 0.0  # when the filters were set last, CLOCK_MONOTONIC
+        self.began_s = 0.0  # when the filters were set last, the kernel's CLOCK_MONOTONIC
         self._skipped: dict[str, int] = {}
         if self.plan.attach == "kprobe" and preemption.preempts() is not False:
             Map.never_preempted = True
@@ -50,7 +49,7 @@ class Tracer(ABC):
         UsageError where they are more than the kernel side has room for.
         """
         settings = self._settings_for(filters)
-        self.began_s = time.monotonic()
+        self.began_s = clock.monotonic_s()
         settings.began_us = round(self.began_s * 1e6)
         self._pids.clear()
         for pid in filters.pids:

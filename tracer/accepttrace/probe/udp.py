@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import socket
-import time
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from accepttrace.config import Config, Filters
 from accepttrace.model.datagrams import ReceiverCount, ReceiverCounts
-from accepttrace.probe import choosing, loaders, plans, udptest, wire
+from accepttrace.probe import choosing, clock, loaders, plans, udptest, wire
 from accepttrace.probe.maps import Map
 from accepttrace.probe.members import Member, member_of
 from accepttrace.probe.sockdiag import FAMILIES
@@ -36,7 +35,7 @@ class UdpSession(Tracer):
 
     def counts(self) -> ReceiverCounts:
         """Everything counted since the start, for every socket."""
-        at_s = time.monotonic()
+        at_s = clock.monotonic_s()
         items = self._receivers.items()
         self._owners = {key.value: row.owner for key, row in items}
         return ReceiverCounts(tuple(_count(k.value, v) for k, v in items), self.losses(), at_s)
