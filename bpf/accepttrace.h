@@ -97,7 +97,7 @@ struct settings {
 	__u32 without_waits; /* do not look at waiting times */
 	__u32 rings; /* enum rings */
 	__u32 never_migrates; /* this kernel never moves a queue to another listener */
-	__u32 family; /* of the listener; 0: any */
+	__u32 family; /* of the clients that it serves; 0: any */
 	__u32 netns_count; /* 0: any */
 	__u32 netns[MAX_NETNS]; /* inode numbers of network namespaces */
 	__u64 ports[PORT_WORDS];

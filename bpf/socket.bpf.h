@@ -37,6 +37,35 @@ static __always_inline __u16 port_number(enum access how, struct sock *sk)
 	return port ? port : __builtin_bswap16(BPF_CORE_READ((struct inet_sock *)sk, inet_sport));
 }
 
+/* The bit skc_ipv6only. All supported kernels have it here, and bcc cannot place bits. */
+static __always_inline bool is_v6only(struct sock *sk)
+{
+	__u8 state_and_bits[2] = {};
+
+	bpf_probe_read_kernel(state_and_bits, 2, (const void *)&sk->__sk_common.skc_state);
+	return state_and_bits[1] >> 5 & 1;
+}
+
+/* Bound to any address of IPv6, or to one that stands for an address of IPv4. */
+static __always_inline bool is_open_to_ipv4(struct sock *sk)
+{
+	__u32 address[4] = {};
+
+	bpf_probe_read_kernel(address, 16, &sk->__sk_common.skc_v6_rcv_saddr);
+	return !address[0] && !address[1] &&
+	       ((!address[2] && !address[3]) || address[2] == __builtin_bswap32(0xffff));
+}
+
+/* Whether clients of a family reach it. Only user space tells those of IPv6 from mapped ones. */
+static __always_inline bool serves(enum access how, struct sock *sk, __u32 family)
+{
+	__u16 own = READ(how, sk, __sk_common.skc_family);
+
+	if (family == own)
+		return true;
+	return family == AF_INET && own == AF_INET6 && is_open_to_ipv4(sk) && !is_v6only(sk);
+}
+
 static __always_inline bool socket_wanted(enum access how, struct settings *want, struct sock *sk)
 {
 	if (!want->any_port) {
@@ -47,7 +76,7 @@ static __always_inline bool socket_wanted(enum access how, struct settings *want
 	}
 	if (want->any_place)
 		return true;
-	if (want->family && want->family != READ(how, sk, __sk_common.skc_family))
+	if (want->family && !serves(how, sk, want->family))
 		return false;
 	return !want->netns_count || netns_wanted(want, netns_of(how, sk));
 }

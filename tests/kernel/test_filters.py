@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
+from contextlib import ExitStack
+
+import pytest
 
 from accepttrace.config import Filters
 from accepttrace.lab.load import run_load
 from accepttrace.lab.servers import Server
 
-from .conftest import Tracing
+from .conftest import Account, Tracing
 
 
 def counted(tracing: Tracing) -> dict[int, int]:
@@ -60,6 +64,37 @@ def test_other_families_are_not_counted(tracing: Tracing) -> None:
         found = counted(tracing)
     assert found[six.counts()[0].inode] == 29
     assert four.counts()[0].inode not in found
+
+
+# Bound to, IPV6_V6ONLY, the address of a client, and whether it serves IPv4.
+SIX = (("::", 0, "127.0.0.1", True), ("::ffff:127.0.0.1", 0, "127.0.0.1", True),
+       ("::", 1, "::1", False), ("::1", 0, "::1", False))  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "filters",
+    [Filters(family="ipv4"), Filters(addresses=frozenset({"127.0.0.1"}))],
+    ids=["family", "address"],
+)
+def test_sockets_of_ipv6_that_serve_ipv4_are_counted(tracing: Tracing, filters: Filters) -> None:
+    tracing.of(filters=filters)
+    expected: dict[int, int | None] = {}
+    with ExitStack() as stack:
+        for number, (bound, v6only, address, serves) in enumerate(SIX, 3):
+            server = stack.enter_context(socket.socket(socket.AF_INET6))
+            server.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, v6only)
+            server.bind((bound, 0))
+            server.listen()
+            for _ in range(number):
+                socket.create_connection((address, server.getsockname()[1])).close()
+                server.accept()[0].close()
+            expected[os.fstat(server.fileno()).st_ino] = number if serves else None
+        found = counted(tracing)
+        assert {inode: found.get(inode) for inode in expected} == expected
+        account = Account(tracing.session, filters)
+        assert {row.inode for row in account.snapshot().listeners} & expected.keys() == {
+            inode for inode, number in expected.items() if number
+        }
 
 
 SERVE_ELSEWHERE = """

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 
 import pytest
 from click.testing import CliRunner
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from accepttrace.cli import options
 from accepttrace.cli.top import Run, top
 from accepttrace.cli.who import who
 from accepttrace.config import Config, Filters
 from accepttrace.model.records import Inventory
+from accepttrace.sockets import procfs
 
 
 @pytest.mark.parametrize(
@@ -67,8 +71,17 @@ def test_parses_namespaces() -> None:
     assert options.parse_netns(str(number)) == number
     assert options.parse_netns(str(os.getpid())) == number
     assert options.parse_netns("/proc/self/ns/net") == number
-    with pytest.raises(ValueError, match="/run/netns/no-such is not there"):
-        options.parse_netns("no-such")
+    for text, why in (
+        ("no-such", "/run/netns/no-such is none"),
+        ("", "is missing"),
+        ("/etc/passwd", "is no network namespace"),
+        ("/proc/self/ns/mnt", "is no network namespace"),
+        ("/dev/null", "is no network namespace"),
+        ("99999999999999", "is to be seen"),
+        (str((1 << 32) - 1), "is to be seen"),
+    ):
+        with pytest.raises(ValueError, match=why):
+            options.parse_netns(text)
 
 
 def test_parses_pids() -> None:
@@ -79,6 +92,57 @@ def test_parses_pids() -> None:
         options.parse_pids("nginx")
 
 
+def test_parses_control_groups() -> None:
+    own = procfs.cgroup(os.getpid())
+    assert own is not None
+    assert options.parse_cgroup(own) == own
+    assert options.parse_cgroup(own.strip("/")) == own
+    assert options.parse_cgroup("/") == "/"
+    for text, why in (("", "is missing"), ("/no/such", "is no control group")):
+        with pytest.raises(ValueError, match=why):
+            options.parse_cgroup(text)
+
+
+def test_names_are_read_as_those_of_processes() -> None:
+    assert options.parse_name("caf\udce9") == "caf\ufffd"
+    with pytest.raises(ValueError, match="a name is missing"):
+        options.parse_name(" ")
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("nan", "'nan' is not a number of seconds"),
+        ("inf", "'inf' is not a number"),
+        ("-inf", "'-inf' is not a number"),
+        ("1s", "'1s' is not a number"),
+        ("", "'' is not a number"),
+        ("0", "at least 0.1"),
+        ("1e9", "at most 86400"),
+    ],
+)
+def test_a_time_is_a_number(text: str, complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        options.parse_seconds(text, 0.1, 86400)
+    assert options.parse_seconds("0.5", 0.1) == 0.5
+
+
+@pytest.mark.parametrize("option", ["--comm", "--address", "--cgroup", "--netns", "--pid", "-p"])
+def test_an_empty_value_is_wrong_usage(option: str) -> None:
+    for command in (top, who):
+        done = CliRunner().invoke(command, [option, ""])
+        assert done.exit_code == 2
+        assert done.output.splitlines()[-1].startswith("Error: ")
+
+
+@given(st.text(max_size=20))
+@example("1-" * 9)
+@example("4" * 5000)
+def test_ports_are_parsed_or_refused(text: str) -> None:
+    with suppress(ValueError):
+        assert options.parse_ports(text) <= set(range(1, 65536))
+
+
 def test_takes_every_filter() -> None:
     seen: list[Filters] = []
 
@@ -86,7 +150,7 @@ def test_takes_every_filter() -> None:
         seen.append(filters)
         return Inventory()
 
-    arguments = "-p 80,81 -p 443 --comm nginx --address [::1] --cgroup /a -6".split()
+    arguments = "-p 80,81 -p 443 --comm nginx --address [::1] --cgroup / -6".split()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("accepttrace.cli.who._look", look)
         assert CliRunner().invoke(who, arguments).exit_code == 0
@@ -95,7 +159,7 @@ def test_takes_every_filter() -> None:
             ports=frozenset({80, 81, 443}),
             comms=frozenset({"nginx"}),
             addresses=frozenset({"::1"}),
-            cgroups=frozenset({"/a"}),
+            cgroups=frozenset({"/"}),
             family="ipv6",
         )
     ]

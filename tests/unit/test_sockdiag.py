@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from accepttrace.errors import AcceptTraceError, UnsupportedError
-from accepttrace.probe import proctcp, sockdiag
+from accepttrace.probe import netlink, proctcp, sockdiag
 from accepttrace.probe.netns import call_inside
 from accepttrace.probe.sockdiag import ListenSocket, listeners
 
@@ -135,7 +135,7 @@ def test_falls_back_to_text_where_sock_diag_is_absent(
     listener: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # AF_APPLETALK has no sock_diag handler: the kernel's real answer to a missing module, ENOENT.
-    monkeypatch.setattr(sockdiag, "FAMILIES", {5: "ipv4"})
+    monkeypatch.setattr(netlink, "FAMILIES", {5: "ipv4"})
     row = own(listener)
     assert row.local_port == listener.getsockname()[1]
     assert (row.backlog, row.cookie, row.v6only, row.interface) == (None, None, None, None)

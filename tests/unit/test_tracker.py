@@ -392,7 +392,8 @@ def test_filters_hold_for_holders(filters: Filters, pids: set[int]) -> None:
     ("filters", "shown"),
     [
         (Filters(ports=frozenset({81})), False),
-        (Filters(addresses=frozenset({"10.0.0.1"})), False),
+        (Filters(addresses=frozenset({"::1"})), False),
+        (Filters(addresses=frozenset({"10.0.0.1"})), True),  # it is bound to any address
         (Filters(addresses=frozenset({"0.0.0.0"})), True),
     ],
 )

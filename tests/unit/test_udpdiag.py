@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 
-from accepttrace.probe import proctcp, udpdiag
+from accepttrace.probe import netlink, proctcp, udpdiag
 from accepttrace.probe.udpdiag import UdpSocket, udp_sockets
 from tests.unit.forked import wait_until
 
@@ -80,14 +80,14 @@ def test_the_text_tables_say_the_same(server: socket.socket, client: socket.sock
             for family, line in proctcp.sockets("/proc/self/net", udpdiag.TABLES)
         )
         entry = next(one for one in entries if one.inode == row.inode)
-        assert entry == replace(row, queue_limit_bytes=None)
+        assert entry == replace(row, queue_limit_bytes=None, v6only=None)
 
 
 def test_falls_back_to_text_where_sock_diag_is_absent(
     server: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # AF_APPLETALK has no sock_diag handler: the kernel's real answer to a missing module, ENOENT.
-    monkeypatch.setattr(udpdiag, "FAMILIES", {5: "ipv4"})
+    monkeypatch.setattr(netlink, "FAMILIES", {5: "ipv4"})
     row = own(server)
     assert row.local_port == server.getsockname()[1]
     assert (row.queue_limit_bytes, row.drops) == (None, 0)

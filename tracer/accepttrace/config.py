@@ -21,9 +21,9 @@ class Filters:
     ports: frozenset[int] = frozenset()
     pids: frozenset[int] = frozenset()
     netns: frozenset[int] = frozenset()  # inode numbers, as in /proc/PID/ns/net
-    family: Family | None = None  # family of the listening socket, as in `ss -4`/`ss -6`
+    family: Family | None = None  # of the clients that a socket serves
     comms: frozenset[str] = frozenset()
-    addresses: frozenset[str] = frozenset()  # local addresses of the listener
+    addresses: frozenset[str] = frozenset()  # local addresses at which clients reach a socket
     cgroups: frozenset[str] = frozenset()  # path prefixes below the cgroup root
 
     def describe(self, unfiltered: str = "every listener") -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from accepttrace.cli.options import way_options
+from accepttrace.cli.options import seconds, way_options
 from accepttrace.config import Config, Filters
 from accepttrace.errors import UsageError
 from accepttrace.lab.modes import MODES, find_mode
@@ -36,7 +36,7 @@ _NGINX_MODES = ("reuseport", "shared")
 @click.option(
     "-d",
     "--duration",
-    type=click.FloatRange(1, 3600),
+    type=seconds(1, 3600),
     default=10.0,
     metavar="SECONDS",
     help="[default: 10]",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 from collections.abc import Callable, Iterable
@@ -52,7 +53,7 @@ def parse_pids(text: str) -> frozenset[int]:
 
 def _pid(text: str) -> int:
     if not (text.isascii() and text.isdigit()):
-        raise ValueError(f"{text!r} is not a PID")
+        raise ValueError(f"{text!r} is not a PID" if text else "a PID is missing")
     try:
         path = f"/proc/{int(text)}/status"
         with open(path, encoding="utf-8", errors="replace", newline="\n") as lines:
@@ -75,26 +76,73 @@ def parse_address(text: str) -> str:
     raise ValueError(f"{text!r} is not an IPv4 or IPv6 address")
 
 
+def parse_name(text: str) -> str:
+    """A name of a process as we read it from /proc. ValueError if it is empty."""
+    if not text.strip():
+        raise ValueError("a name is missing")
+    return _readable(text)
+
+
+def parse_cgroup(text: str) -> str:
+    """The path of a control group below its root, as in /proc/PID/cgroup.
+
+    The path in /sys/fs/cgroup is taken too. ValueError if there is no such group.
+    """
+    if not text.strip():
+        raise ValueError("a path is missing")
+    from accepttrace.sockets.cgroups import find
+
+    path = find(text)
+    if path is None:
+        raise ValueError(f"{text!r} is no control group; /proc/PID/cgroup has the paths")
+    return _readable(path)
+
+
 def parse_netns(text: str) -> int:
     """A network namespace as its inode number; ValueError if there is no such.
 
     `text` is that number, a PID, a name in /run/netns, or a path such as /proc/1/ns/net.
     """
+    if not text.strip():
+        raise ValueError("a network namespace is missing")
+    from accepttrace.sockets import namespaces
+
+    if text.isascii() and text.isdigit() and int(text) > PID_LIMIT:
+        if namespaces.is_there(int(text)):
+            return int(text)
+        raise ValueError(
+            f"no network namespace {text} is to be seen here; `lsns -t net` lists them"
+        )
     if text.isascii() and text.isdigit():
-        return int(text) if int(text) > PID_LIMIT else _netns_at(f"/proc/{text}/ns/net", text)
-    return _netns_at(text if "/" in text else f"{NAMED_NETNS}/{text}", text)
-
-
-def _netns_at(path: str, text: str) -> int:
+        path = f"/proc/{int(text)}/ns/net"
+    else:
+        path = text if "/" in text else f"{NAMED_NETNS}/{text}"
     try:
-        return os.stat(path).st_ino
+        return namespaces.number_of(path)
     except PermissionError:
         raise ValueError(f"{path} is not yours to read: run as root") from None
-    except OSError:
+    except (OSError, ValueError):
         known = "an inode number, a PID, a name in /run/netns or a path"
-        raise ValueError(
-            f"{text!r} is no network namespace: {path} is not there ({known})"
-        ) from None
+        raise ValueError(f"{text!r} is no network namespace: {path} is none ({known})") from None
+
+
+def parse_seconds(text: str, low: float, high: float = math.inf) -> float:
+    """A time between these bounds. ValueError if it is not, nor if it is infinite or `nan`."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not math.isfinite(seconds):
+        raise ValueError(f"{text!r} is not a number of seconds")
+    if not low <= seconds <= high:
+        limit = f"at least {low:g}" if seconds < low else f"at most {high:g}"
+        raise ValueError(f"{text} is out of range: {limit} seconds")
+    return seconds
+
+
+def _readable(text: str) -> str:
+    """An argument as names are read: a byte that is no UTF-8 becomes U+FFFD."""
+    return os.fsencode(text).decode("utf-8", "replace")
 
 
 class Parsed(ParamType):
@@ -115,9 +163,20 @@ class Parsed(ParamType):
             return self.fail(str(error), param, ctx)
 
 
+def seconds(low: float, high: float = math.inf) -> Parsed:
+    """The type of a time."""
+
+    def parse(text: str) -> float:
+        return parse_seconds(text, low, high)
+
+    return Parsed("seconds", parse)
+
+
 PORTS: Final = Parsed("ports", parse_ports)
 PIDS: Final = Parsed("pids", parse_pids)
 ADDRESS: Final = Parsed("address", parse_address)
+NAME: Final = Parsed("name", parse_name)
+CGROUP: Final = Parsed("cgroup", parse_cgroup)
 NETNS: Final = Parsed("netns", parse_netns)
 
 FILTERS: Final = (
@@ -125,16 +184,18 @@ FILTERS: Final = (
                  help="Only these local ports: 80,443 or 8000-8010; repeatable."),
     click.option("--pid", "pids", type=PIDS, multiple=True, metavar="PIDS",
                  help="Only these processes."),
-    click.option("--comm", "comms", multiple=True, metavar="NAME",
-                 help="Only processes of this name, as in /proc/PID/comm."),
+    click.option("--comm", "comms", type=NAME, multiple=True, metavar="NAME",
+                 help="Only processes of this name: that of /proc/PID/comm (15 bytes), or shown."),
     click.option("--address", "addresses", type=ADDRESS, multiple=True, metavar="ADDRESS",
-                 help="Only listeners bound to this local address."),
-    click.option("--cgroup", "cgroups", multiple=True, metavar="PATH",
+                 help="Only sockets that clients reach at this local address: bound to it or any."),
+    click.option("--cgroup", "cgroups", type=CGROUP, multiple=True, metavar="PATH",
                  help="Only processes in this control group or below it."),
     click.option("--netns", "netns", type=NETNS, multiple=True, metavar="NETNS",
                  help="Only this network namespace: inode number, PID, name or path."),
-    click.option("-4", "ipv4", is_flag=True, help="Only IPv4 listeners."),
-    click.option("-6", "ipv6", is_flag=True, help="Only IPv6 listeners."),
+    click.option("-4", "ipv4", is_flag=True,
+                 help="Only sockets that serve IPv4, those of IPv6 that do so too among them."),
+    click.option("-6", "ipv6", is_flag=True,
+                 help="Only sockets that serve IPv6."),
 )  # fmt: skip
 
 

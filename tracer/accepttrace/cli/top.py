@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from accepttrace.cli import readyfile
-from accepttrace.cli.options import filter_options, take_filters, way_options
+from accepttrace.cli.options import filter_options, seconds, take_filters, way_options
 from accepttrace.cli.output import Output, say, standard_output
 from accepttrace.cli.pace import READ_S, Pace, unbroken
 from accepttrace.config import Config
@@ -56,7 +56,7 @@ def _only_of_tcp(values: dict[str, Any]) -> None:
 @click.option(
     "-i",
     "--interval",
-    type=click.FloatRange(0.1, 86400),
+    type=seconds(0.1, 86400),
     default=1.0,
     metavar="SECONDS",
     help="Time between two refreshes.  [default: 1]",
@@ -64,7 +64,7 @@ def _only_of_tcp(values: dict[str, Any]) -> None:
 @click.option(
     "-d",
     "--duration",
-    type=click.FloatRange(0.1),
+    type=seconds(0.1),
     metavar="SECONDS",
     help="End after this time, with a summary.",
 )

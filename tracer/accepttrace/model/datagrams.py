@@ -58,6 +58,8 @@ class Receiver:
     group_size: int | None = None
     selector: Selector | None = None
     program: Program | None = None
+    v6only: bool | None = None  # of IPv6: it refuses IPv4 (IPV6_V6ONLY)
+    device: str | None = None  # that it is bound to (SO_BINDTODEVICE); None: to none
     holders: tuple[Holder, ...] = ()
 
 

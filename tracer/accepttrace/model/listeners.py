@@ -285,7 +285,7 @@ class Listeners:
 
     def _list(self, inventory: Inventory) -> None:
         for listener in inventory.listeners:
-            if not listener_matches(self._filters, listener):
+            if not listener_matches(self._filters, listener, listener.v6only):
                 self._refused.add(listener.inode)
                 continue
             known = self._meet(listener.inode)

@@ -310,6 +310,8 @@ class Listener:
     drops: int | None = None  # sk_drops: packets dropped for whatever reason, since it was made
     defers: bool | None = None  # TCP_DEFER_ACCEPT is set
     half_open: int | None = None  # handshakes that are not finished
+    v6only: bool | None = None  # of IPv6: it refuses IPv4 (IPV6_V6ONLY)
+    device: str | None = None  # that it is bound to (SO_BINDTODEVICE); None: to none
 
 
 @dataclass(frozen=True, slots=True)

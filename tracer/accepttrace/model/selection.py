@@ -1,20 +1,24 @@
-"""Which listeners and which processes the filters let through."""
+"""Which sockets and which processes the filters let through: for `who`, `top` and UDP alike."""
 
 from __future__ import annotations
 
-from typing import Protocol
+import socket
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Final, Protocol
 
 from accepttrace.config import Filters
-from accepttrace.model.records import Family, Process
+from accepttrace.model.records import Family
 
-COMM_LENGTH = 15  # the kernel cuts names of tasks to it
+COMM_LENGTH: Final = 15  # bytes: the kernel cuts names of tasks to it
+_MAPPED: Final = bytes(10) + b"\xff\xff"  # before an IPv4 address that stands in one of IPv6
+_ANY: Final = bytes(16)
+_ANY_IPV4: Final = _MAPPED + bytes(4)
 
 
-class Local(Protocol):
-    """What the filters ask of a listener, whichever record describes it."""
+class Bound(Protocol):
+    """What the filters ask of a socket, whichever record describes it."""
 
-    @property
-    def netns(self) -> int: ...
     @property
     def family(self) -> Family: ...
     @property
@@ -23,23 +27,58 @@ class Local(Protocol):
     def local_port(self) -> int: ...
 
 
-def listener_matches(filters: Filters, listener: Local) -> bool:
-    """Port, network namespace, family and local address; the last compared as addresses."""
-    return (
-        (not filters.ports or listener.local_port in filters.ports)
-        and (not filters.netns or listener.netns in filters.netns)
-        and (filters.family is None or listener.family == filters.family)
-        and (not filters.addresses or _address_matches(filters, listener.local_address))
+class Local(Bound, Protocol):
+    """A socket of which the network namespace is known too."""
+
+    @property
+    def netns(self) -> int: ...
+
+
+class Named(Protocol):
+    """What the filters ask of a process: a holder, or any."""
+
+    @property
+    def pid(self) -> int: ...
+    @property
+    def comm(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def cgroup(self) -> str | None: ...
+
+
+def listener_matches(filters: Filters, listener: Local, v6only: bool | None = None) -> bool:
+    """As `place_matches`, and by the network namespace."""
+    return (not filters.netns or listener.netns in filters.netns) and place_matches(
+        filters, listener, v6only
     )
 
 
-def process_matches(filters: Filters, process: Process, comm: str = "") -> bool:
+def place_matches(filters: Filters, sock: Bound, v6only: bool | None = None) -> bool:
+    """By port, and by whether clients of the family and the address reach it.
+
+    A socket of IPv6 serves IPv4 too where it is bound to any address or to a mapped one. `v6only`:
+    not then (IPV6_V6ONLY); None: not known here, where the kernel's filter has asked already.
+    """
+    return (
+        (not filters.ports or sock.local_port in filters.ports)
+        and (filters.family is None or _serves(filters.family, sock, v6only))
+        and (not filters.addresses or _is_reached(filters.addresses, sock, v6only))
+    )
+
+
+def process_matches(filters: Filters, process: Named, comm: str = "") -> bool:
     """Pid, name and cgroup. `comm` is the name of the thread, which may differ."""
     return (
         (not filters.pids or process.pid in filters.pids)
         and (not filters.comms or _name_matches(filters, {process.comm, process.name, comm}))
-        and (not filters.cgroups or _cgroup_matches(filters, process.cgroup))
+        and (not filters.cgroups or _is_below(process.cgroup, filters.cgroups))
     )
+
+
+def held(filters: Filters, holders: Iterable[Named]) -> bool:
+    """Whether one of the holders is a process that was asked for; True where none was."""
+    return not by_process(filters) or any(process_matches(filters, one) for one in holders)
 
 
 def by_process(filters: Filters) -> bool:
@@ -47,28 +86,50 @@ def by_process(filters: Filters) -> bool:
     return bool(filters.pids or filters.comms or filters.cgroups)
 
 
+def cut(name: str) -> str:
+    """A name as the kernel keeps it."""
+    return name.encode("utf-8", "replace")[:COMM_LENGTH].decode("utf-8", "replace")
+
+
+def is_ipv4(address: str) -> bool:
+    """Whether it is an address of IPv4, be it one that stands in an address of IPv6."""
+    return _packed(address).startswith(_MAPPED)
+
+
 def _name_matches(filters: Filters, names: set[str]) -> bool:
-    return any(comm in names or comm[:COMM_LENGTH] in names for comm in filters.comms)
+    return any(comm in names or cut(comm) in names for comm in filters.comms)
 
 
-def _cgroup_matches(filters: Filters, cgroup: str | None) -> bool:
+def _is_below(cgroup: str | None, tops: Iterable[str]) -> bool:
     if cgroup is None:
         return False
     path = cgroup.strip("/") + "/"
-    return any(
-        path.startswith(prefix.strip("/") + "/") or not prefix.strip("/")
-        for prefix in filters.cgroups
+    return any(path.startswith(top.strip("/") + "/") or not top.strip("/") for top in tops)
+
+
+def _serves(family: Family, sock: Bound, v6only: bool | None) -> bool:
+    if family == "ipv6":
+        return sock.family == "ipv6" and not is_ipv4(sock.local_address)
+    return is_ipv4(sock.local_address) or (
+        _packed(sock.local_address) == _ANY and v6only is not True
     )
 
 
-def _address_matches(filters: Filters, address: str) -> bool:
-    return address in filters.addresses or _canonical(address) in map(_canonical, filters.addresses)
+def _is_reached(addresses: Iterable[str], sock: Bound, v6only: bool | None) -> bool:
+    own = _packed(sock.local_address)
+    return any(_reaches(_packed(address), own, v6only) for address in addresses)
 
 
-def _canonical(address: str) -> str:
-    from ipaddress import ip_address  # 5 ms: only for those who ask by address
+def _reaches(address: bytes, own: bytes, v6only: bool | None) -> bool:
+    """Whether clients of `address` come to a socket that is bound to `own`."""
+    if address.startswith(_MAPPED):
+        return own in (address, _ANY_IPV4) or (own == _ANY and v6only is not True)
+    return own in (address, _ANY)
 
-    try:
-        return str(ip_address(address.strip("[]")))
-    except ValueError:
-        return address
+
+@lru_cache(maxsize=4096)
+def _packed(address: str) -> bytes:
+    """All as of IPv6."""
+    if ":" in address:
+        return socket.inet_pton(socket.AF_INET6, address.strip("[]"))
+    return _MAPPED + socket.inet_pton(socket.AF_INET, address)

@@ -6,6 +6,7 @@ import socket
 
 from accepttrace.config import Filters
 from accepttrace.errors import UsageError
+from accepttrace.model.selection import is_ipv4
 from accepttrace.probe import wire
 
 
@@ -20,11 +21,12 @@ def settings_of(filters: Filters) -> wire.Settings:
     ):
         if len(given) > room:
             raise UsageError(f"{len(given)} {what} are too many: at most {room}")
+    family = _family(filters)
     settings = wire.Settings(
         netns_count=len(filters.netns),
-        family={"ipv4": socket.AF_INET, "ipv6": socket.AF_INET6, None: 0}[filters.family],
+        family=family,
         any_port=not filters.ports,
-        any_place=not filters.netns and filters.family is None,
+        any_place=not filters.netns and not family,
         any_pid=not filters.pids,
     )
     for index, netns in enumerate(sorted(filters.netns)):
@@ -32,3 +34,13 @@ def settings_of(filters: Filters) -> wire.Settings:
     for port in filters.ports:
         settings.ports[port >> 6] |= 1 << (port & 63)
     return settings
+
+
+def _family(filters: Filters) -> int:
+    """Of the clients. Addresses are not in the kernel's filter, but may be all of one family.
+
+    Then the kernel's answer is exact for a socket of IPv6 that nobody else told about.
+    """
+    if filters.addresses and all(map(is_ipv4, filters.addresses)):
+        return socket.AF_INET
+    return {"ipv4": socket.AF_INET, "ipv6": socket.AF_INET6, None: 0}[filters.family]

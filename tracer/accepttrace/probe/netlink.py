@@ -9,8 +9,11 @@ import struct
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, TypeVar
 
+from accepttrace.model.records import Family
+
 Row = TypeVar("Row")
 
+FAMILIES: Final[dict[int, Family]] = {socket.AF_INET: "ipv4", socket.AF_INET6: "ipv6"}
 NETLINK_SOCK_DIAG: Final = 4
 SOCK_DIAG_BY_FAMILY: Final = 20
 NLM_F_REQUEST: Final = 0x1
@@ -107,9 +110,24 @@ def fields(body: bytes) -> tuple[Any, ...]:
     return MESSAGE.unpack_from(body)
 
 
+def family(number: int) -> Family:
+    """An address family by name. OSError if it is none of IP."""
+    if number not in FAMILIES:
+        raise OSError(errno.EBADMSG, f"an inet_diag message of the address family {number}")
+    return FAMILIES[number]
+
+
 def address(family: int, raw: bytes) -> str:
-    """An address of inet_diag_msg, whose room is that of IPv6."""
+    """An address as `ss` spells it: the one spelling. `raw` has room for one of IPv6."""
     return socket.inet_ntop(family, raw[:4] if family == socket.AF_INET else raw)
+
+
+def device(index: int) -> str | None:
+    """The name of a network device; None for index 0: no device."""
+    try:
+        return socket.if_indextoname(index) if index else None
+    except OSError:  # it has been taken away
+        return f"if{index}"
 
 
 def meminfo(body: bytes, index: int) -> int | None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from accepttrace.model.records import Family
+from accepttrace.probe import netlink
 
 LISTEN: Final = "0A"
 Tables = tuple[tuple[str, Family], ...]
@@ -65,5 +66,5 @@ def endpoint(text: str, family: Family) -> tuple[str, int]:
     address, port = text.split(":")
     words = [int(address[i : i + 8], 16) for i in range(0, len(address), 8)]
     packed = b"".join(word.to_bytes(4, sys.byteorder) for word in words)
-    name = socket.inet_ntop(socket.AF_INET if family == "ipv4" else socket.AF_INET6, packed)
-    return name, int(port, 16)
+    number = socket.AF_INET if family == "ipv4" else socket.AF_INET6
+    return netlink.address(number, packed), int(port, 16)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
-import socket
 from collections.abc import Mapping, Sequence
 
 from accepttrace.config import Config, Filters
@@ -13,7 +11,6 @@ from accepttrace.model.histogram import lower_bound
 from accepttrace.model.records import (
     AcceptorCount,
     Counts,
-    Family,
     Flow,
     Gone,
     ListenerCount,
@@ -24,13 +21,12 @@ from accepttrace.model.records import (
     PortCount,
     Via,
 )
-from accepttrace.probe import choosing, clock, loaders, plans, preemption, selftest, wire
+from accepttrace.probe import choosing, clock, loaders, netlink, plans, preemption, selftest, wire
 from accepttrace.probe.acceptors import AcceptorRows, Identity, identity
 from accepttrace.probe.listeners import ListenerRows
 from accepttrace.probe.members import member_of
 from accepttrace.probe.tracer import Tracer
 
-_FAMILIES: dict[int, Family] = {socket.AF_INET: "ipv4", socket.AF_INET6: "ipv6"}
 _VIA: dict[int, Via] = {
     wire.VIA_SYSCALL: "syscall",
     wire.VIA_IO_URING: "io_uring",
@@ -209,14 +205,12 @@ class Session(Tracer):
         )
 
     def _listener(self, value: wire.Listener) -> ListenerCount:
-        raw = bytes(value.address)
-        is_v4 = value.family == socket.AF_INET
         sees = self.plan.sees
         return ListenerCount(
             inode=value.inode,
             netns=value.netns,
-            family=_FAMILIES[value.family],
-            local_address=str(ipaddress.ip_address(raw[:4] if is_v4 else raw)),
+            family=netlink.family(value.family),
+            local_address=netlink.address(value.family, bytes(value.address)),
             local_port=value.port,
             selected=value.requests - value.cookies_sent + value.cookies_back
             if "selected" in sees

@@ -21,7 +21,6 @@ from accepttrace.probe.netstat import tcp_counters
 Row = TypeVar("Row")
 Rows = tuple[Row, ...]
 
-FAMILIES: Final[dict[int, Family]] = {socket.AF_INET: "ipv4", socket.AF_INET6: "ipv6"}
 TCP_LISTEN: Final = 10
 INET_DIAG_SKV6ONLY: Final = 11
 
@@ -44,6 +43,7 @@ class ListenSocket:
     v6only: bool | None  # None for IPv4
     interface: int | None  # index of the device it is bound to, 0: none
     drops: int | None = None  # packets dropped at it, for whatever reason
+    device: str | None = None  # the name of that device; None: not bound to one
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,31 +159,36 @@ def _read(from_text: Callable[[str], Rows[Row]], folder: str) -> Rows[Row]:
 
 
 def _dump() -> Rows[ListenSocket]:
-    return netlink.dump(FAMILIES, socket.IPPROTO_TCP, 1 << TCP_LISTEN, decode)
+    return netlink.dump(netlink.FAMILIES, socket.IPPROTO_TCP, 1 << TCP_LISTEN, decode)
 
 
 def decode(body: bytes) -> ListenSocket:
-    """One `struct inet_diag_msg` with its attributes. OSError if it is too short."""
+    """One `struct inet_diag_msg` with its attributes. OSError if it is none.
+
+    The name of a device is looked up in the network namespace of the calling thread.
+    """
     values = netlink.fields(body)
     family, sport, src = values[0], values[4], values[6]
     interface, cookie_low, cookie_high, _expires, queue, backlog, uid, inode = values[8:]
     return ListenSocket(
         inode=inode,
-        family=FAMILIES[family],
+        family=netlink.family(family),
         local_address=netlink.address(family, src),
         local_port=int.from_bytes(sport, "big"),
         backlog=backlog,
         queue=queue,
         uid=uid,
         cookie=cookie_high << 32 | cookie_low,
-        v6only=_v6only(body) if family == socket.AF_INET6 else None,
+        v6only=v6only(body, family),
         interface=interface,
+        device=netlink.device(interface),
         drops=netlink.meminfo(body, netlink.SK_MEMINFO_DROPS),
     )
 
 
-def _v6only(body: bytes) -> bool | None:
-    value = netlink.attribute(body, INET_DIAG_SKV6ONLY)
+def v6only(body: bytes, family: int) -> bool | None:
+    """Whether a socket of IPv6 refuses IPv4; None where that was not sent, and of IPv4."""
+    value = netlink.attribute(body, INET_DIAG_SKV6ONLY) if family == socket.AF_INET6 else b""
     return value[0] != 0 if value else None
 
 

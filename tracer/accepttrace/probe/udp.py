@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import socket
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from accepttrace.config import Config, Filters
 from accepttrace.model.datagrams import ReceiverCount, ReceiverCounts
-from accepttrace.probe import choosing, clock, loaders, plans, udptest, wire
+from accepttrace.probe import choosing, clock, loaders, netlink, plans, udptest, wire
 from accepttrace.probe.maps import Map
 from accepttrace.probe.members import Member, member_of
-from accepttrace.probe.sockdiag import FAMILIES
 from accepttrace.probe.tracer import Tracer
 
 
@@ -79,14 +77,11 @@ def open_udp(config: Config) -> UdpSession:
 
 
 def _count(inode: int, value: wire.Receiver) -> ReceiverCount:
-    raw = bytes(value.address)
     return ReceiverCount(
         inode=inode,
         netns=value.netns,
-        family=FAMILIES[value.family],
-        local_address=socket.inet_ntop(
-            value.family, raw[:4] if value.family == socket.AF_INET else raw
-        ),
+        family=netlink.family(value.family),
+        local_address=netlink.address(value.family, bytes(value.address)),
         local_port=value.port,
         selected=value.selected,
         # A reading may fall between an offer and its refusal, and see the latter alone.

@@ -12,7 +12,7 @@ from typing import Final
 
 from accepttrace.model.records import Family
 from accepttrace.probe import netlink, proctcp
-from accepttrace.probe.sockdiag import FAMILIES, Rows, ask
+from accepttrace.probe.sockdiag import Rows, ask, v6only
 
 TABLES: Final[proctcp.Tables] = (("udp", "ipv4"), ("udp6", "ipv6"))
 CONNECTED: Final = 1  # TCP_ESTABLISHED
@@ -33,6 +33,8 @@ class UdpSocket:
     queue_bytes: int  # memory that waiting packets take
     queue_limit_bytes: int | None
     drops: int | None  # packets dropped at it, for whatever reason
+    v6only: bool | None = None  # of IPv6: it refuses IPv4
+    device: str | None = None  # the name of the device that it is bound to
 
 
 def udp_sockets(netns_path: str | None = None) -> Rows[UdpSocket]:
@@ -45,17 +47,17 @@ def udp_sockets(netns_path: str | None = None) -> Rows[UdpSocket]:
 
 def _dump() -> Rows[UdpSocket]:
     states = 1 << CONNECTED | 1 << UNCONNECTED
-    return netlink.dump(FAMILIES, socket.IPPROTO_UDP, states, decode)
+    return netlink.dump(netlink.FAMILIES, socket.IPPROTO_UDP, states, decode)
 
 
 def decode(body: bytes) -> UdpSocket:
-    """One `struct inet_diag_msg` with its attributes. OSError if it is too short."""
+    """One `struct inet_diag_msg` with its attributes. OSError if it is none."""
     family, state, _, _, sport, dport, src, dst, *rest = netlink.fields(body)
-    _interface, _cookie_low, _cookie_high, _expires, queue, _sending, uid, inode = rest
+    interface, _cookie_low, _cookie_high, _expires, queue, _sending, uid, inode = rest
     connected = state == CONNECTED
     return UdpSocket(
         inode=inode,
-        family=FAMILIES[family],
+        family=netlink.family(family),
         local_address=netlink.address(family, src),
         local_port=int.from_bytes(sport, "big"),
         remote_address=netlink.address(family, dst) if connected else None,
@@ -64,6 +66,8 @@ def decode(body: bytes) -> UdpSocket:
         queue_bytes=queue,
         queue_limit_bytes=netlink.meminfo(body, netlink.SK_MEMINFO_RCVBUF),
         drops=netlink.meminfo(body, netlink.SK_MEMINFO_DROPS),
+        v6only=v6only(body, family),
+        device=netlink.device(interface),
     )
 
 

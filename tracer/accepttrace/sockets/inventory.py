@@ -18,10 +18,10 @@ from accepttrace.model.records import (
     Process,
     is_partial,
 )
+from accepttrace.model.selection import held, place_matches
 from accepttrace.probe.holders import HolderIterator
 from accepttrace.probe.netns import call_inside
 from accepttrace.probe.sockdiag import AskFacts, ListenSocket, Look, look
-from accepttrace.sockets.filtering import is_held, passes
 from accepttrace.sockets.fromproc import FULL_EVERY_S
 from accepttrace.sockets.holding import Holding
 from accepttrace.sockets.sharing import Bond, Facts, bond, bonds, share_of
@@ -81,7 +81,7 @@ class InventoryReader:
         looks = self._look_at_all(self._traced, self._ask_facts, everywhere=full)
         found = [(netns, sock) for netns, one in looks for sock in one.sockets]
         together = bonds(found)
-        found = [(netns, sock) for netns, sock in found if passes(self._filters, sock)]
+        found = [pair for pair in found if place_matches(self._filters, pair[1], pair[1].v6only)]
         facts = self._facts(looks, {netns for netns, _ in found})
         # For good: the last drops may be those of a listener that closed.
         self._traced |= {netns for netns, _ in found}
@@ -167,6 +167,8 @@ class InventoryReader:
             drops=sock.drops,
             defers=fact.defers if fact else None,
             half_open=fact.half_open if fact else None,
+            v6only=sock.v6only,
+            device=sock.device,
         )
 
 
@@ -175,7 +177,7 @@ def held_by(inventory: Inventory, filters: Filters) -> Inventory:
 
     All their holders stay: with whom a process shares is what was asked for.
     """
-    kept = [row for row in inventory.listeners if is_held(filters, row.holders)]
+    kept = [row for row in inventory.listeners if held(filters, row.holders)]
     return replace(inventory, listeners=tuple(kept))
 
 

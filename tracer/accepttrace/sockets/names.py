@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from accepttrace.model.selection import COMM_LENGTH
+from accepttrace.model.selection import cut
 
 NAME_LENGTH: Final = 64  # characters: a title may be as long as its owner wants
 
@@ -143,7 +143,7 @@ def _from_line(comm: str, line: str) -> str | None:
 def _uncut(comm: str, word: str) -> str | None:
     """The program or title that the kernel cut to `comm`."""
     first = re.split(r"[\s:]", word, maxsplit=1)[0]
-    found = (text for text in (_base(first), _base(word), word) if _cut(text) == comm)
+    found = (text for text in (_base(first), _base(word), word) if cut(text) == comm)
     return next(found, None)
 
 
@@ -151,11 +151,7 @@ def _renamed(comm: str, words: Sequence[str]) -> bool:
     """A process of an interpreter that gave itself a name: neither the interpreter nor a word."""
     if comm in ("", "MainThread") or _interpreter(comm):
         return False
-    return all(_cut(_base(word)) != comm for word in words)
-
-
-def _cut(text: str) -> str:
-    return text.encode("utf-8", "replace")[:COMM_LENGTH].decode("utf-8", "replace")
+    return all(cut(_base(word)) != comm for word in words)
 
 
 def _interpreter(path: str) -> Interpreter | None:

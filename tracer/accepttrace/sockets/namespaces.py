@@ -8,9 +8,11 @@ used: a process may end, become a zombie or move to another namespace at any tim
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import time
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from typing import Final, TypeVar
 
 from accepttrace.errors import AcceptTraceError, UnsupportedError
@@ -19,6 +21,8 @@ from accepttrace.sockets import procfs
 
 T = TypeVar("T")
 
+NS_GET_NSTYPE: Final = 0xB703
+CLONE_NEWNET: Final = 0x40000000
 NAMED: Final = "/run/netns"  # where `ip netns add` keeps them; they may have no process
 PATHS: Final = 8  # to one namespace, that are kept
 FULL_EVERY_S: Final = 30.0  # all processes are looked at again: one may have moved
@@ -145,6 +149,32 @@ def _ask(number: int, paths: Collection[str], ask: Callable[[int, str | None], T
     if refused is not None:
         raise refused
     return []
+
+
+def number_of(path: str) -> int:
+    """The inode number of the network namespace that a file stands for.
+
+    ValueError if it stands for none; OSError if it cannot be opened.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        if fcntl.ioctl(fd, NS_GET_NSTYPE) != CLONE_NEWNET:
+            raise ValueError(f"{path} is no network namespace")
+        return os.fstat(fd).st_ino
+    except OSError as error:
+        raise ValueError(f"{path} is no namespace") from error
+    finally:
+        os.close(fd)
+
+
+def is_there(number: int) -> bool:
+    """Whether there is a network namespace of this number, as far as can be seen."""
+    for pid in procfs.pids():
+        with suppress(OSError):  # it has ended, or is not ours to look at
+            if procfs.netns(f"/proc/{pid}/ns/net") == number:
+                return True
+    with open("/proc/self/mountinfo", "rb") as mounts:
+        return number in _named() or f" net:[{number}] ".encode() in mounts.read()
 
 
 def _leads(path: str, number: int) -> bool:

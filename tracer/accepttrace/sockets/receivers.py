@@ -7,11 +7,11 @@ from collections.abc import Callable
 from accepttrace.config import Filters
 from accepttrace.model.datagrams import Receiver, Receivers
 from accepttrace.model.records import Baseline, NamespaceCount
+from accepttrace.model.selection import held, place_matches
 from accepttrace.probe.holders import HolderIterator
 from accepttrace.probe.netns import call_inside
 from accepttrace.probe.udp import Queue
 from accepttrace.probe.udpdiag import UdpSocket, udp_sockets
-from accepttrace.sockets.filtering import is_held, passes
 from accepttrace.sockets.fromproc import FULL_EVERY_S
 from accepttrace.sockets.holding import Holding
 
@@ -60,14 +60,14 @@ class ReceiverReader:
         holding.begin(full)
         looks = holding.ask(lambda _, path: udp_sockets(path), full, self._occupied)
         found = [(netns, sock) for netns, one in looks for sock in one]
-        found = [(netns, sock) for netns, sock in found if passes(self._filters, sock)]
+        found = [pair for pair in found if place_matches(self._filters, pair[1], pair[1].v6only)]
         self._occupied = {netns for netns, _ in found}
         holding.finish([sock.inode for _, sock in found], full)
         queues = {
             queue.inode: queue for netns in self._occupied for queue in self._queues_in(netns)
         }
         rows = [self._receiver(netns, sock, queues.get(sock.inode)) for netns, sock in found]
-        kept = [row for row in rows if is_held(self._filters, row.holders)]
+        kept = [row for row in rows if held(self._filters, row.holders)]
         others = {row.inode for row in rows} - {row.inode for row in kept}
         return Receivers(tuple(kept), frozenset(others), holding.unread)
 
@@ -93,6 +93,8 @@ class ReceiverReader:
             remote_address=sock.remote_address,
             remote_port=sock.remote_port,
             uid=sock.uid,
+            v6only=sock.v6only,
+            device=sock.device,
             drops=sock.drops,
             queue_bytes=sock.queue_bytes,
             queue_limit_bytes=sock.queue_limit_bytes,

@@ -1,0 +1,140 @@
+"""Filters: which sockets serve whom, and which processes are meant."""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from accepttrace.config import Filters
+from accepttrace.model.records import Inventory
+from accepttrace.model.selection import cut, listener_matches, process_matches
+from accepttrace.probe import filtering
+from accepttrace.sockets.inventory import InventoryReader, held_by
+from tests.unit.pictures import holder, listener
+
+# Bound to, IPV6_V6ONLY, and whether clients of IPv4, of IPv6, of 127.0.0.1 and of ::1 reach it.
+PLACES = (
+    ("0.0.0.0", None, True, False, True, False),
+    ("127.0.0.1", None, True, False, True, False),
+    ("127.0.0.2", None, True, False, False, False),
+    ("::", False, True, True, True, True),
+    ("::", True, False, True, False, True),
+    ("::", None, True, True, True, True),
+    ("::1", False, False, True, False, True),
+    ("::ffff:127.0.0.1", False, True, False, True, False),
+    ("::ffff:0.0.0.0", False, True, False, True, False),
+    ("2001:db8::1", False, False, True, False, False),
+)
+
+
+@pytest.mark.parametrize(("address", "v6only", "four", "six", "loop4", "loop6"), PLACES)
+def test_a_listener_is_found_by_those_whom_it_serves(
+    address: str, v6only: bool | None, four: bool, six: bool, loop4: bool, loop6: bool
+) -> None:
+    row = listener(address=address)
+    for filters, expected in (
+        (Filters(family="ipv4"), four),
+        (Filters(family="ipv6"), six),
+        (Filters(addresses=frozenset({"127.0.0.1"})), loop4),
+        (Filters(addresses=frozenset({"::ffff:127.0.0.1"})), loop4),
+        (Filters(addresses=frozenset({"::1"})), loop6),
+        (Filters(addresses=frozenset({"127.0.0.1", "::1"})), loop4 or loop6),
+        (Filters(), True),
+    ):
+        assert listener_matches(filters, row, v6only) is expected, filters
+
+
+@given(st.ip_addresses(v=4), st.ip_addresses(v=6))
+def test_any_address_finds_itself_and_both_spellings(four: object, six: object) -> None:
+    for own, asked in ((f"{four}", f"::ffff:{four}"), (f"::ffff:{four}", f"{four}")):
+        assert listener_matches(Filters(addresses=frozenset({asked})), listener(address=own))
+    assert listener_matches(Filters(addresses=frozenset({str(six)})), listener(address=str(six)))
+
+
+@pytest.mark.parametrize(
+    ("bound", "v6only", "family", "found"),
+    [
+        ("::", 0, "ipv4", True),
+        ("::", 1, "ipv4", False),
+        ("::", 0, "ipv6", True),
+        ("::ffff:127.0.0.1", 0, "ipv4", True),
+        ("::ffff:127.0.0.1", 0, "ipv6", False),
+    ],
+)
+def test_the_inventory_knows_who_is_served(
+    bound: str, v6only: int, family: str, found: bool
+) -> None:
+    with socket.socket(socket.AF_INET6) as server:
+        server.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, v6only)
+        server.bind((bound, 0))
+        server.listen()
+        port = server.getsockname()[1]
+        filters = Filters(ports=frozenset({port}), family=family)  # type: ignore[arg-type]
+        rows = InventoryReader(filters).read().listeners
+        assert [row.inode for row in rows] == [os.fstat(server.fileno()).st_ino] * found
+        by_address = Filters(ports=frozenset({port}), addresses=frozenset({"127.0.0.1"}))
+        rows = InventoryReader(by_address).read().listeners
+        assert bool(rows) is (not v6only)
+
+
+def test_the_kernel_is_asked_for_the_family_of_the_clients() -> None:
+    for filters, family in (
+        (Filters(), 0),
+        (Filters(family="ipv4"), socket.AF_INET),
+        (Filters(family="ipv6"), socket.AF_INET6),
+        (Filters(addresses=frozenset({"10.0.0.1", "::ffff:10.0.0.2"})), socket.AF_INET),
+        (Filters(addresses=frozenset({"10.0.0.1", "::1"})), 0),
+        (Filters(addresses=frozenset({"::1"})), 0),
+    ):
+        assert filtering.settings_of(filters).family == family
+
+
+LONG = "prometheus-node-exporter"
+
+
+@pytest.mark.parametrize(
+    ("asked", "comm", "name", "thread", "found"),
+    [
+        ("nginx", "nginx", "nginx: worker", "", True),
+        ("nginx: worker", "nginx", "nginx: worker", "", True),
+        ("gunicorn", "python3", "gunicorn", "", True),
+        (LONG, LONG[:15], LONG, "", True),
+        (LONG[:15], LONG[:15], LONG, "", True),
+        (LONG, "x", "x", LONG[:15], True),
+        ("wrk:0", "envoy", "envoy", "wrk:0", True),
+        ("ngin", "nginx", "nginx", "", False),
+        ("d\u00e9mon-de-la-poste", "d\u00e9mon-de-la-po", "x", "", True),
+        ("日本語の名前", "日本語の名", "x", "", True),
+    ],
+)
+def test_a_process_is_found_by_any_of_its_names(
+    asked: str, comm: str, name: str, thread: str, found: bool
+) -> None:
+    process = replace(holder(1, name=name), comm=comm)
+    filters = Filters(comms=frozenset({asked}))
+    assert process_matches(filters, process, thread) is found
+    if not thread:
+        inventory = held_by(Inventory((listener(100, [process]),)), filters)
+        assert bool(inventory.listeners) is found
+
+
+def test_the_kernel_cuts_by_bytes() -> None:
+    assert cut("日本語の名前") == "日本語の名"
+    assert cut("d\u00e9mon-de-la-poste") == "d\u00e9mon-de-la-po"
+
+
+@pytest.mark.parametrize(
+    ("cgroup", "found"),
+    [("/a/b", True), ("/a", True), ("/ab", False), (None, False), ("/", False), ("/b/a", False)],
+)
+def test_a_control_group_is_found_with_all_below(cgroup: str | None, found: bool) -> None:
+    for top in ("/a", "a", "/a/"):
+        filters = Filters(cgroups=frozenset({top}))
+        assert process_matches(filters, holder(1, cgroup=cgroup)) is found
+    everything = Filters(cgroups=frozenset({"/"}))
+    assert process_matches(everything, holder(1, cgroup=cgroup)) is (cgroup is not None)

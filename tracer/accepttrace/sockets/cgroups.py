@@ -1,0 +1,43 @@
+"""Control groups by path, whichever hierarchies are mounted."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from accepttrace.sockets import procfs
+
+
+def find(text: str) -> str | None:
+    """The path of a control group below its root; None if there is no such group.
+
+    `text` may begin with the place where the hierarchy is mounted.
+    """
+    for mount in _mounts():
+        if text == mount or text.startswith(mount + "/"):
+            text = text[len(mount) :]
+    path = "/" + text.strip("/")
+    there = any(os.path.isdir(mount + path) for mount in _mounts()) or path in _in_use()
+    return path if there else None
+
+
+def _mounts() -> Iterator[str]:
+    """Where hierarchies of version 1 and 2 are mounted, the longest path first."""
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as lines:
+        fields = (line.split(" ") for line in lines)
+        found = [one[4] for one in fields if one[one.index("-") + 1].startswith("cgroup")]
+    yield from sorted(found, key=len, reverse=True)
+
+
+def _in_use() -> set[str]:
+    """Of all processes, with every group above theirs: one may be mounted in part only."""
+    found: set[str] = set()
+    for pid in procfs.pids():
+        try:
+            path = procfs.cgroup(pid)
+        except OSError:
+            continue
+        while path and path not in found:
+            found.add(path)
+            path = path.rpartition("/")[0]
+    return found
