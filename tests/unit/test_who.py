@@ -150,6 +150,18 @@ def test_a_shared_socket_hides_so_reuseport() -> None:
     assert "cannot be seen without BPF" in lines[-1]
 
 
+def test_names_the_device_and_says_who_serves_ipv4_too() -> None:
+    lines = text(
+        row(7, family="ipv6", local_address="::", v6only=False, device="eth0"),
+        row(8, family="ipv6", local_address="::", v6only=True),
+        row(9, family="ipv6", local_address="::"),
+    )
+    assert lines[0].startswith("[::]%eth0:80  inode 7  IPv4 too  queue")
+    assert lines[2].startswith("[::]:80  inode 8  queue")
+    assert lines[4].startswith("[::]:80  inode 9  queue")
+    assert "by device" in lines[-1]
+
+
 def test_unknown_is_not_zero() -> None:
     lines = text(row(backlog=None, queue=None, sharing=None, group_size=None), partial=True)
     assert lines[0].endswith("queue n/a, backlog n/a  one process, as far as can be seen")
@@ -174,7 +186,8 @@ def test_a_name_cannot_write_to_the_terminal() -> None:
 def test_json_has_every_name_of_the_contract() -> None:
     (line,) = json_lines(Inventory((row(),)))
     assert set(json.loads(line)) == set(
-        "type inode netns family local_address local_port backlog queue queue_max arrived accepted "
+        "type inode netns family local_address local_port device v6only backlog queue queue_max "
+        "arrived accepted "
         "selected dropped_overflow lost_on_close migrated_in migrated_out sharing group group_size "
         "selector holders partial unread".split()
     )

@@ -97,6 +97,8 @@ class ReceiverRow:
     family: Family
     local_address: str
     local_port: int
+    device: str | None  # that it is bound to (SO_BINDTODEVICE)
+    v6only: bool | None  # of IPv6: it refuses IPv4; None: IPv4, or not known
     remote_address: str | None
     remote_port: int | None
     uid: int | None

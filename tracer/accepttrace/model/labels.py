@@ -35,6 +35,7 @@ class Where(NamedTuple):
     family: Family | None
     address: str | None
     port: int | None
+    device: str | None
     group: int | None
 
 
@@ -87,6 +88,7 @@ def of_place(inodes: Iterable[int], listeners: Listeners) -> Where:
         family=common([fact.family for fact in facts]),
         address=common([fact.local_address for fact in facts]),
         port=common([fact.local_port for fact in facts]),
+        device=common([fact.device if isinstance(fact, Listener) else None for fact in facts]),
         group=common(groups),
     )
 

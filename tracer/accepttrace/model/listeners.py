@@ -227,6 +227,8 @@ class Listeners:
             family=facts.family,
             local_address=facts.local_address,
             local_port=facts.local_port,
+            device=listed.device if listed else None,
+            v6only=listed.v6only if listed else None,
             backlog=backlog,
             capacity=None if backlog is None else backlog + 1,
             queue=listed.queue if listed and known.open else None,

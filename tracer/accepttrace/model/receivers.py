@@ -194,6 +194,8 @@ class ReceiverTracker:
             family=sock.family,
             local_address=sock.local_address,
             local_port=sock.local_port,
+            device=sock.device,
+            v6only=sock.v6only,
             remote_address=sock.remote_address,
             remote_port=sock.remote_port,
             uid=sock.uid,

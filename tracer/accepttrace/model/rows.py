@@ -97,6 +97,7 @@ class Rows:
             family=where.family,
             local_address=where.address,
             local_port=where.port,
+            device=where.device,
             group=where.group,
             accepts=sums.accepts,
             accepts_interval=sums.interval,

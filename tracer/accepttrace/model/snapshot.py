@@ -107,6 +107,8 @@ class ListenerRow:
     family: Family
     local_address: str
     local_port: int
+    device: str | None  # that it is bound to (SO_BINDTODEVICE)
+    v6only: bool | None  # of IPv6: it refuses IPv4; None: IPv4, or not known
     backlog: int | None
     capacity: int | None
     queue: int | None
@@ -170,6 +172,7 @@ class AcceptorRow:
     family: Family | None
     local_address: str | None
     local_port: int | None
+    device: str | None
     group: int | None
     accepts: int
     accepts_interval: int

@@ -38,7 +38,7 @@ def unbalanced(snapshot: Snapshot, width: int) -> list[Line]:
     lines: list[Line] = []
     for row in snapshot.listeners:
         if row.book == "unbalanced":
-            place = endpoint(row.local_address, row.local_port, row.family, row.inode)
+            place = endpoint(row.local_address, row.local_port, row.family, row.inode, row.device)
             head = f"books of {place} inode {row.inode}:"
             amounts = {field: _amount([row], field) for field, _ in (*CAME, *LEFT)}
             off = _off(amounts, row.imbalance)

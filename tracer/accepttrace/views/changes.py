@@ -78,7 +78,7 @@ def _selector(change: SelectorChange) -> str:
 
 
 def _group(row: ListenerRow) -> str:
-    place = endpoint(row.local_address, row.local_port, row.family, row.inode)
+    place = endpoint(row.local_address, row.local_port, row.family, row.inode, row.device)
     return f"group {row.group} on {place}"
 
 

@@ -13,7 +13,8 @@ from accepttrace.views.column import Column
 from accepttrace.views.columns import COLUMNS
 
 _PROCESS: Final = (
-    "pid accepts name listener rate share fair_ratio via wait_p99_us wait_p50_us wasted_wakeups"
+    "pid accepts name listener netns rate share fair_ratio via wait_p99_us wait_p50_us"
+    " wasted_wakeups"
 )
 _LOST: Final = (
     "lost_on_close overflow_syn overflow_peers overflow_ack overflow_aborted refused_accepts"
@@ -31,8 +32,8 @@ CHOICE: Final[Mapping[str, str]] = {
     "worker": f"{_PROCESS} | {_MORE} listener_inode queue wait_p90_us {_WHERE}",
     "process": f"{_PROCESS} | {_MORE} wait_p90_us {_WHERE}",
     "thread": f"tid {_PROCESS} | {_MORE} comm listener_inode queue wait_p90_us {_WHERE}",
-    "socket": f"listener_inode listener {_SOCKETS} | {_LOST} {_GROUP} group {_REST}",
-    "group": f"group listener {_SOCKETS} | {_LOST} {_GROUP} {_REST}",
+    "socket": f"listener_inode listener netns {_SOCKETS} | {_LOST} {_GROUP} group {_REST}",
+    "group": f"group listener netns {_SOCKETS} | {_LOST} {_GROUP} {_REST}",
 }
 
 

@@ -23,7 +23,8 @@ class Column:
 
     With a `value` it is a field of `listeners` in JSON, or stands nowhere else. `least` makes it
     elastic: it may shrink to so many cells before other columns give way. It is left out while all
-    that it has to show is `dull`. Only what `adds_up` has a total.
+    that it has to show is `dull`, or, if it only `tells_apart`, while all rows have the same. Only
+    what `adds_up` has a total.
     """
 
     key: str
@@ -35,6 +36,7 @@ class Column:
     dull: tuple[object, ...] = ()
     value: Value | None = None
     adds_up: bool = False
+    tells_apart: bool = False
 
     def values(self, rows: Sequence[AcceptorRow], sockets: Sockets) -> list[object]:
         """What the cells show, before it is formatted."""
@@ -63,7 +65,9 @@ def name(row: AcceptorRow, _: Sockets) -> str:
 
 def place(row: AcceptorRow, _: Sockets) -> str:
     """Where it listens."""
-    return formats.endpoint(row.local_address, row.local_port, row.family, row.listener_inode)
+    return formats.endpoint(
+        row.local_address, row.local_port, row.family, row.listener_inode, row.device
+    )
 
 
 def via(row: AcceptorRow, _: Sockets) -> str | None:

@@ -47,10 +47,17 @@ _ALL: Final = (
     ),
     Column("comm", "COMM", words, "the kernel's name of the thread", "left", 6),
     Column(
+        "netns",
+        "NETNS",
+        formats.numbers,
+        "network namespace of the listener, as `lsns` has it; shown where there are several",
+        tells_apart=True,
+    ),
+    Column(
         "listener",
         "LISTENER",
         words,
-        "local address and port of the listening socket",
+        "local address and port of the listening socket, with the device that it is bound to",
         "left",
         least=9,
         value=column.place,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from accepttrace.views.text import clean
+
 NA: Final = "n/a"  # not measured, or not visible in this way of tracing; never 0
 
 
@@ -77,12 +79,19 @@ def span(seconds: float) -> str:
     return f"{whole // 86400}d{whole // 3600 % 24:02}h"
 
 
-def endpoint(address: str | None, port: int | None, family: str | None, inode: int | None) -> str:
-    """`127.0.0.1:80`, `[::]:80`; `several` where a row has sockets that differ."""
+def endpoint(
+    address: str | None,
+    port: int | None,
+    family: str | None,
+    inode: int | None,
+    device: str | None = None,
+) -> str:
+    """`127.0.0.1:80`, `[::]%eth0:80`, as `ss` has it; `several` where sockets differ."""
     if address is None and port is None:
         return "several" if inode is None else NA
     host = "*" if address is None else f"[{address}]" if family == "ipv6" else address
-    return f"{host}:{'*' if port is None else port}"
+    bound = "" if device is None else f"%{clean(device)}"
+    return f"{host}{bound}:{'*' if port is None else port}"
 
 
 def known(number: int | None) -> str:

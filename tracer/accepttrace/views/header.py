@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from accepttrace.model.datagrams import ReceiverBooks
+from accepttrace.model.datagrams import ReceiverBooks, ReceiverRow
 from accepttrace.model.losses import Verdict, verdict
 from accepttrace.model.records import Unread
-from accepttrace.model.snapshot import Books, Meta, Snapshot
+from accepttrace.model.snapshot import Books, ListenerRow, Meta, Snapshot
 from accepttrace.views.books import word
 from accepttrace.views.formats import many, plural, rates, span
 from accepttrace.views.text import Line, Span, clean, flow
@@ -29,6 +29,7 @@ def header(snapshot: Snapshot, width: int) -> list[Line]:
         (plural(accepts, "accept"), "bold"),
         (f"{rates([_rate(snapshot)])[0]}/s", ""),
         (_crowd(snapshot), ""),
+        namespaces(snapshot.listeners),
         *loss(snapshot.books, BY_CLIENTS[verdict(snapshot)]),
         word(snapshot.books),
     ]
@@ -76,6 +77,12 @@ def loss(books: Books | ReceiverBooks, by_clients: Span | None) -> list[Span]:
         text = f"{plural(books.over_share, 'event')} of {whose} not counted: share used up"
         spans.append((text, "yellow"))
     return spans
+
+
+def namespaces(rows: Iterable[ListenerRow | ReceiverRow]) -> Span:
+    """How many network namespaces the numbers are of, where it is more than one."""
+    number = len({row.netns for row in rows})
+    return (f"in {number:,} network namespaces" if number > 1 else "", "yellow")
 
 
 def _seconds(clock: str) -> str:

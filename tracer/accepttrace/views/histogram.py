@@ -48,7 +48,9 @@ def render(
     ledger: bool = True,
 ) -> list[Line]:
     """All lines, as `framed` says: a block for all rows together, and one for each of `rows`."""
-    piles = [_pile(snapshot.by, row) for row in snapshot.acceptors if any(row.wait_histogram)]
+    several = len({row.netns for row in snapshot.acceptors}) > 1
+    filled = [row for row in snapshot.acceptors if any(row.wait_histogram)]
+    piles = [_pile(snapshot.by, row, several) for row in filled]
 
     def body(room: int | None) -> list[Line]:
         if not piles:
@@ -143,13 +145,14 @@ def _bars(histogram: Sequence[int], marks: Sequence[tuple[str, int]], width: int
         yield ((text, ""), ("#" * ceil(count * room / most), "bold"), (f" {names}", ""))
 
 
-def _pile(by: str, row: AcceptorRow) -> Pile:
+def _pile(by: str, row: AcceptorRow, several: bool) -> Pile:
     noun, field = IDENTITY[by]
     number = getattr(row, field)
     known = "" if number is None else f"{noun} {number} "
-    place = endpoint(row.local_address, row.local_port, row.family, row.listener_inode)
+    place = endpoint(row.local_address, row.local_port, row.family, row.listener_inode, row.device)
     gone = "" if row.alive else "closed " if row.pid is None else "gone "
-    title = f"{known}{gone}{clean(row.name)} on {place}"
+    where = f"{place} in netns {row.netns}" if several and row.netns else place
+    title = f"{known}{gone}{clean(row.name)} on {where}"
     return Pile(title, row.accepts, row.wait_histogram, row.wait_max_us or 0)
 
 

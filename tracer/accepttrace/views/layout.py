@@ -43,7 +43,10 @@ class Strip:
         """A formatted column of `rows`, with the total of everyone where there is one."""
         values = column.values(rows, sockets)
         total = column.total(everyone, sockets)
-        empty = all(value in column.dull for value in (*values, total or None))
+        if column.tells_apart:
+            empty = len(set(column.values(everyone, sockets))) < 2
+        else:
+            empty = all(value in column.dull for value in (*values, total or None))
         if total is None:
             return cls(column, [column.title, *column.format(values), ""], empty)
         return cls(column, [column.title, *column.format([*values, total])], empty)

@@ -134,7 +134,7 @@ def _places(rows: Sequence[ListenerRow]) -> dict[str, list[ListenerRow]]:
     several = len({row.netns for row in rows}) > 1
     places: defaultdict[str, list[ListenerRow]] = defaultdict(list)
     for row in rows:
-        place = endpoint(row.local_address, row.local_port, row.family, row.inode)
+        place = endpoint(row.local_address, row.local_port, row.family, row.inode, row.device)
         places[f"{place} in netns {row.netns}" if several else place].append(row)
     return places
 

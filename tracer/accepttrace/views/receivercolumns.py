@@ -23,6 +23,13 @@ _ALL: Final = (
         "left",
         least=8,
     ),
+    Column(
+        "netns",
+        "NETNS",
+        formats.numbers,
+        "its network namespace, as `lsns` has it; shown where there are several",
+        tells_apart=True,
+    ),
     Column("local", "LOCAL", words, "its local address and port", "left", least=9),
     Column(
         "remote",
@@ -96,7 +103,7 @@ COLUMNS: Final[Mapping[str, Column]] = {one.key: one for one in _ALL}
 ORDER: Final = {key: place for place, key in enumerate(COLUMNS)}
 
 # The dearest first, as in `choice`.
-BASE: Final = "local datagrams name remote pid selected rate dropped queue"
+BASE: Final = "local datagrams netns name remote pid selected rate dropped queue"
 MORE: Final = "share drops group selector queue_bytes queue_limit_bytes inode"
 
 
@@ -122,7 +129,7 @@ def _name(row: ReceiverRow) -> str | None:
 
 
 def _local(row: ReceiverRow) -> str:
-    return formats.endpoint(row.local_address, row.local_port, row.family, row.inode)
+    return formats.endpoint(row.local_address, row.local_port, row.family, row.inode, row.device)
 
 
 def _remote(row: ReceiverRow) -> str:

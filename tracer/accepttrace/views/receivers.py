@@ -8,7 +8,7 @@ from accepttrace.model.datagrams import ReceiverBooks, ReceiverRow, ReceiverSnap
 from accepttrace.views.column import Column
 from accepttrace.views.formats import NA, known, plural, rates
 from accepttrace.views.frame import lost_by_tracer
-from accepttrace.views.header import loss, title, unread_lines
+from accepttrace.views.header import loss, namespaces, title, unread_lines
 from accepttrace.views.layout import Strip, fit, label_total, limited, lines
 from accepttrace.views.losses import sentence
 from accepttrace.views.receivercolumns import BASE, COLUMNS, MORE, ORDER, owners, value
@@ -49,6 +49,7 @@ def header(snapshot: ReceiverSnapshot, width: int) -> list[Line]:
     second: list[Span] = [
         *_traffic(snapshot),
         (f"{plural(len(workers), 'worker')} on {plural(len(rows), 'socket')}", ""),
+        namespaces(snapshot.sockets),
         *loss(books, _dropped(books)),
     ]
     first = title(snapshot.meta, snapshot.time, snapshot.elapsed_s)
@@ -92,7 +93,10 @@ def _body(rows: Sequence[ReceiverRow], width: int, limit: int) -> list[Line]:
 def _strip(column: Column, table: Sequence[ReceiverRow], everyone: Sequence[ReceiverRow]) -> Strip:
     values = [value(row, column.key) for row in table]
     total = _total(column, everyone) if column.adds_up else None
-    empty = all(one in column.dull for one in (*values, total or None))
+    if column.tells_apart:
+        empty = len({value(row, column.key) for row in everyone}) < 2
+    else:
+        empty = all(one in column.dull for one in (*values, total or None))
     if total is None:
         return Strip(column, [column.title, *column.format(values), ""], empty)
     return Strip(column, [column.title, *column.format([*values, total])], empty)

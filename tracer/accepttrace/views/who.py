@@ -6,12 +6,14 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from accepttrace.model.records import Holder, Inventory, Listener, Unread
+from accepttrace.views.formats import endpoint
 from accepttrace.views.frame import elsewhere
 from accepttrace.views.jsonl import dump
 from accepttrace.views.text import cells, clean, pad
 from accepttrace.views.unread import objects, sentence
 
 IDLE_SHOWN: Final = 4  # holders of one listener that do not wait, shown a line each
+NAMES_SHOWN: Final = 8  # of those who do not wait
 PORTS_NOTED: Final = 8  # ports that get a note of their own
 UNSEEN: Final = ("queue_max", "arrived", "accepted", "selected", "dropped_overflow",
                  "lost_on_close", "migrated_in", "migrated_out")  # fmt: skip
@@ -44,6 +46,8 @@ def json_lines(inventory: Inventory) -> Iterator[str]:
                 "family": row.family,
                 "local_address": row.local_address,
                 "local_port": row.local_port,
+                "device": row.device,
+                "v6only": row.v6only,
                 "backlog": row.backlog,
                 "queue": row.queue,
                 **dict.fromkeys(UNSEEN),
@@ -64,21 +68,22 @@ def partial_line(unread: Sequence[Unread], root: bool) -> str:
 
 
 def address_text(row: Listener) -> str:
-    """`0.0.0.0:80`, `[::]:80`."""
-    host = f"[{row.local_address}]" if row.family == "ipv6" else row.local_address
-    return f"{host}:{row.local_port}"
+    """`0.0.0.0:80`, `[::]%eth0:80`."""
+    return endpoint(row.local_address, row.local_port, row.family, row.inode, row.device)
 
 
 def _group(row: Listener) -> tuple[object, ...]:
     """What tells the sharing units on one port apart: a reuseport group, or a lone socket."""
     own = row.group if row.sharing == "reuseport" else row.inode
-    return (row.local_port, row.netns, row.family, row.local_address, row.uid, own)
+    return (row.local_port, row.netns, row.family, row.local_address, row.device, row.uid, own)
 
 
 def _listener_line(row: Listener, rank: int, several: bool, partial: bool) -> str:
     parts = [address_text(row), f"inode {row.inode}"]
     if several:
         parts.append(f"netns {row.netns}")
+    if row.local_address == "::" and row.v6only is False:
+        parts.append("IPv4 too")
     parts += [_queue(row), _sharing(row, rank, partial)]
     return "  ".join(parts)
 
@@ -116,8 +121,10 @@ def _holder_lines(holders: tuple[Holder, ...]) -> Iterator[str]:
         line = f"  {holder.pid:>{pid_width}}  {pad(name, width, 'left')}  fd {holder.fd:<4} "
         yield line + _waits(holder) + _place(holder)
     if folded:
-        idlers = ", ".join(sorted({clean(holder.name) for holder in folded}))
-        yield f"  {len(folded)} more hold it and do not wait: {idlers}"
+        idlers = sorted({clean(holder.name) for holder in folded})
+        more = f" and {len(idlers) - NAMES_SHOWN} more" if len(idlers) > NAMES_SHOWN else ""
+        some = ", ".join(idlers[:NAMES_SHOWN]) + more
+        yield f"  {len(folded)} more hold it and do not wait: {some}"
 
 
 def _waits(holder: Holder) -> str:
@@ -169,6 +176,7 @@ def _differ(rows: list[Listener]) -> str:
         "netns": len({row.netns for row in rows}),
         "family": len({row.family for row in rows}),
         "address": len({(row.family, row.local_address) for row in rows}),
+        "device": len({row.device for row in rows}),
         "uid": len({row.uid for row in rows}),
     }
     words = [word for word, count in counts.items() if count > 1]
