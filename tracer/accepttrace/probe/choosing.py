@@ -10,6 +10,7 @@ from accepttrace.config import Config
 from accepttrace.errors import AcceptTraceError, UnsupportedError
 from accepttrace.probe import loaders, lockdown, privileges
 from accepttrace.probe.plans import Plan
+from accepttrace.probe.selftest import LoopbackError
 from accepttrace.probe.tracer import Tracer
 
 T = TypeVar("T", bound=Tracer)
@@ -39,6 +40,8 @@ def first(config: Config, plans: Iterable[Plan], kind: Kind[T]) -> T:
         if tracer is not None:
             tracer.filter(config.filters)
             return tracer
+        if isinstance(attempts[-1].error, LoopbackError):
+            raise attempts[-1].error
     raise _nothing_works(attempts)
 
 
@@ -51,6 +54,9 @@ def attempt(plan: Plan, loader: loaders.Name, attempts: list[Attempt], kind: Kin
         except BaseException:
             tracer.close()
             raise
+    except LoopbackError as error:  # which no other attach type would mend
+        attempts.append(Attempt(plan.attach, loader, error))
+        return None
     except UnsupportedError as error:
         if plan.fallback is not None:
             return attempt(plan.fallback, loader, attempts, kind)

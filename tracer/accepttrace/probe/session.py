@@ -119,13 +119,14 @@ class Session(Tracer):
         found = self._loaded.sockets(wire.TcpMember)
         return {one.member.inode: _fact(one) for one in found if one.member.inode}
 
-    def prove(self) -> None:
-        """Require that connections of our own are seen; `UnsupportedError` names a silent hook."""
-        traffic = selftest.Traffic.prepare()
-        with traffic.listener:
-            self.filter(Filters(ports=frozenset({traffic.port})))
-            traffic.make()
-        traffic.end()
+    def _prove(self, limit_s: float) -> None:
+        traffic = selftest.Traffic.prepare(limit_s)
+        try:
+            with traffic.listener:
+                self.filter(Filters(ports=frozenset({traffic.port})))
+                traffic.make()
+        finally:
+            traffic.end()
         counts = self.counts()
         wrong = selftest.verdicts(counts, traffic, self.plan.sees)
         self.reset()

@@ -58,15 +58,17 @@ class UdpSession(Tracer):
         """
         return tuple(_queue(found) for found in self._loaded.sockets(wire.UdpMember))
 
-    def prove(self) -> None:
-        """Require that datagrams of our own are seen; `UnsupportedError` names a silent hook."""
+    def _prove(self, limit_s: float) -> None:
         if not self.plan.hooks:
             return
-        traffic = udptest.Traffic.prepare()
-        with traffic.receiver:
+        traffic = udptest.Traffic.prepare(limit_s)
+        try:
             self.filter(Filters(ports=frozenset({traffic.port})))
             traffic.make()
-        wrong = udptest.verdicts(self.counts(), traffic, self.plan.sees)
+            counts = self.counts()
+        finally:
+            traffic.end()
+        wrong = udptest.verdicts(counts, traffic, self.plan.sees)
         self.reset()
         self._require(wrong)
 
