@@ -89,7 +89,7 @@ def test_an_ordinary_user_is_told_what_is_missing() -> None:
         )
     assert done.returncode == 0
     assert re.fullmatch(
-        r"\d+ processes could not be read \(PID 1 .*: permission denied\); "
+        r"[\d,]+ processes could not be read \(PID 1 .*: permission denied\); "
         r"run as root to see all holders\n",
         done.stderr,
     )
