@@ -72,6 +72,7 @@ def test_clients_that_nobody_lets_in_are_counted_with_each_attempt(tracing: Trac
         dropped = counted()["ListenOverflows"]
         assert counted()["ListenDrops"] == dropped == shown.drops
     assert (row.queue, row.queue_max, row.backlog, row.capacity) == (4, 4, 3, 4)
+    assert row.queue_full_s is not None
     assert (shown.queue, shown.backlog) == (4, 3)
     assert row.drops == shown.drops
     assert overflow(row) == if_overflow_seen(tracing, syn=dropped, peers=REFUSED)

@@ -101,6 +101,18 @@ def test_accepts_that_have_to_be_called_again_are_a_delay() -> None:
     )
 
 
+def test_a_full_queue_is_said_in_every_width() -> None:
+    shown = replace(lossy(queue=21, capacity=21, queue_full_s=10.0), elapsed_s=30.0)
+    assert line(shown, "queue full on 0.0.0.0:80:") == ("21 of 21 connections wait for 10s")
+    assert "queue full (21 of 21) for 10s" in text(shown, width=80).splitlines()[2]
+    assert "queue full on 0.0.0.0:80: 21 of 21" in text(shown, width=80, height=24)
+    assert "full on" not in text(lossy(queue=20, capacity=21, queue_full_s=None))
+    always = lossy(queue=21, capacity=21, queue_full_s=four_workers().elapsed_s)
+    assert line(always, "queue full on 0.0.0.0:80:").endswith("wait all the time")
+    two = seen(reuseport((1, 1)), {200: {"queue": 5, "capacity": 5, "queue_full_s": 0.0}})
+    assert line(two, "queue full on 0.0.0.0:80:") == ("5 of 5 connections wait at 1 of 2 sockets")
+
+
 def test_clients_that_have_to_send_first_are_named() -> None:
     assert line(lossy(half_open=10, defer_accept=True), "deferred on 0.0.0.0:80") == (
         "(TCP_DEFER_ACCEPT): 10 clients half-open, accepted once data come"

@@ -37,6 +37,7 @@ class Known:
     counted: ListenerCount | None = None
     open: bool = True
     queue_max: int | None = None
+    full_since_s: float | None = None  # every reading since then found the queue full
     accepts: int = 0  # as of the last update
     waits: dict[ProcessKey, bool | None] = field(default_factory=dict)
     since_s: float = 0.0  # it was first met
@@ -234,6 +235,7 @@ class Listeners:
             queue=listed.queue if listed and known.open else None,
             queue_start=verdict.start,
             queue_max=known.longest,
+            queue_full_s=self._full_for(known),
             queue_mean=verdict.mean,
             arrived=flow.arrived,
             accepted=accepted + self.uncounted(inode),
@@ -270,6 +272,11 @@ class Listeners:
             holders=self.holders(inode),
         )
 
+    def _full_for(self, known: Known) -> float | None:
+        if known.full_since_s is None or not known.open:
+            return None
+        return self._elapsed_s - known.full_since_s
+
     def _cut_off(self, inode: int, told: Told) -> int | None:
         """Handshakes that a listener took along when it closed, but for those that moved."""
         counted = self._known[inode].counted
@@ -291,6 +298,11 @@ class Listeners:
                 self._refused.add(listener.inode)
                 continue
             known = self._meet(listener.inode)
+            if not _is_full(listener):
+                known.full_since_s = None
+            elif known.full_since_s is None:
+                at_start = known.listed is None and not known.met_late
+                known.full_since_s = 0.0 if at_start else self._elapsed_s
             known.listed, known.open, known.until_s = listener, True, None
             _note_group(known, listener, round(self._elapsed_s, 3))
             if listener.queue is not None:
@@ -328,6 +340,15 @@ def _append(changes: list[Change], change: Change) -> None:
     changes.append(change)
     if len(changes) > CHANGES_KEPT:
         del changes[1]
+
+
+def _is_full(listener: Listener) -> bool:
+    """It holds one more than the limit."""
+    return (
+        listener.queue is not None
+        and listener.backlog is not None
+        and listener.queue > listener.backlog
+    )
 
 
 def _waits(

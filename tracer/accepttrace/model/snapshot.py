@@ -82,7 +82,8 @@ class ListenerRow:
     """One listening socket, since the start. `None` = not visible with this attach type.
 
     `capacity`: connections that its queue holds (backlog + 1). `queue_start`: its length when it
-    was first seen. `queue_mean` is weighted by time. `arrived`: connections established, also those
+    was first seen. `queue_mean` is weighted by time. `queue_full_s`: for so long every reading has
+    found it full; None: it is not. `arrived`: connections established, also those
     that migrated to another socket later; `unseen`: of them, accepted by somebody whom the attach
     type cannot see. `overflow_syn` and `overflow_ack` count packets dropped because the queue was
     full, `overflow_peers` the clients behind them (address and port), `overflow_aborted` the ACKs
@@ -114,6 +115,7 @@ class ListenerRow:
     queue: int | None
     queue_start: int | None
     queue_max: int | None
+    queue_full_s: float | None
     queue_mean: float | None
     arrived: int | None
     accepted: int

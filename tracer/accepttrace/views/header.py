@@ -11,6 +11,7 @@ from accepttrace.model.records import Unread
 from accepttrace.model.snapshot import Books, ListenerRow, Meta, Snapshot
 from accepttrace.views.books import word
 from accepttrace.views.formats import many, plural, rates, span
+from accepttrace.views.losses import fullness
 from accepttrace.views.text import Line, Span, clean, flow
 from accepttrace.views.unread import sentence
 
@@ -33,6 +34,8 @@ def header(snapshot: Snapshot, width: int) -> list[Line]:
         *loss(snapshot.books, BY_CLIENTS[verdict(snapshot)]),
         word(snapshot.books),
     ]
+    if crowded := fullness(snapshot):
+        second.append((crowded, "bold yellow"))
     lines = flow(first, width) + flow(second, width)
     return lines + unread_lines(snapshot.unread, width)
 

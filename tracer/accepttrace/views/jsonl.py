@@ -36,7 +36,14 @@ SIZE_FIELDS: Final = tuple(GroupSize.__dataclass_fields__)
 PROGRAM_FIELDS: Final = tuple(Program.__dataclass_fields__)
 HOLDER_FIELDS: Final = ("pid", "comm", "name", "fd", "waits", "waits_in")
 # Decimals that mean something; more would only make the lines long.
-_DECIMALS: Final = {"rate": 3, "share": 6, "fair_ratio": 4, "queue_mean": 3, "elapsed_s": 3}
+_DECIMALS: Final = {
+    "rate": 3,
+    "share": 6,
+    "fair_ratio": 4,
+    "queue_mean": 3,
+    "queue_full_s": 3,
+    "elapsed_s": 3,
+}
 
 
 def meta_line(meta: Meta) -> str:

@@ -8,7 +8,7 @@ from typing import Final
 
 from accepttrace.model.losses import ATTEMPTS
 from accepttrace.model.snapshot import ListenerRow, NamespaceLoss, Snapshot
-from accepttrace.views.formats import NA, endpoint, plural
+from accepttrace.views.formats import NA, endpoint, plural, span
 from accepttrace.views.text import Line, flow
 
 INDENT: Final = "  "
@@ -55,6 +55,37 @@ def losses(snapshot: Snapshot, width: int) -> list[Line]:
             parts = [f"{plural(packets, 'packet')} dropped, cause not known"]
             lines += sentence(f"perhaps lost on {place}:", parts, width, "yellow")
     return lines
+
+
+def full(snapshot: Snapshot, width: int) -> list[Line]:
+    """Queues that hold no more: whoever comes next is turned away."""
+    lines: list[Line] = []
+    for place, there in _places([row for row in snapshot.listeners if row.open]).items():
+        crowded = [row for row in there if row.queue_full_s is not None]
+        if crowded:
+            waiting, room = (sum(getattr(r, f) for r in crowded) for f in ("queue", "capacity"))
+            which = "" if len(there) == 1 else f" at {len(crowded)} of {len(there)} sockets"
+            text = f"{waiting:,} of {room:,} connections wait{which}{_since(snapshot, crowded)}"
+            lines += sentence(f"queue full on {place}:", [text], width, "bold yellow")
+    return lines
+
+
+def fullness(snapshot: Snapshot) -> str:
+    """The same for the header; empty where no queue is full."""
+    crowded = [row for row in snapshot.listeners if row.queue_full_s is not None]
+    if not crowded:
+        return ""
+    if len(crowded) > 1:
+        return f"{len(crowded):,} queues full{_since(snapshot, crowded)}"
+    return f"queue full ({crowded[0].queue} of {crowded[0].capacity}){_since(snapshot, crowded)}"
+
+
+def _since(snapshot: Snapshot, crowded: Sequence[ListenerRow]) -> str:
+    """How long the longest of them has been full, at every reading."""
+    lasts_s = max(row.queue_full_s or 0 for row in crowded)
+    if lasts_s >= snapshot.elapsed_s:
+        return " all the time"
+    return f" for {span(lasts_s)}" if lasts_s >= 1 else ""
 
 
 def delays(snapshot: Snapshot, width: int) -> list[Line]:
