@@ -104,7 +104,7 @@ lint: $(VENV)/.test ## ruff, mypy --strict, clang-format
 	$(Q)$(BIN)/ruff check .
 	$(Q)$(BIN)/ruff format --check .
 	$(Q)$(BIN)/mypy --strict
-	$(Q)$(BIN)/clang-format --style=file:bpf/.clang-format --dry-run -Werror bpf/*.[ch] bench/*.[ch]
+	$(Q)$(BIN)/clang-format --style=file:bpf/.clang-format --dry-run -Werror bpf/*.[ch] bench/*.[ch] tests/*/*.c
 
 clean: ## remove what was built, and the virtual environment
 	$(Q)rm -rf $(VENV) build dist

@@ -15,6 +15,13 @@ want() { # PACKAGE TEST...: PACKAGE is missing unless the test succeeds
 	shift
 	"$@" >/dev/null 2>&1 || missing="$missing $package"
 }
+# Wished for: installed where the lists have it, else what needs it says so.
+wishes=
+wish() { # PACKAGE TEST...
+	package=$1
+	shift
+	"$@" >/dev/null 2>&1 || wishes="$wishes $package"
+}
 has() { command -v "$1" || [ -x "/usr/sbin/$1" ]; }
 has_header() { [ -e "/usr/include/$1" ]; }
 # The distribution's bcc, not the stranger of that name that pip brings.
@@ -59,6 +66,8 @@ debian_wants() {
 	want gunicorn has gunicorn
 	want libcap2-bin has capsh
 	want python3-bpfcc has_bcc
+	# The kernel's tests of itself; not before 6.2 are they all there.
+	wish linux-source-6.12 [ -e /usr/src/linux-source-6.12.tar.xz ]
 	[ "$purpose" != test ] || return 0
 	want qemu-system-x86 has qemu-system-x86_64
 	want qemu-system-arm has qemu-system-aarch64
@@ -81,6 +90,10 @@ debian_installs() {
 	fi
 	export DEBIAN_FRONTEND=noninteractive
 	update_lists
+	for package in $wishes; do
+		[ -z "$(apt-cache search --names-only "^$package\$")" ] || set -- "$@" "$package"
+	done
+	[ $# -gt 0 ] || return 0
 	apt-get install -q -y --no-install-recommends -o DPkg::Lock::Timeout=300 "$@"
 	case " $* " in
 	*" nginx "*) ! has systemctl >/dev/null || systemctl --quiet disable nginx || : ;;
@@ -188,11 +201,12 @@ boxes)
 	exit 2
 	;;
 esac
-[ -n "$missing" ] || exit 0
+[ -n "$missing$wishes" ] || exit 0
 if [ "$(id -u)" != 0 ]; then
+	[ -n "$missing" ] || exit 0
 	echo "provision: these packages are missing, run as root:$missing" >&2
 	exit 1
 fi
-echo "provision: installing$missing"
+echo "provision: installing$missing$wishes"
 # shellcheck disable=SC2086
 "${family}_installs" $missing
