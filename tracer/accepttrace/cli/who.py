@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from accepttrace.cli.options import filter_options, take_filters
+from accepttrace.errors import AcceptTraceError
 
 if TYPE_CHECKING:
     from accepttrace.config import Filters
-    from accepttrace.model.records import Inventory
+    from accepttrace.model.datagrams import Receivers
+    from accepttrace.model.records import Inventory, Unread
+    from accepttrace.sockets.receivers import Queues
 
 LOOKS: Final = 3  # a busy worker shows what it waits in only when it is caught asleep
 
 
 @click.command("who", short_help="Who shares a port, and how (no BPF needed).")
 @filter_options
+@click.option("--udp", is_flag=True, help="UDP sockets instead. Their groups need BPF.")
 @click.option(
     "-o",
     "--output",
@@ -26,24 +32,52 @@ LOOKS: Final = 3  # a busy worker shows what it waits in only when it is caught 
     show_default=True,
     help="Lines for people, or one JSON object a listener.",
 )
-def who(output: str, **values: Any) -> None:
+def who(output: str, udp: bool, **values: Any) -> None:
     """Who shares a port, and how: every listening socket, and every process that holds it.
 
     Needs no BPF and no privileges, but only root sees the processes of all users. An answer of
     "nobody" is an answer: exit status 0.
     """
+    filters = take_filters(values)
+    (_udp if udp else _tcp)(filters, output)
+
+
+def _tcp(filters: Filters, output: str) -> None:
     from accepttrace.views import who as view
 
-    filters = take_filters(values)
     inventory = _look(filters)
     if output == "jsonl":
-        for line in view.json_lines(inventory):
-            click.echo(line)
+        _print(view.json_lines(inventory))
     else:
-        for line in view.text_lines(inventory, filters.describe()):
-            click.echo(line)
-    if inventory.partial:
-        click.echo(view.partial_line(inventory.unread, os.geteuid() == 0), err=True)
+        _print(view.text_lines(inventory, filters.describe()))
+        if not inventory.listeners:
+            from accepttrace.views.whoudp import hint
+
+            _print(filter(None, [hint(_look_udp(filters))]))
+    _complain(inventory.unread)
+
+
+def _udp(filters: Filters, output: str) -> None:
+    from accepttrace.views import whoudp as view
+
+    receivers = _look_udp(filters)
+    if output == "jsonl":
+        _print(view.json_lines(receivers))
+    else:
+        _print(view.text_lines(receivers, filters.describe("")))
+    _complain(receivers.unread)
+
+
+def _print(lines: Iterable[str]) -> None:
+    for line in lines:
+        click.echo(line)
+
+
+def _complain(unread: Sequence[Unread]) -> None:
+    if unread:
+        from accepttrace.views.who import partial_line
+
+        click.echo(partial_line(unread, os.geteuid() == 0), err=True)
 
 
 def _look(filters: Filters) -> Inventory:
@@ -57,3 +91,26 @@ def _look(filters: Filters) -> Inventory:
             break
         inventory = held_by(reader.read(), filters)
     return inventory
+
+
+def _look_udp(filters: Filters) -> Receivers:
+    from accepttrace.sockets.holding import open_iterator
+    from accepttrace.sockets.receivers import ReceiverReader
+
+    with ExitStack() as stack:
+        reader = ReceiverReader(filters, _groups(stack), open_iterator("udp"))
+        stack.callback(reader.close)
+        return reader.read(full=True)
+
+
+def _groups(stack: ExitStack) -> Queues:
+    """What tells the groups of sockets: BPF without a hook. Nothing, where it may not be used."""
+    from accepttrace.config import Config
+    from accepttrace.probe.udp import open_udp
+
+    try:
+        session = open_udp(Config(udp=True, attach="tracepoint", loader="libbpf"))
+    except (AcceptTraceError, OSError):
+        return tuple
+    stack.callback(session.close)
+    return session.queues

@@ -12,6 +12,7 @@ from accepttrace.views.header import loss, namespaces, title, unread_lines
 from accepttrace.views.layout import Strip, fit, label_total, limited, lines
 from accepttrace.views.losses import sentence
 from accepttrace.views.receivercolumns import BASE, COLUMNS, MORE, ORDER, owners, value
+from accepttrace.views.sameplace import alone
 from accepttrace.views.text import Line, Span, clean, cut, flow
 
 TITLE_AND_TOTAL = 2
@@ -30,7 +31,8 @@ def render(
     Without a height nothing is cut, and a `ledger` of all that could be lost ends it.
     """
     books, above = snapshot.books, header(snapshot, width)
-    below = _unlisted(snapshot, width)
+    below = [line for text in alone(snapshot.sockets) for line in sentence(text, [], width, "")]
+    below += _unlisted(snapshot, width)
     if height is None and ledger:
         below = below + _by_clients(books, width) + lost_by_tracer(books, width)
     if snapshot.sockets:

@@ -31,7 +31,7 @@ def text_lines(inventory: Inventory, asked: str) -> Iterator[str]:
     for row in listeners:
         rank[_group(row)] = rank.get(_group(row), 0) + 1
         yield _listener_line(row, rank[_group(row)], several, inventory.partial)
-        yield from _holder_lines(row.holders)
+        yield from holder_lines(row.holders)
     yield from _notes(listeners)
 
 
@@ -55,7 +55,7 @@ def json_lines(inventory: Inventory) -> Iterator[str]:
                 "group": row.group,
                 "group_size": row.group_size,
                 "selector": row.selector,
-                "holders": [_holder_object(holder) for holder in row.holders],
+                "holders": [holder_object(holder) for holder in row.holders],
                 "partial": inventory.partial,
                 "unread": objects(inventory.unread),
             }
@@ -110,7 +110,8 @@ def _sharing(row: Listener, rank: int, partial: bool) -> str:
     return "sole" if row.sharing == "sole" else held
 
 
-def _holder_lines(holders: tuple[Holder, ...]) -> Iterator[str]:
+def holder_lines(holders: tuple[Holder, ...]) -> Iterator[str]:
+    """One line each, but for many that do not wait."""
     idle = [holder for holder in holders if holder.waits is False]
     folded = set(idle) if len(idle) > IDLE_SHOWN else set()
     shown = [holder for holder in holders if holder not in folded]
@@ -137,7 +138,8 @@ def _place(holder: Holder) -> str:
     return f"  container {clean(holder.container)}" if holder.container else ""
 
 
-def _holder_object(holder: Holder) -> dict[str, object]:
+def holder_object(holder: Holder) -> dict[str, object]:
+    """As in `holders[]`, with where the process belongs."""
     return {
         "pid": holder.pid,
         "comm": holder.comm,
