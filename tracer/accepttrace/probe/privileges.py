@@ -9,6 +9,7 @@ _BITS = {
     "CAP_DAC_READ_SEARCH": 2,
     "CAP_SYS_PTRACE": 19,
     "CAP_SYS_ADMIN": 21,
+    "CAP_SYS_NICE": 23,
     "CAP_PERFMON": 38,
     "CAP_BPF": 39,
 }
@@ -37,3 +38,8 @@ def may_trace() -> bool:
 def may_administer() -> bool:
     """Whether nothing that tracing asks for is kept back."""
     return "CAP_SYS_ADMIN" in held()
+
+
+def may_hold_priority() -> bool:
+    """Whether maps may be read at a real-time priority: see probe/preemption.py."""
+    return "CAP_SYS_NICE" in held()
