@@ -395,6 +395,19 @@ def test_what_chose_is_told_where_it_was_not_the_hash() -> None:
     )
 
 
+def test_who_waits_in_io_uring_is_named_for_accepts_unseen() -> None:
+    snapshot = seen(four_workers(), {100: {"unseen": 12}})
+    (row,) = snapshot.listeners
+    first, *others = row.holders
+    ring = replace(first, pid=9, name="ur\x1b", waits=True, waits_in="io_uring")
+    waiting = {"unseen": 12, "holders": (ring, *others)}
+    begin = "12 connections accepted by somebody unseen:"
+    assert line(seen(four_workers(), {100: waiting}), begin) == (
+        "ur? (pid 9), which waits in io_uring"
+    )
+    assert line(snapshot, begin) == "io_uring, the kernel, or a 32-bit program"
+
+
 def test_accepts_of_somebody_unseen_are_told() -> None:
     assert line(lossy(unseen=12), "12 connections accepted by somebody unseen:") == (
         "io_uring, the kernel, or a 32-bit program"

@@ -8,7 +8,7 @@ from typing import Literal
 from accepttrace.model.snapshot import ListenerRow, Migration, SelectorChange, Snapshot
 from accepttrace.views.formats import endpoint, plural, span
 from accepttrace.views.losses import sentence
-from accepttrace.views.text import Line
+from accepttrace.views.text import Line, clean
 
 
 def moved(snapshot: Snapshot, width: int) -> list[Line]:
@@ -50,7 +50,10 @@ def uncounted(snapshot: Snapshot, width: int) -> list[Line]:
     if not number:
         return []
     text = f"{plural(number, 'connection')} accepted by workers without a row:"
-    return sentence(text, ["more than the tracer has room for"], width, "")
+    parts = ["more than the tracer has room for"]
+    if snapshot.meta.attach == "tracepoint":
+        parts.append("or their descriptor was closed or used anew while they slept in accept()")
+    return sentence(text, parts, width, "")
 
 
 def unseen(snapshot: Snapshot, width: int) -> list[Line]:
@@ -59,7 +62,20 @@ def unseen(snapshot: Snapshot, width: int) -> list[Line]:
     if not number:
         return []
     text = f"{plural(number, 'connection')} accepted by somebody unseen"
-    return sentence(f"{text}:", ["io_uring", "the kernel", "or a 32-bit program"], width, "")
+    parts = _by_ring(snapshot) or ["io_uring", "the kernel", "or a 32-bit program"]
+    return sentence(f"{text}:", parts, width, "")
+
+
+def _by_ring(snapshot: Snapshot) -> list[str]:
+    """Who was seen to wait in io_uring on listeners with such accepts; only if somebody was."""
+    suspects = {
+        holder.pid: f"{clean(holder.name)} (pid {holder.pid}), which waits in io_uring"
+        for row in snapshot.listeners
+        if row.unseen is None or row.unseen
+        for holder in row.holders
+        if holder.waits_in == "io_uring"
+    }
+    return [suspects[pid] for pid in sorted(suspects)]
 
 
 def _move(one: Migration) -> str:
