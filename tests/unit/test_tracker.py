@@ -126,6 +126,23 @@ def test_threads_add_up_to_their_process_even_without_its_start() -> None:
     assert [(row.pid, row.tid, row.accepts) for row in threads] == [(9, 12, 6), (9, 9, 4)]
 
 
+def test_a_thread_with_a_name_of_its_own_is_called_so() -> None:
+    model = tracker()
+    taken = [count(9, 4, tid=12, comm="http-nio-80-A"), count(9, 6, tid=13, comm="nginx")]
+    feed(model, 1, taken, [listener(100, [holder(9, name="tomcat")])])
+    names = {row.tid: row.name for row in model.snapshot("thread").acceptors}
+    assert names == {12: "tomcat: http-nio-80-A", 13: "tomcat"}
+    assert {row.name for row in model.snapshot().acceptors} == {"tomcat"}
+
+
+def test_a_row_of_many_processes_names_a_few() -> None:
+    model = tracker()
+    workers = [holder(pid, name=f"worker {pid}") for pid in range(1, 1001)]
+    feed(model, 1, [], [listener(100, workers)])
+    (row,) = model.snapshot("socket").acceptors
+    assert row.name == "1000 x worker 1, worker 2, worker 3, worker 4 and 996 more"
+
+
 def test_a_thread_belongs_to_the_process_that_it_can_have_come_from() -> None:
     model = tracker()
     old = replace(count(7, 10, tid=9, start=50), process_start_ns=0)

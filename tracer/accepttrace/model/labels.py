@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 from accepttrace.model.census import Census
 from accepttrace.model.entries import Entry
 from accepttrace.model.listeners import Listeners
-from accepttrace.model.records import Family, Listener
+from accepttrace.model.records import Family, Listener, Process
 
 T = TypeVar("T")
+
+NAMED: Final = 4  # of several processes, named in one row
 
 
 class Who(NamedTuple):
@@ -49,7 +51,7 @@ def of_process(entries: Sequence[Entry], census: Census, by_thread: bool) -> Who
         pid=first.process[0],
         tid=first.count.tid if by_thread and first.count else None,
         comm=first.count.comm if by_thread and first.count else comm,
-        name=process.name or comm,
+        name=_of_thread(first, process) if by_thread else process.name or comm,
         alive=census.alive(first.process),
         waits=_any(entry.waits for entry in entries),
         cgroup=process.cgroup,
@@ -71,10 +73,25 @@ def of_sockets(
         pid=None,
         tid=None,
         comm=comms.pop() if len(comms) == 1 else "",
-        name=f"{len(processes)} x {', '.join(names)}" if len(processes) > 1 else "".join(names),
+        name=f"{len(processes)} x {few(names)}" if len(processes) > 1 else "".join(names),
         alive=any(map(listeners.is_open, inodes)),
         waits=_any(entry.waits for entry in entries),
     )
+
+
+def few(names: Sequence[str]) -> str:
+    """`a, b, c, d and 60 more`: a row must not grow with the names that others choose."""
+    more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
+
+
+def _of_thread(entry: Entry, process: Process) -> str:
+    """`tomcat: http-nio-8080-A`, where a thread is not called as its process is."""
+    thread = entry.count.comm if entry.count else ""
+    name = process.name or process.comm
+    if thread in ("", process.comm, "MainThread") or name.startswith(thread):
+        return name or thread
+    return f"{name}: {thread}" if name else thread
 
 
 def of_place(inodes: Iterable[int], listeners: Listeners) -> Where:

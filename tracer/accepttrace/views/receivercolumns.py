@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from accepttrace.model.datagrams import ReceiverRow
+from accepttrace.model.labels import few
 from accepttrace.model.receivers import SORTABLE
 from accepttrace.model.records import Holder
 from accepttrace.views import formats
@@ -123,7 +124,7 @@ def _pid(row: ReceiverRow) -> str | None:
 
 def _name(row: ReceiverRow) -> str | None:
     holders = owners(row)
-    names = ", ".join(dict.fromkeys(holder.name or holder.comm for holder in holders))
+    names = few(list(dict.fromkeys(holder.name or holder.comm for holder in holders)))
     text = f"{len(holders)} x {names}" if len(holders) > 1 else names
     return (text or None) if row.open else f"closed {text}".rstrip()
 

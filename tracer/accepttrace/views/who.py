@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from accepttrace.model.labels import few
 from accepttrace.model.records import Holder, Inventory, Listener, Unread
 from accepttrace.views.formats import endpoint
 from accepttrace.views.frame import elsewhere
@@ -13,7 +14,6 @@ from accepttrace.views.text import cells, clean, pad
 from accepttrace.views.unread import objects, sentence
 
 IDLE_SHOWN: Final = 4  # holders of one listener that do not wait, shown a line each
-NAMES_SHOWN: Final = 8  # of those who do not wait
 PORTS_NOTED: Final = 8  # ports that get a note of their own
 UNSEEN: Final = ("queue_max", "arrived", "accepted", "selected", "dropped_overflow",
                  "lost_on_close", "migrated_in", "migrated_out")  # fmt: skip
@@ -123,9 +123,7 @@ def holder_lines(holders: tuple[Holder, ...]) -> Iterator[str]:
         yield line + _waits(holder) + _place(holder)
     if folded:
         idlers = sorted({clean(holder.name) for holder in folded})
-        more = f" and {len(idlers) - NAMES_SHOWN} more" if len(idlers) > NAMES_SHOWN else ""
-        some = ", ".join(idlers[:NAMES_SHOWN]) + more
-        yield f"  {len(folded)} more hold it and do not wait: {some}"
+        yield f"  {len(folded)} more hold it and do not wait: {few(idlers)}"
 
 
 def _waits(holder: Holder) -> str:
