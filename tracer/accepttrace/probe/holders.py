@@ -253,7 +253,7 @@ class _Piece:
         if kind == wire.PIECE_SOCKET:
             piece._take_waiters(pairs)
             return piece
-        name = comm.partition(b"\0")[0].decode("utf-8", "surrogateescape")
+        name = comm.partition(b"\0")[0].decode("utf-8", "replace")
         piece.table = Table(number, tid, netns, start_shown(start_ns), name)
         if kind == wire.PIECE_PROCESS:
             for fd, inode in pairs:

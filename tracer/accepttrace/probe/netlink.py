@@ -125,7 +125,7 @@ def address(family: int, raw: bytes) -> str:
 def device(index: int) -> str | None:
     """The name of a network device; None for index 0: no device."""
     try:
-        return socket.if_indextoname(index) if index else None
+        return socket.if_indextoname(index) if index else None  # as its owner named it
     except OSError:  # it has been taken away
         return f"if{index}"
 

@@ -23,10 +23,16 @@ def find(text: str) -> str | None:
 
 def _mounts() -> Iterator[str]:
     """Where hierarchies of version 1 and 2 are mounted, the longest path first."""
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as lines:
-        fields = (line.split(" ") for line in lines)
-        found = [one[4] for one in fields if one[one.index("-") + 1].startswith("cgroup")]
-    yield from sorted(found, key=len, reverse=True)
+    with open("/proc/self/mountinfo", "rb") as file:
+        lines = os.fsdecode(file.read()).split("\n")
+    yield from sorted(filter(None, map(_mount, lines)), key=len, reverse=True)
+
+
+def _mount(line: str) -> str | None:
+    """Of a hierarchy: `36 35 0:29 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw`."""
+    mount, _, source = line.partition(" - ")
+    fields = mount.split(" ")
+    return fields[4] if source.startswith("cgroup") and len(fields) > 4 else None
 
 
 def _in_use() -> set[str]:

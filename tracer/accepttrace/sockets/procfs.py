@@ -47,8 +47,8 @@ def exists(pid: int) -> bool:
 
 
 def text(path: str, limit: int = FILE_BYTES) -> str:
-    """A small file up to its limit in bytes; those that are not UTF-8 are escaped."""
-    return _read(path, limit).decode("utf-8", "surrogateescape")
+    """A small file up to its limit in bytes. U+FFFD stands for those that are not UTF-8."""
+    return _read(path, limit).decode("utf-8", "replace")
 
 
 def _read(path: str, limit: int) -> bytes:
@@ -80,7 +80,7 @@ def cmdline(pid: int, tid: int) -> tuple[str, ...]:
     """
     fd = os.open(f"{task(pid, tid)}/cmdline", os.O_RDONLY | os.O_CLOEXEC)
     try:
-        words = os.read(fd, CMDLINE_BYTES).decode("utf-8", "surrogateescape")
+        words = os.read(fd, CMDLINE_BYTES).decode("utf-8", "replace")
     finally:
         os.close(fd)
     return tuple(word for word in words.split("\0") if word)

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from typing import Final
 
 from accepttrace.sockets import procfs
 
 ACCEPTS: Final = 0x10000  # __SO_ACCEPTCON in the flags of /proc/net/unix
+LINE: Final = re.compile(
+    r"[0-9a-f]+: [0-9A-F]+ [0-9A-F]+ (?P<flags>[0-9A-F]+) [0-9A-F]+ [0-9A-F]+ +(?P<inode>\d+)"
+    r"(?: (?P<name>.*))?$",
+    re.DOTALL | re.ASCII,
+)
 TABLE_BYTES: Final = 1 << 20
 ASKED: Final = 16  # processes that are looked at
 NO_NAME: Final = "(no name)"
@@ -28,10 +34,12 @@ def unix_listeners(pids: Collection[int]) -> tuple[str, ...]:
 
 
 def listening(table: str) -> dict[int, str]:
-    """Inode → name of the listening sockets in the text of /proc/net/unix."""
+    """Inode → name of the listening sockets in the text of /proc/net/unix.
+
+    A name may hold any byte, also the end of a line: what looks like no socket is left out.
+    """
     found: dict[int, str] = {}
-    for line in table.splitlines()[1:]:
-        fields = line.split(maxsplit=7)  # Num RefCount Protocol Flags Type St Inode Path
-        if len(fields) >= 7 and int(fields[3], 16) & ACCEPTS:
-            found[int(fields[6])] = fields[7] if len(fields) > 7 else NO_NAME
+    for line in map(LINE.match, table.split("\n")):
+        if line and int(line["flags"], 16) & ACCEPTS:
+            found.setdefault(int(line["inode"]), line["name"] or NO_NAME)
     return found
