@@ -31,7 +31,13 @@ def if_seen(tracing: Tracing, fact: str, value: T) -> T | None:
 
 def by_inode(snapshot: Snapshot) -> dict[int, ListenerRow]:
     """Its listeners."""
-    return {row.inode: row for row in snapshot.listeners}
+    return {number_of(row): row for row in snapshot.listeners}
+
+
+def number_of(row: ListenerRow) -> int:
+    """Of a row of one listener."""
+    assert row.inode is not None
+    return row.inode
 
 
 def only(account: Account) -> ListenerRow:

@@ -24,7 +24,7 @@ from .clients import Clients, address_of, drain, inode_of, listen, port_of
 from .conftest import Tracing, wait_until
 from .network import counted, listening, own_network, sockets, visited
 from .packets import FIRST_SEQUENCE, SYN, SYN_ACK, Peers
-from .reading import assert_balanced, begin, by_inode, if_seen, only, settled
+from .reading import assert_balanced, begin, by_inode, if_seen, number_of, only, settled
 from .test_cli import CHOICE, started
 
 FAMILIES = ["ipv4", "ipv6", "mapped"]
@@ -176,7 +176,7 @@ def test_what_is_dropped_before_the_first_reading_counts(tracing: Tracing) -> No
         account = tracing.of(port)  # what the ready file tells of
         with turned_away(port, 3) as dropped:
             row = only(account)
-            shown = listening(port)[row.inode].drops
+            shown = listening(port)[number_of(row)].drops
     assert before >= TOO_MANY
     assert row.drops == dropped == shown - before
     assert_lost(row, overflow=dropped)

@@ -20,7 +20,7 @@ from .clients import Clients, address_of, drain, listen, port_of
 from .conftest import Tracing, wait_until
 from .network import counted, listening, own_network
 from .packets import FIRST_SEQUENCE, RST, SYN, SYN_ACK, Peers
-from .reading import assert_balanced, begin, if_seen, only, settled
+from .reading import assert_balanced, begin, if_seen, number_of, only, settled
 
 FAMILIES = ["ipv4", "ipv6", "mapped"]
 REFUSED = 12
@@ -68,7 +68,7 @@ def test_clients_that_nobody_lets_in_are_counted_with_each_attempt(tracing: Trac
                 wait_until(lambda: counted()["ListenOverflows"] >= 2 * REFUSED, "a second SYN each")
                 assert (lucky.connected(), others.connected()) == (4, 0)
             row = only(account)
-            shown = listening(port)[row.inode]
+            shown = listening(port)[number_of(row)]
         dropped = counted()["ListenOverflows"]
         assert counted()["ListenDrops"] == dropped == shown.drops
     assert (row.queue, row.queue_max, row.backlog, row.capacity) == (4, 4, 3, 4)
@@ -91,7 +91,7 @@ def test_requests_that_find_the_queue_full_are_counted(tracing: Tracing, family:
             sent = 3 * len(PEERS) - 1 - 2
             wait_until(lambda: counted()["ListenOverflows"] == sent, "every SYN dropped")
             row = only(account)
-            shown = listening(port)[row.inode]
+            shown = listening(port)[number_of(row)]
         assert peers.heard == []
     assert (row.queue, row.drops) == (4, sent) == (shown.queue, shown.drops)
     assert overflow(row) == if_overflow_seen(tracing, syn=sent, peers=len(PEERS))
@@ -129,7 +129,7 @@ def test_handshakes_that_end_at_a_full_queue_are_counted(
                 if not abort:
                     peers.finish(TOO_MANY)
                 row = only(account)
-                shown = listening(port)[row.inode]
+                shown = listening(port)[number_of(row)]
             resets = len(peers.answers(RST))
         assert resets == counted()["EmbryonicRsts"] == (len(TOO_MANY) if abort else 0)
         dropped = counted()["ListenOverflows"]
@@ -175,7 +175,7 @@ def test_requests_dropped_for_another_reason_are_no_overflow(tracing: Tracing) -
             )
             dropped = 10 - len(peers.answers(SYN_ACK))
             row = only(account)
-            shown = listening(port)[row.inode]
+            shown = listening(port)[number_of(row)]
         assert counted()["TCPReqQFullDrop"] == counted()["ListenDrops"] == dropped > 0
         assert counted()["ListenOverflows"] == 0
     assert row.drops == shown.drops == dropped
@@ -190,7 +190,7 @@ def test_the_limit_in_force_is_shown_and_follows_a_second_listen(tracing: Tracin
         for wanted, backlog in ((5000, 128), (7, 7), (0, 0)):
             server.listen(wanted)
             row = only(account)
-            shown = listening(port)[row.inode]
+            shown = listening(port)[number_of(row)]
             assert (row.backlog, row.capacity) == (shown.backlog, shown.backlog + 1)
             assert (row.backlog, row.epoch) == (backlog, 1)
 
@@ -249,7 +249,7 @@ def test_accepts_without_a_free_descriptor_are_counted_while_the_queue_grows(
                             server.accept()
                 assert clients.connected() == 3
                 row = only(account)
-                shown = listening(port)[row.inode]
+                shown = listening(port)[number_of(row)]
             assert row.queue == shown.queue == queued  # a client that gives up stays in the queue
             assert row.refused_accepts == if_seen(tracing, "refused", queued)
             assert_balanced(row)

@@ -23,7 +23,7 @@ from accepttrace.probe.session import Session
 from .clients import Clients, address_of, drain, inode_of, listen, port_of
 from .conftest import Account, Tracing, Way, name, offered, wait_until
 from .network import counted, listening, own_network
-from .reading import assert_balanced, begin, if_seen, settled
+from .reading import assert_balanced, begin, if_seen, number_of, settled
 from .uring import ALLOCATE_SLOT, ASYNC, MULTISHOT, SWITCH, Ring, ring
 
 FEW = 10
@@ -52,13 +52,14 @@ def assert_accepted_by_ring(tracing: Tracing, account: Account, count: int) -> N
     if tracing.plan.attach == "tracepoint":
         assert (acceptors, row.accepted) == ((), 0)
         assert row.unseen == snapshot.books.unseen == count
+        assert (row.book, row.imbalance) == ("unchecked", 0)
     else:
         assert {(each.pid, each.via) for each in acceptors} == {(os.getpid(), "io_uring")}
         assert sum(each.accepts for each in acceptors) == row.accepted == count
         assert (row.unseen, snapshot.books.unseen) == (0, 0)
         assert {each.empty_accepts for each in acceptors} == {0}  # its first look is no accept()
+        assert_balanced(row)
     assert row.queue == 0
-    assert_balanced(row)
 
 
 def take(accepting: Ring, count: int) -> None:
@@ -140,9 +141,10 @@ def test_who_accepts_in_two_ways_has_no_single_one(tracing: Tracing) -> None:
         (worker,) = settled(account, "worker").acceptors
     if tracing.plan.attach == "tracepoint":
         assert (worker.accepts, worker.via, row.unseen) == (FEW, "syscall", 7)
+        assert (row.book, row.imbalance) == ("unchecked", 0)
     else:
         assert (worker.accepts, worker.via, row.unseen) == (FEW + 7, None, 0)
-    assert_balanced(row)
+        assert_balanced(row)
 
 
 @pytest.fixture(params=offered(), ids=name)
@@ -200,7 +202,7 @@ def test_accepts_of_multipath_connections_and_of_plain_ones(tracing: Tracing) ->
         ):
             assert drain(server, FEW + 2) == FEW + 2
             snapshot, row, acceptors = one(account)
-            assert listening(port)[row.inode].queue == row.queue == 5
+            assert listening(port)[number_of(row)].queue == row.queue == 5
         assert counted()["MPCapableSYNRX"] == FEW
         inode = inode_of(server)
     assert (row.inode, row.accepted) == (inode, FEW + 2)
@@ -260,8 +262,9 @@ def test_a_kernel_thread_accepts_as_one(tracing: Tracing) -> None:
     if tracing.plan.attach == "tracepoint":
         assert (acceptors, row.accepted) == ((), 0)
         assert row.unseen == snapshot.books.unseen == FEW
+        assert (row.book, row.imbalance) == ("unchecked", 0)
     else:
         assert {each.via for each in acceptors} == {"kernel"}
         assert sum(each.accepts for each in acceptors) == row.accepted == FEW
         assert row.unseen == 0
-    assert_balanced(row)
+        assert_balanced(row)

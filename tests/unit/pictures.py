@@ -219,7 +219,7 @@ def seen(snapshot: Snapshot, facts: Mapping[int, Mapping[str, Any]] | None = Non
     """
     rows = []
     for row in snapshot.listeners:
-        mine = (facts or {}).get(row.inode, {})
+        mine = (facts or {}).get(row.inode or 0, {})
         known = {**QUIET, "queue": row.queue, **mine}
         if mine.keys() & {"overflow_syn", "overflow_ack"} and "dropped_overflow" not in mine:
             known["dropped_overflow"] = _sum(known["overflow_syn"], known["overflow_ack"])

@@ -271,7 +271,7 @@ def test_where_arrivals_are_told_by_port_the_missing_was_accepted_unseen() -> No
     for second in (3, 4):
         at_port(it, second, 40, 30, [1])
     row, books = it.snapshot().listeners[0], it.snapshot().books
-    assert (row.unseen, books.unseen, row.book, books.balanced) == (11, 11, "balanced", True)
+    assert (row.unseen, books.unseen, row.book, books.balanced) == (11, 11, "unchecked", True)
     assert row.arrived is None
     for second in (5, 6):
         at_port(it, second, 40, 60, [1])

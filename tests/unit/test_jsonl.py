@@ -105,6 +105,7 @@ def test_the_numbers_are_those_of_the_snapshot() -> None:
         "over_whose": [],
         "uncounted": 0,
         "unseen": None,
+        "unseen_at_least": False,
         "word": "unchecked",
         "balanced": True,
     }

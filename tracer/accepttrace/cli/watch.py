@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Set as AbstractSet
 from datetime import datetime, timezone
 from typing import Protocol, TypeVar
 
 from accepttrace import __version__
 from accepttrace.cli.pace import unbroken
 from accepttrace.config import Config
-from accepttrace.model.records import Counts, Inventory, Process
+from accepttrace.model.records import Counts, Inventory, Passed, Process
 from accepttrace.model.snapshot import Meta, Snapshot
 from accepttrace.model.tracker import Tracker
 from accepttrace.probe.session import open_session
@@ -57,6 +58,7 @@ class Watch:
             config.filters,
             self._session.began_s,
             self._session.plan.sees,
+            grains=(config.by,),
         )
         self._tracker.start(self._reader.baseline())  # before anybody is told that it is ready
 
@@ -69,10 +71,9 @@ class Watch:
 
     def refresh(self) -> Snapshot:
         """Read everything again."""
-        counts = self._session.counts()
-        inventory = self._reader.read(counted={count.netns for count in counts.listeners})
-        after = self._session.passed()
-        others = self._others(counts, inventory)
+        counts, inventory, after = self._read()
+        holders = {holder.pid for item in inventory.listeners for holder in item.holders}
+        others = self._others(counts, holders)
         with unbroken():  # what the model has summed up must be forgotten, and only that
             gone = self._tracker.update(counts, inventory, others, after, wall=utc_now())
             self._session.forget(gone)
@@ -82,17 +83,29 @@ class Watch:
         """Let the rows of those that ended go, so that the maps do not fill before a refresh."""
         if self._session.crowded():
             counts = self._session.counts()
+            others = self._others(counts, self._tracker.holders)
             with unbroken():
-                self._session.forget(self._tracker.drain(counts))
+                self._session.forget(self._tracker.drain(counts, others))
 
     def summary(self) -> Snapshot:
-        """The last reading, with the whole run as its interval."""
+        """The last reading, with the whole run as its interval.
+
+        If all was quiet, it is read a second time: that tells what is missing from what was only
+        under way.
+        """
+        if not self._tracker.quiet:
+            self._tracker.confirm(*self._read())
         return self._tracker.summary(self._config.by, self._config.sort)
 
-    def _others(self, counts: Counts, inventory: Inventory) -> dict[int, Process]:
-        """Acceptors alive that hold no listener any more."""
-        holders = {holder.pid for item in inventory.listeners for holder in item.holders}
-        pids = {acceptor.pid for acceptor in counts.acceptors} - holders
+    def _read(self) -> tuple[Counts, Inventory, Passed]:
+        """Counts, then the sockets, then what passed meanwhile."""
+        counts = self._session.counts()
+        inventory = self._reader.read(counted={count.netns for count in counts.listeners})
+        return counts, inventory, self._session.passed()
+
+    def _others(self, counts: Counts, holders: AbstractSet[int]) -> dict[int, Process]:
+        """Acceptors alive that hold no listener any more, by pid."""
+        pids = ({acceptor.pid for acceptor in counts.acceptors} | self._tracker.pids) - holders
         found = ((pid, self._reader.process(pid)) for pid in pids)
         return {pid: process for pid, process in found if process is not None}
 

@@ -67,7 +67,7 @@ def _reservation(snapshot: Snapshot) -> str:
 
 
 def _scene(snapshot: Snapshot) -> _Scene | None:
-    sets: defaultdict[tuple[int | str, ...], list[ListenerRow]] = defaultdict(list)
+    sets: defaultdict[tuple[object, ...], list[ListenerRow]] = defaultdict(list)
     for row in snapshot.listeners:
         key = (row.inode,) if row.group is None else (row.group, row.netns, row.family)
         sets[(*key, row.local_port)].append(row)

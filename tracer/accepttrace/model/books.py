@@ -37,17 +37,24 @@ class Account:
     low: int = 0
     high: int = UNBOUNDED
     imbalance: int = 0
+    quiet: bool = False  # nothing came or left between the last two readings
     _last: tuple[Span, Span] | None = None
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether the last reading leaves no doubt: nothing was under way, nor at the start."""
+        return self.quiet and self.low == self.high
 
     def check(self, came: Span, left: Span, queue: int, takers: int) -> int:
         """By how much queue at start + came exceeds left + queue now; 0 while they may agree.
 
-        `takers`: threads that accept here; each may have taken one that is not counted yet.
+        `takers`: threads that may be in the midst of accept() now; each may have taken one that is
+        not counted yet.
         """
         now = (came, left)
-        quiet = came.before == came.after and left.before == left.after and now == self._last
+        self.quiet = came.before == came.after and left.before == left.after and now == self._last
         self._last = now
-        early, late = (0, 0) if quiet else (CPUS, CPUS + takers)
+        early, late = (0, 0) if self.quiet else (CPUS, CPUS + takers)
         low = queue + left.before - came.after - early
         high = queue + left.after - came.before + late
         if high < self.low:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
 from accepttrace.model.records import AcceptorCount, Holder, Inventory, Process
@@ -40,6 +40,15 @@ class Census:
             self._holders = {self._meet(_described(holder)) for holder in holders.values()}
         self._others = {self._meet(process) for process in processes.values()}
 
+    def keep(self, processes: Collection[ProcessKey]) -> None:
+        """Forget whoever is neither alive nor one of these."""
+        wanted = self._holders | self._others | set(processes)
+        for pid, start in self._known.keys() - wanted:
+            del self._known[pid, start]
+            self._by_pid[pid].remove(start)
+            if not self._by_pid[pid]:
+                del self._by_pid[pid]
+
     def key_of(self, acceptor: AcceptorCount) -> ProcessKey:
         """The process of a thread, by its own start or as the newest that is not younger."""
         start = _process_start(acceptor)
@@ -52,6 +61,11 @@ class Census:
     def alive(self, key: ProcessKey) -> bool:
         """Whether it was there when last looked for."""
         return key in self._holders or key in self._others
+
+    @property
+    def holders(self) -> set[int]:
+        """Pids of those who held a listener when last looked for."""
+        return {pid for pid, _ in self._holders}
 
     def process(self, key: ProcessKey) -> Process:
         """What is known of it: at least the pid."""

@@ -2,40 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, replace
+from typing import Final, NamedTuple
 
-from accepttrace.model.census import Census, ProcessKey
-from accepttrace.model.listeners import Listeners, SetKey
-from accepttrace.model.records import AcceptorCount
+from accepttrace.model.census import ProcessKey
+from accepttrace.model.histogram import add
+from accepttrace.model.listeners import SetKey, Socket
+from accepttrace.model.records import AcceptorCount, Via
 
-
-@dataclass(slots=True)
-class Tally:
-    """The counters of one thread on one listener; `before` as the last update found them."""
-
-    count: AcceptorCount
-    before: int = 0
-
-    def advance(self, count: AcceptorCount) -> None:
-        """A counter never goes back: a smaller reading is a broken one."""
-        if count.accepts >= self.count.accepts:
-            self.count = count
+_WRAP: Final = 1 << 64
 
 
-@dataclass(frozen=True, slots=True)
+class Bygone(NamedTuple):
+    """Processes that ended, by what they were called. `kept`: the filters let them through."""
+
+    name: str
+    kept: bool
+
+
+Actor = ProcessKey | Bygone
+Key = Hashable
+Thread = tuple[int, int]  # tid and start (ns)
+SEVERAL: Final[Thread] = (0, 0)  # threads that ended, together
+
+
+@dataclass(slots=True, eq=False)
 class Entry:
-    """One thread that called accept() on a listener (`count`), or a holder that did not (None).
+    """A thread that called accept() on a listener, or several of them that ended, or somebody who
+    only waits there (`thread` None).
 
-    `waits`: None if it cannot be told whether connections can reach it at all.
+    `waits`: None if it cannot be told whether connections can reach it at all. `left`: its process
+    is alive, and holds the listener no more. `ended`: so many threads that ended; 0: one that may
+    be alive. `workers`: so many processes, by now only known by their program. `fresh`: accepts
+    that the yardstick has not taken in yet. `barred`: not everybody with whom it shared was
+    counted.
     """
 
-    inode: int
-    members: SetKey
-    process: ProcessKey
-    waits: bool | None
+    socket: Socket
+    process: Actor
+    thread: Thread | None = None
     count: AcceptorCount | None = None
+    members: SetKey = ()
+    waits: bool | None = None
+    left: bool = False
+    ended: int = 0
+    workers: int = 0
     interval: int = 0
+    fresh: int = 0
+    barred: bool = False
+    active_s: float = 0.0  # when it last accepted, or asked for something to accept
 
     @property
     def accepts(self) -> int:
@@ -47,38 +63,73 @@ class Entry:
         """Whether it could have taken connections of its set."""
         return self.accepts > 0 or self.waits is True
 
+    def advance(self, count: AcceptorCount, now_s: float) -> int:
+        """Take in a later reading; returns the accepts since. A smaller one is a broken one."""
+        before = self.count
+        taken = count.accepts - (before.accepts if before else 0)
+        if taken < 0:
+            return 0
+        if taken or before is None or count.empty != before.empty or count.errors != before.errors:
+            self.active_s = now_s
+        self.count = count
+        self.interval += taken
+        self.fresh += taken
+        return taken
 
-def entries(tallies: Sequence[Tally], listeners: Listeners, census: Census) -> list[Entry]:
-    """All of them. An idle hold of a process that works elsewhere in the same group is none:
-    nginx workers inherit the sockets of all their siblings."""
-    acting = [_acting(tally, listeners, census) for tally in tallies]
-    return acting + _idle(acting, listeners)
+    def absorb(self, other: Entry) -> None:
+        """Stand for another one as well, whose threads have ended."""
+        if other.count is not None:
+            self.count = plus(self.count, other.count) if self.count else other.count
+        self.ended += max(other.ended, 1)
+        self.workers += max(other.workers, 1) if isinstance(self.process, Bygone) else 0
+        self.interval += other.interval
+        self.fresh += other.fresh
+        self.barred = self.barred or other.barred
+        self.active_s = max(self.active_s, other.active_s)
 
 
-def _acting(tally: Tally, listeners: Listeners, census: Census) -> Entry:
-    count = tally.count
-    inode, process = count.listener_inode, census.key_of(count)
-    # Who was sent away empty-handed did ask, even if no look at /proc ever found it waiting.
-    asked = bool(count.accepts or count.empty or count.errors)
-    return Entry(
-        inode=inode,
-        members=listeners.set_of(inode),
-        process=process,
-        waits=asked or listeners.waits(inode).get(process),
-        count=count,
-        interval=count.accepts - tally.before,
+# What rows of each kind have in common.
+KEYS: Final[Mapping[str, Callable[[Entry], Key]]] = {
+    "worker": lambda e: (e.socket, e.process),
+    "process": lambda e: e.process,
+    "thread": lambda e: (e.socket, e.process, e.thread),
+    "socket": lambda e: e.socket,
+    "group": lambda e: e.members,
+}
+
+
+def plus(one: AcceptorCount, other: AcceptorCount) -> AcceptorCount:
+    """The counters of both together, under the name of the first."""
+    return replace(
+        one,
+        accepts=one.accepts + other.accepts,
+        empty=_sum(one.empty, other.empty),
+        errors=_errors(one, other),
+        wait_us=add(one.wait_us, other.wait_us),
+        wait_max_us=max(one.wait_max_us, other.wait_max_us),
+        wait_unknown=one.wait_unknown + other.wait_unknown,
+        wasted=_sum(one.wasted, other.wasted),
+        via=_via(one, other),
+        refused=_sum(one.refused, other.refused),
+        left_us=(one.left_us + other.left_us) % _WRAP,
+        waited_us=one.waited_us + other.waited_us,
+        ready_us=max(one.ready_us, other.ready_us),
     )
 
 
-def _idle(acting: Sequence[Entry], listeners: Listeners) -> list[Entry]:
-    done = {(entry.inode, entry.process) for entry in acting}
-    at_work = {(entry.members, entry.process) for entry in acting if entry.takes_part}
-    holds = [(inode, listeners.set_of(inode), listeners.waits(inode)) for inode in listeners.inodes]
-    for _, members, waits in holds:
-        at_work |= {(members, process) for process, answer in waits.items() if answer}
-    return [
-        Entry(inode, members, process, answer)
-        for inode, members, waits in holds
-        for process, answer in waits.items()
-        if (inode, process) not in done and (answer is True or (members, process) not in at_work)
-    ]
+def _sum(one: int | None, other: int | None) -> int | None:
+    return None if one is None or other is None else one + other
+
+
+def _errors(one: AcceptorCount, other: AcceptorCount) -> dict[int, int] | None:
+    if one.errors is None or other.errors is None:
+        return None
+    errors = dict(one.errors)
+    for number, times in other.errors.items():
+        errors[number] = errors.get(number, 0) + times
+    return errors
+
+
+def _via(one: AcceptorCount, other: AcceptorCount) -> Via | None:
+    ways = {count.via for count in (one, other) if count.accepts}
+    return ways.pop() if len(ways) == 1 else None

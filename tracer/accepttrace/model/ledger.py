@@ -5,24 +5,48 @@ from __future__ import annotations
 import errno
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from itertools import repeat
 from typing import Final
 
 from accepttrace.config import Filters
 from accepttrace.model.books import Account, Passage, Span
-from accepttrace.model.listeners import Known, Listeners, Verdict
-from accepttrace.model.records import AcceptorCount, Book, Counts, Flow, Passed
+from accepttrace.model.entries import Entry
+from accepttrace.model.listeners import Known, Listeners, Socket, Verdict
+from accepttrace.model.records import WORST, AcceptorCount, Book, Counts, Flow, Passed
 
 Port = tuple[int, int]  # network namespace and local port
-WORST: Final[Mapping[Book, int]] = {"balanced": 0, "unchecked": 1, "unbalanced": 2}
 _NOTHING: Final = Flow(0, 0, 0, 0, 0)
 _REFUSALS: Final = (errno.EMFILE, errno.ENFILE)
+LATELY_S: Final = 2.0  # a thread that did nothing for longer is not in the midst of a call
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What the books are checked against. `after`: what passed, read again after the queues;
+    None: nothing since. Times: µs, CLOCK_MONOTONIC."""
+
+    counts: Counts
+    after: Passed | None
+    began_us: int
+    now_us: int
+
+
+@dataclass(slots=True)
+class Side:
+    """Who accepted from one listener. `active`: so many may be in the midst of accept() now."""
+
+    counts: list[AcceptorCount]
+    accepts: int = 0
+    active: int = 0
 
 
 class Ledger:
     """Checks the books at each reading and keeps the verdicts.
 
     Where arrivals are told by listener, each has an account of its own. Where they are told by port
-    alone, an account is a port's, and what is missing there was accepted by somebody unseen.
+    alone, an account is a port's, and what is missing there was accepted by somebody unseen, but
+    for what the tracer itself lost.
     """
 
     def __init__(self, filters: Filters, sees: Collection[str]) -> None:
@@ -32,37 +56,54 @@ class Ledger:
         self._all_counted = not filters.pids
         self._accounts: dict[int | Port, Account] = {}
         self._verdicts: dict[int, Verdict] = {}
-        self._unseen: dict[Port, int] = {}
-        self._rowless = False
+        self._missing: dict[Port, int] = {}
+        self._missing_before = 0  # at ports that are no more
         self._ports_told: dict[Port, int] = {}  # and how many listeners each has
+        self._folded: dict[Port, int | None] = {}  # what left listeners that are gone; None: n/a
+        self._came = Arrivals()
+        self._lost = 0
+        self._rowless = False
+        self.idle_ports: tuple[Port, ...] = ()  # that were let go: the kernel's counts may go too
 
-    def update(
-        self,
-        listeners: Listeners,
-        counts: Counts,
-        acceptors: Collection[AcceptorCount],
-        after: Passed | None,
-        began_us: int,
-        now_us: int,
-    ) -> None:
-        """Check everything. `after`: read again after the queues; None: nothing passed since."""
-        takers = _by_inode(acceptors)
-        self._rowless = counts.losses.rowless
-        self._verdicts = {}
+    def update(self, listeners: Listeners, entries: Iterable[Entry], reading: Reading) -> None:
+        """Check everything."""
+        sides = _sides(entries, reading.now_us)
+        self._lost, self._rowless = reading.counts.losses.total, reading.counts.losses.rowless
         if self._by_port and self._all_counted:
-            self._check_ports(listeners, counts, takers, after)
+            self._check_ports(listeners, sides, reading)
         for inode, known in listeners.known.items():
-            mine = takers.get(inode, [])
+            if inode in listeners.finished:
+                continue
+            side = sides.get(inode) or Side([])
             if self._by_listener:
-                self._check_listener(inode, known, mine, after, began_us, now_us)
+                self._check_listener(inode, known, side, reading)
             elif self._by_port:
-                self._judge_by_port(inode, known, mine)
+                self._judge_by_port(inode, known, side)
             else:
-                self._verdicts[inode] = Verdict(refused=self._refused(mine))
+                self._verdicts[inode] = Verdict(refused=self._refused(side.counts))
 
     def verdict(self, inode: int) -> Verdict:
         """What the last reading said of a socket."""
         return self._verdicts.get(inode) or Verdict()
+
+    def drop(self, inode: int, known: Known, accepts: int) -> None:
+        """A listener is closed for good and was summed up."""
+        self._verdicts.pop(inode, None)
+        self._accounts.pop(inode, None)
+        facts = known.facts
+        if self._by_port and facts is not None:
+            port = (facts.netns, facts.local_port)
+            before = self._folded.get(port, 0)
+            told = before is not None and not _mptcp(known) and not _maybe_moved(known)
+            self._folded[port] = (before or 0) + accepts + _gone(known) if told else None
+
+    def may_have_passed(self, known: Known) -> bool:
+        """Whether something may have come to a listener that nothing was counted of."""
+        if self._by_listener:
+            return self._may_lack(known)
+        facts = known.facts
+        port = (facts.netns, facts.local_port) if facts else None
+        return not self._by_port or port is None or self._came.last(port) > 0
 
     @property
     def unseen(self) -> int | None:
@@ -71,50 +112,50 @@ class Ledger:
             return 0 if "unseen" in self._sees else None
         if not (self._by_port and self._all_counted):
             return None
-        return sum(self._unseen.values())
+        return max(self._missing_before + sum(self._missing.values()) - self._lost, 0)
 
-    def word(self, inodes: Iterable[int]) -> Book:
-        """The worst of the verdicts on some sockets; of none, nothing is wrong."""
-        words = [self.verdict(inode).book for inode in inodes]
-        return max(words, key=lambda word: WORST[word], default="balanced")
+    @property
+    def unseen_at_least(self) -> bool:
+        """Whether more may have been: what was under way hides as many."""
+        accounts = [self._accounts[port] for port in self._ports_told]
+        return bool(self._by_port) and not all(account.is_exact for account in accounts)
 
-    def _check_listener(
-        self,
-        inode: int,
-        known: Known,
-        takers: Collection[AcceptorCount],
-        after: Passed | None,
-        began_us: int,
-        now_us: int,
-    ) -> None:
-        refused, account = self._refused(takers), self._account(inode, [known])
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing came or left between the last two readings."""
+        return all(account.quiet for account in self._accounts.values())
+
+    def word(self, books: Iterable[Book]) -> Book:
+        """The worst of the verdicts; not balanced where something is known to be missing."""
+        worst: Book = max(books, key=lambda word: WORST[word], default="balanced")
+        doubtful = self._lost or self.unseen
+        return "unchecked" if worst == "balanced" and doubtful else worst
+
+    def _check_listener(self, inode: int, known: Known, side: Side, reading: Reading) -> None:
+        refused, account = self._refused(side.counts), self._account(inode, [known])
         book: Book = "unchecked"
         imbalance = start = mean = None
         told = self._all_counted and not self._may_lack(known)
         if told and known.queue is not None and not _mptcp(known):
-            passage = _passage(known, takers, began_us, now_us)
-            came, left = passage.came, passage.left
+            passage = _passage(known, side, reading)
+            came, left, after = passage.came, passage.left, reading.after
             imbalance = account.check(
                 Span(came, after.came.get(inode, came) if after else came),
-                Span(left, after.left.get(inode, left) if after else left),
+                Span(left, _left_after(inode, known, after, left)),
                 known.queue,
-                len(takers),
+                side.active,
             )
             book = "unbalanced" if imbalance else "balanced"
             start = account.start(_seen_at_start(known), *passage.start_bounds())
-            mean = passage.mean_length(start)
+            mean = None if _without_row(known) else passage.mean_length(start)
         unseen = None if self._may_lack(known) else 0
         self._verdicts[inode] = Verdict(book, imbalance, unseen, start, mean, refused)
 
     def _check_ports(
-        self,
-        listeners: Listeners,
-        counts: Counts,
-        takers: Mapping[int, Collection[AcceptorCount]],
-        after: Passed | None,
+        self, listeners: Listeners, sides: Mapping[Socket, Side], reading: Reading
     ) -> None:
-        came = {(port.netns, port.local_port): port.arrived for port in counts.ports}
-        strayed = {(port.netns, port.local_port): port.strayed for port in counts.ports}
+        came = self._came.at({(p.netns, p.local_port): p.arrived for p in reading.counts.ports})
+        strayed = {(p.netns, p.local_port): p.strayed for p in reading.counts.ports}
         at_port: defaultdict[Port, list[int]] = defaultdict(list)
         for inode, known in listeners.known.items():
             if known.facts is not None:
@@ -122,38 +163,41 @@ class Ledger:
         self._ports_told = {}
         for port, inodes in at_port.items():
             there = [listeners.known[inode] for inode in inodes]
-            queues = [known.queue for known in there]
-            if None in queues or any(map(self._not_told, there)):
+            hidden = self._folded.get(port, 0) is None or None in [one.queue for one in there]
+            if hidden or any(map(self._not_told, there)):
                 continue
-            mine = [taker for inode in inodes for taker in takers.get(inode, ())]
-            left = sum(taker.accepts for taker in mine) + sum(map(_gone, there))
-            left += strayed.get(port, 0)
-            left_after = sum(after.left.get(inode, 0) for inode in inodes) if after else left
-            left_after += after.strayed.get(port, 0) if after else 0
-            arrived = came.get(port, 0)
+            mine = [sides.get(inode) or Side([]) for inode in inodes]
+            left = [side.accepts + _gone(known) for side, known in zip(mine, there, strict=True)]
+            later = map(_left_after, inodes, there, repeat(reading.after), left)
+            folded, arrived = self._folded.get(port) or 0, came.get(port, 0)
+            astray = strayed.get(port, 0)
+            astray_later = reading.after.strayed.get(port, astray) if reading.after else astray
             missing = self._account(port, there).check(
-                Span(arrived, after.ports.get(port, arrived) if after else arrived),
-                Span(left, max(left_after, left)),
-                sum(queue or 0 for queue in queues),
-                len(mine),
+                Span(arrived, self._came.after(port, reading.after, arrived)),
+                Span(sum(left) + folded + astray, sum(later) + folded + max(astray, astray_later)),
+                sum(known.queue or 0 for known in there),
+                sum(side.active for side in mine),
             )
             self._ports_told[port] = len(inodes)
-            self._unseen[port] = max(missing, self._unseen.get(port, 0))
+            self._missing[port] = max(missing, self._missing.get(port, 0))
+        self.idle_ports = tuple(self._came.idle(at_port))
+        for port in self.idle_ports:
+            self._missing_before += self._missing.pop(port, 0)
+            self._accounts.pop(port, None)
+            self._folded.pop(port, None)
 
-    def _judge_by_port(self, inode: int, known: Known, takers: Collection[AcceptorCount]) -> None:
-        refused = self._refused(takers)
+    def _judge_by_port(self, inode: int, known: Known, side: Side) -> None:
+        refused = self._refused(side.counts)
         port = (known.facts.netns, known.facts.local_port) if known.facts else (0, 0)
         if port not in self._ports_told:
             self._verdicts[inode] = Verdict(refused=refused)
             return
+        missing = self._missing.get(port, 0)
+        unseen = max(missing - self._lost, 0)  # what the tracer lost is told as that
+        imbalance = min(self._accounts[port].imbalance, 0) or missing - unseen
+        book: Book = "unbalanced" if imbalance else "unchecked" if unseen else "balanced"
         alone = self._ports_told[port] == 1
-        surplus = min(self._accounts[port].imbalance, 0)
-        self._verdicts[inode] = Verdict(
-            book="unbalanced" if surplus else "balanced",
-            imbalance=surplus,
-            unseen=self._unseen.get(port, 0) if alone else None,
-            refused=refused,
-        )
+        self._verdicts[inode] = Verdict(book, imbalance, unseen if alone else None, refused=refused)
 
     def _may_lack(self, known: Known) -> bool:
         """Whether something may have passed that was not counted, for want of a row."""
@@ -175,24 +219,73 @@ class Ledger:
         return sum(map(_refusals_of, takers))
 
 
+class Arrivals:
+    """Counters by port that go on where the kernel's own row was let go and began anew."""
+
+    def __init__(self) -> None:
+        self._before: dict[Port, int] = {}
+        self._last: dict[Port, int] = {}
+        self._still: set[Port] = set()  # where nothing came since the reading before
+
+    def at(self, came: Mapping[Port, int]) -> dict[Port, int]:
+        """Since the start, by what is read now."""
+        for port, last in self._last.items():
+            if came.get(port, 0) < last:
+                self._before[port] = self._before.get(port, 0) + last
+        self._still = {port for port, number in came.items() if self._last.get(port) == number}
+        self._last = dict(came)
+        return {port: self._before.get(port, 0) + number for port, number in came.items()}
+
+    def last(self, port: Port) -> int:
+        """As it was read last."""
+        return self._last.get(port, 0)
+
+    def idle(self, at_port: Collection[Port]) -> list[Port]:
+        """Forget, and return, ports where nobody listens and nothing comes."""
+        idle = [port for port in self._still if port not in at_port]
+        gone = [port for port in self._before if port not in self._last and port not in at_port]
+        for port in (*idle, *gone):
+            self._before.pop(port, None)
+            self._last.pop(port, None)
+        return idle
+
+    def after(self, port: Port, after: Passed | None, now: int) -> int:
+        """The same read again a little later; `now`: as it was read before."""
+        if after is None or port not in after.ports:
+            return now
+        return self._before.get(port, 0) + after.ports[port]
+
+
+def _sides(entries: Iterable[Entry], now_us: int) -> Mapping[Socket, Side]:
+    found: defaultdict[Socket, Side] = defaultdict(lambda: Side([]))
+    for entry in entries:
+        if entry.count is None:
+            continue
+        side = found[entry.socket]
+        side.counts.append(entry.count)
+        side.accepts += entry.count.accepts
+        lately = now_us - entry.active_s * 1e6 <= LATELY_S * 1e6
+        side.active += not entry.ended and (lately or entry.waits is True)
+    return found
+
+
+def _left_after(inode: int, known: Known, after: Passed | None, left: int) -> int:
+    """What had left when it was read again; rows that were let go are not in that reading."""
+    if after is None or inode not in after.left:
+        return left
+    return max(after.left[inode] + known.forgotten, left)
+
+
 def _refusals_of(taker: AcceptorCount) -> int:
     if taker.refused is not None:
         return taker.refused
     return sum((taker.errors or {}).get(number, 0) for number in _REFUSALS)
 
 
-def _by_inode(acceptors: Iterable[AcceptorCount]) -> Mapping[int, list[AcceptorCount]]:
-    found: defaultdict[int, list[AcceptorCount]] = defaultdict(list)
-    for acceptor in acceptors:
-        found[acceptor.listener_inode].append(acceptor)
-    return found
-
-
 def _gone(known: Known) -> int:
-    """Left other than by accept() of somebody who has a row."""
+    """Left other than by accept()."""
     flow = known.flow or _NOTHING
-    uncounted = known.counted.uncounted if known.counted else 0
-    return (flow.lost or 0) + (flow.migrated_out or 0) + uncounted
+    return (flow.lost or 0) + (flow.migrated_out or 0)
 
 
 def _mptcp(known: Known) -> bool:
@@ -200,27 +293,30 @@ def _mptcp(known: Known) -> bool:
     return known.counted is not None and known.counted.mptcp
 
 
+def _without_row(known: Known) -> bool:
+    return known.counted is not None and bool(known.counted.uncounted)
+
+
 def _maybe_moved(known: Known) -> bool:
     return known.flow is not None and known.flow.lost is None
 
 
-def _passage(
-    known: Known, takers: Collection[AcceptorCount], began_us: int, now_us: int
-) -> Passage:
-    since_us = began_us + round(known.since_s * 1e6)
-    until_us = now_us if known.until_s is None else began_us + round(known.until_s * 1e6)
-    flow = known.flow or _NOTHING
+def _passage(known: Known, side: Side, reading: Reading) -> Passage:
+    since_us = reading.began_us + round(known.since_s * 1e6)
+    now_us = reading.now_us
+    until_us = now_us if known.until_s is None else reading.began_us + round(known.until_s * 1e6)
+    flow, takers = known.flow or _NOTHING, side.counts
     told = not any(taker.wait_unknown for taker in takers)
     return Passage(
-        began_us=since_us if known.met_late else began_us,
+        began_us=since_us if known.met_late else reading.began_us,
         now_us=max(until_us, since_us),
         came=(flow.arrived or 0) + (flow.migrated_in or 0),
-        left=sum(taker.accepts for taker in takers) + _gone(known),
+        left=side.accepts + _gone(known),
         came_us=flow.came_us,
         left_us=sum(taker.left_us for taker in takers) + flow.left_us,
         waited_us=sum(taker.waited_us for taker in takers) + flow.waited_us if told else None,
         carried_us=flow.carried_us,
-        oldest_us=max([began_us, *(taker.ready_us for taker in takers)]),
+        oldest_us=max([reading.began_us, *(taker.ready_us for taker in takers)]),
     )
 
 

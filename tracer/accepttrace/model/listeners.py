@@ -1,8 +1,8 @@
-"""Every listening socket seen since the start, open or closed, and what is known of each."""
+"""Every listening socket, open or closed a short time ago, and what is known of each."""
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeVar
@@ -10,6 +10,7 @@ from typing import Final, TypeVar
 from accepttrace.config import Filters
 from accepttrace.model.census import ProcessKey
 from accepttrace.model.drops import Drops
+from accepttrace.model.places import Place, Places
 from accepttrace.model.records import (
     Baseline,
     Book,
@@ -26,7 +27,11 @@ from accepttrace.model.snapshot import GroupSize, ListenerRow, SelectorChange
 
 CHANGES_KEPT: Final = 32  # of each kind, for each listener
 Change = TypeVar("Change", GroupSize, SelectorChange)
-SetKey = tuple[str | int, ...]  # those who share connections: a reuseport group or one socket
+Socket = int | Place  # one listening socket by its inode, or all that closed at a place
+SetKey = tuple[object, ...]  # those who share connections: a reuseport group or one socket
+GONE_AFTER: Final = 2  # inventories without it: when the second was read, its counts were final
+# A worker is not seen to wait while it serves; one that was not for more looks waits no more.
+WAITED_LATELY: Final = 5
 
 
 @dataclass(slots=True)
@@ -36,15 +41,18 @@ class Known:
     listed: Listener | None = None
     counted: ListenerCount | None = None
     open: bool = True
+    missing: int = 0  # inventories in a row that lacked it
     queue_max: int | None = None
     full_since_s: float | None = None  # every reading since then found the queue full
-    accepts: int = 0  # as of the last update
-    waits: dict[ProcessKey, bool | None] = field(default_factory=dict)
+    waits: Mapping[ProcessKey, bool | None] = field(default_factory=dict)
+    unseen_for: dict[ProcessKey, int] = field(default_factory=dict)  # looks, of who waited before
     since_s: float = 0.0  # it was first met
     until_s: float | None = None  # it was seen to be gone
     met_late: bool = False  # it was not there when tracing began
     sizes: list[GroupSize] = field(default_factory=list)
     selectors: list[SelectorChange] = field(default_factory=list)
+    epochs_before: int = 0  # of the same socket, let go since
+    forgotten: int = 0  # accepts that the kernel's own rows no longer tell of
 
     @property
     def queue(self) -> int | None:
@@ -69,11 +77,35 @@ class Known:
     @property
     def epoch(self) -> int:
         """How often it began to listen."""
-        return max((self.counted.stops if self.counted else 0) + self.open, 1)
+        stops = self.counted.stops if self.counted else 0
+        return max(self.epochs_before + stops + self.open, 1)
 
     @property
     def facts(self) -> Listener | ListenerCount | None:
         return self.listed or self.counted
+
+    def look(self, listener: Listener) -> None:
+        """Take in what an inventory says of it now."""
+        before, self.listed = self.listed, listener
+        self.open, self.until_s, self.missing = True, None, 0
+        if listener.queue is not None:
+            self.queue_max = max(listener.queue, self.queue_max or 0)
+        if self.unseen_for or before is None or before.holders != listener.holders:
+            waits = _waits(listener.holders, self.waits, self.unseen_for)
+            self.waits = self.waits if waits == self.waits else waits
+
+    def miss(self, elapsed_s: float, looked_at: bool, moved: bool) -> None:
+        """An inventory lacks it: it is closed, unless nobody looked where it is.
+
+        The kernel side may know of its end; else it may have begun after the sockets were listed.
+        `moved`: something was counted since the reading before.
+        """
+        ended = self.counted is not None and self.counted.stops > 0 and self.listed is None
+        self.missing = 1 if moved else self.missing + 1
+        if self.listed is not None or ended or (looked_at and self.missing >= GONE_AFTER):
+            self.open = False
+            if self.until_s is None:
+                self.until_s = elapsed_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +116,7 @@ class Told:
     complete: bool  # False: some listener has no row though something passed
     nothing_passed: Flow
     no_overflow: Overflow | None
+    queues: bool  # how long they grew, not only how long they were when somebody looked
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +129,7 @@ class Verdict:
     start: int | None = None  # length of the queue when tracing began, as far as it is known
     mean: float | None = None
     refused: int | None = None
+    oldest_us: int | None = None  # whoever waits longest has waited at least so long
 
 
 class Listeners:
@@ -105,11 +139,17 @@ class Listeners:
         self._filters = filters
         self._known: dict[int, Known] = {}
         self._refused: set[int] = set()  # described, but not asked for
-        self._namespaces: set[int] = set()  # that the inventories look into
+        self._finished: dict[int, None] = {}  # closed for good, the latest last
+        # Let go, and not yet forgotten by the kernel side; their counts do not change any more.
+        self._parting: dict[int, ListenerCount | None] = {}
+        self._epochs: dict[int, int] = {}  # of those that were let go and begin again
+        self.places = Places()
         self._elapsed_s = 0.0
         self._complete = False  # an inventory of everything was read
         self._first: frozenset[int] | None = None  # inodes of all that were there at the start
         self._requests_moved: Counter[int] = Counter()  # half-open ones, by inode
+        self._changes = 0
+        self._at_work: tuple[int, Mapping[SetKey, set[ProcessKey]]] = (-1, {})  # as of the change
         self.drops = Drops()
 
     def start(self, baseline: Baseline) -> None:
@@ -117,30 +157,36 @@ class Listeners:
         self.drops.start(baseline)
         self._first = baseline.sockets if baseline.complete else None
 
+    def returning(self, counts: Counts, inventory: Inventory | None) -> list[int]:
+        """Those that are finished and begin anew: to be dropped before the `update`."""
+        if not self._finished:
+            return []
+        there = {count.inode for count in counts.listeners if not self._is_parting(count)}
+        if inventory is not None:
+            there.update(listener.inode for listener in inventory.listeners)
+        return [inode for inode in self._finished if inode in there]
+
     def update(
         self,
         counts: Counts,
         inventory: Inventory | None,
-        accepts: Mapping[int, int],
+        moved: Collection[int],
         elapsed_s: float,
     ) -> None:
-        """Take in one reading; `accepts` since the start, by inode."""
+        """Take in one reading. `moved`: where somebody accepted since the one before."""
         self._elapsed_s = elapsed_s
-        self._requests_moved.clear()
+        moves: Counter[int] = Counter()
         for move in counts.migrations:
-            self._requests_moved[move.from_inode] += move.requests
-        for count in counts.listeners:
-            if listener_matches(self._filters, count):
-                self._meet(count.inode, accepts=-1).counted = count
-            else:
-                self._refused.add(count.inode)
+            moves[move.from_inode] += move.requests
+        self._requests_moved |= moves  # a row may have been let go
+        if inventory is not None:
+            self._refused.clear()
+        moved = {*moved, *self._count(counts)}
         if inventory is not None:
             self._list(inventory)
-            self._close({listener.inode for listener in inventory.listeners}, accepts)
+            self._close({listener.inode for listener in inventory.listeners}, moved)
             self._complete = self._complete or not inventory.partial
         self.drops.update(inventory, (one.counted for one in self._known.values() if one.counted))
-        for inode, known in self._known.items():
-            known.accepts = accepts.get(inode, 0)
 
     @property
     def known(self) -> Mapping[int, Known]:
@@ -148,15 +194,67 @@ class Listeners:
         return self._known
 
     @property
-    def inodes(self) -> Collection[int]:
-        """Of all sockets ever seen."""
-        return self._known.keys()
+    def sockets(self) -> list[Socket]:
+        """All that is known of, and the places of those that are summed up."""
+        return [*self._known, *self.places.rows]
 
-    def lets_in(self, inode: int) -> bool:
+    def folded(self, socket: Socket) -> int:
+        """How many closed listeners a place stands for; 0 for a socket."""
+        return self.places.folded(socket) if isinstance(socket, Place) else 0
+
+    @property
+    def ending(self) -> list[int]:
+        """Those that are closed for good, and were not `finish`ed: their counts are final."""
+        return [
+            inode
+            for inode, known in self._known.items()
+            if not known.open and known.missing >= GONE_AFTER and inode not in self._finished
+        ]
+
+    @property
+    def parting(self) -> Collection[int]:
+        """Those that the kernel side need not count any longer, and was not seen to forget."""
+        return self._parting.keys()
+
+    @property
+    def uncounted(self) -> list[tuple[int, int]]:
+        """Accepts by workers without a row, of those listeners that have any."""
+        return [
+            (inode, known.counted.uncounted)
+            for inode, known in self._known.items()
+            if known.counted and known.counted.uncounted and inode not in self._finished
+        ]
+
+    def finish(self, inode: int) -> None:
+        """Nothing of it is read any more."""
+        self._finished[inode] = None
+        self._parting[inode] = self._known[inode].counted
+
+    @property
+    def finished(self) -> Collection[int]:
+        """All that nothing is read of any more, the latest last."""
+        return self._finished.keys()
+
+    def drop(self, inode: int, *, returns: bool = False) -> None:
+        """It has been summed up, or there is nothing to be said of it."""
+        self._finished.pop(inode, None)
+        known = self._known.pop(inode)
+        self.drops.forget((inode,))
+        self._requests_moved.pop(inode, None)
+        if returns:
+            self._epochs[inode] = known.epoch
+        self._changes += 1
+
+    @property
+    def changes(self) -> int:
+        """Grows whenever sockets, or those who wait on them, are others than before."""
+        return self._changes
+
+    def lets_in(self, socket: Socket) -> bool:
         """Whether the filters let its acceptors through; without an address they cannot by that."""
-        if inode in self._known:
+        if socket in self._known or isinstance(socket, Place):
             return True
-        return inode not in self._refused and not self._filters.addresses
+        return socket not in self._refused and not self._filters.addresses
 
     def facts(self, inode: int) -> Listener | ListenerCount | None:
         """The best description of a socket; None if it has none or is filtered out."""
@@ -168,20 +266,21 @@ class Listeners:
         """What was read of reuseport selection, of all sockets that were counted."""
         return [known.counted.selected for known in self._known.values() if known.counted]
 
-    def is_open(self, inode: int) -> bool:
+    def is_open(self, socket: Socket) -> bool:
         """False once it was seen to be gone."""
-        return inode in self._known and self._known[inode].open
+        known = self._known.get(socket) if isinstance(socket, int) else None
+        return known is not None and known.open
 
-    def uncounted(self, inode: int) -> int:
-        """Accepts by workers without a row; those of unknown ones are not asked for."""
-        counted = self._known[inode].counted if inode in self._known else None
-        if counted is None or self._filters.comms or self._filters.cgroups:
-            return 0
-        return counted.uncounted
+    def is_listed(self, socket: Socket) -> bool:
+        """Whether an inventory ever told of it, and so with whom it shares."""
+        known = self._known.get(socket) if isinstance(socket, int) else None
+        return known is not None and known.listed is not None
 
-    def selected(self, inode: int, visible: bool) -> int | None:
+    def selected(self, socket: Socket, visible: bool) -> int | None:
         """Connections steered here; None where selection is not `visible` or does not happen."""
-        known = self._known.get(inode)
+        if isinstance(socket, Place):
+            return self.places.rows[socket].selected
+        known = self._known.get(socket)
         if known is None or not visible:
             return None
         count = known.counted.selected if known.counted else 0
@@ -189,24 +288,46 @@ class Listeners:
         return count if count or shared_by_selection else None
 
     def holders(self, inode: int) -> tuple[Holder, ...]:
-        """Who has it open now."""
-        known = self._known.get(inode)
-        return known.listed.holders if known and known.listed and known.open else ()
-
-    def waits(self, inode: int) -> Mapping[ProcessKey, bool | None]:
-        """Every process that holds it now, and whether it was ever seen to wait on it.
-
-        Ever, because one look may find a worker busy. None: it cannot be told.
-        """
-        known = self._known.get(inode)
-        return known.waits if known and known.open else {}
-
-    def set_of(self, inode: int) -> SetKey:
-        """Whom it shares its connections with."""
+        """Who has it open now. Workers inherit the sockets of all their siblings: of a reuseport
+        group, those who wait here or on none of its sockets."""
         known = self._known.get(inode)
         listed = known.listed if known else None
+        if known is None or listed is None or not known.open:
+            return ()
+        at_work = self._waiting_in_groups().get(self.set_of(inode))
+        if not at_work:
+            return listed.holders
+        return tuple(
+            holder
+            for holder in listed.holders
+            if known.waits.get(key := (holder.pid, holder.start_ticks)) or key not in at_work
+        )
+
+    def _waiting_in_groups(self) -> Mapping[SetKey, set[ProcessKey]]:
+        """Who waits on some socket of each reuseport group."""
+        if self._at_work[0] != self._changes:
+            found: defaultdict[SetKey, set[ProcessKey]] = defaultdict(set)
+            for inode, known in self._known.items():
+                if known.open and known.listed and known.listed.group is not None:
+                    waiting = (process for process, answer in known.waits.items() if answer)
+                    found[self.set_of(inode)].update(waiting)
+            self._at_work = (self._changes, found)
+        return self._at_work[1]
+
+    def waits(self, socket: Socket) -> Mapping[ProcessKey, bool | None]:
+        """Every process that holds it now, and whether it was lately seen to wait on it.
+
+        Lately, because one look may find a worker busy. None: it cannot be told.
+        """
+        known = self._known.get(socket) if isinstance(socket, int) else None
+        return known.waits if known and known.open else {}
+
+    def set_of(self, socket: Socket) -> SetKey:
+        """Whom it shares its connections with."""
+        known = self._known.get(socket) if isinstance(socket, int) else None
+        listed = known.listed if known else None
         if listed is None or listed.group is None:
-            return ("socket", inode)
+            return ("socket", socket)
         return ("group", listed.group, listed.netns, listed.family, listed.local_port)
 
     def row(self, inode: int, accepted: int, told: Told, verdict: Verdict) -> ListenerRow | None:
@@ -220,7 +341,7 @@ class Listeners:
         visible = told.selected and (told.complete or known.counted is not None)
         flow = known.flow or told.nothing_passed
         overflow = (known.counted.overflow if known.counted else None) or told.no_overflow
-        dropped = self.drops.of(inode)
+        dropped, holders = self.drops.of(inode), self.holders(inode)
         return ListenerRow(
             inode=inode,
             epoch=known.epoch,
@@ -236,9 +357,12 @@ class Listeners:
             queue_start=verdict.start,
             queue_max=known.longest,
             queue_full_s=self._full_for(known),
+            queue_max_sampled=not told.queues,
             queue_mean=verdict.mean,
+            oldest_wait_us=verdict.oldest_us if known.open else None,
             arrived=flow.arrived,
-            accepted=accepted + self.uncounted(inode),
+            accepted=accepted,
+            uncounted=known.counted.uncounted if known.counted else 0,
             unseen=verdict.unseen,
             selected=self.selected(inode, visible),
             dropped_overflow=overflow.syn + overflow.ack if overflow else dropped.overflow,
@@ -269,7 +393,9 @@ class Listeners:
             selector_program=listed.program if listed else None,
             selectors=tuple(known.selectors),
             open=known.open,
-            holders=self.holders(inode),
+            ended=0,
+            holders=holders,
+            holders_elsewhere=len(listed.holders) - len(holders) if listed and known.open else 0,
         )
 
     def _full_for(self, known: Known) -> float | None:
@@ -286,41 +412,67 @@ class Listeners:
             return counted.cut_off if counted else 0
         return max(counted.cut_off - self._requests_moved[inode], 0)
 
-    def _meet(self, inode: int, accepts: int = 0) -> Known:
-        if inode not in self._known:
-            late = self._complete if self._first is None else inode not in self._first
-            self._known[inode] = Known(accepts=accepts, since_s=self._elapsed_s, met_late=late)
-        return self._known[inode]
+    def _count(self, counts: Counts) -> list[int]:
+        """Returns those of which something was counted since the last reading."""
+        moved: list[int] = []
+        parting = {c.inode: c for c in counts.listeners if self._is_parting(c)}
+        self._parting = {**parting}
+        for count in counts.listeners:
+            if count.inode in parting:
+                continue
+            known = self._meet(count)
+            if known is not None and known.counted != count:
+                known.counted = count
+                moved.append(count.inode)
+        return moved
+
+    def _is_parting(self, count: ListenerCount) -> bool:
+        """Not where it differs: then the same socket has begun to listen again."""
+        return self._parting.get(count.inode) == count
 
     def _list(self, inventory: Inventory) -> None:
         for listener in inventory.listeners:
-            if not listener_matches(self._filters, listener, listener.v6only):
-                self._refused.add(listener.inode)
+            known = self._meet(listener, listener.v6only)
+            if known is None:
                 continue
-            known = self._meet(listener.inode)
+            waits, listed = known.waits, known.listed
             if not _is_full(listener):
                 known.full_since_s = None
             elif known.full_since_s is None:
-                at_start = known.listed is None and not known.met_late
+                at_start = listed is None and not known.met_late
                 known.full_since_s = 0.0 if at_start else self._elapsed_s
-            known.listed, known.open, known.until_s = listener, True, None
+            known.look(listener)
+            if known.waits is not waits or listed is None or listed.group != listener.group:
+                self._changes += 1
             _note_group(known, listener, round(self._elapsed_s, 3))
-            if listener.queue is not None:
-                known.queue_max = max(listener.queue, known.queue_max or 0)
-            known.waits = _waits(listener.holders, known.waits)
-            self._namespaces.add(listener.netns)
 
-    def _close(self, there: Collection[int], accepts: Mapping[int, int]) -> None:
+    def _meet(self, facts: Listener | ListenerCount, v6only: bool | None = None) -> Known | None:
+        """None for those that the filters keep out."""
+        inode = facts.inode
+        known = self._known.get(inode)
+        if known is None:
+            if not listener_matches(self._filters, facts, v6only):
+                self._refused.add(inode)
+                return None
+            late = self._complete if self._first is None else inode not in self._first
+            known = Known(since_s=self._elapsed_s, met_late=late)
+            known.epochs_before = self._epochs.pop(inode, 0)
+            self._known[inode] = known
+            self._changes += 1
+        return known
+
+    def _close(self, there: Collection[int], moved: Collection[int]) -> None:
         """Absent means gone, but for a socket that the inventory may just not have met."""
+        namespaces = {
+            known.listed.netns for known in self._known.values() if known.listed is not None
+        }
         for inode, known in self._known.items():
-            if inode in there or known.facts is None:
+            if inode in there or known.facts is None or inode in self._finished:
                 continue
-            quiet = known.accepts == accepts.get(inode, 0)  # so it may be younger than the list
-            looked_at = known.facts.netns in self._namespaces
-            if known.listed is not None or (quiet and looked_at):
-                known.open = False
-                if known.until_s is None:
-                    known.until_s = self._elapsed_s
+            was_open = known.open
+            looked_at = known.facts.netns in namespaces
+            known.miss(self._elapsed_s, looked_at, inode in moved)
+            self._changes += was_open != known.open
 
 
 def _note_group(known: Known, listener: Listener, elapsed_s: float) -> None:
@@ -352,15 +504,19 @@ def _is_full(listener: Listener) -> bool:
 
 
 def _waits(
-    holders: Iterable[Holder], before: Mapping[ProcessKey, bool | None]
+    holders: Iterable[Holder],
+    before: Mapping[ProcessKey, bool | None],
+    unseen_for: dict[ProcessKey, int],
 ) -> dict[ProcessKey, bool | None]:
-    """One answer a process, however many descriptors it has; a True stays one."""
+    """One answer a process, however many descriptors it has. A True outlasts a few looks."""
     answers: dict[ProcessKey, bool | None] = {}
     for holder in holders:
         process = (holder.pid, holder.start_ticks)
-        looks = (holder.waits, before.get(process), answers.get(process, False))
-        if True in looks:
-            answers[process] = True
-        else:
-            answers[process] = None if None in (looks[0], looks[2]) else False
+        looks = (holder.waits, answers.get(process, False))
+        answers[process] = True if True in looks else None if None in looks else False
+    ages = {process: unseen_for.get(process, 0) + 1 for process in answers}
+    unseen_for.clear()
+    for process, answer in answers.items():
+        if answer is not True and before.get(process) and ages[process] <= WAITED_LATELY:
+            answers[process], unseen_for[process] = True, ages[process]
     return answers

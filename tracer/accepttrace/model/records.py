@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
 
 Family = Literal["ipv4", "ipv6"]
 Sharing = Literal["sole", "shared", "reuseport"]
@@ -12,6 +12,7 @@ Selector = Literal["hash", "cbpf", "ebpf", "incoming_cpu"]
 WaitsIn = Literal["epoll", "accept", "poll", "select", "io_uring"]
 Via = Literal["syscall", "io_uring", "kernel"]
 Book = Literal["balanced", "unbalanced", "unchecked"]
+WORST: Final[Mapping[Book, int]] = {"balanced": 0, "unchecked": 1, "unbalanced": 2}
 
 
 @dataclass(frozen=True, slots=True)

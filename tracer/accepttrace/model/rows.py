@@ -2,35 +2,24 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from accepttrace.config import Filters
 from accepttrace.model.census import Census
-from accepttrace.model.entries import Entry
-from accepttrace.model.fairness import Part, fair_ratios, merged
-from accepttrace.model.labels import of_place, of_process, of_sockets
-from accepttrace.model.listeners import Listeners, SetKey
+from accepttrace.model.entries import KEYS, Bygone, Entry, Key
+from accepttrace.model.labels import Who, of_place, of_process, of_sockets
+from accepttrace.model.listeners import Listeners, Socket
 from accepttrace.model.selection import by_process, process_matches
 from accepttrace.model.snapshot import AcceptorRow
 from accepttrace.model.sums import Visible, summed
-
-Key = tuple[Hashable, ...]
-
-KEYS: Final[Mapping[str, Callable[[Entry], Key]]] = {
-    "worker": lambda e: (e.inode, e.process),
-    "process": lambda e: e.process,
-    "thread": lambda e: (e.inode, e.process, *((e.count.tid, e.count.start_ns) if e.count else ())),
-    "socket": lambda e: (e.inode,),
-    "group": lambda e: e.members,
-}
+from accepttrace.model.tallies import WITHOUT_ROW
+from accepttrace.model.yardstick import Yardstick
 
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Makes the rows of one snapshot."""
+    """Makes the rows of one snapshot; `whole`: with the whole run as their interval."""
 
     by: str
     listeners: Listeners
@@ -38,51 +27,53 @@ class Rows:
     filters: Filters
     visible: Visible
     interval_s: float
+    yardstick: Yardstick
+    whole: bool = False
 
     @property
     def of_sockets(self) -> bool:
         """Whether a row stands for sockets, not for somebody who accepts."""
         return self.by in ("socket", "group")
 
-    def make(self, entries: Sequence[Entry]) -> list[AcceptorRow]:
-        """Rows in no particular order; ratios are taken before processes are filtered out."""
-        kept = [entry for entry in entries if self.keeps(entry)]
+    def make(self, kept: Sequence[Entry]) -> list[AcceptorRow]:
+        """Rows in no particular order, of the entries that the filters let through."""
+        key_of = KEYS[self.by]
         piles: dict[Key, list[Entry]] = {}
         for entry in kept:
-            piles.setdefault(KEYS[self.by](entry), []).append(entry)
+            piles.setdefault(key_of(entry), []).append(entry)
         total = sum(entry.accepts for entry in kept)
-        if not self.of_sockets:
-            ratios = self._ratios(entries)
+        if self.of_sockets:
+            sockets = self._sockets(kept)
             return [
-                self._row(pile, _inodes(pile), ratios.get(key), total)
-                for key, pile in piles.items()
+                self._row(key, piles.get(key, []), those, total) for key, those in sockets.items()
             ]
-        sockets = self._sockets(kept)
-        ratios = self._socket_ratios(kept)
-        return [
-            self._row(piles.get(key, []), inodes, ratios.get(key), total)
-            for key, inodes in sockets.items()
-        ]
+        return [self._row(key, pile, _sockets(pile), total) for key, pile in piles.items()]
 
     def keeps(self, entry: Entry) -> bool:
         """Whether the filters let its process through."""
+        process = entry.process
+        if process == WITHOUT_ROW:  # the kernel side tells them apart by pid alone
+            return not (self.filters.comms or self.filters.cgroups)
+        if isinstance(process, Bygone):
+            return process.kept
         comm = entry.count.comm if entry.count else ""
-        return process_matches(self.filters, self.census.process(entry.process), comm)
+        return process_matches(self.filters, self.census.process(process), comm)
 
-    def shown(self, kept: Sequence[Entry]) -> list[int]:
-        """Inodes of the listeners to show: under a filter of processes only theirs."""
-        used = _inodes(kept)
+    def shown(self, kept: Sequence[Entry]) -> list[Socket]:
+        """The listeners to show: under a filter of processes only theirs."""
+        used = _sockets(kept)
         if by_process(self.filters):
             return used
-        return list(dict.fromkeys((*self.listeners.inodes, *used)))
+        return list(dict.fromkeys((*self.listeners.sockets, *used)))
 
     def _row(
-        self, pile: Sequence[Entry], inodes: Sequence[int], ratio: float | None, total: int
+        self, key: Key, pile: Sequence[Entry], sockets: Sequence[Socket], total: int
     ) -> AcceptorRow:
         sums = summed(pile, self.visible)
-        where = of_place(inodes, self.listeners)
+        interval = sums.accepts if self.whole else sums.interval
+        where = of_place(sockets, self.listeners)
         if self.of_sockets:
-            who = of_sockets(pile, inodes, self.listeners, self.census)
+            who = of_sockets(pile, sockets, self.listeners, self.census)
         else:
             who = of_process(pile, self.census, by_thread=self.by == "thread")
         return AcceptorRow(
@@ -91,6 +82,8 @@ class Rows:
             comm=who.comm,
             name=who.name,
             alive=who.alive,
+            left=who.left,
+            ended=who.ended,
             waits=who.waits,
             listener_inode=where.inode,
             netns=where.netns,
@@ -100,10 +93,10 @@ class Rows:
             device=where.device,
             group=where.group,
             accepts=sums.accepts,
-            accepts_interval=sums.interval,
-            rate=sums.interval / self.interval_s if self.interval_s > 0 else 0.0,
+            accepts_interval=interval,
+            rate=interval / self.interval_s if self.interval_s > 0 else 0.0,
             share=sums.accepts / total if total else 0.0,
-            fair_ratio=ratio,
+            fair_ratio=self._ratio(key, pile, who, sums.accepts),
             wait_p50_us=sums.waits_us[0],
             wait_p90_us=sums.waits_us[1],
             wait_p99_us=sums.waits_us[2],
@@ -114,63 +107,36 @@ class Rows:
             failed_accepts=sums.failed,
             errors=sums.errors,
             via=sums.via,
-            selected=self._selected(inodes) if self.of_sockets else None,
+            selected=self._selected(sockets) if self.of_sockets else None,
             cgroup=who.cgroup,
             container=who.container,
             ns_pid=who.ns_pid,
         )
 
-    def _selected(self, inodes: Iterable[int]) -> int | None:
-        counts = [self.listeners.selected(inode, self.visible.selected) for inode in inodes]
+    def _ratio(self, key: Key, pile: Sequence[Entry], who: Who, accepts: int) -> float | None:
+        """None where there is nothing to compare with, or nobody to compare."""
+        expected = self.yardstick.expected(key)
+        if not expected or who.left:
+            return None
+        if not self.of_sockets and who.alive and not (accepts or who.waits):
+            return None
+        if self.of_sockets and (by_process(self.filters) or not self.yardstick.shared(key)):
+            return None
+        unknown = any(entry.barred or entry.fresh for entry in pile)
+        return None if unknown else accepts / expected
+
+    def _selected(self, sockets: Iterable[Socket]) -> int | None:
+        counts = [self.listeners.selected(one, self.visible.selected) for one in sockets]
         known = [count for count in counts if count is not None]
         return sum(known) if known and len(known) == len(counts) else None
 
-    def _sockets(self, kept: Sequence[Entry]) -> dict[Key, list[int]]:
-        sockets: dict[Key, list[int]] = {}
-        for inode in self.shown(kept):
-            key = (inode,) if self.by == "socket" else self.listeners.set_of(inode)
-            sockets.setdefault(key, []).append(inode)
+    def _sockets(self, kept: Sequence[Entry]) -> dict[Key, list[Socket]]:
+        sockets: dict[Key, list[Socket]] = {}
+        for socket in self.shown(kept):
+            key = socket if self.by == "socket" else self.listeners.set_of(socket)
+            sockets.setdefault(key, []).append(socket)
         return sockets
 
-    def _ratios(self, entries: Sequence[Entry]) -> Mapping[Key, float]:
-        key_of = KEYS[self.by]
-        parts = merged(((key_of(e), e.members), Part(e.accepts, e.takes_part)) for e in entries)
-        return fair_ratios(parts, self._uncounted())
 
-    def _socket_ratios(self, kept: Sequence[Entry]) -> Mapping[Key, float]:
-        """Of the sockets in groups; a lone socket shares with nobody."""
-        if self.by == "group" or by_process(self.filters):
-            return {}
-        members = {inode: self.listeners.set_of(inode) for inode in self.shown(kept)}
-        sizes = Counter(members.values())
-        grouped = {inode: key for inode, key in members.items() if sizes[key] > 1}
-        parts: dict[tuple[Key, SetKey], Part] = {
-            ((inode,), key): Part(0, self.listeners.is_open(inode))
-            for inode, key in grouped.items()
-        }
-        taken: list[tuple[tuple[Key, SetKey], Part]] = [
-            (((e.inode,), e.members), Part(e.accepts, e.takes_part))
-            for e in kept
-            if e.inode in grouped
-        ]
-        return fair_ratios(merged((*parts.items(), *taken)))
-
-    def _uncounted(self) -> set[SetKey]:
-        """Sets in which somebody was kept from being counted, by the filter in the kernel."""
-        if not self.filters.pids:
-            return set()
-        return {
-            self.listeners.set_of(inode)
-            for inode in self.listeners.inodes
-            if not self._all_counted(inode)
-        }
-
-    def _all_counted(self, inode: int) -> bool:
-        waits = self.listeners.waits(inode)
-        return bool(waits) and all(
-            process[0] in self.filters.pids or answer is False for process, answer in waits.items()
-        )
-
-
-def _inodes(entries: Iterable[Entry]) -> list[int]:
-    return list(dict.fromkeys(entry.inode for entry in entries))
+def _sockets(entries: Iterable[Entry]) -> list[Socket]:
+    return list(dict.fromkeys(entry.socket for entry in entries))

@@ -81,33 +81,39 @@ class NamespaceLoss:
 class ListenerRow:
     """One listening socket, since the start. `None` = not visible with this attach type.
 
-    `capacity`: connections that its queue holds (backlog + 1). `queue_start`: its length when it
-    was first seen. `queue_mean` is weighted by time. `queue_full_s`: for so long every reading has
-    found it full; None: it is not. `arrived`: connections established, also those
-    that migrated to another socket later; `unseen`: of them, accepted by somebody whom the attach
-    type cannot see. `overflow_syn` and `overflow_ack` count packets dropped because the queue was
-    full, `overflow_peers` the clients behind them (address and port), `overflow_aborted` the ACKs
-    answered with a reset. `dropped_syn_queue` are SYNs dropped because too many others were
-    half-open, `dropped_other` attempts to connect that the kernel gave up for a reason that
-    it does not count, `dropped_unclear` packets of which nothing tells whether a client lost by
-    that. `deferred` are bare final ACKs that TCP_DEFER_ACCEPT ignored: no client lost
-    anything, it is connected and has sent nothing yet. `defer_accept`: whether that option is set;
-    `half_open`: handshakes that are not finished, with it also those that wait for data. `drops` is
-    the kernel's own count of packets dropped for whatever reason, lost by clients or not.
-    `lost_on_close` are queued connections reset because the listener closed; of them
-    `migration_failed` would have moved. `half_open_lost`: handshakes cut off with it, before their
-    final ACK. `refused_accepts` are calls of accept() that had no file descriptor left (EMFILE,
-    ENFILE) while a connection waited. `epoch` counts how often it began to listen. `book`: whether
-    queue_start + arrived = accepted + unseen + queue now + lost + migrated out - migrated in;
-    `imbalance`: by how much the left side is larger.
+    Of those that closed the last ones have rows; the others at one address share a row without an
+    `inode` that stands for so many that `ended`, or one without an address. `capacity`: connections
+    that its queue holds (backlog + 1). `queue_start`: its length when it was first seen.
+    `queue_max`: where it is `queue_max_sampled`, only the longest that was met when somebody
+    looked. `queue_full_s`: for so long every reading has found it full; None: it is not.
+    `oldest_wait_us`: the connection that waits longest now has waited at least so long.
+    `queue_mean` is weighted by time. `arrived`: connections established, also those that migrated
+    to another socket later; `uncounted`: of the accepted, by workers without a row of their own;
+    `unseen`: of the arrived, accepted by somebody whom the attach type cannot see. `overflow_syn`
+    and `overflow_ack` count packets dropped because the queue was full, `overflow_peers` the
+    clients behind them (address and port), `overflow_aborted` the ACKs answered with a reset.
+    `dropped_syn_queue` are SYNs dropped because too many others were half-open, `dropped_other`
+    attempts to connect that the kernel gave up for a reason that it does not count,
+    `dropped_unclear` packets of which nothing tells whether a client lost by that. `deferred` are
+    bare final ACKs that TCP_DEFER_ACCEPT ignored: no client lost anything, it is connected and has
+    sent nothing yet. `defer_accept`: whether that option is set; `half_open`: handshakes that are
+    not finished, with it also those that wait for data. `drops` is the kernel's own count of
+    packets dropped for whatever reason, lost by clients or not. `lost_on_close` are queued
+    connections reset because the listener closed; of them `migration_failed` would have moved.
+    `half_open_lost`: handshakes cut off with it, before their final ACK. `refused_accepts` are
+    calls of accept() that had no file descriptor left (EMFILE, ENFILE) while a connection waited.
+    `epoch` counts how often it began to listen. `book`: whether queue_start + arrived = accepted +
+    unseen + queue now + lost + migrated out - migrated in; `imbalance`: by how much the left side
+    is larger. `holders` of a member of a reuseport group: those who wait here, or on none of its
+    sockets; `holders_elsewhere`: how many wait on its other sockets.
     """
 
-    inode: int
+    inode: int | None
     epoch: int
-    netns: int
-    family: Family
-    local_address: str
-    local_port: int
+    netns: int | None
+    family: Family | None
+    local_address: str | None
+    local_port: int | None
     device: str | None  # that it is bound to (SO_BINDTODEVICE)
     v6only: bool | None  # of IPv6: it refuses IPv4; None: IPv4, or not known
     backlog: int | None
@@ -115,10 +121,13 @@ class ListenerRow:
     queue: int | None
     queue_start: int | None
     queue_max: int | None
+    queue_max_sampled: bool
     queue_full_s: float | None
     queue_mean: float | None
+    oldest_wait_us: int | None
     arrived: int | None
     accepted: int
+    uncounted: int
     unseen: int | None
     selected: int | None
     dropped_overflow: int | None  # overflow_syn + overflow_ack, also where these are not known
@@ -149,18 +158,23 @@ class ListenerRow:
     selector_program: Program | None
     selectors: tuple[SelectorChange, ...]  # changes of both, in the same way
     open: bool  # False once it was seen to be gone
+    ended: int
     holders: tuple[Holder, ...]
+    holders_elsewhere: int
 
 
 @dataclass(frozen=True, slots=True)
 class AcceptorRow:
     """One row of the table: what it stands for depends on `--by`.
 
-    `share` is of all accepts shown (0..1). `fair_ratio` is accepts ÷ the mean over those who could
-    have taken them: the waiting workers of the same listener or reuseport group; None for a holder
-    that does not wait for connections. Waiting times are upper bounds of histogram buckets
-    (≤ 12.5 % wide), in microseconds; None where nothing was measured. `wait_histogram` has their
-    counts, by the buckets of `model.histogram`; empty where nothing was measured.
+    The last workers that ended have rows; the others of one program and listener share a row
+    without a `pid` that stands for so many that `ended`. `left`: its process is alive, and holds
+    the listener no more. `share` is of all accepts shown (0..1). `fair_ratio` is accepts ÷ those
+    after an even split, at each moment over those who could have taken them then: the waiting
+    workers of the same listener or reuseport group; None for a holder that does not wait for
+    connections, and where not everybody is known. Waiting times are upper bounds of histogram
+    buckets (≤ 12.5 % wide), in microseconds; None where nothing was measured. `wait_histogram` has
+    their counts, by the buckets of `model.histogram`; empty where nothing was measured.
     """
 
     pid: int | None
@@ -168,6 +182,8 @@ class AcceptorRow:
     comm: str
     name: str
     alive: bool
+    left: bool
+    ended: int
     waits: bool | None
     listener_inode: int | None
     netns: int | None
@@ -202,8 +218,9 @@ class Books:
     """What was counted and what was lost on the way.
 
     `uncounted`: of the accepts, those by workers for whom there was no row. `over_share`: what was
-    not counted because an owner had used up its share of the maps, and `over_whose`.
-    `unseen`: accepts by somebody who cannot be seen. `word`: of all listeners' books, the worst.
+    not counted because an owner had used up its share of the maps, and `over_whose`. `unseen`:
+    accepts by somebody who cannot be seen, or more where it is `unseen_at_least`. `word`: of all
+    listeners' books, the worst; not balanced where the tracer lost something.
     `balanced`: nothing is known to be missing, and no listener's book is unbalanced.
     """
 
@@ -217,6 +234,7 @@ class Books:
     over_whose: tuple[str, ...]
     uncounted: int
     unseen: int | None
+    unseen_at_least: bool
     word: Book
     balanced: bool
 

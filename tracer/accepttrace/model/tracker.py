@@ -9,10 +9,13 @@ from typing import Final
 
 from accepttrace.config import Filters
 from accepttrace.model.census import Census
-from accepttrace.model.entries import Entry, Tally, entries
-from accepttrace.model.ledger import Ledger
-from accepttrace.model.listeners import Listeners, Told
+from accepttrace.model.entries import Bygone, Entry
+from accepttrace.model.ledger import Ledger, Reading
+from accepttrace.model.listeners import Listeners, Socket, Told
+from accepttrace.model.migrations import Migrations
 from accepttrace.model.order import ordered
+from accepttrace.model.places import ELSEWHERE, HAPPENED, Place
+from accepttrace.model.presence import Presence
 from accepttrace.model.records import (
     Baseline,
     Counts,
@@ -20,16 +23,18 @@ from accepttrace.model.records import (
     Gone,
     Inventory,
     Losses,
-    MigrationCount,
     Overflow,
     Passed,
     Process,
     Unread,
 )
 from accepttrace.model.rows import Rows
-from accepttrace.model.snapshot import Books, ListenerRow, Meta, Migration, Snapshot
+from accepttrace.model.selection import process_matches
+from accepttrace.model.snapshot import Books, ListenerRow, Meta, Snapshot
 from accepttrace.model.strays import Strays
 from accepttrace.model.sums import Visible
+from accepttrace.model.tallies import LAST, WITHOUT_ROW, Tallies
+from accepttrace.model.yardstick import GRAINS, Yardsticks
 
 NOTHING: Final[Mapping[int, Process]] = {}
 
@@ -37,10 +42,11 @@ NOTHING: Final[Mapping[int, Process]] = {}
 class Tracker:
     """Merges what the kernel counted with who holds what.
 
-    An acceptor keeps its totals after it died, a listener after it was closed. The first interval
-    begins at `started_s`, on the same clock as `at_s` of the counts. `sees` names what the attach
-    type in use can see (`empty`, `errors`, `selected`); without it, only counters that were read
-    prove that: until then it is unknown.
+    The last threads, processes and listeners that ended keep their rows; the totals of all others
+    are kept by program and address. The first interval begins at `started_s`, on the same clock as
+    `at_s` of the counts. `sees` names what the attach type in use can see (`empty`, `errors`,
+    `selected`); without it, only counters that were read prove that: until then it is unknown.
+    `grains`: the kinds of rows that will be asked for.
     """
 
     def __init__(
@@ -49,6 +55,7 @@ class Tracker:
         filters: Filters | None = None,
         started_s: float | None = None,
         sees: Collection[str] | None = None,
+        grains: Collection[str] = GRAINS,
     ) -> None:
         self._sees = sees
         self._meta = meta
@@ -57,16 +64,18 @@ class Tracker:
         self._now_s = started_s or 0.0
         self._interval_s = 0.0
         self._wall = meta.started
-        self._tallies: dict[tuple[int, int, int], Tally] = {}
-        self._listeners = Listeners(self._filters)
-        self._ledger = Ledger(self._filters, sees or ())
-        self._migrations: tuple[MigrationCount, ...] = ()
+        self._ended = True  # the interval: what is counted next belongs to a new one
         self._census = Census()
+        self._listeners = Listeners(self._filters)
+        self._yardsticks = Yardsticks(grains, self._listeners)
+        self._tallies = Tallies(self._census, self._program, self._yardsticks.join)
+        self._presence = Presence(self._listeners, self._census, self._tallies)
+        self._ledger = Ledger(self._filters, sees or ())
+        self._migrations = Migrations()
         self._strays = Strays()
         self._losses = Losses()
         self._unread: tuple[Unread, ...] = ()
         self._unix: tuple[str, ...] = ()
-        self._entries: list[Entry] | None = None
 
     def start(self, baseline: Baseline) -> None:
         """What was there when tracing began; read before anybody is told that it did."""
@@ -84,48 +93,65 @@ class Tracker:
         """Take in one reading of everything; returns what need not be counted any longer.
 
         `inventory` None: it was not read again, the last one stands. `processes` by pid: those
-        alive now, for acceptors that are no holders. `after`: who came and left, read again after
-        the inventory; None: nobody since `counts` were read. `wall`: UTC in RFC 3339.
+        alive now, of `pids` and of acceptors that are no holders. `after`: who came and left, read
+        again after the inventory; None: nobody since `counts` were read. `wall`: UTC in RFC 3339.
         """
         counts = self._strays.settle(counts, inventory)
         self._pass_time(counts.at_s, wall)
-        self._count(counts)
-        self._census.update(counts.acceptors, inventory, processes)
-        self._listeners.update(counts, inventory, self._accepts_by_listener(), self._elapsed_s)
-        self._ledger.update(
-            self._listeners,
-            counts,
-            [tally.count for tally in self._tallies.values()],
-            after,
-            round((self._started_s or 0.0) * 1e6),
-            round(counts.at_s * 1e6),
-        )
-        self._losses, self._migrations = counts.losses, counts.migrations
+        self._take_in(counts, inventory, processes)
+        self._check(counts, after)
         if inventory is not None:
             self._unread, self._unix = inventory.unread, inventory.unix
-        self._entries = None
-        return Gone()
+        gone = self._let_go(counts)
+        self._ended = True
+        return gone
 
-    def drain(self, counts: Counts) -> Gone:  # noqa: ARG002
+    def drain(self, counts: Counts, processes: Mapping[int, Process] = NOTHING) -> Gone:
         """Sum up those that ended, in the midst of an interval, so that maps do not fill."""
-        return Gone()
+        counts = self._strays.settle(counts, None)
+        self._take_in(counts, None, processes)
+        return self._let_go(counts)
+
+    def confirm(self, counts: Counts, inventory: Inventory, after: Passed | None) -> bool:
+        """Check the books once more, in a reading that finds all counters as the last one did.
+
+        False where it does not: then it is left alone, and so is all that was said.
+        """
+        if not self._tallies.agree(counts):
+            return False
+        counts = self._strays.settle(counts, inventory)
+        self._listeners.update(counts, inventory, (), self._elapsed_s)
+        self._check(counts, after)
+        return True
+
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing came or left between the last two readings."""
+        return self._ledger.quiet
+
+    @property
+    def pids(self) -> set[int]:
+        """Of processes that accepted something, and may have ended since."""
+        return {pid for pid, _ in self._tallies.undecided}
+
+    @property
+    def holders(self) -> set[int]:
+        """Pids of the holders that the last inventory found."""
+        return self._census.holders
 
     def snapshot(self, by: str = "worker", sort: str = "accepts") -> Snapshot:
         """The picture as of the last update. `sort`: a field of AcceptorRow; largest first."""
-        return self._picture(by, sort, self._all_entries(), self._interval_s)
+        return self._picture(by, sort, self._interval_s, whole=False)
 
     def summary(self, by: str = "worker", sort: str = "accepts") -> Snapshot:
         """The same with the whole run as its interval."""
-        run = [replace(entry, interval=entry.accepts) for entry in self._all_entries()]
-        return self._picture(by, sort, run, self._elapsed_s)
+        return self._picture(by, sort, self._elapsed_s, whole=True)
 
     @property
     def _elapsed_s(self) -> float:
         return self._now_s - (self._started_s or 0.0)
 
-    def _picture(
-        self, by: str, sort: str, everything: Sequence[Entry], interval_s: float
-    ) -> Snapshot:
+    def _picture(self, by: str, sort: str, interval_s: float, whole: bool) -> Snapshot:
         rows = Rows(
             by=by,
             listeners=self._listeners,
@@ -133,20 +159,27 @@ class Tracker:
             filters=self._filters,
             visible=self._visible(),
             interval_s=interval_s,
+            yardstick=self._yardsticks.of(by),
+            whole=whole,
         )
-        kept = [entry for entry in everything if rows.keeps(entry)]
+        kept = [entry for entry in self._entries() if rows.keeps(entry)]
         shown = rows.shown(kept)
+        listeners = self._listener_rows(shown, kept)
         return Snapshot(
             time=self._wall,
             elapsed_s=self._elapsed_s,
             interval_s=interval_s,
             by=by,
             meta=self._meta,
-            listeners=self._listener_rows(shown, kept),
-            acceptors=tuple(ordered(rows.make(everything), sort)),
-            books=self._books(kept, shown),
-            migrations=self._moved(shown),
-            namespace_losses=self._listeners.drops.shared(shown),
+            listeners=listeners,
+            acceptors=tuple(ordered(rows.make(kept), sort)),
+            books=self._books(kept, listeners),
+            migrations=self._migrations.among(
+                {socket for socket in shown if isinstance(socket, int)}
+            ),
+            namespace_losses=self._listeners.drops.shared(
+                [socket for socket in shown if isinstance(socket, int)]
+            ),
             unread=self._unread,
             unix=self._unix,
         )
@@ -157,30 +190,108 @@ class Tracker:
         self._interval_s = max(now_s - self._now_s, 0.0)
         self._now_s, self._wall = now_s, wall
 
-    def _count(self, counts: Counts) -> None:
-        for tally in self._tallies.values():
-            tally.before = tally.count.accepts
-        for count in counts.acceptors:
-            key = (count.listener_inode, count.tid, count.start_ns)
-            self._tallies.setdefault(key, Tally(count)).advance(count)
+    def _take_in(
+        self, counts: Counts, inventory: Inventory | None, processes: Mapping[int, Process]
+    ) -> None:
+        if self._ended:
+            self._tallies.begin_interval()
+            self._ended = False
+        self._census.update(counts.acceptors, inventory, processes)
+        for inode in self._listeners.returning(counts, inventory):
+            self._fold(inode, returns=True)
+        moved = self._tallies.count(counts, counts.at_s)
+        self._listeners.update(counts, inventory, moved, counts.at_s - (self._started_s or 0.0))
+        for inode, accepts in self._listeners.uncounted:
+            self._tallies.count_without_row(inode, accepts, counts.at_s)
+        self._migrations.update(counts.migrations, self._listeners.known.keys())
+        self._losses = counts.losses
+        for idle in self._presence.update(counts.at_s, looked=inventory is not None):
+            if self._yardsticks.took_part(idle):
+                self._tallies.wait_no_more(idle)
+        self._yardsticks.split(self._presence.entries, self._all_counted)
 
-    def _accepts_by_listener(self) -> Mapping[int, int]:
-        accepts: defaultdict[int, int] = defaultdict(int)
-        for tally in self._tallies.values():
-            accepts[tally.count.listener_inode] += tally.count.accepts
-        return accepts
+    def _check(self, counts: Counts, after: Passed | None) -> None:
+        began_us = round((self._started_s or 0.0) * 1e6)
+        reading = Reading(counts, after, began_us, round(counts.at_s * 1e6))
+        self._ledger.update(self._listeners, self._tallies, reading)
 
-    def _all_entries(self) -> list[Entry]:
-        """Between two updates there is nothing new to find: views may ask more than once."""
-        if self._entries is None:
-            tallies = [
-                t for t in self._tallies.values() if self._listeners.lets_in(t.count.listener_inode)
-            ]
-            self._entries = entries(tallies, self._listeners, self._census)
-        return self._entries
+    def _let_go(self, counts: Counts) -> Gone:
+        """Everything that ended leaves the kernel's maps, and the last of it the rows."""
+        acceptors = self._tallies.let_go(counts.ended)
+        for key, accepts in acceptors.items():
+            known = self._listeners.known.get(key[0])
+            if known is not None:
+                known.forgotten += accepts
+        self._tallies.end_processes()
+        closed = self._listeners.ending
+        acceptors |= self._tallies.close(set(closed))
+        for inode in closed:
+            self._listeners.finish(inode)
+            self._forget_if_nothing_happened(inode)
+        finished = list(self._listeners.finished)
+        for inode in finished[: max(len(finished) - LAST, 0)]:
+            self._fold(inode)
+        self._sweep()
+        return Gone(tuple(acceptors), tuple(self._listeners.parting), self._ledger.idle_ports)
+
+    def _forget_if_nothing_happened(self, inode: int) -> None:
+        known = self._listeners.known[inode]
+        row = self._listeners.row(inode, 0, self._told(), self._ledger.verdict(inode))
+        idle = Entry(inode, Bygone("", kept=True))
+        if row is None or not (
+            any(getattr(row, field) for field in HAPPENED)
+            or self._ledger.may_have_passed(known)
+            or self._tallies.at(inode)
+            or self._yardsticks.took_part(idle)
+        ):
+            self._ledger.drop(inode, known, 0)
+            self._migrations.forget(inode)
+            self._listeners.drop(inode)
+
+    def _fold(self, inode: int, *, returns: bool = False) -> None:
+        """Sum up a closed listener with the others at its place."""
+        known = self._listeners.known[inode]
+        row = self._listeners.row(inode, 0, self._told(), self._ledger.verdict(inode))
+        place = self._listeners.places.fold(row) if row else ELSEWHERE
+        accepts = sum(entry.accepts for entry in self._tallies.at(inode))
+        self._tallies.fold(inode, place)
+        nobody = Bygone("", kept=True)
+        self._yardsticks.join(Entry(inode, nobody), Entry(place, nobody))
+        self._ledger.drop(inode, known, accepts)
+        self._migrations.forget(inode)
+        self._listeners.drop(inode, returns=returns)
+
+    def _sweep(self) -> None:
+        """What belongs to listeners that nothing describes is summed up, or is not ours."""
+        for socket in self._tallies.at_rest:
+            if isinstance(socket, int) and socket not in self._listeners.known:
+                ours = self._listeners.lets_in(socket)
+                self._tallies.fold(socket, ELSEWHERE if ours else None)
+        entries = self._presence.entries
+        self._census.keep({e.process for e in entries if not isinstance(e.process, Bygone)})
+        self._yardsticks.keep(entries)
+
+    def _program(self, entry: Entry) -> Bygone:
+        """What a process that ended is summed up as."""
+        assert not isinstance(entry.process, Bygone)
+        process = self._census.process(entry.process)
+        comm = entry.count.comm if entry.count else ""
+        kept = process_matches(self._filters, process, comm)
+        return Bygone(process.name or process.comm or comm, kept)
+
+    def _entries(self) -> list[Entry]:
+        return [e for e in self._presence.entries if self._listeners.lets_in(e.socket)]
+
+    def _all_counted(self, socket: Socket) -> bool:
+        """Whether nobody there is kept from being counted, by the filter in the kernel."""
+        pids = self._filters.pids
+        waits = self._listeners.waits(socket)
+        return not pids or (
+            bool(waits) and all(key[0] in pids or answer is False for key, answer in waits.items())
+        )
 
     def _visible(self) -> Visible:
-        counts = [tally.count for tally in self._tallies.values()]
+        counts = [entry.count for entry in self._tallies.live if entry.count is not None]
         return Visible(
             empty=self._seen("empty", [count.empty for count in counts]),
             errors=self._seen("errors", [count.errors for count in counts]),
@@ -193,18 +304,20 @@ class Tracker:
         return bool(counters) if self._sees is None else fact in self._sees
 
     def _listener_rows(
-        self, inodes: Sequence[int], kept: Sequence[Entry]
+        self, sockets: Sequence[Socket], kept: Sequence[Entry]
     ) -> tuple[ListenerRow, ...]:
-        accepted: defaultdict[int, int] = defaultdict(int)
+        accepted: defaultdict[Socket, int] = defaultdict(int)
         for entry in kept:
-            accepted[entry.inode] += entry.accepts
+            accepted[entry.socket] += entry.accepts
         told = self._told()
         rows = (
-            self._listeners.row(inode, accepted[inode], told, self._ledger.verdict(inode))
-            for inode in inodes
+            replace(self._listeners.places.rows[socket], accepted=accepted[socket])
+            if isinstance(socket, Place)
+            else self._listeners.row(socket, accepted[socket], told, self._ledger.verdict(socket))
+            for socket in sockets
         )
         found = [row for row in rows if row is not None]
-        return tuple(sorted(found, key=lambda r: (r.local_port, r.local_address, r.inode)))
+        return tuple(sorted(found, key=_by_place))
 
     def _told(self) -> Told:
         complete = not self._losses.rowless
@@ -216,21 +329,13 @@ class Tracker:
             complete=complete,
             nothing_passed=Flow(zero["arrived" in sees], zero["closed" in sees], *(moved,) * 3),
             no_overflow=Overflow(0, 0, 0, 0) if "overflow" in sees else None,
+            queues="arrived" in sees,
         )
 
-    def _moved(self, inodes: Sequence[int]) -> tuple[Migration, ...]:
-        shown = set(inodes)
-        return tuple(
-            Migration(m.from_inode, m.to_inode, m.connections, m.requests)
-            for m in self._migrations
-            if shown & {m.from_inode, m.to_inode}
-        )
-
-    def _books(self, kept: Sequence[Entry], shown: Sequence[int]) -> Books:
-        word = self._ledger.word(shown)
-        uncounted = sum(map(self._listeners.uncounted, shown))
+    def _books(self, kept: Sequence[Entry], listeners: Sequence[ListenerRow]) -> Books:
+        word = self._ledger.word(row.book for row in listeners)
         return Books(
-            accepts=sum(entry.accepts for entry in kept) + uncounted,
+            accepts=sum(entry.accepts for entry in kept),
             events_lost=self._losses.events_lost,
             map_full=self._losses.map_full,
             probe_misses=self._losses.probe_misses,
@@ -238,8 +343,13 @@ class Tracker:
             unattributed=self._losses.unattributed,
             over_share=self._losses.over_share,
             over_whose=self._losses.over_whose,
-            uncounted=uncounted,
+            uncounted=sum(entry.accepts for entry in kept if entry.process == WITHOUT_ROW),
             unseen=self._ledger.unseen,
+            unseen_at_least=self._ledger.unseen_at_least,
             word=word,
             balanced=self._losses.total == 0 and word != "unbalanced",
         )
+
+
+def _by_place(row: ListenerRow) -> tuple[int, str, bool, int]:
+    return row.local_port or 0, row.local_address or "", row.inode is None, row.inode or 0

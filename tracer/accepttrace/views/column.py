@@ -58,9 +58,14 @@ def words(values: Sequence[object]) -> list[str]:
 
 
 def name(row: AcceptorRow, _: Sockets) -> str:
-    """Who it is, and whether it is gone."""
-    gone = "gone " if row.pid is not None else "closed "
-    return row.name if row.alive else gone + row.name
+    """Who it is, and whether it is gone, or how many are."""
+    if row.left:
+        return f"left {row.name}"
+    if row.alive:
+        return row.name
+    of_sockets = row.pid is None and row.waits is None
+    gone = f"{'closed' if of_sockets else 'gone'} {row.name}".rstrip()
+    return f"{row.ended:,} {gone}" if row.ended else gone
 
 
 def place(row: AcceptorRow, _: Sockets) -> str:

@@ -13,7 +13,7 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from accepttrace.model.snapshot import Snapshot
+from accepttrace.model.snapshot import ListenerRow, Snapshot
 from accepttrace.views.jsonl import (
     ACCEPTOR_FIELDS,
     BOOKS_FIELDS,
@@ -23,13 +23,14 @@ from accepttrace.views.jsonl import (
     books,
     listener,
 )
+from accepttrace.views.sockets import Sockets
 from accepttrace.views.text import clean
 
 # A spreadsheet takes a cell that begins so for a formula, also in the width of Chinese script.
 _FORMULA: Final = tuple("=+-@\uff1d\uff0b\uff0d\uff20")
 # An acceptor has these by another name, or they are lists.
 _NOT_OF_A_SOCKET: Final = frozenset(
-    ("inode", "accepted", "open", "group_sizes", "selectors", "holders")
+    ("inode", "accepted", "open", "ended", "group_sizes", "selectors", "holders")
 )
 
 
@@ -44,10 +45,11 @@ def rows(snapshot: Snapshot, *, histogram: bool = False) -> str:
         acceptor(row, histogram=histogram) for row in snapshot.acceptors
     ]
     if snapshot.by == "socket":
-        sockets: dict[object, dict[str, object]] = {
-            row.inode: listener(row) for row in snapshot.listeners
-        }
-        values = [{**sockets.get(row["listener_inode"], {}), **row} for row in values]
+        sockets = Sockets(snapshot.listeners)
+        values = [
+            {**_of(sockets.of(row)), **value}
+            for row, value in zip(snapshot.acceptors, values, strict=True)
+        ]
     if not values and not snapshot.books.balanced:
         values = [{}]
     fields = _fields(snapshot.by, histogram)
@@ -58,6 +60,10 @@ def rows(snapshot: Snapshot, *, histogram: bool = False) -> str:
         **{name: ledger[name] for name in _ledger(snapshot.by)},
     }
     return "\n".join(line(text({**frame, **row}.get(name)) for name in fields) for row in values)
+
+
+def _of(sockets: Sequence[ListenerRow]) -> dict[str, object]:
+    return listener(sockets[0]) if sockets else {}
 
 
 def _fields(by: str, histogram: bool) -> Sequence[str]:

@@ -15,19 +15,31 @@ class Sockets:
 
     def __init__(self, rows: Iterable[ListenerRow]) -> None:
         self._by_inode: dict[int, ListenerRow] = {}
+        self._by_place: dict[_Key, ListenerRow] = {}
         self._by_group: defaultdict[_Key, list[ListenerRow]] = defaultdict(list)
         for row in rows:
-            self._by_inode[row.inode] = row
+            if row.inode is None:
+                self._by_place[_place(row)] = row
+            else:
+                self._by_inode[row.inode] = row
             if row.group is not None:
                 self._by_group[_key(row)].append(row)
 
     def of(self, row: AcceptorRow) -> Sequence[ListenerRow]:
-        """The one socket, or all of the reuseport group; none where a row has other ones."""
+        """The one socket, all of the reuseport group, or all that closed at the place; none where
+        a row has other ones."""
+        if row.group is not None and row.listener_inode is None:
+            return self._by_group.get(_key(row), ())
         if row.listener_inode is not None:
             one = self._by_inode.get(row.listener_inode)
-            return () if one is None else (one,)
-        return () if row.group is None else self._by_group.get(_key(row), ())
+        else:
+            one = self._by_place.get(_place(row)) if row.pid is None else None
+        return () if one is None else (one,)
 
 
 def _key(row: AcceptorRow | ListenerRow) -> _Key:
     return (row.group, row.netns, row.family, row.local_port)
+
+
+def _place(row: AcceptorRow | ListenerRow) -> _Key:
+    return (row.netns, row.family, row.local_address, row.local_port)

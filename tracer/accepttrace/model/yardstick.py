@@ -1,0 +1,133 @@
+"""How many connections an even split would have given to each, at the time when they came."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Final
+
+from accepttrace.model.entries import KEYS, Entry, Key
+from accepttrace.model.listeners import Listeners, SetKey, Socket
+
+GRAINS: Final = ("worker", "process", "thread", "socket")  # a group shares with nobody
+Takers = Iterable[tuple[SetKey, Key]]
+
+
+class Yardstick:
+    """For each row, the accepts that it would have if all splits had been even."""
+
+    def __init__(self) -> None:
+        self._expected: dict[Key, float] = {}
+        self._shared: set[Key] = set()
+
+    def split(self, takers: Takers, taken: Mapping[SetKey, int]) -> None:
+        """Divide what each set has `taken` among its `takers`, each of whom counts once."""
+        members: defaultdict[SetKey, set[Key]] = defaultdict(set)
+        for shared, taker in takers:
+            members[shared].add(taker)
+        for shared, those in members.items():
+            part = taken[shared] / len(those)
+            if len(those) > 1:
+                self._shared |= those
+            for taker in those:
+                self._expected[taker] = self._expected.get(taker, 0.0) + part
+
+    def move(self, old: Key, new: Key) -> None:
+        """One row has become part of another."""
+        if old != new and old in self._expected:
+            self._expected[new] = self._expected.get(new, 0.0) + self._expected.pop(old)
+            if old in self._shared:
+                self._shared.add(new)
+
+    def shared(self, key: Key) -> bool:
+        """Whether there ever was another one to compare it with."""
+        return key in self._shared
+
+    def expected(self, key: Key) -> float:
+        """Accepts after even splits; 0 for who was never there to take any."""
+        return self._expected.get(key, 0.0)
+
+    def keep(self, keys: Collection[Key]) -> None:
+        """Forget all others."""
+        for key in self._expected.keys() - keys:
+            del self._expected[key]
+        self._shared &= self._expected.keys()
+
+
+class Yardsticks:
+    """One for each kind of rows, of those in `grains`.
+
+    At each reading what the members of a sharing set took since the last one is divided among those
+    who could take it then: nobody is held against times when he was not there, and who left keeps
+    his part.
+    """
+
+    def __init__(self, grains: Iterable[str], listeners: Listeners) -> None:
+        self._by_grain = {grain: Yardstick() for grain in grains if grain in GRAINS}
+        self._listeners = listeners
+
+    def of(self, by: str) -> Yardstick:
+        """The one for rows of this kind; one that never saw anything where there is none."""
+        return self._by_grain.get(by) or Yardstick()
+
+    def split(self, entries: Sequence[Entry], all_counted: Callable[[Socket], bool]) -> None:
+        """Take in what is `fresh`, where it is known who shares."""
+        moved = [entry for entry in entries if entry.fresh and self._shares(entry.socket)]
+        if not moved:
+            return
+        taken: Counter[SetKey] = Counter()
+        for entry in moved:
+            taken[entry.members] += entry.fresh
+        takers = [entry for entry in entries if entry.members in taken and _takes(entry)]
+        self._bar(moved, takers, all_counted)
+        for grain, yardstick in self._by_grain.items():
+            yardstick.split(self._takers(grain, takers, taken), taken)
+        for entry in moved:
+            entry.fresh = 0
+
+    def join(self, one: Entry, other: Entry) -> None:
+        """The first has become part of the second."""
+        for grain, yardstick in self._by_grain.items():
+            yardstick.move(KEYS[grain](one), KEYS[grain](other))
+
+    def took_part(self, entry: Entry) -> bool:
+        """Whether it ever could have had something."""
+        return any(y.expected(KEYS[grain](entry)) for grain, y in self._by_grain.items())
+
+    def keep(self, entries: Sequence[Entry]) -> None:
+        """Forget what belongs to nobody any more."""
+        for grain, yardstick in self._by_grain.items():
+            there = {KEYS[grain](entry) for entry in entries}
+            yardstick.keep(there if grain != "socket" else there | set(self._listeners.sockets))
+
+    def _shares(self, socket: Socket) -> bool:
+        return not isinstance(socket, int) or self._listeners.is_listed(socket)
+
+    def _takers(self, grain: str, takers: Sequence[Entry], taken: Collection[SetKey]) -> Takers:
+        if grain == "thread":
+            takers = [entry for entry in takers if entry.fresh or not entry.ended]
+        yield from ((entry.members, KEYS[grain](entry)) for entry in takers if grain != "socket")
+        if grain == "socket":
+            yield from self._sockets(takers, taken)
+
+    def _sockets(self, takers: Sequence[Entry], taken: Collection[SetKey]) -> Takers:
+        yield from ((entry.members, entry.socket) for entry in takers if entry.fresh)
+        for inode, known in self._listeners.known.items():
+            members = self._listeners.set_of(inode)
+            if known.open and members in taken:
+                yield members, inode
+
+    def _bar(
+        self,
+        moved: Sequence[Entry],
+        takers: Sequence[Entry],
+        all_counted: Callable[[Socket], bool],
+    ) -> None:
+        """Who shares with somebody that is not counted cannot be measured."""
+        untold = {e.members for e in moved if e.barred or not all_counted(e.socket)}
+        for entry in takers if untold else ():
+            entry.barred = entry.barred or entry.members in untold
+
+
+def _takes(entry: Entry) -> bool:
+    return bool(entry.fresh) or entry.waits is True
