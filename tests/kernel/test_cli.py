@@ -61,12 +61,10 @@ def programs_loaded() -> set[int]:
 
 
 def assert_all_told(books: dict[str, Any], made: int) -> None:
-    """Every connection counted; on a kernel that preempts itself, or told to be missed.
-
-    There even kprobes are skipped while a task is preempted amid a read of the maps.
-    """
+    """Every connection counted; on a kernel that preempts itself, or told to be missed."""
     missing = made - books["accepts"]
-    assert 0 <= missing <= (books["recursion_misses"] if preempts() else 0)
+    may_miss = preempts() and ATTACH != "kprobe"
+    assert 0 <= missing <= (books["recursion_misses"] if may_miss else 0)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

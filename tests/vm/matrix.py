@@ -37,7 +37,10 @@ COUNTED = (*SPECIAL, "tests/kernel/test_sleepers.py", "tests/kernel/test_counts.
 _FEW = "test_sleepers or (ipv4 and (reuseport or blocking or shared))"
 SOME = (*COUNTED, f"test_flavours or {_FEW}")
 # Kprobes alone are exact where a program can be preempted; the others count what they miss.
-SOME_BY_KPROBE = (*COUNTED, f"test_flavours or (kprobe and ({_FEW}))")
+SOME_BY_KPROBE = (
+    *("tests/kernel/test_preemption.py", *COUNTED),
+    f"test_flavours or (kprobe and ({_FEW} or test_preemption))",
+)
 # One sharing mode; and once, of UDP what has hooks.
 BOTH_LOADERS = (_LOADERS, "-k", "test_both_count and reuseport")
 AND_FOR_UDP = (_LOADERS, "-k", "test_both_count and (reuseport or datagrams and not tracepoint)")
