@@ -14,6 +14,7 @@ from tests.kernel.clients import inode_of, listen, port_of
 from tests.kernel.conftest import Tracing, wait_until
 from tests.kernel.network import own_network
 from tests.kernel.reading import assert_balanced, begin, by_inode, settled
+from tests.kernel.steering import steer_to
 from tests.kernel.test_failures import ACCEPT_CALLS
 
 ROUNDS = 20
@@ -91,3 +92,25 @@ def test_accepts_are_of_the_listener_in_the_call(tracing: Tracing, change: Chang
     assert (others.accepted, others.unseen) == (seen_there, 0)
     assert_balanced(mine)
     assert (snapshot.books.unattributed, snapshot.books.unseen) == (0, 0)
+
+
+def test_among_several_listeners_of_a_port_it_is_said_to_be_lost(tracing: Tracing) -> None:
+    """Only `tracepoint` looks the descriptor up when the call has ended."""
+    with (
+        own_network(),
+        listen(100, reuseport=True) as first,
+        listen(100, reuseport=True, port=port_of(first)) as second,
+    ):
+        account = begin(tracing, port_of(first))
+        steer_to(first, 0)
+        for _ in range(ROUNDS):
+            accept_once(first, second, close)
+        snapshot = settled(account)
+        rows = by_inode(snapshot)
+        accepted = [rows[inode_of(each)].accepted for each in (first, second)]
+    books = snapshot.books
+    if tracing.plan.attach == "tracepoint":
+        assert (accepted, books.unattributed, books.unseen) == ([0, 0], ROUNDS, 0)
+        assert not books.balanced
+    else:
+        assert (accepted, books.unattributed) == ([ROUNDS, 0], 0)

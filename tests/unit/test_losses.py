@@ -395,6 +395,14 @@ def test_what_chose_is_told_where_it_was_not_the_hash() -> None:
     )
 
 
+def test_accepts_without_a_known_listener_say_how_that_can_be() -> None:
+    begin = "3 accepts from a listener that is not known:"
+    snapshot = four_workers(losses=Losses(unattributed=3))
+    assert line(snapshot, begin).startswith("a socket of the kernel itself has no inode, or a desc")
+    by_hooks = replace(snapshot, meta=replace(snapshot.meta, attach="fentry"))
+    assert line(by_hooks, begin) == "a socket of the kernel itself has no inode"
+
+
 def test_who_waits_in_io_uring_is_named_for_accepts_unseen() -> None:
     snapshot = seen(four_workers(), {100: {"unseen": 12}})
     (row,) = snapshot.listeners

@@ -56,6 +56,21 @@ def uncounted(snapshot: Snapshot, width: int) -> list[Line]:
     return sentence(text, parts, width, "")
 
 
+def unattributed(snapshot: Snapshot, width: int) -> list[Line]:
+    """Accepts of which no listener is known, and how that can be."""
+    number = snapshot.books.unattributed
+    if not number:
+        return []
+    parts = ["a socket of the kernel itself has no inode"]
+    if snapshot.meta.attach == "tracepoint":
+        parts.append(
+            "or a descriptor was closed or used anew while its thread slept in accept(),"
+            " and several listeners share the port"
+        )
+    text = f"{plural(number, 'accept')} from a listener that is not known:"
+    return sentence(text, parts, width, "")
+
+
 def unseen(snapshot: Snapshot, width: int) -> list[Line]:
     """Connections accepted by somebody who is no row of the table."""
     number = snapshot.books.unseen

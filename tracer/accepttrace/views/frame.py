@@ -8,7 +8,7 @@ from typing import Final
 from accepttrace.model.datagrams import ReceiverBooks
 from accepttrace.model.snapshot import Books, Snapshot
 from accepttrace.views.books import totals, unbalanced
-from accepttrace.views.changes import moved, selectors, sizes, uncounted, unseen
+from accepttrace.views.changes import moved, selectors, sizes, unattributed, uncounted, unseen
 from accepttrace.views.formats import known, plural
 from accepttrace.views.header import header
 from accepttrace.views.losses import causes, delays, full, losses, sentence
@@ -18,7 +18,18 @@ UNIX_NAMED: Final = 3  # UNIX sockets that are named where nothing else is found
 Body = Callable[["int | None"], Sequence[Line]]  # lines there are (None: any number) → lines
 
 _SHARE: Final = 3  # what is below takes at most this part of a window
-_NOTES: Final = (losses, full, delays, unbalanced, uncounted, unseen, moved, sizes, selectors)
+_NOTES: Final = (
+    losses,
+    full,
+    delays,
+    unbalanced,
+    uncounted,
+    unattributed,
+    unseen,
+    moved,
+    sizes,
+    selectors,
+)
 
 
 def framed(
