@@ -39,6 +39,15 @@ struct {
 	__type(value, __u32);
 } epolls SEC(".maps");
 
+/* By inode, the pass that looked at the wait queue of a socket last. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MAX_WALKED);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u32);
+	__type(value, __u32);
+} walked SEC(".maps");
+
 static __always_inline struct progress *progress_get(void)
 {
 	__u32 zero = 0;
@@ -89,6 +98,29 @@ static __always_inline void not_seen(__u32 one, __u32 other)
 
 	if (slot)
 		slot->what = 0;
+}
+
+/* Every socket is met by way of each of its holders. Without room it counts as not met at all. */
+static __always_inline bool walked_before(struct progress *here, __u32 inode)
+{
+	__u32 *pass = bpf_map_lookup_elem(&walked, &inode), now = here->pass_number;
+
+	if (!pass) {
+		here->walked++;
+		return bpf_map_update_elem(&walked, &inode, &now, BPF_ANY);
+	}
+	if (*pass == now)
+		return true;
+	*pass = now;
+	return false;
+}
+
+static __always_inline void not_walked(__u32 inode)
+{
+	__u32 *pass = bpf_map_lookup_elem(&walked, &inode);
+
+	if (pass)
+		*pass = 0;
 }
 
 /* One descriptor of one process. */
@@ -159,13 +191,13 @@ static __always_inline void socket_met(struct visit *visit, struct sock *sk, __u
 	struct walk walk = {.seq = visit->seq, .file = visit->file};
 	__u32 netns = BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);
 
-	if (seen_before(visit->here->pass_number, 0, inode))
+	if (walked_before(visit->here, inode))
 		return;
 	walk.queue = queue;
 	walk.next = BPF_CORE_READ(queue, head.next);
 	if (!begin(visit, PIECE_SOCKET, inode, netns) || !waiters_write(&walk, loops)) {
 		visit->here->kind = 0;
-		not_seen(0, inode);
+		not_walked(inode);
 	}
 }
 

@@ -9,6 +9,7 @@
 enum {
 	ASKED_PORT_WORDS = 1024, /* bitmap of 65,536 ports */
 	MAX_EPOLLS = 65536, /* epoll sets that watch a socket asked for */
+	MAX_WALKED = 65536, /* sockets asked for, that were met lately */
 	MAX_SEEN = 4096, /* a power of two */
 	MAX_WAITERS = 2048, /* of one socket: what they take must fit into a buffer of 32 KiB */
 	MAX_WAITERS_UNROLLED = 256, /* ... before 5.17 */
@@ -25,11 +26,13 @@ struct asked {
 /* Map `progress`, one entry: where a pass over all descriptors is. Zeroed before each, but for … */
 struct progress {
 	__u32 pass_number; /* … its number, */
-	__u32 epolls; /* … and the number of sets that were ever named. */
+	__u32 epolls; /* … and how many sets and */
+	__u32 walked; /* … sockets were ever met. */
 	__u32 kind; /* of the piece that was begun last */
 	__u32 id;
 	__u32 tid;
 	__u32 tgid; /* of the process met last */
+	__u32 pad;
 };
 
 /* Map `seen`: what this pass has written already, as far as there is room to remember. */
@@ -79,7 +82,7 @@ enum waits {
 };
 
 _Static_assert(sizeof(struct asked) == 8 * ASKED_PORT_WORDS + 8, "asked");
-_Static_assert(sizeof(struct progress) == 24, "progress");
+_Static_assert(sizeof(struct progress) == 32, "progress");
 _Static_assert(sizeof(struct seen) == 16, "seen");
 _Static_assert(sizeof(struct piece) == 56, "piece");
 _Static_assert(sizeof(struct pair) == 8, "pair");

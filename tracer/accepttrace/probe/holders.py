@@ -109,6 +109,7 @@ class HolderIterator:
         self._asked = Map(self._map("asked"), U32, wire.Asked)
         self._progress = Map(self._map("progress"), U32, wire.Progress)
         self._epolls = Map(self._map("epolls"), wire.U64, U32)
+        self._walked = Map(self._map("walked"), U32, U32)
         self._protocol = PROTOCOLS[protocol]
         self._parts: list[bytes] = []
         self._again = False  # it is the second pass of a reading
@@ -198,14 +199,19 @@ class HolderIterator:
         return True
 
     def _begin(self) -> None:
-        named = self._progress.get(U32(0))
-        number = named.epolls if named else 0
-        if number > wire.MAX_EPOLLS // 2:  # most of them are gone
+        before = self._progress.get(U32(0)) or wire.Progress()
+        epolls, walked = before.epolls, before.walked
+        if epolls > wire.MAX_EPOLLS // 2:  # most of them are gone
             self._epolls.clear()
             self._known.clear()
-            number = 0
+            epolls = 0
+        if walked > wire.MAX_WALKED // 2:
+            self._walked.clear()
+            walked = 0
         self._pass += 1
-        self._progress.put(U32(0), wire.Progress(pass_number=self._pass, epolls=number))
+        self._progress.put(
+            U32(0), wire.Progress(pass_number=self._pass, epolls=epolls, walked=walked)
+        )
         self._parts = []
         if not self._again:
             self._spent_s = 0.0

@@ -11,6 +11,7 @@ __all__ = ["U64"]
 
 ASKED_PORT_WORDS = 1024
 MAX_EPOLLS = 65536
+MAX_WALKED = 65536
 
 PIECE_PROCESS = 1
 PIECE_EPOLLS = 2
@@ -49,8 +50,10 @@ class Progress(c.Structure):
     _fields_ = (
         ("pass_number", c.c_uint32),
         ("epolls", c.c_uint32),
+        ("walked", c.c_uint32),
         ("kind", c.c_uint32),
         ("id", c.c_uint32),
         ("tid", c.c_uint32),
         ("tgid", c.c_uint32),
+        ("pad", c.c_uint32),
     )
