@@ -40,7 +40,7 @@ static int listener(int *port)
 
 static void wait_for_all(const int *listeners, int count)
 {
-	struct epoll_event event = { .events = EPOLLIN };
+	struct epoll_event event = {.events = EPOLLIN};
 	int set = epoll_create1(0);
 
 	for (int i = 0; i < count; i++)
@@ -68,7 +68,7 @@ static void live(const int *listeners, int count, int files, int holds)
 int main(int argc, char **argv)
 {
 	int processes, count, held, files, *listeners, first = 0, last = 0;
-	struct rlimit limit = { 1 << 20, 1 << 20 };
+	struct rlimit limit = {1 << 20, 1 << 20};
 
 	if (argc != 5)
 		return 2;

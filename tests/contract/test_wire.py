@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from accepttrace.probe import plans, wire
+from accepttrace.probe import holders, holderwire, plans, wire
 
 OBJECTS = Path(wire.__file__).parent / "objects"
 HEADER = Path(__file__).parents[2] / "bpf" / "accepttrace.h"
@@ -30,12 +30,23 @@ STRUCTS = {
     "receiver": wire.Receiver,
     "udp_member": wire.UdpMember,
 }
+HOLDERS = {"asked": holderwire.Asked, "progress": holderwire.Progress}
+HOLDERS_HEADER = HEADER.with_name("holders.h")
 Types = list[dict[str, Any]]
 
 
 @pytest.fixture(scope="module", params=["x86_64", "aarch64"])
 def types(request: pytest.FixtureRequest) -> Types:
-    path = OBJECTS / f"{request.param}.bpf.o"
+    return types_of(f"{request.param}.bpf.o")
+
+
+@pytest.fixture(scope="module", params=["x86_64", "aarch64"])
+def holder_types(request: pytest.FixtureRequest) -> Types:
+    return types_of(f"holders.{request.param}.bpf.o")
+
+
+def types_of(name: str) -> Types:
+    path = OBJECTS / name
     dump = subprocess.run(
         ["bpftool", "--json", "btf", "dump", "file", str(path)], capture_output=True, check=True
     )
@@ -60,7 +71,38 @@ def layout(types: Types, name: str) -> tuple[int, dict[str, tuple[int, int]]]:
 
 @pytest.mark.parametrize("name", STRUCTS)
 def test_mirror_has_name_offset_and_size_of_every_field(types: Types, name: str) -> None:
-    mirror = STRUCTS[name]
+    assert_mirrored(types, name, STRUCTS[name])
+
+
+@pytest.mark.parametrize("name", HOLDERS)
+def test_mirror_of_the_holders_is_as_exact(holder_types: Types, name: str) -> None:
+    assert_mirrored(holder_types, name, HOLDERS[name])
+
+
+def test_pieces_are_as_long_as_they_are_written() -> None:
+    """They live on the stack of the program, so BTF does not know them; the compiler does."""
+    sizes = dict(re.findall(r"sizeof\(struct (\w+)\) == (\d+)", HOLDERS_HEADER.read_text()))
+    assert int(sizes["piece"]) == len(holderwire.MARK) + holders.HEADER.size
+    assert int(sizes["pair"]) == holders.PAIR.size
+
+
+def test_constants_of_the_holders_are_those_of_the_header() -> None:
+    text = HOLDERS_HEADER.read_text()
+    for name in ("ASKED_PORT_WORDS", "MAX_EPOLLS", "MAX_WALKED"):
+        found = re.search(rf"\b{name} = (\d+)", text)
+        assert found, name
+        assert getattr(holderwire, name) == int(found.group(1))
+    for first in ("PIECE_PROCESS", "WAITS_CALL"):
+        names = re.findall(
+            rf"\b({first.partition('_')[0]}_\w+),", text.partition(f"{first} = 1")[2]
+        )
+        ordered = [first, *names]
+        assert [getattr(holderwire, name) for name in ordered] == list(range(1, len(ordered) + 1))
+    for name, value in re.findall(r"\b(WAITS_\w+) = (0x\w+)", text):
+        assert getattr(holderwire, name) == int(value, 16)
+
+
+def assert_mirrored(types: Types, name: str, mirror: Any) -> None:
     size, fields = layout(types, name)
     mine = {
         field[0]: (getattr(mirror, field[0]).offset, getattr(mirror, field[0]).size)

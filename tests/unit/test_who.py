@@ -93,6 +93,7 @@ def test_an_ordinary_user_is_told_what_is_missing() -> None:
         r"run as root to see all holders\n",
         done.stderr,
     )
+    assert "held by nobody visible" in done.stdout
 
 
 def holder(pid: int, name: str = "nginx: worker", waits: bool | None = True) -> Holder:
