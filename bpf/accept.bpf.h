@@ -61,11 +61,42 @@ static __always_inline void acceptor_introduce(struct acceptor *acceptor, struct
 	bpf_get_current_comm(acceptor->comm, sizeof(acceptor->comm));
 }
 
-static __always_inline bool traced(enum access how, struct settings *want, struct sock *listener)
+/* The settings, if they let the current process on this listener through, else NULL. */
+static __always_inline struct settings *wanted(enum access how, struct sock *listener)
 {
+	struct settings *want = settings_get();
+
 	if (!want || !listener_wanted(how, want, listener))
-		return false;
-	return want->any_pid || pid_wanted(bpf_get_current_pid_tgid() >> 32);
+		return NULL;
+	if (!want->any_pid && !pid_wanted(bpf_get_current_pid_tgid() >> 32))
+		return NULL;
+	return want;
+}
+
+/* The current thread: when it started, and how often it went to sleep since. */
+struct task {
+	__u64 start_ns;
+	__u64 slept;
+	__u32 tid;
+};
+
+static __always_inline struct task task_now(enum access how)
+{
+	struct task_struct *running;
+	struct task task;
+
+	if (IS_DIRECT(how) && HAS_TASK_POINTERS) {
+		running = CURRENT_TASK();
+		task.start_ns = running->start_boottime;
+		task.slept = running->nvcsw;
+		task.tid = running->pid;
+	} else {
+		running = (void *)bpf_get_current_task();
+		task.start_ns = BPF_CORE_READ(running, start_boottime);
+		task.slept = BPF_CORE_READ(running, nvcsw);
+		task.tid = (__u32)bpf_get_current_pid_tgid();
+	}
+	return task;
 }
 
 static __always_inline __u32 seat_of(struct acceptor_key *key, __u32 nth)
@@ -162,12 +193,12 @@ static __noinline struct acceptor *acceptor_meet(struct acceptor_key *key, __u32
 }
 
 /* The row of the current thread on a listener, and its key; NULL where it has none yet. */
-static __always_inline struct acceptor *acceptor_known(__u32 inode, __u64 start_ns,
+static __always_inline struct acceptor *acceptor_known(__u32 inode, struct task *task,
 						       struct acceptor_key *key)
 {
 	key->inode = inode;
-	key->tid = (__u32)bpf_get_current_pid_tgid();
-	key->start_ns = start_ns;
+	key->tid = task->tid;
+	key->start_ns = task->start_ns;
 	return acceptor_get(key);
 }
 
@@ -175,44 +206,21 @@ static __always_inline struct acceptor *acceptor_known(__u32 inode, __u64 start_
  * The same, or a new row: its own or its crew's, as `key` says. Only on a listener that has a row;
  * NULL where there is no room for one of them, or nobody asked for this thread.
  */
-static __always_inline struct acceptor *acceptor_of(struct sock *sk, __u32 inode, __u64 start_ns,
+static __always_inline struct acceptor *acceptor_of(struct sock *sk, __u32 inode, struct task *task,
 						    struct acceptor_key *key)
 {
 	struct acceptor *acceptor;
 	struct listener *listener;
 
-	if (!traced(PROBED, settings_get(), sk))
+	if (!wanted(PROBED, sk))
 		return NULL;
-	acceptor = acceptor_known(inode, start_ns, key);
+	acceptor = acceptor_known(inode, task, key);
 	if (acceptor)
 		return acceptor;
 	listener = listener_get(inode);
 	if (!listener)
 		listener = listener_met(sk, inode, 0);
 	return listener ? acceptor_meet(key, listener->owner) : NULL;
-}
-
-/* The current thread: when it started, and how often it went to sleep since. */
-struct task {
-	__u64 start_ns;
-	__u64 slept;
-};
-
-static __always_inline struct task task_now(enum access how)
-{
-	struct task_struct *running;
-	struct task task;
-
-	if (IS_DIRECT(how) && HAS_TASK_POINTERS) {
-		running = CURRENT_TASK();
-		task.start_ns = running->start_boottime;
-		task.slept = running->nvcsw;
-	} else {
-		running = (void *)bpf_get_current_task();
-		task.start_ns = BPF_CORE_READ(running, start_boottime);
-		task.slept = BPF_CORE_READ(running, nvcsw);
-	}
-	return task;
 }
 
 static __always_inline __u32 wait_bucket(__u64 us)
@@ -354,18 +362,18 @@ static __noinline struct acceptor *took_first(struct sock *sk, struct sock *chil
 	return NULL;
 }
 
-static __always_inline void accepted(enum access how, struct sock *listener, __u32 inode,
-				     struct sock *child)
+/* `want`: what wanted() says of this listener; asked first, because others' accepts pay for it. */
+static __always_inline void accepted(enum access how, struct settings *want, struct sock *listener,
+				     __u32 inode, struct sock *child)
 {
-	struct settings *want = settings_get();
 	struct acceptor_key key = {};
 	struct acceptor *acceptor;
 	struct task task;
 
-	if (!traced(how, want, listener))
+	if (!want)
 		return;
 	task = task_now(how);
-	acceptor = acceptor_known(inode, task.start_ns, &key);
+	acceptor = acceptor_known(inode, &task, &key);
 	if (!acceptor)
 		acceptor = took_first(listener, child, &key);
 	if (!acceptor)
@@ -422,10 +430,10 @@ static __always_inline void failed(struct sock *listener, __u32 inode, __u32 err
 {
 	struct task task = task_now(PROBED);
 	struct error_key key = {.error = error};
-	struct acceptor *acceptor = acceptor_of(listener, inode, task.start_ns, &key.acceptor);
+	struct acceptor *acceptor = acceptor_of(listener, inode, &task, &key.acceptor);
 
 	if (!acceptor) {
-		if (error != EAGAIN && traced(PROBED, settings_get(), listener))
+		if (error != EAGAIN && wanted(PROBED, listener))
 			lost_for(owner_of(listener), SHARED_ACCEPTORS, LOSS_ERRORS_FULL);
 		return;
 	}
@@ -448,7 +456,7 @@ static __always_inline void entered(struct sock *listener, __u32 inode, bool can
 {
 	struct task task = task_now(PROBED);
 	struct acceptor_key key = {};
-	struct acceptor *acceptor = acceptor_of(listener, inode, task.start_ns, &key);
+	struct acceptor *acceptor = acceptor_of(listener, inode, &task, &key);
 
 	if (!acceptor || is_crew(&key))
 		return;

@@ -29,7 +29,8 @@ static __always_inline void forgotten(struct sock *sk, struct request_sock *requ
 				      struct sock *child)
 {
 	bool was_queued = BPF_CORE_READ(request, sk) == child;
-	struct listener *listener = listener_after(PROBED, sk, was_queued);
+	struct listener *listener =
+		has_tcp(PROBED, sk) ? listener_after(PROBED, sk, was_queued) : NULL;
 	struct scratch *scratch = scratch_get();
 	__u64 now;
 

@@ -59,7 +59,7 @@ static __always_inline void refused(__u32 fd)
 	    BPF_CORE_READ(listener, __sk_common.skc_state) != TCP_LISTEN ||
 	    !keeps_waiting(listener, EMFILE))
 		return;
-	acceptor = acceptor_of(listener, BPF_CORE_READ(file, f_inode, i_ino), task.start_ns, &key);
+	acceptor = acceptor_of(listener, BPF_CORE_READ(file, f_inode, i_ino), &task, &key);
 	if (acceptor)
 		count(is_crew(&key), &acceptor->refused, 1);
 }

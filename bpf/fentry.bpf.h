@@ -7,8 +7,11 @@ SEC("fentry/__inet_accept")
 int fentry_inet_accept(__u64 *ctx)
 {
 	struct socket *socket = (void *)ctx[0];
+	struct sock *listener = socket->sk;
+	struct settings *want = wanted(DIRECT, listener);
 
-	accepted(DIRECT, socket->sk, inode_of_socket(DIRECT, socket), (void *)ctx[2]);
+	if (want)
+		accepted(DIRECT, want, listener, inode_of_socket(DIRECT, socket), (void *)ctx[2]);
 	return 0;
 }
 

@@ -51,7 +51,8 @@ static __always_inline void grafted(struct sock *child)
 	if (!listener)
 		lost(LOSS_UNATTRIBUTED);
 	else
-		accepted(PROBED, listener, inode_of(PROBED, listener), child);
+		accepted(PROBED, wanted(PROBED, listener), listener, inode_of(PROBED, listener),
+			 child);
 }
 
 #endif

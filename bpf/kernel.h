@@ -106,6 +106,7 @@ struct task_struct {
 	FIELD(task_struct, struct sigpending, pending);
 	FIELD(task_struct, struct signal_struct *, signal);
 	FIELD(task_struct, struct sighand_struct *, sighand);
+	FIELD(task_struct, int, pid); /* of the thread: its TID */
 	FIELD(task_struct, unsigned long, nvcsw); /* how often it went to sleep */
 	END;
 };

@@ -9,8 +9,11 @@ SEC("kprobe/__inet_accept")
 int kprobe_inet_accept(struct pt_regs *ctx)
 {
 	struct socket *socket = ARGUMENT1(ctx);
-	accepted(PROBED, BPF_CORE_READ(socket, sk), inode_of_socket(PROBED, socket),
-		 ARGUMENT3(ctx));
+	struct sock *listener = BPF_CORE_READ(socket, sk);
+	struct settings *want = wanted(PROBED, listener);
+
+	if (want)
+		accepted(PROBED, want, listener, inode_of_socket(PROBED, socket), ARGUMENT3(ctx));
 	return 0;
 }
 

@@ -182,7 +182,8 @@ static __always_inline void queued(struct sock *sk, struct request_sock *request
 	struct scratch *scratch = scratch_get();
 	struct listener *listener;
 
-	if (!scratch || scratch->moved == (__u64)child || !came_directly(request, child))
+	if (!scratch || scratch->moved == (__u64)child || !has_tcp(PROBED, sk) ||
+	    !came_directly(request, child))
 		return;
 	listener = listener_of(PROBED, sk);
 	if (listener)

@@ -81,9 +81,14 @@ static __always_inline bool socket_wanted(enum access how, struct settings *want
 	return !want->netns_count || netns_wanted(want, netns_of(how, sk));
 }
 
+static __always_inline bool has_tcp(enum access how, struct sock *sk)
+{
+	return is_tcp(READ(how, sk, sk_protocol));
+}
+
 static __always_inline bool listener_wanted(enum access how, struct settings *want, struct sock *sk)
 {
-	return is_tcp(READ(how, sk, sk_protocol)) && socket_wanted(how, want, sk);
+	return has_tcp(how, sk) && socket_wanted(how, want, sk);
 }
 
 /*
@@ -237,8 +242,8 @@ static __always_inline __u32 drops_of(struct sock *sk)
 }
 
 /*
- * The counters of a listener; NULL where it is not traced, and, counted, where there is no room for
- * them. The port is asked first, so that the traffic of others costs little. `uncounted`: see
+ * The counters of a TCP listener; NULL where it is not traced, and, counted, where there is no room
+ * for them. The port is asked first, so that the traffic of others costs little. `uncounted`: see
  * listener_meet().
  */
 static __always_inline struct listener *listener_after(enum access how, struct sock *sk,
@@ -248,7 +253,7 @@ static __always_inline struct listener *listener_after(enum access how, struct s
 	struct listener *listener;
 	__u32 inode;
 
-	if (!want || !listener_wanted(how, want, sk))
+	if (!want || !socket_wanted(how, want, sk))
 		return NULL;
 	inode = inode_of(how, sk);
 	listener = listener_get(inode);

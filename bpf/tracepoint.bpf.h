@@ -13,7 +13,8 @@ static __always_inline void accept_returned(struct pt_regs *regs, long returned)
 	struct sock *listener = sock_of(file), *child = sock_of(file_of(task, returned));
 
 	if (came_from(listener, child))
-		accepted(PROBED, listener, BPF_CORE_READ(file, f_inode, i_ino), child);
+		accepted(PROBED, wanted(PROBED, listener), listener,
+			 BPF_CORE_READ(file, f_inode, i_ino), child);
 	else if (child && is_inet(child))
 		child_strayed(child);
 }
