@@ -61,12 +61,15 @@ static __always_inline void acceptor_introduce(struct acceptor *acceptor, struct
 	bpf_get_current_comm(acceptor->comm, sizeof(acceptor->comm));
 }
 
-/* The settings, if they let the current process on this listener through, else NULL. */
+/*
+ * The settings, if they let the current process on this listener through, else NULL. Whether it is
+ * one of TCP is asked where a row is made.
+ */
 static __always_inline struct settings *wanted(enum access how, struct sock *listener)
 {
 	struct settings *want = settings_get();
 
-	if (!want || !listener_wanted(how, want, listener))
+	if (!want || !socket_wanted(how, want, listener))
 		return NULL;
 	if (!want->any_pid && !pid_wanted(bpf_get_current_pid_tgid() >> 32))
 		return NULL;
@@ -215,7 +218,7 @@ static __always_inline struct acceptor *acceptor_of(struct sock *sk, __u32 inode
 	if (!wanted(PROBED, sk))
 		return NULL;
 	acceptor = acceptor_known(inode, task, key);
-	if (acceptor)
+	if (acceptor || !has_tcp(PROBED, sk))
 		return acceptor;
 	listener = listener_get(inode);
 	if (!listener)
@@ -342,6 +345,8 @@ static __noinline struct acceptor *took_first(struct sock *sk, struct sock *chil
 	struct settings *want = settings_get();
 	struct acceptor *acceptor;
 
+	if (!has_tcp(PROBED, sk))
+		return NULL;
 	if (!key->inode) {
 		lost(LOSS_UNATTRIBUTED);
 		return NULL;
@@ -433,7 +438,7 @@ static __always_inline void failed(struct sock *listener, __u32 inode, __u32 err
 	struct acceptor *acceptor = acceptor_of(listener, inode, &task, &key.acceptor);
 
 	if (!acceptor) {
-		if (error != EAGAIN && wanted(PROBED, listener))
+		if (error != EAGAIN && wanted(PROBED, listener) && has_tcp(PROBED, listener))
 			lost_for(owner_of(listener), SHARED_ACCEPTORS, LOSS_ERRORS_FULL);
 		return;
 	}

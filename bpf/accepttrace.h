@@ -9,7 +9,7 @@
 
 enum {
 	WAIT_BUCKETS = 240, /* µs: 0..7 exact, then 8 sub-buckets an octave up to 2^32 */
-	PORT_WORDS = 1024, /* bitmap of 65,536 ports */
+	PORTS = 65536,
 	MAX_NETNS = 16,
 	MAX_ACCEPTORS = 15360, /* beyond those with a seat */
 	MAX_SEATS = 1024, /* a power of two */
@@ -91,7 +91,6 @@ enum rings {
 /* Map `settings`, one entry: the filters. Written by user space, before and after the self-test. */
 struct settings {
 	__u64 began_us; /* when these filters were set, CLOCK_MONOTONIC */
-	__u32 any_port;
 	__u32 any_place; /* of any family in any network namespace */
 	__u32 any_pid; /* 0: only those in the map `pids` */
 	__u32 without_waits; /* do not look at waiting times */
@@ -100,7 +99,8 @@ struct settings {
 	__u32 family; /* of the clients that it serves; 0: any */
 	__u32 netns_count; /* 0: any */
 	__u32 netns[MAX_NETNS]; /* inode numbers of network namespaces */
-	__u64 ports[PORT_WORDS];
+	__u32 pad;
+	__u8 ports[PORTS]; /* of the listener: whether it is wanted */
 };
 
 /*
@@ -310,6 +310,6 @@ _Static_assert(sizeof(struct member) == 40, "member");
 _Static_assert(sizeof(struct tcp_member) == 48, "tcp_member");
 _Static_assert(sizeof(struct receiver) == 56, "receiver");
 _Static_assert(sizeof(struct udp_member) == 48, "udp_member");
-_Static_assert(sizeof(struct settings) == 8 * PORT_WORDS + 8 + 4 * MAX_NETNS + 32, "settings");
+_Static_assert(sizeof(struct settings) == PORTS + 8 + 4 * MAX_NETNS + 32, "settings");
 
 #endif

@@ -28,13 +28,17 @@ static __always_inline __u32 netns_of(enum access how, struct sock *sk)
 	return READ(how, net, ns.inum);
 }
 
-/* In host order. A socket that closes may have given its number back, but keeps it as the source.
+/*
+ * In host order. A socket that closes may have given its number back, but keeps it as the source;
+ * where plain loads are possible none does.
  */
 static __always_inline __u16 port_number(enum access how, struct sock *sk)
 {
 	__u16 port = READ(how, sk, __sk_common.skc_num);
 
-	return port ? port : __builtin_bswap16(BPF_CORE_READ((struct inet_sock *)sk, inet_sport));
+	if (IS_DIRECT(how) || port)
+		return port;
+	return __builtin_bswap16(BPF_CORE_READ((struct inet_sock *)sk, inet_sport));
 }
 
 /* The bit skc_ipv6only. All supported kernels have it here, and bcc cannot place bits. */
@@ -68,12 +72,8 @@ static __always_inline bool serves(enum access how, struct sock *sk, __u32 famil
 
 static __always_inline bool socket_wanted(enum access how, struct settings *want, struct sock *sk)
 {
-	if (!want->any_port) {
-		__u16 port = port_number(how, sk);
-
-		if (!(want->ports[port >> 6] >> (port & 63) & 1))
-			return false;
-	}
+	if (!want->ports[port_number(how, sk)])
+		return false;
 	if (want->any_place)
 		return true;
 	if (want->family && !serves(how, sk, want->family))

@@ -119,12 +119,18 @@ def test_object_holds_exactly_the_programs_of_the_plans(types: Types) -> None:
 
 def test_constants_are_those_of_the_header() -> None:
     text = HEADER.read_text()
-    for name in ("WAIT_BUCKETS", "PORT_WORDS", "MAX_NETNS", "MAX_PIDS"):
+    rooms = [name for name in dir(wire) if name.startswith("MAX_")]
+    assert len(rooms) == 11
+    for name in ("WAIT_BUCKETS", "PORTS", "SEAT_PROBES", "OWNER_RANGES", *rooms):
         found = re.search(rf"\b{name} = (\d+)", text)
         assert found, name
         assert getattr(wire, name) == int(found.group(1))
     losses = re.findall(r"\b(LOSS_\w+),", text)
     assert losses[-1] == "LOSS_MAX"
     assert [getattr(wire, name) for name in losses] == list(range(len(losses)))
+    shared = re.findall(r"\b(SHARED_\w+),", text)
+    assert [getattr(wire, name) for name in shared] == list(range(len(shared)))
+    for name, number in re.findall(r"\b(OWNER_\w+) = (0x\w+)", text):
+        assert getattr(wire, name) == int(number, 16)
     rings = re.findall(r"\b(RINGS_\w+),", text)
     assert [getattr(wire, name) for name in rings[2:]] == list(range(2, len(rings)))

@@ -25,14 +25,13 @@ def settings_of(filters: Filters) -> wire.Settings:
     settings = wire.Settings(
         netns_count=len(filters.netns),
         family=family,
-        any_port=not filters.ports,
         any_place=not filters.netns and not family,
         any_pid=not filters.pids,
     )
     for index, netns in enumerate(sorted(filters.netns)):
         settings.netns[index] = netns
-    for port in filters.ports:
-        settings.ports[port >> 6] |= 1 << (port & 63)
+    for port in filters.ports or range(wire.PORTS):
+        settings.ports[port] = 1
     return settings
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes as c
 
 WAIT_BUCKETS = 240
-PORT_WORDS = 1024
+PORTS = 65536
 MAX_NETNS = 16
 MAX_PIDS = 4096
 
@@ -86,7 +86,6 @@ class Settings(c.Structure):
 
     _fields_ = (
         ("began_us", c.c_uint64),
-        ("any_port", c.c_uint32),
         ("any_place", c.c_uint32),
         ("any_pid", c.c_uint32),
         ("without_waits", c.c_uint32),
@@ -95,7 +94,8 @@ class Settings(c.Structure):
         ("family", c.c_uint32),
         ("netns_count", c.c_uint32),
         ("netns", c.c_uint32 * MAX_NETNS),
-        ("ports", c.c_uint64 * PORT_WORDS),
+        ("pad", c.c_uint32),
+        ("ports", c.c_uint8 * PORTS),
     )
 
 
