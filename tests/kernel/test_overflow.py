@@ -77,6 +77,8 @@ def test_clients_that_nobody_lets_in_are_counted_with_each_attempt(tracing: Trac
     assert row.drops == shown.drops
     assert overflow(row) == if_overflow_seen(tracing, syn=dropped, peers=REFUSED)
     assert_balanced(row)
+    # Who is met again is no client without a row.
+    assert tracing.session.losses().map_full == 0
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -96,6 +98,7 @@ def test_requests_that_find_the_queue_full_are_counted(tracing: Tracing, family:
     assert (row.queue, row.drops) == (4, sent) == (shown.queue, shown.drops)
     assert overflow(row) == if_overflow_seen(tracing, syn=sent, peers=len(PEERS))
     assert_balanced(row)
+    assert tracing.session.losses().map_full == 0
 
 
 @contextmanager
