@@ -12,6 +12,7 @@
 #include <linux/fdtable.h>
 #include <linux/ptrace.h>
 #include <linux/sched.h>
+#include <linux/sched/signal.h>
 #include <linux/tcp.h>
 #include <linux/user_namespace.h>
 #include <net/net_namespace.h>

@@ -368,7 +368,6 @@ enum {
 	MAX_ERRNO = 4095,
 	ERESTARTSYS = 512,
 	ERESTART_RESTARTBLOCK = 516,
-	SIGNALS = 64,
 	SIG_IGN = 1, /* and 0 for the default, which runs nothing of the process either */
 	SA_RESTART = 0x10000000,
 	NETNS_BPF_SK_LOOKUP = 1,

@@ -8,6 +8,7 @@
 #ifndef ACCEPTTRACE_SIGNAL_H
 #define ACCEPTTRACE_SIGNAL_H
 
+enum { SIGNALS = 64 };
 enum answer { UNANSWERED, RESTARTS, ENDS };
 
 static __always_inline enum answer answer_to(struct sighand_struct *handlers, __u32 nth)
@@ -15,7 +16,7 @@ static __always_inline enum answer answer_to(struct sighand_struct *handlers, __
 	void *action = (void *)&handlers->action + nth * SIZE_OF(k_sigaction);
 	struct sigaction *found = &((struct k_sigaction *)action)->sa;
 
-	if ((unsigned long)BPF_CORE_READ(found, sa_handler) <= SIG_IGN)
+	if ((unsigned long)BPF_CORE_READ(found, sa_handler) <= (unsigned long)SIG_IGN)
 		return UNANSWERED;
 	return BPF_CORE_READ(found, sa_flags) & SA_RESTART ? RESTARTS : ENDS;
 }
