@@ -111,7 +111,7 @@ def _verbose() -> bool:
 
 def _complain(message: str, hint: str, detail: str) -> None:
     if detail:
-        click.echo(detail.rstrip(), err=True)
-    click.echo(f"accepttrace: {message}", err=True)
+        click.echo(detail.rstrip(), file=sys.stderr)
+    click.echo(f"accepttrace: {message}", file=sys.stderr)
     if hint:
-        click.echo(f"  next: {hint}", err=True)
+        click.echo(f"  next: {hint}", file=sys.stderr)

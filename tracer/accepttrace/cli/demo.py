@@ -103,7 +103,8 @@ def _trace(values: dict[str, Any], server: Any, pace: Pace) -> Iterator[str]:
 
 
 def _say(sentence: str) -> None:
-    click.echo(textwrap.fill(sentence, shutil.get_terminal_size().columns))
+    text = textwrap.fill(sentence, shutil.get_terminal_size().columns)
+    click.echo(text, file=sys.stdout)
 
 
 def _server(kind: str, mode: str, workers: int) -> AbstractContextManager[Any]:

@@ -30,6 +30,7 @@ def doctor(output: str, loader: Literal["libbpf", "bcc"] | None, verbose: bool) 
     diagnosis = diagnose(loader)
     width = min(shutil.get_terminal_size().columns, 100)
     as_text = output == "table"
-    click.echo(view.text(diagnosis, width, verbose) if as_text else view.as_json(diagnosis))
+    text = view.text(diagnosis, width, verbose) if as_text else view.as_json(diagnosis)
+    click.echo(text, file=sys.stdout)
     if diagnosis.chosen is None:
         sys.exit(EXIT_UNSUPPORTED)

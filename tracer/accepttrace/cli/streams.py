@@ -15,7 +15,10 @@ _DEGRADE: Final = "accepttrace.degrade"
 
 
 def tolerate() -> None:
-    """Print ASCII of the same width for what an output that is not UTF-8 cannot hold."""
+    """Print ASCII of the same width for what an output that is not UTF-8 cannot hold.
+
+    `click.echo` keeps to that where it is given the stream; its own may be UTF-8.
+    """
     codecs.register_error(_DEGRADE, _degrade)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Final
@@ -70,14 +71,14 @@ def _udp(filters: Filters, output: str) -> None:
 
 def _print(lines: Iterable[str]) -> None:
     for line in lines:
-        click.echo(line)
+        click.echo(line, file=sys.stdout)
 
 
 def _complain(unread: Sequence[Unread]) -> None:
     if unread:
         from accepttrace.views.who import partial_line
 
-        click.echo(partial_line(unread, os.geteuid() == 0), err=True)
+        click.echo(partial_line(unread, os.geteuid() == 0), file=sys.stderr)
 
 
 def _look(filters: Filters) -> Inventory:
