@@ -174,7 +174,13 @@ struct tally {
 struct call {
 	__u64 listener; /* kernel pointer, never shown; 0: it did not get as far as the queue */
 	__u32 fd;
-	__u32 is_known; /* that there is a system call, with that descriptor */
+	__u32 state; /* enum call_state */
+};
+
+enum call_state {
+	CALL_UNKNOWN, /* whether there is a system call, with that descriptor */
+	CALL_BEGAN, /* there is */
+	CALL_AWAITED, /* and a connection waited when it began */
 };
 
 /*

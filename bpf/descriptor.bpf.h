@@ -56,8 +56,7 @@ static __always_inline void refused(__u32 fd)
 	struct acceptor *acceptor;
 
 	if (!listener || !is_inet(listener) ||
-	    BPF_CORE_READ(listener, __sk_common.skc_state) != TCP_LISTEN ||
-	    !keeps_waiting(listener, EMFILE))
+	    BPF_CORE_READ(listener, __sk_common.skc_state) != TCP_LISTEN)
 		return;
 	acceptor = acceptor_of(listener, BPF_CORE_READ(file, f_inode, i_ino), &task, &key);
 	if (acceptor)
@@ -82,6 +81,13 @@ static __always_inline void accept_failed(__u32 fd, __u32 error)
 		       !(BPF_CORE_READ(file, f_flags) & O_NONBLOCK));
 }
 
+static __always_inline __u32 call_state(__u32 fd)
+{
+	struct sock *listener = sock_of(file_of((void *)bpf_get_current_task(), fd));
+
+	return listener && keeps_waiting(listener, EMFILE) ? CALL_AWAITED : CALL_BEGAN;
+}
+
 /*
  * For hooks that see only the entry of calls: one that never got as far as the queue when the next
  * one begins was refused before, for want of a descriptor. User space adds the one still pending.
@@ -93,15 +99,15 @@ static __always_inline void call_begins(__u32 fd)
 
 	if (!call) {
 		first.fd = fd;
-		first.is_known = 1;
+		first.state = call_state(fd);
 		call_put(thread, &first);
 		return;
 	}
-	if (call->is_known && !call->listener)
+	if (call->state == CALL_AWAITED && !call->listener)
 		refused(call->fd);
 	call->listener = 0;
 	call->fd = fd;
-	call->is_known = 1;
+	call->state = call_state(fd);
 }
 
 #endif

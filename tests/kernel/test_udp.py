@@ -165,6 +165,24 @@ def ss(port: int) -> dict[int, tuple[int, int]]:
     return found
 
 
+def test_only_what_was_dropped_since_it_is_ready_is_told_and_in_the_header(tmp_path: Path) -> None:
+    port, sockets = group(socket.AF_INET, buffer=4096)
+    options = ("--attach", ATTACH, "--loader", LOADER, "--udp", "--port", str(port), "-i", "1000")
+    with UdpServer(sockets, asleep=True):
+        send(socket.AF_INET, port)
+        before = sum(drops for _, drops in ss(port).values())
+        with started(*options, ready=tmp_path / "ready") as process:
+            send(socket.AF_INET, port)
+            dropped = sum(drops for _, drops in ss(port).values()) - before
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=START_S)
+    assert err == ""
+    assert before > 0
+    assert dropped > 0
+    assert f"{dropped} datagrams dropped" in re.sub(r"\s+", " ", out)
+    assert "nothing lost" not in out
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_what_a_full_queue_drops_is_counted(udp: UdpTracing, family: int) -> None:
     port, sockets = group(family, buffer=8192)

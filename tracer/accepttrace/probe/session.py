@@ -173,7 +173,11 @@ class Session(Tracer):
 
     def _stuck_calls(self) -> list[tuple[int, int]]:
         calls = self._acceptors.calls()
-        return [(key, call.fd) for key, call in calls if call.is_known and not call.listener]
+        return [
+            (key, call.fd)
+            for key, call in calls
+            if call.state == wire.CALL_AWAITED and not call.listener
+        ]
 
     def _acceptor(
         self,

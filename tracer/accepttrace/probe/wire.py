@@ -51,6 +51,8 @@ RINGS_UNHOOKED, RINGS_UNTOLD = 2, 3
 
 CUT_OFF_UNKNOWN = 1 << 31
 
+CALL_AWAITED = 2
+
 PENDING_NONE = 0
 PENDING_EMPTY = 1
 PENDING_WASTED = 2
@@ -162,7 +164,7 @@ class Tally(c.Structure):
 class Call(c.Structure):
     """struct call."""
 
-    _fields_ = (("listener", c.c_uint64), ("fd", c.c_uint32), ("is_known", c.c_uint32))
+    _fields_ = (("listener", c.c_uint64), ("fd", c.c_uint32), ("state", c.c_uint32))
 
 
 class Listener(c.Structure):
