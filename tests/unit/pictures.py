@@ -189,6 +189,7 @@ def reuseport(accepts: Sequence[int], by: str = "worker") -> Snapshot:
 # A listener of which everything is visible, and that lost nothing.
 QUIET: Mapping[str, Any] = {
     "queue_start": 0,
+    "queue_max_sampled": False,
     "queue_mean": 0.25,
     "unseen": 0,
     "dropped_overflow": 0,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import repeat
 from typing import Final
 
@@ -81,6 +81,16 @@ class Ledger:
                 self._judge_by_port(inode, known, side)
             else:
                 self._verdicts[inode] = Verdict(refused=self._refused(side.counts))
+            if known.queue or known.queues:
+                self._note_wait(inode, known, side, reading)
+
+    def _note_wait(self, inode: int, known: Known, side: Side, reading: Reading) -> None:
+        left = side.accepts + _gone(known)
+        left_after = _left_after(inode, known, reading.after, left)
+        oldest = known.oldest_us(left, left_after, reading.now_us)
+        verdict = self._verdicts[inode]
+        hidden = bool(verdict.unseen) or (self._by_port and verdict.unseen is None)
+        self._verdicts[inode] = replace(verdict, oldest_us=None if hidden else oldest)
 
     def verdict(self, inode: int) -> Verdict:
         """What the last reading said of a socket."""

@@ -25,6 +25,7 @@ from accepttrace.model.records import (
 from accepttrace.model.selection import listener_matches
 from accepttrace.model.snapshot import GroupSize, ListenerRow, SelectorChange
 
+QUEUES_KEPT: Final = 16  # readings of a queue that somebody who waited then is still in
 CHANGES_KEPT: Final = 32  # of each kind, for each listener
 Change = TypeVar("Change", GroupSize, SelectorChange)
 Socket = int | Place  # one listening socket by its inode, or all that closed at a place
@@ -52,6 +53,7 @@ class Known:
     sizes: list[GroupSize] = field(default_factory=list)
     selectors: list[SelectorChange] = field(default_factory=list)
     epochs_before: int = 0  # of the same socket, let go since
+    queues: list[tuple[int, int]] = field(default_factory=list)  # see `oldest_us`
     forgotten: int = 0  # accepts that the kernel's own rows no longer tell of
 
     @property
@@ -83,6 +85,20 @@ class Known:
     @property
     def facts(self) -> Listener | ListenerCount | None:
         return self.listed or self.counted
+
+    def oldest_us(self, left: int, left_after: int, now_us: int) -> int | None:
+        """How long the first connection in the queue has waited at least; None: there is none.
+
+        Who waited at some reading has left when so many have left as had by then and waited. `left`
+        and `left_after`: before and after the queue was read.
+        """
+        while self.queues and self.queues[0][1] <= left_after:
+            del self.queues[0]
+        if not self.queue:
+            return None
+        if len(self.queues) < QUEUES_KEPT:
+            self.queues.append((now_us, left + self.queue))
+        return now_us - self.queues[0][0]
 
     def look(self, listener: Listener) -> None:
         """Take in what an inventory says of it now."""

@@ -62,8 +62,9 @@ class Yardsticks:
     his part.
     """
 
-    def __init__(self, grains: Iterable[str], listeners: Listeners) -> None:
-        self._by_grain = {grain: Yardstick() for grain in grains if grain in GRAINS}
+    def __init__(self, grains: Collection[str], listeners: Listeners) -> None:
+        wanted = {"worker", *grains} if "process" in grains else {*grains}  # see `took_part`
+        self._by_grain = {grain: Yardstick() for grain in GRAINS if grain in wanted}
         self._listeners = listeners
 
     def of(self, by: str) -> Yardstick:
@@ -91,8 +92,12 @@ class Yardsticks:
             yardstick.move(KEYS[grain](one), KEYS[grain](other))
 
     def took_part(self, entry: Entry) -> bool:
-        """Whether it ever could have had something."""
-        return any(y.expected(KEYS[grain](entry)) for grain, y in self._by_grain.items())
+        """Whether it ever could have had something, on this listener."""
+        return any(
+            yardstick.expected(KEYS[grain](entry))
+            for grain, yardstick in self._by_grain.items()
+            if grain != "process"
+        )
 
     def keep(self, entries: Sequence[Entry]) -> None:
         """Forget what belongs to nobody any more."""

@@ -76,7 +76,8 @@ def unseen(snapshot: Snapshot, width: int) -> list[Line]:
     number = snapshot.books.unseen
     if not number:
         return []
-    text = f"{plural(number, 'connection')} accepted by somebody unseen"
+    least = "at least " if snapshot.books.unseen_at_least else ""
+    text = f"{least}{plural(number, 'connection')} accepted by somebody unseen"
     parts = _by_ring(snapshot) or ["io_uring", "the kernel", "or a 32-bit program"]
     return sentence(f"{text}:", parts, width, "")
 

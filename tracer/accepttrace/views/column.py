@@ -96,6 +96,17 @@ def queue(row: AcceptorRow, sockets: Sockets) -> str | None:
     return f"{now}/{formats.numbers([_sum([socket.backlog for socket in there])])[0]}"
 
 
+def longest(row: AcceptorRow, sockets: Sockets) -> str | None:
+    """`1,234`; `7+` where only refreshes tell, of which none may have met a queue."""
+    known = [one for one in sockets.of(row) if one.queue_max is not None]
+    if not known:
+        return None
+    most = max(one.queue_max or 0 for one in known)
+    if any(one.queue_max_sampled for one in known):
+        return f"{most:,}+" if most else None
+    return f"{most:,}"
+
+
 def selector(row: AcceptorRow, sockets: Sockets) -> str | None:
     """`hash`, or `ebpf 12 steer` with the id and the name of the program."""
     found = {_selector(socket) for socket in sockets.of(row)} - {None}

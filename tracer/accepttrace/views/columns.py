@@ -144,10 +144,11 @@ _ALL: Final = (
     Column(
         "queue_max",
         "LONGEST",
-        formats.counts,
-        "the longest queue seen; of a group, that of one socket",
+        words,
+        "the longest queue seen; of a group, that of one socket; `7+`: seen at a refresh only, it"
+        " may have been longer in between",
         dull=UNKNOWN,
-        value=most_of("queue_max"),
+        value=column.longest,
     ),
     Column(
         "queue_mean",

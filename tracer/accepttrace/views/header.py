@@ -102,7 +102,11 @@ def _rate(snapshot: Snapshot) -> float:
 def _crowd(snapshot: Snapshot) -> str:
     """`4 workers on 2 listeners`: those alive that take connections, and the open sockets."""
     sockets = plural(sum(row.open for row in snapshot.listeners), "listener")
-    rows = [row for row in snapshot.acceptors if row.alive and (row.accepts or row.waits)]
+    rows = [
+        row
+        for row in snapshot.acceptors
+        if row.alive and not row.left and row.pid is not None and (row.accepts or row.waits)
+    ]
     if snapshot.by == "thread":
         return f"{plural(len({(row.pid, row.tid) for row in rows}), 'thread')} on {sockets}"
     if snapshot.by in ("worker", "process"):

@@ -8,10 +8,11 @@ from typing import Final
 
 from accepttrace.model.losses import ATTEMPTS
 from accepttrace.model.snapshot import ListenerRow, NamespaceLoss, Snapshot
-from accepttrace.views.formats import NA, endpoint, plural, span
+from accepttrace.views.formats import NA, duration, endpoint, plural, span
 from accepttrace.views.text import Line, flow
 
 INDENT: Final = "  "
+LONG_US: Final = 1_000_000  # whoever has waited longer is named
 MOST_NAMED: Final = 4  # addresses in a sentence
 # Every cause, for the ledger.
 LOST: Final = (
@@ -97,6 +98,11 @@ def delays(snapshot: Snapshot, width: int) -> list[Line]:
             calls = plural(refused, "accept() call")
             text = f"{calls} without a free file descriptor (EMFILE, ENFILE)"
             lines += sentence(f"delayed on {place}:", [text], width, "yellow")
+        oldest = max((row.oldest_wait_us or 0 for row in rows), default=0)
+        if oldest >= LONG_US:
+            there = plural(sum(row.queue or 0 for row in rows), "connection")
+            text = f"{there} not accepted yet, the first for at least {duration(oldest)}"
+            lines += sentence(f"waiting on {place}:", [text], width, "yellow")
         waiting = sum(row.half_open or 0 for row in rows if row.defer_accept)
         if waiting:
             text = f"{plural(waiting, 'client')} half-open, accepted once data come"
