@@ -72,7 +72,7 @@ def test_parses_namespaces() -> None:
     assert options.parse_netns(str(os.getpid())) == number
     assert options.parse_netns("/proc/self/ns/net") == number
     for text, why in (
-        ("no-such", "/run/netns/no-such is none"),
+        ("no-such", "/run/netns/no-such is no network namespace"),
         ("", "is missing"),
         ("/etc/passwd", "is no network namespace"),
         ("/proc/self/ns/mnt", "is no network namespace"),

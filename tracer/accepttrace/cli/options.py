@@ -123,7 +123,7 @@ def parse_netns(text: str) -> int:
         raise ValueError(f"{path} is not yours to read: run as root") from None
     except (OSError, ValueError):
         known = "an inode number, a PID, a name in /run/netns or a path"
-        raise ValueError(f"{text!r} is no network namespace: {path} is none ({known})") from None
+        raise ValueError(f"{path} is no network namespace: give {known}") from None
 
 
 def parse_seconds(text: str, low: float, high: float = math.inf) -> float:
