@@ -143,3 +143,16 @@ def test_closed_members_keep_few_rows_and_all_their_sums() -> None:
     assert snapshot.books.datagrams == 199 * 5
     assert snapshot.books.unlisted_sockets == 199 - CLOSED_ROWS
     assert len(model._tallies) == 0
+
+
+def test_between_two_intervals_the_gone_go_and_the_interval_stays_whole() -> None:
+    model = tracker()
+    feed(model, 10, [count(1, 30), count(2, 5)], [receiver(1, group=3), receiver(2, group=3)])
+    for now, got in ((11, 40), (12, 50)):
+        reading = ReceiverCounts((count(1, got), count(2, 9)), Losses(), now)
+        gone = model.drain(reading, Receivers((receiver(1, group=3),)))
+    assert gone == (2,)
+    assert feed(model, 13, [count(1, 60)], [receiver(1, group=3)]) == ()
+    rows = {row.inode: row for row in model.snapshot().sockets}
+    assert (rows[1].datagrams, rows[1].datagrams_interval, rows[1].rate) == (60, 30, 10.0)
+    assert (rows[2].datagrams, rows[2].datagrams_interval, rows[2].open) == (9, 4, False)

@@ -45,7 +45,12 @@ class UdpWatch:
         return self._tracker.snapshot(self._sort)
 
     def drain(self) -> None:
-        """Nothing: rows of UDP go with a reading of the sockets."""
+        """Let the rows of sockets that are gone go, so that the map does not fill."""
+        if self._session.crowded():
+            counts = self._session.counts()
+            receivers = self._reader.read()
+            with unbroken():
+                self._session.forget(self._tracker.drain(counts, receivers))
 
     def summary(self) -> ReceiverSnapshot:
         """The last reading, with the whole run as its interval."""

@@ -36,6 +36,7 @@ class Tally:
     count: ReceiverCount | None = None
     socket: Receiver | None = None
     before: int = 0  # datagrams at the start of the interval
+    last: int = 0  # ... at its end
     drops_before: int = 0  # by the kernel's own count, when tracing began
     missing: int = 0  # readings in a row that did not find it
 
@@ -118,10 +119,18 @@ class ReceiverTracker:
         """
         self._interval_s = max(counts.at_s - self._now_s, 0.0)
         self._now_s, self._wall = counts.at_s, wall
+        for tally in (*self._tallies.values(), *self._closed):
+            tally.before = tally.last
+        gone = self.drain(counts, receivers)
+        for tally in (*self._tallies.values(), *self._closed):
+            tally.last = tally.of("datagrams")
+        return gone
+
+    def drain(self, counts: ReceiverCounts, receivers: Receivers) -> tuple[int, ...]:
+        """The same in the midst of an interval, so that the kernel's rows of the gone can go."""
         self._losses, self._unread = counts.losses, receivers.unread
         self._others = receivers.others
         for tally in (*self._tallies.values(), *self._closed):
-            tally.before = tally.of("datagrams")
             tally.missing += 1
         for count in counts.receivers:
             self._tallies.setdefault(count.inode, Tally(missing=1)).count = count
