@@ -77,6 +77,8 @@ SERVERS: tuple[tuple[str, tuple[str, ...], str], ...] = (
     ("php-fpm8.2", ("php-fpm: pool www",), "php-fpm: pool www"),
     ("php-fpm8.2", ("php-fpm: pool shop",), "php-fpm: pool shop"),
     ("php-fpm8.2", ("php-fpm: master process (/etc/php/fpm.conf)",), "php-fpm: master"),
+    ("php-cgi", ("php-cgi", "-b", "127.0.0.1:9000"), "php-cgi"),
+    ("php-cgi8.2", ("/usr/bin/php-cgi8.2", "-b", "9000", "-c", "/etc/php.ini"), "php-cgi8.2"),
     ("frankenphp", ("/usr/bin/frankenphp", "run"), "frankenphp"),
     # Ruby and Perl
     ("ruby", ("puma: cluster worker 2: 77 [shop]",), "puma: worker"),
@@ -107,6 +109,7 @@ SERVERS: tuple[tuple[str, tuple[str, ...], str], ...] = (
         "PM2: God Daemon",
     ),
     ("next-server (v1", ("next-server (v14.1.0)",), "next-server"),
+    ("node", ("node", "--max-old-space-size", "4096", "--inspect", "dist/main.js"), "main.js"),
     ("bun", ("bun", "run", "--hot", "index.ts"), "index.ts"),
     ("deno", ("deno", "serve", "--allow-net", "--port", "8000", "main.ts"), "main.ts"),
     # Java, .NET, Erlang
@@ -132,6 +135,8 @@ SERVERS: tuple[tuple[str, tuple[str, ...], str], ...] = (
     ("java", ("java", "-Xms1g", "-cp", "/opt/kafka/libs/*", "kafka.Kafka", "x"), "Kafka"),
     ("dotnet", ("dotnet", "Shop.dll", "--urls", "http://+:80"), "Shop.dll"),
     ("dotnet", ("dotnet", "exec", "--runtimeconfig", "a.json", "/app/Shop.dll"), "Shop.dll"),
+    ("mono", ("mono", "--debug", "/srv/Web.exe"), "Web.exe"),
+    ("luajit", ("luajit", "-O3", "serve.lua"), "serve.lua"),
     ("dotnet", ("dotnet", "watch", "run"), "dotnet"),
     ("Shop", ("/app/Shop", "--urls", "http://+:80"), "Shop"),
     (

@@ -97,8 +97,9 @@ def test_parses_control_groups() -> None:
     assert own is not None
     assert options.parse_cgroup(own) == own
     assert options.parse_cgroup(own.strip("/")) == own
+    assert options.parse_cgroup(f"/{own}/./") == own
     assert options.parse_cgroup("/") == "/"
-    for text, why in (("", "is missing"), ("/no/such", "is no control group")):
+    for text, why in (("", "is missing"), ("/no/such", "is no control group"), ("..", "is no")):
         with pytest.raises(ValueError, match=why):
             options.parse_cgroup(text)
 

@@ -16,9 +16,10 @@ def find(text: str) -> str | None:
     for mount in _mounts():
         if text == mount or text.startswith(mount + "/"):
             text = text[len(mount) :]
-    path = "/" + text.strip("/")
-    there = any(os.path.isdir(mount + path) for mount in _mounts()) or path in _in_use()
-    return path if there else None
+    path = "/" + "/".join(part for part in text.split("/") if part not in ("", "."))
+    if ".." not in path.split("/") and any(os.path.isdir(mount + path) for mount in _mounts()):
+        return path
+    return path if path in _in_use() else None
 
 
 def _mounts() -> Iterator[str]:

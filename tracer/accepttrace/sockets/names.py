@@ -72,7 +72,9 @@ INTERPRETERS: Final = (
     ),
     Interpreter(r"(j|truffle)?ruby[\d.]*", "-I -r -E -C", code="-e", letters="wvadlnpsSU"),
     Interpreter(r"perl[\d.]*", "-I", code="-e -E", letters="wTtUWXnpals"),
-    Interpreter(r"php[\d.]*(-cgi|-zts)?", "-c -d -z -S -t", "-f --file", "-r --run -B -R -E"),
+    Interpreter(
+        r"php[\d.]*(-cgi|-zts)?[\d.]*", "-c -d -z -S -t -b", "-f --file", "-r --run -B -R -E"
+    ),
     Interpreter(
         r"java",
         "-cp -classpath --class-path -p --module-path --add-modules --add-opens --add-exports"
@@ -88,7 +90,7 @@ INTERPRETERS: Final = (
     Interpreter(r"beam(\.smp)?", names="-sname -name", needs=NEVER),
     Interpreter(r"(ba|da|k|z)?sh", "-o -O +o +O --rcfile", code="-c -s", letters="eufxvlmna"),
     Interpreter(r"ld-(linux|musl)[\w.-]*", "--library-path --preload --inhibit-rpath --argv0"),
-    Interpreter(r"busybox|toybox"),
+    Interpreter(r"busybox|toybox|mono(-sgen)?|lua[\d.]*|luajit|tclsh[\d.]*|julia|Rscript|escript"),
 )
 
 
@@ -144,7 +146,7 @@ def _uncut(comm: str, word: str) -> str | None:
     """The program or title that the kernel cut to `comm`."""
     first = re.split(r"[\s:]", word, maxsplit=1)[0]
     found = (text for text in (_base(first), _base(word), word) if cut(text) == comm)
-    return next(found, None)
+    return next(found, "").strip() or None
 
 
 def _renamed(comm: str, words: Sequence[str]) -> bool:
@@ -182,7 +184,10 @@ def _script(interpreter: Interpreter, words: Sequence[str]) -> str | None:
 
 
 def _is_script(interpreter: Interpreter, word: str) -> bool:
-    return not word.startswith(("-", "+", "@")) and bool(re.match(interpreter.needs, word))
+    # A number, or an address, is the value of an option that is not known here.
+    if word.startswith(("-", "+", "@")) or re.fullmatch(r"[\d.:]+", word):
+        return False
+    return bool(re.match(interpreter.needs, word))
 
 
 def _option(interpreter: Interpreter, word: str) -> tuple[str, str]:

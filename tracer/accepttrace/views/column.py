@@ -75,6 +75,11 @@ def place(row: AcceptorRow, _: Sockets) -> str:
     )
 
 
+def netns(row: AcceptorRow, _: Sockets) -> int | str:
+    """Where that is."""
+    return "several" if row.netns is None else row.netns
+
+
 def via(row: AcceptorRow, _: Sockets) -> str | None:
     """How it accepts."""
     return row.via or ("several" if row.accepts else None)

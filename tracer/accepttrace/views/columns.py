@@ -51,6 +51,7 @@ _ALL: Final = (
         "NETNS",
         formats.numbers,
         "network namespace of the listener, as `lsns` has it; shown where there are several",
+        value=column.netns,
         tells_apart=True,
     ),
     Column(
