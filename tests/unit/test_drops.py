@@ -80,6 +80,13 @@ def test_a_listener_that_was_born_since_starts_at_zero() -> None:
     assert found.of(3) == Dropped(94, 94, 0, 0, 0, 0)
 
 
+def test_a_namespace_without_a_listener_at_first_has_its_baseline() -> None:
+    found = started()
+    found.update(Inventory(), ())
+    feed(found, {3: 4}, replace(AT_START, overflows=104, listen_drops=154), traced=(3,))
+    assert found.of(3) == Dropped(4, 4, 0, 0, 0, 0)
+
+
 def test_a_namespace_that_was_born_since_starts_at_zero() -> None:
     found = Drops()
     found.start(Baseline(complete=True))
@@ -208,6 +215,36 @@ def test_one_that_is_gone_for_good_becomes_somebody() -> None:
     assert found.of(2) == Dropped()
     assert found.shared((1,)) == (NamespaceLoss(NETNS, "overflow", 14, (1,), sure=False),)
     assert SOMEBODY not in found.shared((1,))[0].listeners
+
+
+def test_a_hooked_listener_that_is_gone_leaves_nothing_for_others() -> None:
+    found = started()
+    after = replace(AT_START, overflows=110, listen_drops=160)
+    feed(found, {1: 17}, after, counted=(hooked(1, 10),))
+    found.forget((1,))
+    feed(found, {2: 5}, after, traced=(2,))
+    assert found.of(2) == Dropped(5, 0, 0, 0, 0, 0)
+    assert found.shared((2,)) == ()
+
+
+def test_a_namespace_with_the_number_of_another_began_with_zeros() -> None:
+    found = started()
+    feed(found, {3: 4}, TcpCounters(overflows=4, listen_drops=4), traced=(3,))
+    assert found.of(3) == Dropped(4, 4, 0, 0, 0, 0)
+
+
+def test_namespaces_that_come_and_go_leave_nothing_behind() -> None:
+    found = Drops()
+    found.start(Baseline(complete=True))
+    for netns in range(1, 100):
+        row = replace(listener(netns, netns=netns), drops=2)
+        counts = NamespaceCount(netns, {netns: 2, 1000 + netns: 1}, TcpCounters(2, 3, 0, 0, 1))
+        found.update(Inventory((row,), namespaces=(counts,)), ())
+        found.forget((netns,))
+        found.update(Inventory(namespaces=(NamespaceCount(netns, {}, TcpCounters(2, 3)),)), ())
+        found.update(Inventory(), ())
+    kept = [value for value in vars(found).values() if isinstance(value, dict | set)]
+    assert [len(value) for value in kept if len(value)] == []
 
 
 @pytest.mark.parametrize("cause", ["overflow", "syn_queue", "other", "deferred"])

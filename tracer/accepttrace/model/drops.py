@@ -65,10 +65,9 @@ class _Socket:
         return self.fresh + self.stale
 
     def see(self, drops: int) -> None:
-        """Its own count now."""
-        if drops > self.now:
-            self.fresh += drops - self.now
-            self.now = drops
+        """Its own count now; it never becomes less."""
+        self.fresh += drops - self.now
+        self.now = drops
 
     def explain(self, packets: int) -> None:
         """So many have a cause."""
@@ -87,12 +86,15 @@ class Drops:
     def __init__(self) -> None:
         self._baseline = Baseline()
         self._sockets: dict[int, _Socket] = {}
+        self._in: defaultdict[int, dict[int, _Socket]] = defaultdict(dict)  # the same by namespace
+        self._asking: defaultdict[int, dict[int, _Socket]] = defaultdict(dict)  # with a question
         self._told: set[int] = set()  # inodes whose own count the kernel shows
         self._counters: dict[int, TcpCounters] = {}  # as last read
         self._shared: defaultdict[int, Counter[Cause]] = defaultdict(Counter)
         self._involved: defaultdict[tuple[int, Cause], set[int]] = defaultdict(set)
-        self._gone: frozenset[int] = frozenset()  # namespaces that were counted once
-        self._by_hooks: Counter[int] = Counter()  # overflow by namespace, as last read
+        self._read: set[int] = set()  # namespaces whose counters an inventory had
+        self._gone: frozenset[int] = frozenset()  # of those, the ones that the last had not
+        self._by_hooks: Counter[int] = Counter()  # overflow by namespace, since last explained
 
     def start(self, baseline: Baseline) -> None:
         """What was there when tracing began: only what comes on top is told."""
@@ -106,19 +108,19 @@ class Drops:
         for listener in inventory.listeners if inventory else ():
             if listener.drops is not None:
                 self._told.add(listener.inode)
-                one = self._socket(listener.netns, listener.inode, listener.drops)
-                one.see(listener.drops)
-                one.defers = listener.defers
+                self._see(listener.netns, listener.inode, listener.drops).defers = listener.defers
         for count in counted:
             self._hear(count)
         for namespace in inventory.namespaces if inventory else ():
             for inode, drops in namespace.drops.items():
-                self._socket(namespace.netns, inode, drops).see(drops)
+                self._see(namespace.netns, inode, drops)
             if namespace.counters is not None:
                 self._explain(namespace, namespace.counters)
         if inventory:
             there = {one.netns for one in inventory.namespaces if one.counters is not None}
-            self._gone = frozenset(self._counters.keys() - there)
+            self._read |= there
+            self._gone = frozenset(self._read - there)
+            self._forget_namespaces()
 
     def of(self, inode: int) -> Dropped:
         """What is known of one listener."""
@@ -138,7 +140,7 @@ class Drops:
 
     def shared(self, shown: Collection[int]) -> tuple[NamespaceLoss, ...]:
         """What was lost at one of several listeners, with some of `shown` (inodes) among them."""
-        found = []
+        found, shown = [], set(shown)
         for netns, causes in self._shared.items():
             for cause in LOST:
                 involved = self._involved[netns, cause]
@@ -151,7 +153,7 @@ class Drops:
     def forget(self, inodes: Iterable[int]) -> None:
         """Listeners that are gone for good."""
         for inode in inodes:
-            self._sockets.pop(inode, None)
+            self._remove(inode)
             self._told.discard(inode)
             for involved in self._involved.values():
                 if inode in involved:
@@ -163,34 +165,53 @@ class Drops:
             return None
         return one.causes[cause]
 
-    def _socket(self, netns: int, inode: int, drops: int) -> _Socket:
-        if inode not in self._sockets:
+    def _see(self, netns: int, inode: int, drops: int) -> _Socket:
+        """The own count of a listener now."""
+        one = self._sockets.get(inode)
+        if one is None:
             before = self._baseline.drops(netns, inode)
             start = drops if before is None else min(before, drops)
-            self._sockets[inode] = _Socket(netns, start, start)
-        return self._sockets[inode]
+            one = self._sockets[inode] = self._in[netns][inode] = _Socket(netns, start, start)
+        if drops > one.now:
+            one.see(drops)
+            self._asking[one.netns][inode] = one
+        return one
+
+    def _remove(self, inode: int) -> None:
+        one = self._sockets.pop(inode, None)
+        if one is not None:
+            self._in[one.netns].pop(inode, None)
+            self._asking[one.netns].pop(inode, None)
+
+    def _forget_namespaces(self) -> None:
+        """Those that are gone, as are all their listeners."""
+        for netns in [netns for netns in self._gone if not self._in[netns]]:
+            for known in (self._counters, self._in, self._asking, self._shared, self._by_hooks):
+                known.pop(netns, None)
+            self._read.discard(netns)
+            for key in [key for key in self._involved if key[0] == netns]:
+                del self._involved[key]
 
     def _hear(self, count: ListenerCount) -> None:
         """What the kernel side counted; a listener that closed may never have been listed."""
         if count.drops is not None:
             self._told.add(count.inode)
-            self._socket(count.netns, count.inode, count.drops).see(count.drops)
+            self._see(count.netns, count.inode, count.drops)
         one = self._sockets.get(count.inode)
         if one is not None and count.overflow is not None:
             overflow = count.overflow.syn + count.overflow.ack
-            one.explain(overflow - (one.hooked or 0))
+            more = overflow - (one.hooked or 0)
+            one.explain(more)
             one.hooked = overflow
+            self._by_hooks[one.netns] += more
 
     def _explain(self, namespace: NamespaceCount, now: TcpCounters) -> None:
         netns = namespace.netns
         # A namespace that was not there when all were listed began with zeros.
         before = self._counters.get(netns, TcpCounters() if self._baseline.complete else now)
         self._counters[netns] = now
-        sockets = {i: one for i, one in self._sockets.items() if one.netns == netns}
-        grown = _growth(before, now)
-        by_hooks = sum(one.hooked or 0 for one in sockets.values())
-        grown["overflow"] -= by_hooks - self._by_hooks[netns]
-        self._by_hooks[netns] = by_hooks
+        sockets, grown = self._asking[netns], _growth(before, now)
+        grown["overflow"] -= self._by_hooks.pop(netns, 0)
         may_defer = {inode: one for inode, one in sockets.items() if one.defers is not False}
         no_hooks = {inode: one for inode, one in sockets.items() if one.hooked is None}
         self._divide(netns, "deferred", grown["deferred"], may_defer)
@@ -199,11 +220,19 @@ class Drops:
         self._divide(netns, "other", grown["other"], sockets)
         if grown["cookie"]:  # no listener counts these
             self._shared[netns]["cookie"] += grown["cookie"]
-            self._involved[netns, "cookie"] |= self._told.intersection(sockets) | {SOMEBODY}
-        for inode, one in sockets.items():
+            self._involved[netns, "cookie"] |= self._told.intersection(self._in[netns])
+            self._involved[netns, "cookie"].add(SOMEBODY)
+        self._age(namespace)
+
+    def _age(self, namespace: NamespaceCount) -> None:
+        """What has no cause by now never gets one; others that are gone are of no interest."""
+        asking, there = self._asking[namespace.netns], self._in[namespace.netns]
+        for inode, one in list(asking.items()):
             one.age()
-            if inode not in self._told and inode not in namespace.drops:
-                del self._sockets[inode]
+            if not one.open_question:
+                del asking[inode]
+        for inode in there.keys() - namespace.drops.keys() - self._told:
+            self._remove(inode)
 
     def _divide(self, netns: int, cause: Cause, packets: int, among: Mapping[int, _Socket]) -> None:
         asked = {inode: one for inode, one in among.items() if one.open_question}
@@ -223,6 +252,10 @@ class Drops:
 
 
 def _growth(before: TcpCounters, now: TcpCounters) -> dict[Cause, int]:
+    """The number of a namespace may be given to another one, which began with zeros."""
+    if now.listen_drops < before.listen_drops:
+        before = TcpCounters()
+
     def grown(name: str) -> int:
         return max(int(getattr(now, name)) - int(getattr(before, name)), 0)
 
