@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Final
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from accepttrace.sockets.receivers import Queues
 
 LOOKS: Final = 3  # a busy worker shows what it waits in only when it is caught asleep
+APART_S: Final = 0.05
 
 
 @click.command("who", short_help="Who shares a port, and how (no BPF needed).")
@@ -75,7 +77,9 @@ def _print(lines: Iterable[str]) -> None:
 
 
 def _complain(unread: Sequence[Unread]) -> None:
-    if unread:
+    from accepttrace.model.records import is_partial
+
+    if is_partial(unread):
         from accepttrace.views.who import partial_line
 
         click.echo(partial_line(unread, os.geteuid() == 0), file=sys.stderr)
@@ -90,6 +94,7 @@ def _look(filters: Filters) -> Inventory:
     for _ in range(LOOKS - 1):
         if all(holder.waits is not None for row in inventory.listeners for holder in row.holders):
             break
+        time.sleep(APART_S)
         inventory = held_by(reader.read(), filters)
     return inventory
 

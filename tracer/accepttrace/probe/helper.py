@@ -53,9 +53,13 @@ class Helper:
         while rest and self.usable and time.monotonic() < until_s:
             self._child = self._child or _Child()
             done = 0
-            for result in self._child.ask(function, rest, until_s):
-                yield rest[done], result
-                done += 1
+            try:
+                for result in self._child.ask(function, rest, until_s):
+                    yield rest[done], result
+                    done += 1
+            except BaseException:  # by a signal, or as nobody asks on: what comes now is stale
+                self._give_up()
+                raise
             rest = rest[done:]
             if rest:
                 is_stuck = self._child.is_stuck
