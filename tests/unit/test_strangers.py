@@ -12,6 +12,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from accepttrace.model.datagrams import Receivers
 from accepttrace.model.diagnosis import Diagnosis, Finding, Way
 from accepttrace.model.records import Holder, Inventory
 from accepttrace.views import (
@@ -23,6 +24,7 @@ from accepttrace.views import (
     receivers,
     table,
     who,
+    whoudp,
 )
 from accepttrace.views.text import Line, cells, clean, clip, degraded, plain
 from tests.unit import udppictures
@@ -130,7 +132,13 @@ def test_udp_is_harmless_too(name: str, width: int) -> None:
 def test_who_is_harmless(found: list[str]) -> None:
     holders = [replace(named(name), waits=index % 2 == 0) for index, name in enumerate(found)]
     lines = list(who.text_lines(Inventory((listener(100, holders),)), ":80"))
+    lines += who.text_lines(Inventory(), f"comm {found[0]}")
+    sockets = Receivers((udppictures.receiver(1, holders),))
+    lines += whoudp.text_lines(sockets, ":53")
+    lines += whoudp.text_lines(Receivers(), f"comm {found[0]}")
     assert all(map(is_harmless, lines))
+    for line in whoudp.json_lines(sockets):
+        strict(line)
 
 
 @given(names)

@@ -18,7 +18,7 @@ def text_lines(receivers: Receivers, asked: str) -> Iterator[str]:
     """Lines for people. `asked` is `Filters.describe("")`."""
     rows = _ordered(receivers.sockets)
     if not rows:
-        yield f"no UDP socket{' on ' + asked if asked else ''}"
+        yield f"no UDP socket{' on ' + clean(asked) if asked else ''}"
         return
     several = len({row.netns for row in rows}) > 1
     rank: Counter[int | None] = Counter()
