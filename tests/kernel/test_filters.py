@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from contextlib import ExitStack
+from dataclasses import replace
 
 import pytest
 
@@ -95,6 +96,45 @@ def test_sockets_of_ipv6_that_serve_ipv4_are_counted(tracing: Tracing, filters: 
         assert {row.inode for row in account.snapshot().listeners} & expected.keys() == {
             inode for inode, number in expected.items() if number
         }
+
+
+@pytest.mark.parametrize(
+    "filters",
+    [
+        Filters(family="ipv4"),
+        Filters(family="ipv6"),
+        Filters(addresses=frozenset({"127.0.0.1"})),
+        Filters(addresses=frozenset({"::1"})),
+    ],
+    ids=["-4", "-6", "127.0.0.1", "::1"],
+)
+def test_what_a_filter_leaves_out_is_not_missing(tracing: Tracing, filters: Filters) -> None:
+    """Clients of both families on one socket, and a second one on its port that is left out."""
+    port, inodes = 0, set()
+    with ExitStack() as stack:
+        servers = []
+        for family, bound in ((socket.AF_INET6, "::"), (socket.AF_INET, "127.0.0.2")):
+            server = stack.enter_context(socket.socket(family))
+            if family == socket.AF_INET6:
+                server.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+            server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            server.bind((bound, port))
+            server.listen()
+            port = server.getsockname()[1]
+            servers.append(server)
+            inodes.add(os.fstat(server.fileno()).st_ino)
+        account = tracing.of(filters=replace(filters, ports=frozenset({port})))
+        account.snapshot()
+        for address, number in (("127.0.0.1", 5), ("::1", 7), ("127.0.0.2", 11)):
+            for _ in range(number):
+                client = socket.create_connection((address, port))
+                servers[address == "127.0.0.2"].accept()[0].close()
+                client.close()
+        snapshot = account.snapshot()
+    shown = {row.inode: row.accepted for row in snapshot.listeners}
+    assert sorted(shown.values()) == ([11, 12] if filters.family == "ipv4" else [12])
+    assert snapshot.books.word != "unbalanced"
+    assert not snapshot.books.unseen
 
 
 SERVE_ELSEWHERE = """

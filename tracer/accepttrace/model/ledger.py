@@ -53,7 +53,9 @@ class Ledger:
         self._by_listener = "arrived" in sees
         self._by_port = not self._by_listener and "unseen" in sees
         self._sees = sees
-        self._all_counted = not filters.pids
+        # By address some listeners of a port are left out, but none of what came to it.
+        self._all_counted = not (filters.pids or filters.addresses)
+        self._only_ipv4 = filters.family == "ipv4"
         self._accounts: dict[int | Port, Account] = {}
         self._verdicts: dict[int, Verdict] = {}
         self._missing: dict[Port, int] = {}
@@ -104,7 +106,9 @@ class Ledger:
         if self._by_port and facts is not None:
             port = (facts.netns, facts.local_port)
             before = self._folded.get(port, 0)
-            told = before is not None and not _mptcp(known) and not _maybe_moved(known)
+            told = before is not None and not (
+                _mptcp(known) or _maybe_moved(known) or self._serves_others(known)
+            )
             self._folded[port] = (before or 0) + accepts + _gone(known) if told else None
 
     def may_have_passed(self, known: Known) -> bool:
@@ -214,7 +218,17 @@ class Ledger:
         return self._rowless and known.counted is None
 
     def _not_told(self, known: Known) -> bool:
-        return _mptcp(known) or _maybe_moved(known) or self._may_lack(known)
+        return (
+            _mptcp(known)
+            or _maybe_moved(known)
+            or self._may_lack(known)
+            or self._serves_others(known)
+        )
+
+    def _serves_others(self, known: Known) -> bool:
+        """Whether clients come to it whose family was not asked for: they count at no port."""
+        facts = known.facts
+        return self._only_ipv4 and facts is not None and facts.local_address == "::"
 
     def _account(self, key: int | Port, listeners: Iterable[Known]) -> Account:
         """A new one: what can have waited at the start is bounded."""
