@@ -13,6 +13,7 @@ help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.run ## install what is missing; leaves .venv/bin/accepttrace
+	$(Q)$(BIN)/python -m compileall -q tracer # else each start does where none may be written
 	@echo "ready: $(BIN)/accepttrace"
 
 $(VENV)/.run: pyproject.toml vagrant/provision.sh bpf/hatch_build.py

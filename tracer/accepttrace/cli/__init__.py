@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import sys
 from importlib import import_module
 from typing import Any, NoReturn
@@ -67,6 +68,7 @@ def cli() -> None:
 
 def main() -> None:
     """Entry point: one clear line for an error, the exit status of its kind, no traceback."""
+    gc.disable()  # a start of modules and tables: nothing of it is garbage
     try:
         occupy()
         tolerate()

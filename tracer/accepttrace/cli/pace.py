@@ -54,7 +54,6 @@ class Pace:
         for number in _ENDING:
             if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
                 signal.signal(number, self._finish)
-        signal.signal(signal.SIGWINCH, self._notice)
         signal.signal(signal.SIGALRM, self._break_off)
 
     @property
@@ -89,6 +88,8 @@ class Pace:
 
         `chores` is called at least every second between them.
         """
+        # Not before: a signal that is handled makes the kernel begin anew to verify a program.
+        signal.signal(signal.SIGWINCH, self._notice)
         began = time.monotonic()
         end = math.inf if self._duration_s is None else began + self._duration_s
         due = began + self._interval_s

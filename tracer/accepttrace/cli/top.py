@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -172,14 +173,15 @@ def _trace(run: Run, attach: Callable[[Config], Watching[S]]) -> S | None:
 
 
 def _read(run: Run, watch: Watching[S], out: Output) -> S | None:
-    """What happened before the first reading cannot be told from what was there already."""
+    if run.config.ready_file is not None:
+        readyfile.create(run.config.ready_file)
     from accepttrace.cli.screens import screen_for
 
     first: S | None = None
     with run.pace.until(READ_S):
         first = watch.refresh()
-        if run.config.ready_file is not None:
-            readyfile.create(run.config.ready_file)
+    gc.freeze()
+    gc.enable()
     if first is None:
         say("ended before the first reading: nothing was counted")
         return None
@@ -194,7 +196,7 @@ def _read(run: Run, watch: Watching[S], out: Output) -> S | None:
 
 
 def _show(run: Run, watch: Watching[S], screen: Screen[S], first: S) -> S:
-    last = first
+    last, summary = first, None
     with screen:
         screen.begin(first)
         with run.pace.until(READ_S):
@@ -206,7 +208,9 @@ def _show(run: Run, watch: Watching[S], screen: Screen[S], first: S) -> S:
         with run.pace.until(READ_S):
             run.ending()
             last = watch.refresh()
-        summary = watch.summary()
+            summary = watch.summary()
+        if summary is None:
+            summary = watch.summary(again=False)
         screen.finish(last, summary)
     return summary
 

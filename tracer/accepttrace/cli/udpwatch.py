@@ -2,31 +2,42 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+from typing import TYPE_CHECKING
+
 from accepttrace.cli.pace import unbroken
 from accepttrace.cli.watch import meta_of, utc_now
 from accepttrace.config import Config
-from accepttrace.model.datagrams import ReceiverSnapshot
-from accepttrace.model.receivers import ReceiverTracker
 from accepttrace.probe.udp import open_udp
-from accepttrace.sockets.holding import open_iterator
 from accepttrace.sockets.receivers import ReceiverReader
+
+if TYPE_CHECKING:
+    from accepttrace.model.datagrams import ReceiverSnapshot
+    from accepttrace.model.receivers import ReceiverTracker
 
 
 class UdpWatch:
     """Attached and proved when constructed; leaving it as a context manager detaches."""
 
     def __init__(self, config: Config) -> None:
-        self._sort = config.sort
+        self._config = config
         self._session = open_udp(config)
-        self._reader = ReceiverReader(config.filters, self._session.queues, open_iterator("udp"))
-        text = config.filters.describe("")
-        self._tracker = ReceiverTracker(
-            meta_of(self._session, f"UDP {text}" if text else "every UDP socket"),
-            config.filters,
-            self._session.began_s,
-            self._session.plan.sees,
-        )
-        self._tracker.start(self._reader.baseline())  # before anybody is told that it is ready
+        self._reader = ReceiverReader(config.filters, self._session.queues)
+        self._baseline = self._reader.baseline()  # before anybody is told that it is ready
+
+    @cached_property
+    def _tracker(self) -> ReceiverTracker:
+        """What whoever waits for the tracer to be ready need not wait for, made when it is used."""
+        from accepttrace.model.receivers import ReceiverTracker
+        from accepttrace.sockets.holding import open_iterator
+
+        self._reader.use(open_iterator("udp"))
+        session, filters = self._session, self._config.filters
+        text = filters.describe("")
+        meta = meta_of(session, f"UDP {text}" if text else "every UDP socket")
+        tracker = ReceiverTracker(meta, filters, session.began_s, session.plan.sees)
+        tracker.start(self._baseline)
+        return tracker
 
     def __enter__(self) -> UdpWatch:
         return self
@@ -37,12 +48,13 @@ class UdpWatch:
 
     def refresh(self) -> ReceiverSnapshot:
         """Read everything again."""
+        tracker = self._tracker
         counts = self._session.counts()
         receivers = self._reader.read()
         with unbroken():
-            gone = self._tracker.update(counts, receivers, wall=utc_now())
+            gone = tracker.update(counts, receivers, wall=utc_now())
             self._session.forget(gone)
-        return self._tracker.snapshot(self._sort)
+        return tracker.snapshot(self._config.sort)
 
     def drain(self) -> None:
         """Let the rows of sockets that are gone go, so that the map does not fill."""
@@ -52,6 +64,6 @@ class UdpWatch:
             with unbroken():
                 self._session.forget(self._tracker.drain(counts, receivers))
 
-    def summary(self) -> ReceiverSnapshot:
+    def summary(self, again: bool = True) -> ReceiverSnapshot:  # noqa: ARG002
         """The last reading, with the whole run as its interval."""
-        return self._tracker.summary(self._sort)
+        return self._tracker.summary(self._config.sort)

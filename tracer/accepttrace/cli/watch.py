@@ -5,18 +5,20 @@ from __future__ import annotations
 import platform
 from collections.abc import Set as AbstractSet
 from datetime import datetime, timezone
-from typing import Protocol, TypeVar
+from functools import cached_property
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from accepttrace import __version__
 from accepttrace.cli.pace import unbroken
 from accepttrace.config import Config
 from accepttrace.model.records import Counts, Inventory, Passed, Process
-from accepttrace.model.snapshot import Meta, Snapshot
-from accepttrace.model.tracker import Tracker
 from accepttrace.probe.session import open_session
 from accepttrace.probe.tracer import Tracer as AttachedTracer
-from accepttrace.sockets.holding import open_iterator
 from accepttrace.sockets.inventory import InventoryReader
+
+if TYPE_CHECKING:
+    from accepttrace.model.snapshot import Meta, Snapshot
+    from accepttrace.model.tracker import Tracker
 
 S = TypeVar("S", covariant=True)
 
@@ -40,8 +42,8 @@ class Watching(Protocol[S]):
     def drain(self) -> None:
         """Make room in the maps, in the midst of an interval."""
 
-    def summary(self) -> S:
-        """The last reading, with the whole run as its interval."""
+    def summary(self, again: bool = True) -> S:
+        """The last reading, with the whole run as its interval; not `again`: nothing is read."""
 
 
 class Watch:
@@ -50,17 +52,22 @@ class Watch:
     def __init__(self, config: Config) -> None:
         self._config = config
         self._session = open_session(config)
-        self._reader = InventoryReader(
-            config.filters, open_iterator(), ask_facts=self._session.listening
-        )
-        self._tracker = Tracker(
-            meta_of(self._session, config.filters.describe()),
-            config.filters,
-            self._session.began_s,
-            self._session.plan.sees,
-            grains=(config.by,),
-        )
-        self._tracker.start(self._reader.baseline())  # before anybody is told that it is ready
+        self._reader = InventoryReader(config.filters, ask_facts=self._session.listening)
+        self._baseline = self._reader.baseline()  # before anybody is told that it is ready
+
+    @cached_property
+    def _tracker(self) -> Tracker:
+        """What whoever waits for the tracer to be ready need not wait for, made when it is used."""
+        from accepttrace.model.tracker import Tracker
+        from accepttrace.sockets.holding import open_iterator
+
+        self._reader.use(open_iterator())
+        session, filters = self._session, self._config.filters
+        meta = meta_of(session, filters.describe())
+        sees, grains = session.plan.sees, (self._config.by,)
+        tracker = Tracker(meta, filters, session.began_s, sees, grains=grains)
+        tracker.start(self._baseline)
+        return tracker
 
     def __enter__(self) -> Watch:
         return self
@@ -71,13 +78,14 @@ class Watch:
 
     def refresh(self) -> Snapshot:
         """Read everything again."""
+        tracker = self._tracker
         counts, inventory, after = self._read()
         holders = {holder.pid for item in inventory.listeners for holder in item.holders}
         others = self._others(counts, holders)
         with unbroken():  # what the model has summed up must be forgotten, and only that
-            gone = self._tracker.update(counts, inventory, others, after, wall=utc_now())
+            gone = tracker.update(counts, inventory, others, after, wall=utc_now())
             self._session.forget(gone)
-        return self._tracker.snapshot(self._config.by, self._config.sort)
+        return tracker.snapshot(self._config.by, self._config.sort)
 
     def drain(self) -> None:
         """Let the rows of those that ended go, so that the maps do not fill before a refresh."""
@@ -87,14 +95,16 @@ class Watch:
             with unbroken():
                 self._session.forget(self._tracker.drain(counts, others))
 
-    def summary(self) -> Snapshot:
+    def summary(self, again: bool = True) -> Snapshot:
         """The last reading, with the whole run as its interval.
 
         If all was quiet, it is read a second time: that tells what is missing from what was only
-        under way.
+        under way. Not so without `again`.
         """
-        if not self._tracker.quiet:
-            self._tracker.confirm(*self._read())
+        if again and not self._tracker.quiet:
+            read = self._read()
+            with unbroken():
+                self._tracker.confirm(*read)
         return self._tracker.summary(self._config.by, self._config.sort)
 
     def _read(self) -> tuple[Counts, Inventory, Passed]:
@@ -112,6 +122,8 @@ class Watch:
 
 def meta_of(tracer: AttachedTracer, what: str) -> Meta:
     """What is traced, and how."""
+    from accepttrace.model.snapshot import Meta
+
     return Meta(
         version=__version__,
         kernel=f"{platform.release()} {platform.machine()}",

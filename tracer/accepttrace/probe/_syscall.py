@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes as c
+import errno
 import os
 import platform
 from functools import cache
@@ -13,11 +14,13 @@ _NUMBERS = {"x86_64": 321, "aarch64": 280}
 MAP_LOOKUP_ELEM = 1
 MAP_UPDATE_ELEM = 2
 MAP_DELETE_ELEM = 3
+PROG_LOAD = 5
 OBJ_GET_INFO_BY_FD = 15
 MAP_LOOKUP_BATCH = 24
 MAP_DELETE_BATCH = 27
 LINK_CREATE = 28
 ITER_CREATE = 33
+_TRACING, _FENTRY = 26, 24  # BPF_PROG_TYPE_TRACING, BPF_TRACE_FENTRY
 
 
 class ElementAttr(c.Structure):
@@ -70,6 +73,26 @@ class IterAttr(c.Structure):
     _fields_ = (("link_fd", c.c_uint32), ("flags", c.c_uint32))
 
 
+class ProgramAttr(c.Structure):
+    """union bpf_attr for BPF_PROG_LOAD, as far as it is used."""
+
+    _fields_ = (
+        ("prog_type", c.c_uint32),
+        ("insn_cnt", c.c_uint32),
+        ("insns", c.c_uint64),
+        ("license", c.c_uint64),
+        ("log", c.c_uint64 * 2),
+        ("kern_version", c.c_uint32),
+        ("prog_flags", c.c_uint32),
+        ("prog_name", c.c_char * 16),
+        ("prog_ifindex", c.c_uint32),
+        ("expected_attach_type", c.c_uint32),
+        ("types", c.c_uint32 * 8),
+        ("attach_btf_id", c.c_uint32),
+        ("attach_fd", c.c_uint32),
+    )
+
+
 @cache
 def _libc() -> Any:
     return c.CDLL(None, use_errno=True)
@@ -97,3 +120,26 @@ def info(fd: int, into: c.Structure) -> int:
     except OSError:
         return 0
     return int(attr.info_len)
+
+
+def trampoline_error() -> int:
+    """The errno with which the kernel refuses every trampoline, whatever it is put on; else 0.
+
+    Tries a program that returns 0, on a type that is no function: where trampolines are allowed
+    the kernel says EINVAL to that. Takes microseconds, the real programs tens of milliseconds.
+    """
+    code = (c.c_uint64 * 2)(0xB7, 0x95)  # r0 = 0; exit
+    licence = c.create_string_buffer(b"GPL")
+    attr = ProgramAttr(
+        prog_type=_TRACING,
+        insn_cnt=len(code),
+        insns=c.addressof(code),
+        license=c.addressof(licence),
+        expected_attach_type=_FENTRY,
+        attach_btf_id=1,
+    )
+    try:
+        os.close(bpf(PROG_LOAD, attr))
+    except OSError as error:
+        return error.errno if error.errno == errno.EPERM else 0
+    return 0

@@ -17,8 +17,8 @@ import os
 import platform
 import re
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from importlib import resources
+from contextlib import AbstractContextManager, contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 from accepttrace.errors import UnsupportedError
@@ -50,7 +50,7 @@ _NOT_ALLOWED = "Need super-user privileges"  # of any EPERM
 
 def source() -> str:
     """The C text in one piece, from the package."""
-    path = resources.files("accepttrace.probe") / "objects" / "folded.bcc.c"
+    path = Path(__file__).with_name("objects") / "folded.bcc.c"
     try:
         return path.read_text()
     except FileNotFoundError:
@@ -114,13 +114,13 @@ class Compiled:
     def _compile(self, kind: Any) -> None:
         """Also loads and attaches trampolines: bcc does that by itself."""
         text, flags = source(), _flags(self.hooks)
-        place: AbstractContextManager[None] = nullcontext()
+        place: AbstractContextManager[None]
         if btf.VMLINUX.exists() and not os.environ.get(BY_HEADERS):
             text = offsets.definitions(text) + text
             place = headers.stubs()
             flags.append("-DPLACED_BY_BTF")
         else:
-            headers.required()
+            place = headers.real()
         self._bpf = kind.__new__(kind)  # kept although its __init__ may raise: it must be closed
         with place:
             self._bpf.__init__(text=text.encode(), cflags=flags)

@@ -51,6 +51,13 @@ def _kernel() -> int | None:
     return found
 
 
+def release() -> None:
+    """Free what was read of it: megabytes, which libbpf reads again for itself."""
+    if _kernel.cache_info().currsize and (found := _kernel()):
+        library().btf__free(found)
+    _kernel.cache_clear()
+
+
 @cache
 def parameters(function: str) -> int | None:
     """How many parameters a kernel function has; None where BTF does not know it."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import platform
+import subprocess
+import tarfile
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from accepttrace.errors import UnsupportedError
@@ -81,15 +83,53 @@ def package() -> str:
 @contextmanager
 def stubs() -> Iterator[None]:
     """Within, bcc finds stub headers only: for a text that declares kernel structs itself."""
-    before = os.environ.get(_SOURCE)
-    with tempfile.TemporaryDirectory(prefix="accepttrace-") as folder:
+    with _folder() as folder:
         for name, text in _STUBS.items():
-            path = Path(folder, name)
+            path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
+        yield
+
+
+@contextmanager
+def real() -> Iterator[None]:
+    """Within, bcc finds the headers that `required` names.
+
+    The kernel's own archive is unpacked into a folder of ours: bcc would take what lies in
+    /tmp/kheaders-RELEASE for it, whoever made that (CVE-2024-2314).
+    """
+    if required().is_dir():
+        yield
+        return
+    archive = _archive()
+    with _folder() as folder:
+        try:
+            with tarfile.open(archive) as packed:
+                packed.extractall(folder)  # it is the kernel's, not a stranger's
+        except (tarfile.TarError, EOFError, OSError, ValueError) as error:
+            why = str(error).splitlines()[0]
+            raise UnsupportedError(f"cannot unpack {archive}: {why}", package()) from None
+        yield
+
+
+def _archive() -> Path:
+    """The kernel's, whose module is loaded for it; `UnsupportedError` where that cannot be."""
+    if not _ARCHIVE.exists():
+        with suppress(OSError):
+            subprocess.run(("modprobe", "kheaders"), stderr=subprocess.DEVNULL, check=False)
+    if not _ARCHIVE.exists():
+        raise UnsupportedError("the module kheaders could not be loaded", package())
+    return _ARCHIVE
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    """A new one that is nobody else's, named as bcc's source of headers."""
+    before = os.environ.get(_SOURCE)
+    with tempfile.TemporaryDirectory(prefix="accepttrace-") as folder:
         os.environ[_SOURCE] = folder
         try:
-            yield
+            yield Path(folder)
         finally:
             if before is None:
                 del os.environ[_SOURCE]

@@ -7,7 +7,7 @@ import errno
 import os
 import platform
 import resource
-from importlib import resources
+from pathlib import Path
 
 from accepttrace.errors import UnsupportedError
 from accepttrace.probe import _syscall as sys
@@ -22,7 +22,7 @@ _ENOTSUPP = 524  # the kernel's own; no C library has a name for it
 def object_bytes(what: str = "") -> bytes:
     """A CO-RE object for this machine, from the package: the tracer's, or `holders`."""
     name = f"{what}.{platform.machine()}.bpf.o".lstrip(".")
-    path = resources.files("accepttrace.probe") / "objects" / name
+    path = Path(__file__).with_name("objects") / name
     try:
         return path.read_bytes()
     except FileNotFoundError:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes as c
+import errno
+import os
 import resource
 from collections.abc import Mapping
 from contextlib import suppress
@@ -19,6 +21,7 @@ from accepttrace.probe.plans import Hook, Plan
 Name = Literal["libbpf", "bcc"]
 NAMES: tuple[Name, ...] = ("libbpf", "bcc")
 _SYMBOLS = Path("/proc/kallsyms")
+_IPV4 = Path("/proc/sys/net/ipv4")
 _KPROBES = Path("/sys/bus/event_source/devices/kprobe")
 
 
@@ -88,6 +91,9 @@ def load(name: Name, plan: Plan) -> Attached:
     """Load and attach the programs of a plan; `UnsupportedError` tells why that cannot be."""
     if plan.attach == "fentry" and not btf.VMLINUX.exists():
         raise UnsupportedError("the kernel shows no BTF, which trampolines need")
+    if plan.attach == "fentry" and (code := sys.trampoline_error()):
+        reason = f"{os.strerror(code)} ({errno.errorcode[code]})"
+        raise UnsupportedError(f"cannot load the fentry programs: {reason}")
     if plan.attach == "kprobe" and not has_kprobes():
         raise UnsupportedError("this kernel was built without kprobes")
     raise_memlock()
@@ -106,6 +112,13 @@ def has_kprobes() -> bool:
     return _KPROBES.exists()
 
 
+def may_migrate() -> bool:
+    """Whether this kernel can move a queue to another listener (5.14)."""
+    if _IPV4.exists():  # came with the function, and asking for it takes no look at BTF
+        return (_IPV4 / "tcp_migrate_req").exists()
+    return has_function("reuseport_migrate_sock")
+
+
 def usable_hooks(plan: Plan) -> tuple[Hook, ...]:
     """The hooks of a plan that this kernel has a place for.
 
@@ -116,6 +129,7 @@ def usable_hooks(plan: Plan) -> tuple[Hook, ...]:
     for fact in sorted(needed - {hook.proves for hook in fits}):
         sites = sorted({hook.site for hook in plan.hooks if hook.proves == fact})
         raise UnsupportedError(f"the kernel has no {' or '.join(sites)} that is known here")
+    btf.release()
     return fits
 
 

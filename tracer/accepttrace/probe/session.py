@@ -50,7 +50,7 @@ class Session(Tracer):
         settings = super()._settings_for(filters)
         settings.without_waits = self.plan.detail == "accepts"
         settings.rings = self._rings
-        settings.never_migrates = not loaders.has_function("reuseport_migrate_sock")
+        settings.never_migrates = not loaders.may_migrate()
         return settings
 
     def counts(self) -> Counts:

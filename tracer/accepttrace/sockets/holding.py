@@ -40,16 +40,20 @@ class Holding:
         iterator: HolderIterator | None,
         full_every_s: float = FULL_EVERY_S,
     ) -> None:
-        self._wanted = filters.netns
+        self._filters = filters
         self._helper = Helper()
         self._kernel: KernelSource | None = None
-        source: KernelSource | ProcSource = ProcSource(self._helper, full_every_s)
-        if iterator is not None:
-            source = self._kernel = KernelSource(iterator, filters.ports, self._helper)
-        self._processes = Processes(source, self._helper)
+        self._processes = Processes(ProcSource(self._helper, full_every_s), self._helper)
+        self.use(iterator)
         self._namespaces = Namespaces()
         self.closed: tuple[Unread, ...] = ()  # namespaces that may not be entered
         self._everywhere_s = -math.inf
+
+    def use(self, iterator: HolderIterator | None) -> None:
+        """Have the kernel list open files, if it does; to be said before any look is finished."""
+        if iterator is not None:
+            self._kernel = KernelSource(iterator, self._filters.ports, self._helper)
+            self._processes = Processes(self._kernel, self._helper)
 
     def begin(self, full: bool) -> None:
         """Find the namespaces, and have the kernel list open files."""
@@ -69,7 +73,7 @@ class Holding:
 
         Not everywhere: where the kernel says that sockets asked for are, and in these, too.
         """
-        found, self.closed = ask_all(self._to_ask(everywhere, also), self._wanted, question)
+        found, self.closed = ask_all(self._to_ask(everywhere, also), self._filters.netns, question)
         return found
 
     def finish(self, inodes: Collection[int], full: bool) -> None:

@@ -97,6 +97,10 @@ class InventoryReader:
         """A process by name, whether it holds a listener or not; None if it is gone."""
         return self._holding.process(pid)
 
+    def use(self, iterator: HolderIterator | None) -> None:
+        """As if given from the start: it takes time to load, and `baseline` does without."""
+        self._holding.use(iterator)
+
     def close(self) -> None:
         """End what reads for us. May be called twice."""
         self._holding.close()

@@ -71,6 +71,10 @@ class ReceiverReader:
         others = {row.inode for row in rows} - {row.inode for row in kept}
         return Receivers(tuple(kept), frozenset(others), holding.unread)
 
+    def use(self, iterator: HolderIterator | None) -> None:
+        """As if given from the start: it takes time to load, and `baseline` does without."""
+        self._holding.use(iterator)
+
     def close(self) -> None:
         """End what reads for us. May be called twice."""
         self._holding.close()
