@@ -72,7 +72,11 @@ static __always_inline bool serves(enum access how, struct sock *sk, __u32 famil
 
 static __always_inline bool socket_wanted(enum access how, struct settings *want, struct sock *sk)
 {
-	if (!want->ports[port_number(how, sk)])
+	__u64 port = port_number(how, sk);
+
+	/* Not every verifier knows the range of swapped bytes, and the compiler knows it well. */
+	asm volatile("" : "+r"(port));
+	if (!want->ports[port & 0xffff])
 		return false;
 	if (want->any_place)
 		return true;
