@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from accepttrace.sockets import procfs
 from accepttrace.sockets.names import NAME_LENGTH, worker_name
 from tests.unit.commandlines import SERVERS
+from tests.unit.forked import wait_until
 from tests.unit.strangers import names
 
 ID = "4f" * 32
@@ -87,7 +88,7 @@ def test_a_worker_that_python_started_anew_has_the_name_of_its_parent(tmp_path: 
         try:
             assert parent.stdout is not None
             worker = int(parent.stdout.readline())
-            assert procfs.cmdline(worker, worker)[-1] == "--multiprocessing-fork"
+            wait_until(lambda: procfs.cmdline(worker, worker)[-1:] == ("--multiprocessing-fork",))
             names = {procfs.name((pid, pid, procfs.stat(pid)[0])) for pid in (worker, parent.pid)}
             assert names == {"shop.py"}
         finally:
