@@ -34,9 +34,9 @@ class Entry:
 
     `waits`: None if it cannot be told whether connections can reach it at all. `left`: its process
     is alive, and holds the listener no more. `ended`: so many threads that ended; 0: one that may
-    be alive. `workers`: so many processes, by now only known by their program. `fresh`: accepts
-    that the yardstick has not taken in yet. `barred`: not everybody with whom it shared was
-    counted.
+    be alive. `workers`: so many processes, by now only known by their program. `waited`: it did
+    when the yardstick was last put to it. `fresh`: accepts that the yardstick has not taken in yet.
+    `barred`: not everybody with whom it shared was counted.
     """
 
     socket: Socket
@@ -45,6 +45,7 @@ class Entry:
     count: AcceptorCount | None = None
     members: SetKey = ()
     waits: bool | None = None
+    waited: bool = False
     left: bool = False
     ended: int = 0
     workers: int = 0

@@ -58,14 +58,15 @@ class Yardsticks:
     """One for each kind of rows, of those in `grains`.
 
     At each reading what the members of a sharing set took since the last one is divided among those
-    who could take it then: nobody is held against times when he was not there, and who left keeps
-    his part.
+    who took some of it or waited all the time: nobody is held against times when he was not there,
+    and who left keeps his part.
     """
 
     def __init__(self, grains: Collection[str], listeners: Listeners) -> None:
         wanted = {"worker", *grains} if "process" in grains else {*grains}  # see `took_part`
         self._by_grain = {grain: Yardstick() for grain in GRAINS if grain in wanted}
         self._listeners = listeners
+        self._before: set[int] | None = None  # the sockets that were open; None: not looked yet
 
     def of(self, by: str) -> Yardstick:
         """The one for rows of this kind; one that never saw anything where there is none."""
@@ -74,12 +75,22 @@ class Yardsticks:
     def split(self, entries: Sequence[Entry], all_counted: Callable[[Socket], bool]) -> None:
         """Take in what is `fresh`, where it is known who shares."""
         moved = [entry for entry in entries if entry.fresh and self._shares(entry.socket)]
-        if not moved:
-            return
+        if moved:
+            self._divide(moved, entries, all_counted)
+        for entry in entries:
+            entry.waited = entry.waits is True
+        self._before = {i for i, known in self._listeners.known.items() if known.open}
+
+    def _divide(
+        self,
+        moved: Sequence[Entry],
+        entries: Sequence[Entry],
+        all_counted: Callable[[Socket], bool],
+    ) -> None:
         taken: Counter[SetKey] = Counter()
         for entry in moved:
             taken[entry.members] += entry.fresh
-        takers = [entry for entry in entries if entry.members in taken and _takes(entry)]
+        takers = [entry for entry in entries if entry.members in taken and self._takes(entry)]
         self._bar(moved, takers, all_counted)
         for grain, yardstick in self._by_grain.items():
             yardstick.split(self._takers(grain, takers, taken), taken)
@@ -119,7 +130,8 @@ class Yardsticks:
         yield from ((entry.members, entry.socket) for entry in takers if entry.fresh)
         for inode, known in self._listeners.known.items():
             members = self._listeners.set_of(inode)
-            if known.open and members in taken:
+            there = self._before is None or inode in self._before
+            if known.open and there and members in taken:
                 yield members, inode
 
     def _bar(
@@ -133,6 +145,7 @@ class Yardsticks:
         for entry in takers if untold else ():
             entry.barred = entry.barred or entry.members in untold
 
-
-def _takes(entry: Entry) -> bool:
-    return bool(entry.fresh) or entry.waits is True
+    def _takes(self, entry: Entry) -> bool:
+        """Not whoever came in the midst of the interval and took nothing of it."""
+        there = self._before is None or entry.waited
+        return bool(entry.fresh) or (entry.waits is True and there)

@@ -1,0 +1,179 @@
+"""What a refresh costs the model and the views, by size: CPU, memory, bytes of JSON.
+
+    .venv/bin/python -m bench.scale [SHAPE …]
+
+Readings are made up, so no privileges are needed. Each size runs in a process of its own. `grows`:
+the power of the size with which the CPU of the model grows (1: in proportion).
+"""
+
+from __future__ import annotations
+
+import math
+import multiprocessing
+import resource
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Final, NamedTuple
+
+from accepttrace.model.histogram import BUCKETS
+from accepttrace.model.records import (
+    AcceptorCount,
+    Counts,
+    Flow,
+    Holder,
+    Inventory,
+    Listener,
+    ListenerCount,
+)
+from accepttrace.model.snapshot import Meta, Snapshot
+from accepttrace.model.tracker import Tracker
+from accepttrace.views import csvrows, jsonl, table
+
+REFRESHES: Final = 5
+META: Final = Meta("0", "6.1", "fentry", "libbpf", (), "2026-01-02T12:00:00Z", "every listener")
+SEES: Final = (
+    "accepts empty errors refused selected overflow arrived closed migrated unseen".split()
+)
+
+
+@dataclass(frozen=True)
+class Shape:
+    """`workers` of them hold all `listeners`; with `reuseport` each waits on one of its own."""
+
+    name: str
+    sizes: tuple[int, ...]
+    listeners: Callable[[int], int]
+    workers: Callable[[int], int]
+    reuseport: bool = False
+    busy: bool = True
+
+
+SHAPES: Final = (
+    Shape("idle listeners", (1_000, 3_000, 10_000), lambda n: n, lambda _: 1, busy=False),
+    Shape("busy listeners", (1_000, 3_000, 10_000), lambda n: n, lambda _: 1),
+    Shape("workers", (32, 128, 512), lambda _: 1, lambda n: n),
+    Shape("reuseport", (16, 64, 256), lambda n: n, lambda n: n, reuseport=True),
+)
+
+
+class Cost(NamedTuple):
+    """CPU in milliseconds: of the model, and of each form of output."""
+
+    model: float
+    table: float
+    json: float
+    csv: float
+    mib: float
+    json_bytes: int
+
+
+def measure(shape: Shape, size: int) -> Cost:
+    """The mean of some refreshes, after the first one."""
+    tracker = Tracker(META, None, 0.0, SEES, grains=("worker",))
+    spent = [0.0] * 4
+    snapshot: Snapshot | None = None
+    for second in range(1, REFRESHES + 2):
+        counts, inventory = reading(shape, size, second)
+        forms = (
+            lambda: picture(tracker, counts, inventory),
+            lambda: table.render(_of(snapshot), 120, 55),
+            lambda: jsonl.snapshot_line(_of(snapshot)),
+            lambda: csvrows.rows(_of(snapshot)),
+        )
+        for place, form in enumerate(forms):
+            began = time.process_time()
+            made = form()
+            spent[place] += (time.process_time() - began) * (second > 1)
+            snapshot = made if isinstance(made, Snapshot) else snapshot
+    mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    line = len(jsonl.snapshot_line(_of(snapshot)))
+    return Cost(*(each / REFRESHES * 1000 for each in spent), mib, line)
+
+
+def picture(tracker: Tracker, counts: Counts, inventory: Inventory) -> Snapshot:
+    """One refresh of the model."""
+    tracker.update(counts, inventory, wall="2026-01-02T12:00:00Z")
+    return tracker.snapshot()
+
+
+def reading(shape: Shape, size: int, second: int) -> tuple[Counts, Inventory]:
+    """Everybody has accepted some more than a second ago."""
+    inodes, pids = range(1, shape.listeners(size) + 1), range(1, shape.workers(size) + 1)
+    pairs = zip(inodes, pids, strict=True) if shape.reuseport else _all_pairs(inodes, pids)
+    takers = tuple(_taker(i, pid, second * (i + pid)) for i, pid in pairs if shape.busy)
+    came = {inode: 0 for inode in inodes}
+    for taker in takers:
+        came[taker.listener_inode] += taker.accepts
+    counted = tuple(_counted(i, came[i]) for i in inodes if shape.busy)
+    holders = tuple(_holder(pid) for pid in pids)
+    listed = tuple(_listed(shape, i, holders, len(inodes)) for i in inodes)
+    return Counts(takers, counted, at_s=second), Inventory(listed)
+
+
+def _all_pairs(inodes: range, pids: range) -> list[tuple[int, int]]:
+    return [(inode, pid) for inode in inodes for pid in pids]
+
+
+def _taker(inode: int, pid: int, accepts: int) -> AcceptorCount:
+    waits = [0] * BUCKETS
+    waits[17] = accepts
+    times = {"left_us": accepts, "waited_us": accepts * 10, "process_start_ns": pid * 10**7}
+    start = pid * 10**7
+    return AcceptorCount(inode, pid, pid, start, "server", accepts, 1, {}, waits, 10, 0, 0, **times)
+
+
+def _counted(inode: int, came: int) -> ListenerCount:
+    flow = Flow(came, 0, 0, 0, 0, came_us=came)
+    return ListenerCount(inode, 1, "ipv4", "127.0.0.1", 1024 + inode % 60000, came, flow)
+
+
+def _holder(pid: int) -> Holder:
+    return Holder(pid, pid, "server", "server: worker", 3, waits=True, waits_in="epoll")
+
+
+def _listed(shape: Shape, inode: int, holders: tuple[Holder, ...], size: int) -> Listener:
+    if shape.reuseport:
+        holders = tuple(replace(h, waits=h.pid == inode) for h in holders)
+    group = 7 if shape.reuseport else None
+    port = 80 if shape.reuseport else 1024 + inode % 60000
+    sharing = "reuseport" if group else "sole" if len(holders) == 1 else "shared"
+    selector = "hash" if group else None
+    place = ("ipv4", "127.0.0.1", port, 511, 0)
+    return Listener(inode, 1, *place, sharing, group, size if group else None, selector, holders)
+
+
+def _of(snapshot: Snapshot | None) -> Snapshot:
+    assert snapshot is not None
+    return snapshot
+
+
+def main(names: list[str]) -> None:
+    """Print a table of each shape."""
+    print(
+        f"{'':15} {'size':>6} {'model':>8} {'table':>8} {'JSON':>8} {'CSV':>8}  grows    MiB   line"
+    )
+    for shape in SHAPES:
+        if names and not any(name in shape.name for name in names):
+            continue
+        before: tuple[int, float] | None = None
+        for size in shape.sizes:
+            with multiprocessing.get_context("spawn").Pool(1) as pool:
+                cost = pool.apply(_measure_named, (shape.name, size))
+            ratio = ""
+            if before is not None:
+                power = math.log(cost.model / before[1]) / math.log(size / before[0])
+                ratio = f"{power:.2f}"
+            before = (size, cost.model)
+            times = " ".join(f"{each:6.1f}ms" for each in cost[:4])
+            kib = cost.json_bytes / 1024
+            print(f"{shape.name:15} {size:6,} {times} {ratio:>6} {cost.mib:6.1f} {kib:5.0f}k")
+
+
+def _measure_named(name: str, size: int) -> Cost:
+    return measure(next(shape for shape in SHAPES if shape.name == name), size)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
