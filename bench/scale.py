@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 from accepttrace.model.histogram import BUCKETS
@@ -58,13 +59,17 @@ SHAPES: Final = (
 )
 
 
-class Cost(NamedTuple):
-    """CPU in milliseconds: of the model, and of each form of output."""
+FORMS: Final[tuple[Callable[[Snapshot], object], ...]] = (
+    lambda snapshot: table.render(snapshot, 120, 55),
+    jsonl.snapshot_line,
+    csvrows.rows,
+)
 
-    model: float
-    table: float
-    json: float
-    csv: float
+
+class Cost(NamedTuple):
+    """CPU in milliseconds, of the model and then of each of the `FORMS`."""
+
+    spent: tuple[float, ...]
     mib: float
     json_bytes: int
 
@@ -72,24 +77,19 @@ class Cost(NamedTuple):
 def measure(shape: Shape, size: int) -> Cost:
     """The mean of some refreshes, after the first one."""
     tracker = Tracker(META, None, 0.0, SEES, grains=("worker",))
-    spent = [0.0] * 4
-    snapshot: Snapshot | None = None
+    rounds: list[list[float]] = []
     for second in range(1, REFRESHES + 2):
         counts, inventory = reading(shape, size, second)
-        forms = (
-            lambda: picture(tracker, counts, inventory),
-            lambda: table.render(_of(snapshot), 120, 55),
-            lambda: jsonl.snapshot_line(_of(snapshot)),
-            lambda: csvrows.rows(_of(snapshot)),
-        )
-        for place, form in enumerate(forms):
-            began = time.process_time()
-            made = form()
-            spent[place] += (time.process_time() - began) * (second > 1)
-            snapshot = made if isinstance(made, Snapshot) else snapshot
+        times = [time.process_time()]
+        snapshot = picture(tracker, counts, inventory)
+        times.append(time.process_time())
+        for form in FORMS:
+            form(snapshot)
+            times.append(time.process_time())
+        rounds.append([end - begin for begin, end in pairwise(times)])
+    spent = tuple(sum(each) / REFRESHES * 1000 for each in zip(*rounds[1:], strict=True))
     mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    line = len(jsonl.snapshot_line(_of(snapshot)))
-    return Cost(*(each / REFRESHES * 1000 for each in spent), mib, line)
+    return Cost(spent, mib, len(jsonl.snapshot_line(snapshot)))
 
 
 def picture(tracker: Tracker, counts: Counts, inventory: Inventory) -> Snapshot:
@@ -119,9 +119,23 @@ def _all_pairs(inodes: range, pids: range) -> list[tuple[int, int]]:
 def _taker(inode: int, pid: int, accepts: int) -> AcceptorCount:
     waits = [0] * BUCKETS
     waits[17] = accepts
-    times = {"left_us": accepts, "waited_us": accepts * 10, "process_start_ns": pid * 10**7}
-    start = pid * 10**7
-    return AcceptorCount(inode, pid, pid, start, "server", accepts, 1, {}, waits, 10, 0, 0, **times)
+    return AcceptorCount(
+        listener_inode=inode,
+        pid=pid,
+        tid=pid,
+        start_ns=pid * 10**7,
+        comm="server",
+        accepts=accepts,
+        empty=1,
+        errors={},
+        wait_us=waits,
+        wait_max_us=10,
+        wait_unknown=0,
+        wasted=0,
+        left_us=accepts,
+        waited_us=accepts * 10,
+        process_start_ns=pid * 10**7,
+    )
 
 
 def _counted(inode: int, came: int) -> ListenerCount:
@@ -135,18 +149,21 @@ def _holder(pid: int) -> Holder:
 
 def _listed(shape: Shape, inode: int, holders: tuple[Holder, ...], size: int) -> Listener:
     if shape.reuseport:
-        holders = tuple(replace(h, waits=h.pid == inode) for h in holders)
-    group = 7 if shape.reuseport else None
-    port = 80 if shape.reuseport else 1024 + inode % 60000
-    sharing = "reuseport" if group else "sole" if len(holders) == 1 else "shared"
-    selector = "hash" if group else None
-    place = ("ipv4", "127.0.0.1", port, 511, 0)
-    return Listener(inode, 1, *place, sharing, group, size if group else None, selector, holders)
-
-
-def _of(snapshot: Snapshot | None) -> Snapshot:
-    assert snapshot is not None
-    return snapshot
+        holders = tuple(replace(one, waits=one.pid == inode) for one in holders)
+    return Listener(
+        inode=inode,
+        netns=1,
+        family="ipv4",
+        local_address="127.0.0.1",
+        local_port=80 if shape.reuseport else 1024 + inode % 60000,
+        backlog=511,
+        queue=0,
+        sharing="reuseport" if shape.reuseport else "shared",
+        group=7 if shape.reuseport else None,
+        group_size=size if shape.reuseport else None,
+        selector="hash" if shape.reuseport else None,
+        holders=holders,
+    )
 
 
 def main(names: list[str]) -> None:
@@ -163,10 +180,10 @@ def main(names: list[str]) -> None:
                 cost = pool.apply(_measure_named, (shape.name, size))
             ratio = ""
             if before is not None:
-                power = math.log(cost.model / before[1]) / math.log(size / before[0])
+                power = math.log(cost.spent[0] / before[1]) / math.log(size / before[0])
                 ratio = f"{power:.2f}"
-            before = (size, cost.model)
-            times = " ".join(f"{each:6.1f}ms" for each in cost[:4])
+            before = (size, cost.spent[0])
+            times = " ".join(f"{each:6.1f}ms" for each in cost.spent)
             kib = cost.json_bytes / 1024
             print(f"{shape.name:15} {size:6,} {times} {ratio:>6} {cost.mib:6.1f} {kib:5.0f}k")
 

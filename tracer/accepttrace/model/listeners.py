@@ -53,6 +53,7 @@ class Known:
     sizes: list[GroupSize] = field(default_factory=list)
     selectors: list[SelectorChange] = field(default_factory=list)
     epochs_before: int = 0  # of the same socket, let go since
+    drawn: tuple[object, ...] = ()  # what its last row was made from, and that row
     queues: list[tuple[int, int]] = field(default_factory=list)  # see `oldest_us`
     forgotten: int = 0  # accepts that the kernel's own rows no longer tell of
 
@@ -349,9 +350,28 @@ class Listeners:
     def row(self, inode: int, accepted: int, told: Told, verdict: Verdict) -> ListenerRow | None:
         """The picture of one socket; None if nothing describes it."""
         known = self._known.get(inode)
-        facts = known.facts if known else None
-        if known is None or facts is None:
+        if known is None or known.facts is None:
             return None
+        made_from: tuple[object, ...] = (
+            known.listed,
+            known.counted,
+            known.open,
+            accepted,
+            told,
+            verdict,
+        )
+        made_from += (self.drops.of(inode), self._requests_moved[inode], self._changes)
+        if known.full_since_s is not None or known.drawn[:-1] != made_from:
+            known.drawn = (*made_from, self._draw(inode, known, accepted, told, verdict))
+        row = known.drawn[-1]
+        assert isinstance(row, ListenerRow)
+        return row
+
+    def _draw(
+        self, inode: int, known: Known, accepted: int, told: Told, verdict: Verdict
+    ) -> ListenerRow:
+        facts = known.facts
+        assert facts is not None
         listed = known.listed
         backlog = listed.backlog if listed else None
         visible = told.selected and (told.complete or known.counted is not None)

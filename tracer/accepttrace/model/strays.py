@@ -22,15 +22,18 @@ class Strays:
         self._seen: dict[Port, int] = {}
         self._given: defaultdict[int, int] = defaultdict(int)  # by inode
         self._left: defaultdict[Port, int] = defaultdict(int)
+        self._inventory = Inventory()
         self._places: dict[Port, dict[int, Listener | ListenerCount]] = {}
 
     def settle(self, counts: Counts, inventory: Inventory | None) -> Counts:
         """The same counts, with `uncounted` accepts of listeners and `unattributed` ones."""
         if inventory is not None:
-            self._places = {}
-            self._note(inventory.listeners)
+            self._inventory = inventory
         if not any(port.strayed for port in counts.ports):
             return counts
+        if inventory is not None or not self._places:
+            self._places = {}
+            self._note(self._inventory.listeners)
         self._note(counts.listeners)
         for port in counts.ports:
             self._give(port)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from accepttrace.model.entries import Entry
@@ -45,6 +46,8 @@ class Sum:
 
 def summed(entries: Sequence[Entry], visible: Visible) -> Sum:
     """All counters of `entries` as one."""
+    if all(entry.count is None for entry in entries):
+        return _nothing(visible)
     histogram: Sequence[int] = ()
     longest, empty, wasted = 0, 0, 0
     for entry in entries:
@@ -66,6 +69,14 @@ def summed(entries: Sequence[Entry], visible: Visible) -> Sum:
         wait_max_us=longest if measured else None,
         wait_histogram=tuple(histogram) if measured else (),
     )
+
+
+@lru_cache(maxsize=8)
+def _nothing(visible: Visible) -> Sum:
+    """Of those who accepted nothing yet, and asked for nothing."""
+    calls = 0 if visible.empty else None
+    errors: Mapping[str, int] | None = {} if visible.errors else None
+    return Sum(0, 0, calls, calls, None, errors, (None, None, None), None, ())
 
 
 def _via(entries: Iterable[Entry]) -> Via | None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from operator import attrgetter
 from typing import Final
 
 from accepttrace.model.histogram import filled
@@ -68,12 +70,12 @@ def meta_of(meta: Meta) -> dict[str, object]:
 
 def snapshot_line(snapshot: Snapshot, *, histogram: bool = False) -> str:
     """The picture after one interval; with a `histogram` of waiting times in each row."""
-    return dump(_snapshot("snapshot", snapshot, histogram))
+    return _line("snapshot", snapshot, histogram)
 
 
 def summary_line(snapshot: Snapshot, *, histogram: bool = False) -> str:
     """The last line: as a snapshot, over the whole run."""
-    return dump(_snapshot("summary", snapshot, histogram))
+    return _line("summary", snapshot, histogram)
 
 
 def acceptor(row: AcceptorRow, *, histogram: bool = False) -> dict[str, object]:
@@ -107,7 +109,15 @@ def _program(program: Program | None) -> dict[str, object] | None:
     return named(program, PROGRAM_FIELDS) if program else None
 
 
-def _snapshot(kind: str, snapshot: Snapshot, histogram: bool) -> dict[str, object]:
+def _line(kind: str, snapshot: Snapshot, histogram: bool) -> str:
+    """Row by row: there may be ten thousand, and all of them as objects would take much room."""
+    listeners = ",".join(dump(listener(row)) for row in snapshot.listeners)
+    acceptors = ",".join(dump(acceptor(row, histogram=histogram)) for row in snapshot.acceptors)
+    start, end = dump(_head(kind, snapshot)), dump(_tail(snapshot))
+    return f'{start[:-1]},"listeners":[{listeners}],"acceptors":[{acceptors}],{end[1:]}'
+
+
+def _head(kind: str, snapshot: Snapshot) -> dict[str, object]:
     return {
         "type": kind,
         "time": snapshot.time,
@@ -116,21 +126,31 @@ def _snapshot(kind: str, snapshot: Snapshot, histogram: bool) -> dict[str, objec
         "by": snapshot.by,
         "partial": snapshot.partial,
         "unread": objects(snapshot.unread),
-        "listeners": [listener(row) for row in snapshot.listeners],
-        "acceptors": [acceptor(row, histogram=histogram) for row in snapshot.acceptors],
+    }
+
+
+def _tail(snapshot: Snapshot) -> dict[str, object]:
+    return {
         "books": books(snapshot.books),
         "migrations": [named(one, MIGRATION_FIELDS) for one in snapshot.migrations],
         "namespace_losses": [named(one, LOSS_FIELDS) for one in snapshot.namespace_losses],
     }
 
 
-def named(record: object, names: Iterable[str]) -> dict[str, object]:
+def named(record: object, names: tuple[str, ...]) -> dict[str, object]:
     """Fields of a record by name, floats rounded to what they mean."""
-    values: dict[str, object] = {}
-    for name in names:
-        value = getattr(record, name)
-        values[name] = round(value, _DECIMALS[name]) if isinstance(value, float) else value
+    values = dict(zip(names, _getter(names)(record), strict=True))
+    for name in _DECIMALS.keys() & values.keys():
+        value = values[name]
+        if isinstance(value, float):
+            values[name] = round(value, _DECIMALS[name])
     return values
+
+
+@lru_cache
+def _getter(names: tuple[str, ...]) -> Callable[[object], tuple[object, ...]]:
+    """There are several, always: of a single name it would be no tuple."""
+    return attrgetter(*names)
 
 
 def dump(value: Mapping[str, object]) -> str:
