@@ -45,6 +45,9 @@ bench/flood: bench/flood.c $(VENV)/.test
 bench/churn: bench/churn.c $(VENV)/.test
 	$(Q)cc -O2 -Wall -Wextra -Werror -pthread -o $@ $<
 
+bench/crowd: bench/crowd.c $(VENV)/.test
+	$(Q)cc -O2 -Wall -Wextra -Werror -o $@ $<
+
 bench/loop: bench/loop.c bench/mark.h $(VENV)/.test
 	$(Q)cc -O2 -Wall -Wextra -Werror -o $@ $<
 
@@ -98,6 +101,9 @@ bench-cost: $(COUNTED) ## instructions added to a connection, in VMs, to docs/co
 bench-where: $(COUNTED) bench/profile.so ## those by kernel function; ONLY=regex, ROWS=6.1
 	$(Q)$(BIN)/python -m bench.cost --rows $(ROWS) --only '$(ONLY)' --where
 
+bench-holders: $(VENV)/.test objects bench/crowd ## what it costs to know who holds what, by size
+	$(Q)$(BIN)/python -m bench.holders
+
 screenshots: $(VENV)/.test objects ## the picture of the README, from a real run
 	$(Q)$(BIN)/python bench/screenshots.py docs
 
@@ -109,8 +115,8 @@ lint: $(VENV)/.test ## ruff, mypy --strict, clang-format
 
 clean: ## remove what was built, and the virtual environment
 	$(Q)rm -rf $(VENV) build dist
-	$(Q)rm -f bench/flood bench/churn bench/loop bench/empty bench/empty.bpf.o bench/profile.so
+	$(Q)rm -f bench/flood bench/crowd bench/churn bench/loop bench/empty bench/empty.bpf.o bench/profile.so
 	$(Q)$(MAKE) --no-print-directory -C bpf clean
 
 .PHONY: help setup objects demo test test-vm test-kernels test-provision vagrant-validate bench \
-	bench-cost bench-where soak screenshots lint clean
+	bench-cost bench-where bench-holders soak screenshots lint clean
