@@ -87,6 +87,17 @@ class Known:
     def facts(self) -> Listener | ListenerCount | None:
         return self.listed or self.counted
 
+    @property
+    def passed_unseen(self) -> bool:
+        """Whether it was closed before an inventory met it, and nothing came or was lost there."""
+        count = self.counted
+        if self.listed is not None or self.open or count is None:
+            return False
+        flow = count.flow
+        passed = (flow.arrived, flow.lost, flow.migrated_in, flow.migrated_out) if flow else ()
+        counters = (count.selected, count.uncounted, count.queue_start, count.drops, count.cut_off)
+        return not any((*counters, *passed))
+
     def oldest_us(self, left: int, left_after: int, now_us: int) -> int | None:
         """How long the first connection in the queue has waited at least; None: there is none.
 

@@ -19,7 +19,10 @@ from accepttrace.model.yardstick import Yardstick
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Makes the rows of one snapshot; `whole`: with the whole run as their interval."""
+    """Makes the rows of one snapshot; `whole`: with the whole run as their interval.
+
+    `passed_over`: sockets that get none.
+    """
 
     by: str
     listeners: Listeners
@@ -28,6 +31,7 @@ class Rows:
     visible: Visible
     interval_s: float
     yardstick: Yardstick
+    passed_over: frozenset[Socket] = frozenset()
     whole: bool = False
 
     @property
@@ -52,6 +56,8 @@ class Rows:
     def keeps(self, entry: Entry) -> bool:
         """Whether the filters let its process through."""
         process = entry.process
+        if entry.socket in self.passed_over:
+            return False
         if process == WITHOUT_ROW:  # the kernel side tells them apart by pid alone
             return not (self.filters.comms or self.filters.cgroups)
         if isinstance(process, Bygone):
@@ -64,7 +70,8 @@ class Rows:
         used = _sockets(kept)
         if by_process(self.filters):
             return used
-        return list(dict.fromkeys((*self.listeners.sockets, *used)))
+        there = (socket for socket in self.listeners.sockets if socket not in self.passed_over)
+        return list(dict.fromkeys((*there, *used)))
 
     def _row(
         self, key: Key, pile: Sequence[Entry], sockets: Sequence[Socket], total: int

@@ -160,6 +160,7 @@ class Tracker:
             visible=self._visible(),
             interval_s=interval_s,
             yardstick=self._yardsticks.of(by),
+            passed_over=self._passed_over(),
             whole=whole,
         )
         kept = [entry for entry in self._entries() if rows.keeps(entry)]
@@ -184,6 +185,12 @@ class Tracker:
             unix=self._unix,
         )
 
+    def _passed_over(self) -> frozenset[Socket]:
+        """Listeners that are no matter: closed before anybody saw them, and nobody came."""
+        busy = {entry.socket for entry in self._tallies if entry.accepts}
+        known = self._listeners.known.items()
+        return frozenset(inode for inode, one in known if one.passed_unseen and inode not in busy)
+
     def _pass_time(self, now_s: float, wall: str) -> None:
         if self._started_s is None:
             self._started_s = self._now_s = now_s
@@ -197,8 +204,9 @@ class Tracker:
             self._tallies.begin_interval()
             self._ended = False
         self._census.update(counts.acceptors, inventory, processes)
+        told = self._told()
         for inode in self._listeners.returning(counts, inventory):
-            self._fold(inode, returns=True)
+            self._fold(inode, told, returns=True)
         moved = self._tallies.count(counts, counts.at_s)
         self._listeners.update(counts, inventory, moved, counts.at_s - (self._started_s or 0.0))
         for inode, accepts in self._listeners.uncounted:
@@ -223,20 +231,20 @@ class Tracker:
             if known is not None:
                 known.forgotten += accepts
         self._tallies.end_processes()
-        closed = self._listeners.ending
+        closed, told = self._listeners.ending, self._told()
         acceptors |= self._tallies.close(set(closed))
         for inode in closed:
             self._listeners.finish(inode)
-            self._forget_if_nothing_happened(inode)
+            self._forget_if_nothing_happened(inode, told)
         finished = list(self._listeners.finished)
         for inode in finished[: max(len(finished) - LAST, 0)]:
-            self._fold(inode)
+            self._fold(inode, told)
         self._sweep()
         return Gone(tuple(acceptors), tuple(self._listeners.parting), self._ledger.idle_ports)
 
-    def _forget_if_nothing_happened(self, inode: int) -> None:
+    def _forget_if_nothing_happened(self, inode: int, told: Told) -> None:
         known = self._listeners.known[inode]
-        row = self._listeners.row(inode, 0, self._told(), self._ledger.verdict(inode))
+        row = self._listeners.row(inode, 0, told, self._ledger.verdict(inode))
         idle = Entry(inode, Bygone("", kept=True))
         if row is None or not (
             any(getattr(row, field) for field in HAPPENED)
@@ -248,10 +256,10 @@ class Tracker:
             self._migrations.forget(inode)
             self._listeners.drop(inode)
 
-    def _fold(self, inode: int, *, returns: bool = False) -> None:
+    def _fold(self, inode: int, told: Told, *, returns: bool = False) -> None:
         """Sum up a closed listener with the others at its place."""
         known = self._listeners.known[inode]
-        row = self._listeners.row(inode, 0, self._told(), self._ledger.verdict(inode))
+        row = self._listeners.row(inode, 0, told, self._ledger.verdict(inode))
         place = self._listeners.places.fold(row) if row else ELSEWHERE
         accepts = sum(entry.accepts for entry in self._tallies.at(inode))
         self._tallies.fold(inode, place)
