@@ -15,6 +15,7 @@ READ_S = 0.5  # after a request to end: what is being read, or attached, gets so
 WRITE_S = 0.85  # and what is written
 _CHORES_S = 1.0  # the longest that chores wait for a tick
 _AGAIN_S = 0.25  # `Late` is raised again where somebody swallowed it
+_SOON_S = 0.002
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _unbroken = 0  # signals are of the process, and so is this
 
@@ -154,7 +155,13 @@ class Pace:
         signal.setitimer(signal.ITIMER_REAL, 0 if left is None else left or 1e-6, _AGAIN_S)
 
     def _break_off(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
-        if self._limit_s is not None and self.left_s(self._limit_s) == 0 and not _unbroken:
+        if self._limit_s is None or self.left_s(self._limit_s) != 0 or _unbroken:
+            return
+        if frame is not None and frame.f_code.co_filename == __file__:
+            signal.setitimer(
+                signal.ITIMER_REAL, _SOON_S, _AGAIN_S
+            )  # no block is entered yet, or left
+        else:
             raise Late
 
 
