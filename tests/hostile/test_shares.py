@@ -16,7 +16,7 @@ import pytest
 from accepttrace.lab.acceptors import RESET_ON_CLOSE
 from accepttrace.model.records import Counts
 from accepttrace.probe import wire
-from tests.kernel.conftest import Tracing
+from tests.kernel.conftest import ROW, Tracing
 
 JUNK = (sys.executable, "-S", "-E", "-")
 SOURCE = (Path(__file__).parent / "junk.py").read_text()
@@ -49,7 +49,8 @@ def in_own_namespaces() -> tuple[str, ...]:
     call = (*as_user(NOBODY), "unshare", "-Urn", "sh", "-c", 'ip link set lo up && exec "$@"', "sh")
     done = subprocess.run([*call, "true"], capture_output=True, text=True, check=False)
     if done.returncode:
-        if os.environ.get("ACCEPTTRACE_REQUIRE_KERNEL") == "1":
+        # The machines of tests/vm run in a changed root: there the kernel refuses them to all.
+        if os.environ.get("ACCEPTTRACE_REQUIRE_KERNEL") == "1" and not ROW:
             pytest.fail(done.stderr)
         pytest.skip(f"no user namespaces here: {done.stderr.strip()}")
     return call
