@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from accepttrace.model.books import CPUS
 from accepttrace.model.records import (
     AcceptorCount,
     Counts,
@@ -150,12 +151,13 @@ def test_a_thread_for_each_accept_stays_in_the_row_of_its_process() -> None:
 
 def test_a_row_that_was_not_forgotten_is_not_counted_twice() -> None:
     it = tracker()
-    row = count(9, 5)
+    rows = [count(9, 5, tid=100 + n) for n in range(3 * LAST)]
+    ended = frozenset(map(key_of, rows))
     for second in (1, 2, 3):
-        counts = Counts((row,), at_s=second, ended=frozenset((key_of(row),)))
+        counts = Counts(tuple(rows), at_s=second, ended=ended)
         gone = it.update(counts, Inventory((listener(100),)), wall="")
-        assert gone.acceptors == (key_of(row),)
-    assert accepts(it.snapshot()) == 5
+        assert set(gone.acceptors) == ended
+    assert accepts(it.snapshot()) == 15 * LAST
 
 
 def closed_with(kernel: Kernel, inode: int) -> None:
@@ -266,6 +268,14 @@ def test_who_left_the_listener_is_marked_and_not_measured() -> None:
     assert rows[2].fair_ratio == pytest.approx(6 / 8)
 
 
+def test_who_accepted_just_now_has_not_left_though_nobody_found_the_descriptor() -> None:
+    it = tracker()
+    for second in (1, 2):
+        taken = [count(1, 4 * second)]
+        feed(it, second, taken, [listener(100, [holder(2)])], processes={1: NGINX})
+    assert not by_pid(it.snapshot())[1].left
+
+
 def test_who_accepts_without_a_descriptor_has_not_left() -> None:
     it = tracker()
     for second, taken in ((1, 4), (2, 4), (3, 4)):
@@ -325,7 +335,7 @@ def test_threads_that_ended_are_in_the_midst_of_nothing() -> None:
     for second in (2, 3):
         counts = Counts(
             tuple(many) if second == 2 else (),
-            (passing(100, flow(1117 + second)),),
+            (passing(100, flow(1100 + CPUS + 2 + second)),),
             at_s=second,
             ended=ended,
         )
