@@ -22,13 +22,13 @@ import pytest
 from accepttrace.cli.watch import Watch
 from accepttrace.config import Config
 
-from .conftest import ROW, Tracing
+from .conftest import EXPECTED, ROW, Tracing
 from .network import own_network
 
 SOURCES = sorted(Path("/usr/src").glob("linux-source-6.1[2-9].tar.xz"))
 BUILT = Path(__file__).resolve().parents[2] / ".cache" / "selftests" / os.uname().machine
 FOLDER = "tools/testing/selftests"
-PROGRAMS = {
+PROGRAMS: dict[str, tuple[tuple[str, ...], ...]] = {
     "reuseport_bpf": ((),),
     "reuseport_bpf_cpu": ((),),
     "reuseport_addr_any": ((),),
@@ -130,6 +130,9 @@ def listed(watch: Watch, inodes: set[int]) -> dict[int, Any]:
 def test_what_the_kernel_tests_of_itself_is_told(
     tracing: Tracing, programs: Path, name: str, options: tuple[str, ...]
 ) -> None:
+    turn = CASES.index((name, options)) % len(EXPECTED) if ROW else 0
+    if ROW and tracing.plan.attach != EXPECTED[turn]:
+        pytest.xfail("a machine is slow: there each is traced in one way, in turn")
     config = Config(attach=tracing.plan.attach, loader=tracing.session.loader)
     seen = 0
     with (
