@@ -167,13 +167,15 @@ def ss(port: int) -> dict[int, tuple[int, int]]:
 
 def test_only_what_was_dropped_since_it_is_ready_is_told_and_in_the_header(tmp_path: Path) -> None:
     port, sockets = group(socket.AF_INET, buffer=4096)
-    options = ("--attach", ATTACH, "--loader", LOADER, "--udp", "--port", str(port), "-i", "1000")
+    options = ("--attach", ATTACH, "--loader", LOADER, "--udp", "--port", str(port), "-i", "0.5")
     with UdpServer(sockets, asleep=True):
         send(socket.AF_INET, port)
         before = sum(drops for _, drops in ss(port).values())
         with started(*options, ready=tmp_path / "ready") as process:
             send(socket.AF_INET, port)
             dropped = sum(drops for _, drops in ss(port).values()) - before
+            assert process.stdout is not None
+            process.stdout.readline()  # after the first reading
             process.send_signal(signal.SIGINT)
             out, err = process.communicate(timeout=START_S)
     assert err == ""
