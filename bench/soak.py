@@ -31,7 +31,8 @@ ACCEPTTRACE = Path(sys.executable).with_name("accepttrace")
 OWN, SHARED, THREADS, STEADY, GUESTS = 18101, 18102, 18103, 18104, 18105
 PORTS = (OWN, SHARED, THREADS, STEADY, GUESTS)
 HOST_PORTS = (OWN, SHARED, THREADS, STEADY)
-NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+POLITE = ("nice", "-n10")  # the machine is busy, yet a process that is not polite gets its share
+NOBODY = (*POLITE, "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
 INTERVAL_S = 1.0
 LATE_S = 0.5
 GROWTH_MIB = 5.0
@@ -140,7 +141,7 @@ def tracer(folder: Path) -> Iterator[Watched]:
 def churn(*arguments: str) -> subprocess.Popen[str]:
     """A server whose workers come and go, with its own clients; waits for a line."""
     process = subprocess.Popen(
-        (HERE / "churn", *arguments),
+        (*POLITE, HERE / "churn", *arguments),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -155,7 +156,7 @@ def steady(seconds: float) -> subprocess.Popen[str]:
     """Workers that stay, at a known rate; waits for a line."""
     arguments = ("pair", "reuseport", str(STEADY), "-w", "4", "-r", "500", "-d", str(seconds), "-g")
     process = subprocess.Popen(
-        (HERE / "flood", *arguments),
+        (*POLITE, HERE / "flood", *arguments),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -112,7 +112,6 @@ KINDS: dict[str, Callable[[int], None]] = {
 def main() -> None:
     """Until the parent ends."""
     _libc().prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    os.nice(5)
     KINDS[sys.argv[1]](int(sys.argv[2]))
 
 

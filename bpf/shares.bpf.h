@@ -59,7 +59,7 @@ static __noinline bool share_is_used_up(__u32 owner, __u32 map)
 {
 	struct share_key key = {.owner = owner, .map = map}, all = {.owner = OWNER_ALL, .map = map};
 	struct share *mine, *sum;
-	__u64 rows, taken;
+	__u64 rows, taken, most;
 
 	if (owner == OWNER_ROOT)
 		return false;
@@ -69,7 +69,8 @@ static __noinline bool share_is_used_up(__u32 owner, __u32 map)
 		return true;
 	rows = held(&key, mine);
 	taken = held(&all, sum);
-	return rows >= room_of(map) / SHARE || rows + taken >= room_of(map);
+	most = room_of(map) / (owner == OWNER_GUESTS ? GUESTS_SHARE : SHARE);
+	return rows >= most || rows + taken >= room_of(map);
 }
 
 static __always_inline void share_change(__u32 owner, __u32 map, __u64 rows)

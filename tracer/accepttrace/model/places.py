@@ -9,11 +9,11 @@ from typing import Any, Final, NamedTuple
 from accepttrace.model.records import WORST, Family
 from accepttrace.model.snapshot import ListenerRow
 
-MOST: Final = 64  # places; whatever closes at a further one is summed up without an address
+MOST: Final = 64  # places with an address, and as many ports without one
 
 
 class Place(NamedTuple):
-    """Where listeners were that are closed for good; all None: at several places."""
+    """Where listeners were that are closed for good. None: they differ in that."""
 
     netns: int | None = None
     family: Family | None = None
@@ -78,26 +78,51 @@ _OF_ONE: Final[Mapping[str, Any]] = {
 
 
 class Places:
-    """A row for each place, of the listeners that were folded into it."""
+    """A row for each place, of the listeners that were folded into it.
+
+    Where all places are taken, listeners are summed up by port, and by nothing beyond MOST ports.
+    """
 
     def __init__(self) -> None:
         self.rows: dict[Place, ListenerRow] = {}
+        self.own: set[Place] = set()  # those with an address
 
-    def fold(self, row: ListenerRow) -> Place:
-        """Add a listener to its place; returns where it went."""
-        place = Place(row.netns, row.family, row.local_address, row.local_port)
-        if place not in self.rows and len(self.rows) >= MOST:
-            place = ELSEWHERE
-        names = ("netns", "family", "local_address", "local_port")
-        address: dict[str, Any] = dict(zip(names, place, strict=True))
-        row = replace(row, **_OF_ONE, **address)
-        before = self.rows.get(place)
-        self.rows[place] = row if before is None else _both(before, row)
-        return place
+    def has_room(self, place: Place) -> bool:
+        """Whether a listener there is told apart from those at other addresses."""
+        return place in self.own or len(self.own) < MOST
+
+    def wider(self, place: Place) -> Place:
+        """That of its port, whatever the address."""
+        wide = Place(port=place.port)
+        return wide if wide in self.rows or len(self.rows) - len(self.own) < MOST else ELSEWHERE
+
+    def fold(self, row: ListenerRow, place: Place) -> None:
+        """Add a listener to a place."""
+        self._add(replace(row, **_OF_ONE), place)
+
+    def merge(self, place: Place) -> Place:
+        """Make room: add a whole place to the wider one, which is returned."""
+        wide = self.wider(place)
+        self.own.discard(place)
+        self._add(self.rows.pop(place), wide)
+        return wide
 
     def folded(self, place: Place) -> int:
         """How many listeners it stands for."""
         return self.rows[place].ended if place in self.rows else 0
+
+    def _add(self, row: ListenerRow, place: Place) -> None:
+        names = ("netns", "family", "local_address", "local_port")
+        address: dict[str, Any] = dict(zip(names, place, strict=True))
+        row, before = replace(row, **address), self.rows.get(place)
+        self.rows[place] = row if before is None else _both(before, row)
+        if place.address is not None:
+            self.own.add(place)
+
+
+def place_of(row: ListenerRow) -> Place:
+    """Where it listened."""
+    return Place(row.netns, row.family, row.local_address, row.local_port)
 
 
 def _both(one: ListenerRow, other: ListenerRow) -> ListenerRow:

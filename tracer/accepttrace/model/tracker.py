@@ -14,7 +14,7 @@ from accepttrace.model.ledger import Ledger, Reading
 from accepttrace.model.listeners import Listeners, Socket, Told
 from accepttrace.model.migrations import Migrations
 from accepttrace.model.order import ordered
-from accepttrace.model.places import ELSEWHERE, HAPPENED, Place
+from accepttrace.model.places import ELSEWHERE, HAPPENED, Place, place_of
 from accepttrace.model.presence import Presence
 from accepttrace.model.records import (
     Baseline,
@@ -260,14 +260,34 @@ class Tracker:
         """Sum up a closed listener with the others at its place."""
         known = self._listeners.known[inode]
         row = self._listeners.row(inode, 0, told, self._ledger.verdict(inode))
-        place = self._listeners.places.fold(row) if row else ELSEWHERE
-        accepts = sum(entry.accepts for entry in self._tallies.at(inode))
-        self._tallies.fold(inode, place)
-        nobody = Bygone("", kept=True)
-        self._yardsticks.join(Entry(inode, nobody), Entry(place, nobody))
+        accepts = self._accepts_at(inode)
+        place = self._place_for(row, accepts) if row else ELSEWHERE
+        if row:
+            self._listeners.places.fold(row, place)
+        self._move(inode, place)
         self._ledger.drop(inode, known, accepts)
         self._migrations.forget(inode)
         self._listeners.drop(inode, returns=returns)
+
+    def _place_for(self, row: ListenerRow, accepts: int) -> Place:
+        """Its own, while there is room: the least busy of the others makes it for a busier one."""
+        places, place = self._listeners.places, place_of(row)
+        if not places.has_room(place):
+            least = min(places.own, key=self._accepts_at) if accepts else place
+            if least == place or self._accepts_at(least) >= accepts:
+                return places.wider(place)
+            self._move(least, places.merge(least))
+        return place
+
+    def _accepts_at(self, socket: Socket) -> int:
+        """From a listener that was closed, or at a place."""
+        return sum(entry.accepts for entry in self._tallies.at(socket))
+
+    def _move(self, socket: Socket, place: Place) -> None:
+        """What belongs to a listener, or a place, belongs to another place from now on."""
+        self._tallies.fold(socket, place)
+        nobody = Bygone("", kept=True)
+        self._yardsticks.join(Entry(socket, nobody), Entry(place, nobody))
 
     def _sweep(self) -> None:
         """What belongs to listeners that nothing describes is summed up, or is not ours."""

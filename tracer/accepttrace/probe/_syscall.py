@@ -94,15 +94,15 @@ class ProgramAttr(c.Structure):
 
 
 @cache
-def _libc() -> Any:
-    return c.CDLL(None, use_errno=True)
+def _entry() -> tuple[Any, int]:
+    """How to call: syscall(2), and the number of bpf(2)."""
+    return c.CDLL(None, use_errno=True).syscall, _NUMBERS[platform.machine()]
 
 
 def bpf(command: int, attr: c.Structure) -> int:
     """One bpf(2) call: 0 or a new file descriptor; raises OSError with the kernel's errno."""
-    result = _libc().syscall(
-        _NUMBERS[platform.machine()], command, c.byref(attr), c.c_uint(c.sizeof(attr))
-    )
+    syscall, number = _entry()
+    result = syscall(number, command, c.byref(attr), c.c_uint(c.sizeof(attr)))
     if result < 0:
         code = c.get_errno()
         raise OSError(code, os.strerror(code))

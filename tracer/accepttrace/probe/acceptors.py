@@ -26,10 +26,12 @@ class AcceptorRows:
         self._errors = Map(fd("errors"), wire.ErrorKey, wire.Tally)
         self._calls = Map(fd("calls"), wire.U64, wire.Call)
         self._last: dict[Identity, wire.Acceptor] = {}
+        self._seat_of: dict[bytes, wire.U32] = {}  # by key, as last read; only we free a seat
 
     def read(self) -> list[wire.Acceptor]:
         """Of all acceptors."""
-        seats = (self._seats.get(place) for place, _ in self._sitters.items())
+        self._seat_of = {bytes(key): seat for seat, key in self._sitters.items()}
+        seats = map(self._seats.get, self._seat_of.values())
         rows = [row for row in seats if row is not None and row.who.tid]
         rows += [row for _, row in self._acceptors.items() if row.who.tid]
         self._last = {identity(row.who): row for row in rows}
@@ -85,17 +87,14 @@ class AcceptorRows:
         self._last = {}
 
     def _one(self, key: wire.AcceptorKey) -> wire.Acceptor | None:
-        for nth in range(wire.SEAT_PROBES):
-            row = self._seats.get(_seat(key, nth))
-            if row is not None and bytes(row.who) == bytes(key):
-                return row
-        return self._acceptors.get(key)
+        seat = self._seat_of.get(bytes(key))
+        return self._acceptors.get(key) if seat is None else self._seats.get(seat)
 
     def _leave_seats(self, keys: Iterable[wire.AcceptorKey]) -> None:
         """The seat is free for others only once its row is empty."""
         standing, left = [], []
         for key in keys:
-            seat = self._seat_of(key)
+            seat = self._seat_of.get(bytes(key))
             if seat is None:
                 standing.append(key)
             else:
@@ -103,14 +102,6 @@ class AcceptorRows:
                 left.append(seat)
         self._sitters.delete_all(left)
         self._acceptors.delete_all(standing)
-
-    def _seat_of(self, key: wire.AcceptorKey) -> wire.U32 | None:
-        for nth in range(wire.SEAT_PROBES):
-            seat = _seat(key, nth)
-            sitter = self._sitters.get(seat)
-            if sitter is not None and bytes(sitter) == bytes(key):
-                return seat
-        return None
 
     def _delete_errors(self, gone: Mapping[Identity, wire.Acceptor]) -> None:
         found = [(k, v) for k, v in self._errors.items() if identity(k.acceptor) in gone]
@@ -136,11 +127,6 @@ def identity(key: wire.AcceptorKey) -> Identity:
 
 def _crew_of(row: wire.Acceptor) -> Identity:
     return row.who.inode, row.pid, row.process_start_ns
-
-
-def _seat(key: wire.AcceptorKey, nth: int) -> wire.U32:
-    """As seat_of() in bpf/accept.bpf.h."""
-    return wire.U32(((key.tid + key.inode + nth) & 0xFFFFFFFF) % wire.MAX_SEATS)
 
 
 def _exists(tid: int) -> bool:
