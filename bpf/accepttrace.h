@@ -21,7 +21,8 @@ enum {
 	CREW_ROWS = 256, /* threads of a process with rows of their own, on one listener */
 	MAX_SHARES = 8192,
 	SHARE = 4, /* what part of a map an owner may take: one of so many */
-	GUESTS_SHARE = 16, /* ... all namespaces of users together, where rows cost nothing to make */
+	GUESTS_SHARE =
+		16, /* ... all namespaces of users together, where rows cost nothing to make */
 	MAX_ERRORS = 4096,
 	MAX_PIDS = 4096,
 	MAX_CALLS = 65536,

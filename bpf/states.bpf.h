@@ -42,6 +42,26 @@ static __always_inline void child_made(struct sock *child)
 	count_at_port(child, 0);
 }
 
+/*
+ * Its listener ended to listen just before it was to be queued: it is reset, and nobody can have
+ * accepted it. One of Fast Open waits in the queue by then.
+ */
+static __always_inline void child_unmade(struct sock *child)
+{
+	struct settings *want = settings_get();
+	struct port_key key = {};
+	struct tally *tally;
+
+	if (BPF_CORE_READ((struct tcp_sock *)child, fastopen_rsk) ||
+	    BPF_CORE_READ(child, sk_socket) || !want || !listener_wanted(PROBED, want, child))
+		return;
+	key.netns = netns_of(PROBED, child);
+	key.port = port_number(PROBED, child);
+	tally = port_get(&key);
+	if (tally && tally->count)
+		add(&tally->count, -1);
+}
+
 /* Accepted, but the descriptor names another socket by now: user space may know which it was. */
 static __always_inline void child_strayed(struct sock *child)
 {

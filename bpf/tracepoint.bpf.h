@@ -39,11 +39,11 @@ int raw_tp_set_state(struct bpf_raw_tracepoint_args *ctx)
 {
 	struct sock *sk = (void *)ctx->args[0];
 
-	if (ctx->args[1] != TCP_LISTEN)
-		return 0;
-	if (ctx->args[2] == TCP_SYN_RECV)
+	if (ctx->args[1] == TCP_LISTEN && ctx->args[2] == TCP_SYN_RECV)
 		child_made(sk);
-	else if (ctx->args[2] == TCP_CLOSE)
+	else if (ctx->args[1] == TCP_LISTEN && ctx->args[2] == TCP_CLOSE)
 		listener_closed(sk);
+	else if (ctx->args[1] == TCP_SYN_RECV && ctx->args[2] == TCP_CLOSE)
+		child_unmade(sk);
 	return 0;
 }
