@@ -6,16 +6,11 @@ import math
 import os
 import socket
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import click
 
 from accepttrace.config import Family, Filters
-
-if TYPE_CHECKING:
-    ParamType = click.ParamType[Any]
-else:  # generic in new releases of click only
-    ParamType = click.ParamType
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -145,7 +140,7 @@ def _readable(text: str) -> str:
     return os.fsencode(text).decode("utf-8", "replace")
 
 
-class Parsed(ParamType):
+class Parsed(click.ParamType):  # type: ignore[type-arg]  # generic in new releases of click only
     """A click type made of a function that returns the value or raises ValueError."""
 
     def __init__(self, name: str, parse: Callable[[str], object]) -> None:
