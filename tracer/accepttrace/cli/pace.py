@@ -84,13 +84,19 @@ class Pace:
         for number in (*_ENDING, signal.SIGWINCH, signal.SIGALRM):
             signal.signal(number, signal.SIG_IGN)
 
+    def watch_window(self) -> None:
+        """From now on a change of the window's size makes a tick.
+
+        Not before all is attached: a signal that is handled makes the kernel begin anew to verify a
+        program. Not after the first drawing: that change would be missed.
+        """
+        signal.signal(signal.SIGWINCH, self._notice)
+
     def ticks(self, chores: Callable[[], object]) -> Iterator[bool]:
         """True at each interval, False where only the window changed its size.
 
         `chores` is called at least every second between them.
         """
-        # Not before: a signal that is handled makes the kernel begin anew to verify a program.
-        signal.signal(signal.SIGWINCH, self._notice)
         began = time.monotonic()
         end = math.inf if self._duration_s is None else began + self._duration_s
         due = began + self._interval_s

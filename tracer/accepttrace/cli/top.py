@@ -197,6 +197,7 @@ def _read(run: Run, watch: Watching[S], out: Output) -> S | None:
 
 def _show(run: Run, watch: Watching[S], screen: Screen[S], first: S) -> S:
     last, summary = first, None
+    run.pace.watch_window()
     with screen:
         screen.begin(first)
         with run.pace.until(READ_S):

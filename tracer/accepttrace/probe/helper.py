@@ -13,6 +13,7 @@ import pickle
 import select
 import signal
 import time
+import weakref
 from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from typing import Final, TypeVar
@@ -92,6 +93,8 @@ class _Child:
         os.close(read_there)
         os.close(write_there)
         self._input, self._output = read_here, write_here
+        # Also for one that nobody closed: it would wait for as long as we live.
+        self._end = weakref.finalize(self, _end, os.getpid(), self._pid, read_here, write_here)
         self._poll = select.poll()
         self._poll.register(read_here, select.POLLIN)
         self._held = b""
@@ -112,10 +115,7 @@ class _Child:
 
     def kill(self) -> None:
         """Let go of it; the kernel ends it as soon as it can."""
-        os.close(self._input)
-        os.close(self._output)
-        with suppress(OSError):
-            os.kill(self._pid, signal.SIGKILL)
+        self._end()
 
     def has_ended(self) -> bool:
         """Whether it is gone, after `kill`."""
@@ -152,6 +152,16 @@ class _Child:
                 return file.read().rpartition(b")")[2].split()[0] == b"R"
         except OSError:
             return False
+
+
+def _end(owner: int, pid: int, *pipes: int) -> None:
+    """Of a child, by the process that made it: others inherited no more than its name."""
+    if os.getpid() != owner:
+        return
+    for fd in pipes:
+        os.close(fd)
+    with suppress(OSError):
+        os.kill(pid, signal.SIGKILL)
 
 
 def _serve(source: int, sink: int) -> None:
