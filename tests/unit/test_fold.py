@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from accepttrace.model.books import CPUS
+from accepttrace.model.places import MOST
 from accepttrace.model.records import (
     AcceptorCount,
     Counts,
@@ -188,6 +189,43 @@ def test_closed_listeners_are_one_row_an_address_and_those_without_a_client_none
     (folded,) = [row for row in rows if row.inode is None]
     assert (folded.ended, folded.arrived, folded.local_port) == (LAST, 3 * LAST, 80)
     assert len(rows) == 1 + LAST + 1
+
+
+def test_a_busy_address_keeps_its_row_among_a_crowd_of_others() -> None:
+    """Who may bind any address of a port must not drive the real server's sums out of sight."""
+    kernel = Kernel(model(("accepts", "closed")))
+    kernel.open[1] = [1]
+    kernel.read()
+
+    def came_and_went(inode: int, address: str, accepts: int) -> None:
+        kernel.accept(1, inode, accepts)
+        kernel.sockets[inode] = replace(kernel.sockets[inode], local_address=address, stops=1)
+        for _ in range(3):
+            kernel.read()
+
+    for number in range(MOST + 2 * LAST):
+        came_and_went(1000 + number, f"127.0.1.{number}", 1)
+    came_and_went(5000, "127.0.0.9", 500)
+    for number in range(2 * LAST):
+        came_and_went(6000 + number, f"127.0.2.{number}", 1)
+    snapshot = kernel.it.snapshot()
+    rows = {one.local_address: one.accepted for one in snapshot.listeners}
+    assert rows["127.0.0.9"] == 500
+    assert sum(rows.values()) == snapshot.books.accepts == 500 + MOST + 4 * LAST
+    (wide,) = [one for one in snapshot.listeners if one.local_address is None]
+    assert (wide.local_port, wide.accepted) == (80, 3 * LAST + 1)
+    assert len(rows) == 1 + MOST + LAST + 1
+
+
+def test_who_closed_before_anybody_looked_and_had_no_client_has_no_row() -> None:
+    it = model(("accepts", "closed", "empty"))
+    feed(it, 1, [], [listener(1)])
+    idle = replace(count(5, 0, 100), empty=1)
+    counted = [passing(100, flow(), stops=1), passing(101, flow(2), stops=1)]
+    feed(it, 2, [idle, count(6, 2, 101)], [listener(1)], counted=counted)
+    snapshot = it.snapshot()
+    assert {one.inode for one in snapshot.listeners} == {1, 101}
+    assert [one.pid for one in snapshot.acceptors if one.listener_inode != 1] == [6]
 
 
 def test_a_listener_that_came_and_went_between_two_readings_is_closed() -> None:
