@@ -76,16 +76,16 @@ def taken_from(counts: Counts, inode: int) -> int:
     return sum(row.accepts for row in counts.acceptors if row.listener_inode == inode)
 
 
-@pytest.mark.parametrize("who", ["guest", "user"])
-def test_a_stranger_takes_a_quarter_and_no_more(tracing: Tracing, who: str) -> None:
+@pytest.mark.parametrize(("who", "share"), [("guest", ROOM // 16), ("user", SHARE)])
+def test_a_stranger_takes_his_share_and_no_more(tracing: Tracing, who: str, share: int) -> None:
     port = free_port()
     way = in_own_namespaces() if who == "guest" else as_user(NOBODY)
     owner = wire.OWNER_GUESTS if who == "guest" else NOBODY
     tracing.of(port)
-    assert run_junk(way, 77, port, SHARE + 500) == SHARE + 500
+    assert run_junk(way, 77, port, share + 500) == share + 500
     inode = serve(port)
     counts, rows = tracing.session.counts(), rows_by_owner(tracing)
-    assert rows[owner] == SHARE
+    assert rows[owner] == share
     assert taken_from(counts, inode) == CONNECTIONS
     assert (counts.losses.map_full, counts.losses.unattributed) == (0, 0)
     assert counts.losses.over_share >= 500

@@ -5,7 +5,9 @@ from __future__ import annotations
 import ctypes as c
 import errno
 import os
-from functools import cache
+import signal
+from collections.abc import Callable
+from functools import cache, partial
 from typing import Any
 
 from accepttrace.errors import UnsupportedError
@@ -14,6 +16,8 @@ _LIBRARIES = ("libbpf.so.1", "libbpf.so.0")
 _NO_DESCRIPTORS = ("Error 24", "Too many open files")  # the dynamic linker's words
 _STRICT_ALL = 0xFFFFFFFF  # libbpf 0.x: errors as NULL and errno, as 1.x does
 _INFO = 1  # enum libbpf_print_level: WARN 0, INFO 1, DEBUG 2
+
+_HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM, signal.SIGWINCH)
 
 _Print = c.CFUNCTYPE(c.c_int, c.c_int, c.c_char_p, c.c_void_p)
 
@@ -95,6 +99,7 @@ class Library:
                 ) from None
             function.restype = result
             function.argtypes = arguments
+            setattr(self, name, partial(_call, function))
         self.log = Log(c.CDLL(None))
         self._dll.libbpf_set_print(self.log.callback)
         if hasattr(self._dll, "libbpf_set_strict_mode"):
@@ -118,6 +123,19 @@ def _open() -> tuple[str, c.CDLL]:
         "install it (Debian 12+, Ubuntu 24.04: libbpf1; Ubuntu 22.04: libbpf0; Fedora: libbpf)",
         "\n".join(reasons),
     )
+
+
+def _call(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Signals wait until it returns.
+
+    Each would make the kernel begin anew to verify a program, and what a handler raises would be
+    lost in the log's callback.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _HANDLED)
+    try:
+        return function(*arguments)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @cache

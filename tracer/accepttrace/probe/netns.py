@@ -18,7 +18,7 @@ def call_inside(netns_path: str, function: Callable[[], T]) -> T:
 
     A namespace belongs to a thread, and a socket stays in the namespace it was made in: so only
     a thread that ends at once may move. OSError if the namespace is gone (ENOENT), is none
-    (EINVAL) or if CAP_SYS_ADMIN is missing (EPERM).
+    (EINVAL) or if CAP_SYS_ADMIN is missing (EPERM). MemoryError if there is none for the thread.
     """
     result: list[T] = []
     failure: list[BaseException] = []
@@ -31,7 +31,10 @@ def call_inside(netns_path: str, function: Callable[[], T]) -> T:
             failure.append(error)
 
     thread = threading.Thread(target=run, name="accepttrace-netns")
-    thread.start()
+    try:
+        thread.start()
+    except RuntimeError as error:  # no room for its stack, or no more threads are allowed
+        raise MemoryError(str(error)) from None
     thread.join()
     if failure:
         raise failure[0]
