@@ -91,13 +91,15 @@ def test_processes_with_clocks_of_their_own_are_known(tmp_path: Path) -> None:
     )
     inside = (*LATER, "--fork", "--kill-child", ACCEPTTRACE[0], "-c", code)
     with subprocess.Popen(inside, stdout=subprocess.PIPE, text=True) as server:
-        assert server.stdout is not None
-        port = int(server.stdout.readline())
-        options = ("--port", str(port), "-o", "jsonl", "-i", "0.5")
-        with started(*options, ready=tmp_path / "ready") as process:
-            run_load([("127.0.0.1", port)], CONNECTIONS)
-            process.terminate()
-            summary = lines(process.communicate()[0])[-1]
-        server.kill()
+        try:
+            assert server.stdout is not None
+            port = int(server.stdout.readline())
+            options = ("--port", str(port), "-o", "jsonl", "-i", "0.5")
+            with started(*options, ready=tmp_path / "ready") as process:
+                run_load([("127.0.0.1", port)], CONNECTIONS)
+                process.terminate()
+                summary = lines(process.communicate()[0])[-1]
+        finally:
+            server.kill()
     (row,) = summary["acceptors"]
     assert (row["accepts"], row["alive"]) == (CONNECTIONS, True)

@@ -46,6 +46,7 @@ class Pace:
     def __init__(self, interval_s: float, duration_s: float | None) -> None:
         self._interval_s = interval_s
         self._duration_s = duration_s
+        self._made_s = time.monotonic()
         self._asked_s: float | None = None  # when somebody asked to end, CLOCK_MONOTONIC
         self._limit_s: float | None = None
         self._resized = False
@@ -56,6 +57,11 @@ class Pace:
             if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
                 signal.signal(number, self._finish)
         signal.signal(signal.SIGALRM, self._break_off)
+
+    @property
+    def age_s(self) -> float:
+        """Since it was made: what a machine took for the start tells how fast it is."""
+        return time.monotonic() - self._made_s
 
     @property
     def ended(self) -> bool:

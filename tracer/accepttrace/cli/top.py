@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
@@ -130,6 +130,9 @@ def top(**values: Any) -> None:
         pace.over()
 
 
+FIRST_S: Final = 20.0  # at most, for the first reading after a request to end
+
+
 def _nothing() -> None:
     return
 
@@ -178,7 +181,8 @@ def _read(run: Run, watch: Watching[S], out: Output) -> S | None:
     from accepttrace.cli.screens import screen_for
 
     first: S | None = None
-    with run.pace.until(READ_S):
+    # Without it there is nothing to say: on a slow machine it gets as long as attaching took.
+    with run.pace.until(max(READ_S, min(run.pace.age_s, FIRST_S))):
         first = watch.refresh()
     gc.freeze()
     gc.enable()

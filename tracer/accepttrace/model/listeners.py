@@ -95,7 +95,7 @@ class Known:
             return False
         flow = count.flow
         passed = (flow.arrived, flow.lost, flow.migrated_in, flow.migrated_out) if flow else ()
-        counters = (count.selected, count.uncounted, count.queue_start, count.drops, count.cut_off)
+        counters = (count.requests, count.uncounted, count.queue_start, count.drops, count.cut_off)
         return not any((*counters, *passed))
 
     def oldest_us(self, left: int, left_after: int, now_us: int) -> int | None:

@@ -96,6 +96,7 @@ class ListenerCount:
     mptcp: bool = False
     uncounted: int = 0  # accepts by workers that have no row of their own (`AcceptorCount`)
     drops: int | None = None  # sk_drops when it last ended to listen; None: it never did
+    requests: int = 0  # SYNs that came here, also those that were answered with a cookie
     cut_off: int | None = 0  # handshakes half-open when it ended to listen, moved later or not
 
 

@@ -236,6 +236,7 @@ class Session(Tracer):
             drops=value.drops if value.stops else None,
             cut_off=None if value.cut_off & wire.CUT_OFF_UNKNOWN else value.cut_off,
             uncounted=value.uncounted,
+            requests=value.requests,
         )
 
     def _flow(self, value: wire.Listener) -> Flow:
