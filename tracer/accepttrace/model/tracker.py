@@ -248,6 +248,7 @@ class Tracker:
         idle = Entry(inode, Bygone("", kept=True))
         if row is None or not (
             any(getattr(row, field) for field in HAPPENED)
+            or (known.counted is not None and known.counted.requests)
             or self._ledger.may_have_passed(known)
             or self._tallies.at(inode)
             or self._yardsticks.took_part(idle)
