@@ -9,7 +9,7 @@
 # Everything is mounted in a mount namespace that ends with its processes. So nothing stays mounted,
 # however this ends, and what is removed afterwards has nothing of this machine below it.
 set -eu
-LIMIT_S=900 # for each suite
+LIMIT_S=1800 # for each suite; the tests take turns
 here=$(cd "$(dirname "$0")" && pwd)
 
 skip() {
