@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+import signal
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import pytest
 
+HANDLED = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGALRM, signal.SIGWINCH)
 REQUIRED = os.environ.get("ACCEPTTRACE_REQUIRE_KERNEL") == "1"
 
 
@@ -27,3 +29,12 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, None]:
         report.longrepr = (
             f"skipped where ACCEPTTRACE_REQUIRE_KERNEL=1 forbids it: {report.longrepr}"
         )
+
+
+@pytest.fixture(autouse=True)
+def _signals_as_before() -> Iterator[None]:
+    """Programs inherit what is ignored: a run inside of this process must not leave that behind."""
+    before = {number: signal.getsignal(number) for number in HANDLED}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
