@@ -17,7 +17,8 @@ import pytest
 from accepttrace.config import Filters
 from accepttrace.model.snapshot import AcceptorRow, ListenerRow, Snapshot
 from accepttrace.probe.choosing import attempt
-from accepttrace.probe.plans import PLANS
+from accepttrace.probe.plans import by_preference
+from accepttrace.probe.preemption import preempts
 from accepttrace.probe.session import Session
 
 from .clients import Clients, address_of, drain, inode_of, listen, port_of
@@ -151,7 +152,7 @@ def test_who_accepts_in_two_ways_has_no_single_one(tracing: Tracing) -> None:
 def unhooked(request: pytest.FixtureRequest) -> Iterator[Tracing]:
     """As if the kernel had no io_accept() to hook."""
     way: Way = request.param
-    plan = next(plan for plan in PLANS if plan.attach == way.attach)
+    plan = next(plan for plan in by_preference(preempts()) if plan.attach == way.attach)
     hooks = tuple(hook for hook in plan.hooks if hook.site != "io_accept")
     session = attempt(replace(plan, hooks=hooks), way.loader, [], Session)  # type: ignore[arg-type]
     assert session is not None
