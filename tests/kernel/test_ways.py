@@ -154,7 +154,7 @@ def unhooked(request: pytest.FixtureRequest) -> Iterator[Tracing]:
     way: Way = request.param
     plan = next(plan for plan in by_preference(preempts()) if plan.attach == way.attach)
     hooks = tuple(hook for hook in plan.hooks if hook.site != "io_accept")
-    session = attempt(replace(plan, hooks=hooks), way.loader, [], Session)  # type: ignore[arg-type]
+    session = attempt(replace(plan, hooks=hooks, fallback=None), way.loader, [], Session)  # type: ignore[arg-type]
     assert session is not None
     with session:
         yield Tracing(session)

@@ -130,10 +130,13 @@ class Session(Tracer):
         counts = self.counts()
         wrong = selftest.verdicts(counts, traffic, self.plan.sees)
         self.reset()
-        self._require(wrong)
         mine = [a for a in counts.acceptors if a.listener_inode == traffic.inode]
-        if {a.via for a in mine} != {"syscall"}:
+        if self._rings == wire.RINGS_UNHOOKED and {a.via for a in mine} - {"syscall"}:
+            # Here the registers of a system call lie elsewhere, and EAGAIN was taken for a ring's.
             self._rings = wire.RINGS_UNTOLD
+            self._prove(limit_s)
+            return
+        self._require(wrong)
         if {a.pid for a in mine} != {os.getpid()}:
             raise UnsupportedError(
                 "this is not the machine's own PID namespace, so PIDs could not be told",
