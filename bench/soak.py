@@ -138,25 +138,10 @@ def tracer(folder: Path) -> Iterator[Watched]:
         reader.join()
 
 
-def churn(*arguments: str) -> subprocess.Popen[str]:
-    """A server whose workers come and go, with its own clients; waits for a line."""
+def server(program: str, *arguments: str) -> subprocess.Popen[str]:
+    """A server with its own clients, listening; its load waits for a line."""
     process = subprocess.Popen(
-        (*POLITE, HERE / "churn", *arguments),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stderr is not None
-    process.stderr.readline()
-    return process
-
-
-def steady(seconds: float) -> subprocess.Popen[str]:
-    """Workers that stay, at a known rate; waits for a line."""
-    arguments = ("pair", "reuseport", str(STEADY), "-w", "4", "-r", "500", "-d", str(seconds), "-g")
-    process = subprocess.Popen(
-        (*POLITE, HERE / "flood", *arguments),
+        (*POLITE, HERE / program, *arguments),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -236,10 +221,14 @@ def main() -> int:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         load = ("-d", str(seconds))
         servers = {
-            OWN: churn("own", str(OWN), "-w", "4", "-a", "300", "-c", "1", *load),
-            SHARED: churn("shared", str(SHARED), "-w", "4", "-a", "50", "-c", "1", *load),
-            THREADS: churn("shared", str(THREADS), "-w", "2", "-a", "2000", "-t", "-c", "1", *load),
-            STEADY: steady(seconds),
+            OWN: server("churn", "own", str(OWN), "-w", "4", "-a", "300", "-c", "1", *load),
+            SHARED: server("churn", "shared", str(SHARED), "-w", "4", "-a", "50", "-c", "1", *load),
+            THREADS: server(
+                "churn", "shared", str(THREADS), "-w", "2", "-a", "2000", "-t", "-c", "1", *load
+            ),
+            STEADY: server(
+                "flood", "pair", "reuseport", str(STEADY), "-w", "4", "-r", "500", "-g", *load
+            ),
         }
         watched = stack.enter_context(tracer(folder))
         held = programs_of(watched.process.pid)
