@@ -63,6 +63,42 @@ def test_a_signal_breaks_off_what_takes_long(work: str) -> None:
         assert (process.stdout.read(), process.stderr.read()) == (b"False True\n", b"")
 
 
+DRAWING = """
+import sys, time
+from accepttrace.cli import main
+from accepttrace.{module} import {owner}
+def endless(*_, **__):
+    while True:
+        time.sleep(0.01)
+{owner}.{function} = endless
+main()
+"""
+# What may be drawn as the run ends, for as long as a thousand rows take.
+DRAWN = (
+    ("model.tracker", "Tracker", "summary"),
+    ("cli.screens", "JsonLines", "finish"),
+    ("cli.forms", "TcpForms", "json"),
+)
+
+
+@pytest.mark.parametrize(("module", "owner", "function"), DRAWN, ids=lambda each: each)
+def test_drawing_that_takes_long_does_not_hold_it(
+    module: str, owner: str, function: str, tmp_path: Path
+) -> None:
+    program = DRAWING.format(module=module, owner=owner, function=function)
+    ready = tmp_path / "ready"
+    command = (sys.executable, "-c", program, "-p", "1", "-o", "jsonl", "--ready-file", str(ready))
+    with subprocess.Popen(command, stdout=-1, stderr=-1) as process:
+        try:
+            wait_for(ready.exists, "ready")
+            assert seconds_to_end(process, signal.SIGTERM) < END_S + SLACK_S
+        finally:
+            process.kill()
+        out, err = process.communicate()
+    assert (process.returncode, err) == (0, b"accepttrace: there was no time to draw the summary\n")
+    assert all(json.loads(line)["type"] != "summary" for line in out.splitlines())
+
+
 @pytest.mark.parametrize("number", ENDING)
 def test_a_reader_that_has_stopped_does_not_hold_it(number: int, tmp_path: Path) -> None:
     """Its pipe is full; what it finds there later is whole lines, and the summary."""

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 
-from accepttrace.cli.pace import WRITE_S, Pace
+from accepttrace.cli.pace import WRITE_S, Pace, unbroken
 from accepttrace.errors import AcceptTraceError
 
 _CHUNK = 4096  # PIPE_BUF: where poll() says that a pipe can be written to, so much fits
@@ -29,6 +29,7 @@ class Output:
 
     While nobody asked to end, `flush` returns when all was taken. From then on it returns at once,
     and `finish` gives the reader what little time is left. BrokenPipeError: the reader has gone.
+    None of them is broken off: nothing is written twice, or in part.
     """
 
     def __init__(
@@ -37,7 +38,8 @@ class Output:
         self._fd = fd
         self._pace = pace
         self._encode = codecs.getincrementalencoder(encoding)(errors).encode
-        self._rest = bytearray()
+        self._rest = b""
+        self._taken = 0  # so much of the rest
         self._gone = False
         self.cut = False  # whether what was taken ends within a line
         self._write = _writer(fd)
@@ -53,20 +55,22 @@ class Output:
     def write(self, text: str) -> int:
         """Take some text, for the next `flush`."""
         if not self._gone:
-            self._rest += self._encode(text)
+            with unbroken():
+                self._rest, self._taken = self._rest[self._taken :] + self._encode(text), 0
         return len(text)
 
     def flush(self) -> None:
         """Wait until all was taken, or somebody asks to end."""
-        while self._rest and not self._push() and not self._pace.ended:
-            self._pace.wait(None, self._fd)
+        with unbroken():
+            while not self._push() and not self._pace.ended:
+                self._pace.wait(None, self._fd)
 
     def finish(self) -> bool:
         """Give the reader the rest of the time; whether it took all."""
         self.flush()
         if self._rest:
             self._make_room()
-        while self._rest and not self._push():
+        while not self._push():
             left = self._pace.left_s(WRITE_S)
             if left == 0:
                 return False
@@ -80,7 +84,7 @@ class Output:
 
     def give_back(self, text: str) -> None:
         """Write to a terminal in whatever state it is: stopped (Ctrl-S), or not read from."""
-        self._rest.clear()
+        self._rest = b""
         signal.signal(signal.SIGTTOU, signal.SIG_IGN)
         with suppress(OSError, termios.error):
             for action in (termios.TCOOFF, termios.TCOON):  # the latter undoes only the former
@@ -90,24 +94,26 @@ class Output:
 
     def _push(self) -> bool:
         """Write what can be written without waiting; whether that was all."""
+        rest = memoryview(self._rest)  # megabytes, of which a reader takes a little at a time
         try:
-            while self._rest:
-                written = self._write(bytes(self._rest))
-                self.cut = self._rest[written - 1] != ord("\n")
-                del self._rest[:written]
+            while self._taken < len(rest):
+                self._taken += self._write(rest[self._taken :])
+                self.cut = rest[self._taken - 1] != ord("\n")
         except BlockingIOError:
             return False
         except OSError as error:
-            self._rest.clear()
-            self._gone = True
+            self._rest, self._gone = b"", True
             raise _refused(error) from None
+        finally:
+            if self._taken >= len(self._rest):
+                self._rest, self._taken = b"", 0
         return True
 
     def _make_room(self) -> None:
         """Let a pipe hold the rest, so that no line is cut although its reader has stopped."""
         with suppress(OSError):
             size = fcntl.fcntl(self._fd, fcntl.F_GETPIPE_SZ)
-            wanted = size + len(self._rest) + 2 * _CHUNK
+            wanted = size + len(self._rest) - self._taken + 2 * _CHUNK
             if wanted <= _PIPE_MOST:
                 fcntl.fcntl(self._fd, fcntl.F_SETPIPE_SZ, wanted)
 
@@ -133,7 +139,7 @@ def _refused(error: OSError) -> Exception:
     )
 
 
-def _writer(fd: int) -> Callable[[bytes], int]:
+def _writer(fd: int) -> Callable[[bytes | memoryview], int]:
     """A write() that does not wait: BlockingIOError where it would have to.
 
     O_NONBLOCK on a description that was inherited would be the shell's, too.
@@ -150,7 +156,7 @@ def _writer(fd: int) -> Callable[[bytes], int]:
     return partial(_write_what_fits, fd)
 
 
-def _write_what_fits(fd: int, data: bytes) -> int:
+def _write_what_fits(fd: int, data: bytes | memoryview) -> int:
     poll = select.poll()
     poll.register(fd, select.POLLOUT)
     if not poll.poll(0):

@@ -14,7 +14,7 @@ import click
 from accepttrace.cli import readyfile
 from accepttrace.cli.options import filter_options, seconds, take_filters, way_options
 from accepttrace.cli.output import Output, say, standard_output
-from accepttrace.cli.pace import READ_S, Pace, unbroken
+from accepttrace.cli.pace import READ_S, WRITE_S, Pace
 from accepttrace.config import Config
 from accepttrace.errors import AcceptTraceError
 
@@ -130,7 +130,7 @@ def top(**values: Any) -> None:
         pace.over()
 
 
-FIRST_S: Final = 20.0  # at most, for the first reading after a request to end
+SLOW_S: Final = 20.0  # at most, where attaching took as long: for what must be done after a signal
 
 
 def _nothing() -> None:
@@ -181,8 +181,8 @@ def _read(run: Run, watch: Watching[S], out: Output) -> S | None:
     from accepttrace.cli.screens import screen_for
 
     first: S | None = None
-    # Without it there is nothing to say: on a slow machine it gets as long as attaching took.
-    with run.pace.until(max(READ_S, min(run.pace.age_s, FIRST_S))):
+    slow_s = min(run.pace.age_s, SLOW_S)
+    with run.pace.until(max(READ_S, slow_s)):  # without it there is nothing to say
         first = watch.refresh()
     gc.freeze()
     gc.enable()
@@ -193,7 +193,11 @@ def _read(run: Run, watch: Watching[S], out: Output) -> S | None:
     screen = screen_for(run.config, out)
     if screen.leave:
         run.pace.lend(partial(out.now, screen.leave), partial(out.now, screen.enter))
-    summary: S = _show(run, watch, screen, first)
+    summary: S | None = None
+    with run.pace.until(max(WRITE_S, slow_s)):
+        summary = _show(run, watch, screen, first)
+    if summary is None:
+        say("there was no time to draw the summary")
     if not out.finish():
         _give_up(out, screen.leave)
     return summary
@@ -208,8 +212,7 @@ def _show(run: Run, watch: Watching[S], screen: Screen[S], first: S) -> S:
             for due in run.pace.ticks(watch.drain):
                 if due:
                     last = watch.refresh()
-                with unbroken():
-                    screen.show(last)
+                screen.show(last)
         with run.pace.until(READ_S):
             run.ending()
             last = watch.refresh()

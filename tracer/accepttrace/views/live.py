@@ -52,8 +52,12 @@ class LiveView:
     def __exit__(self, *_: object) -> None:
         if not self.leave:
             return
-        picture = "" if self._factory is None else self._drawn(self._factory(self._width, None))
-        self._print(self.leave + picture)
+        picture = ""
+        try:
+            if self._factory is not None:
+                picture = self._drawn(self._factory(self._width, None))
+        finally:  # a picture of everything may take longer than there is time
+            self._print(self.leave + picture)
 
     def update(self, factory: Factory) -> None:
         """Draw what `factory` makes for the window as it is now; call it again on SIGWINCH."""
