@@ -26,10 +26,13 @@ enum {
 	MAX_ERRORS = 4096,
 	MAX_PIDS = 4096,
 	MAX_CALLS = 65536,
+	MAX_CLOSINGS = 4096,
 	MAX_MIGRATIONS = 4096,
 	MAX_PEERS = 65536,
 	MAX_PORTS = 16384,
 	PORT_STRAYS = 1 << 16,
+	PORT_UNMADE = 1 << 17,
+	PORT_LATE = 1 << 18,
 	MAX_RINGS = 16384,
 	MAX_RECEIVERS = 16384,
 };
@@ -224,6 +227,17 @@ struct listener {
 	__u32 cut_off; /* handshakes that were half-open then; see CUT_OFF_UNKNOWN */
 };
 
+/*
+ * Map `closings` (tracepoint only), keyed by PID << 32 | TID: the listener that a thread closes, or
+ * closed last. The kernel tells of its new state before it stores it: what is queued in between is
+ * reset with the rest.
+ */
+struct closing {
+	__u64 listener; /* kernel pointer; 0: nobody can tell what becomes of its queue */
+	__u32 counted; /* of its queue, in `lost` */
+	__u32 seen; /* of those, children that were seen to be reset */
+};
+
 /* In `cut_off`: they may have moved to another listener, and nobody tells. */
 enum { CUT_OFF_UNKNOWN = 1U << 31 };
 
@@ -251,7 +265,9 @@ struct peer {
 /*
  * Map `ports` (tracepoint only): children made, whichever listener of the port made them. Under
  * port | PORT_STRAYS: those accepted through a descriptor that named another socket when the call
- * ended.
+ * ended. Under port | PORT_UNMADE: those that were reset before they were queued, as their listener
+ * ended to listen. Under port | PORT_LATE: those queued while it did so, that their client reset
+ * at once: they may be among the `lost` or not.
  */
 struct port_key {
 	__u32 netns;

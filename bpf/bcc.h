@@ -74,6 +74,7 @@ BPF_F_TABLE("hash", __u32, __u32, places, MAX_PLACES, BPF_F_NO_PREALLOC);
 BPF_F_TABLE("hash", __u32, struct listener, more_listeners, MAX_LISTENERS, BPF_F_NO_PREALLOC);
 BPF_F_TABLE("array", __u32, __u64, losses, LOSS_MAX, 0);
 BPF_F_TABLE("lru_hash", __u64, struct call, calls, MAX_CALLS, 0);
+BPF_F_TABLE("lru_hash", __u64, struct closing, closings, MAX_CLOSINGS, 0);
 BPF_F_TABLE("hash", struct migration_key, struct migration, migrations, MAX_MIGRATIONS,
 	    BPF_F_NO_PREALLOC);
 BPF_F_TABLE("hash", struct peer, __u32, peers, MAX_PEERS, BPF_F_NO_PREALLOC);
@@ -262,6 +263,16 @@ static __always_inline struct call *call_get(__u64 thread)
 static __always_inline void call_put(__u64 thread, struct call *call)
 {
 	calls.update(&thread, call);
+}
+
+static __always_inline struct closing *closing_get(__u64 thread)
+{
+	return closings.lookup(&thread);
+}
+
+static __always_inline void closing_put(__u64 thread, struct closing *closing)
+{
+	closings.update(&thread, closing);
 }
 
 static __always_inline struct receiver *receiver_get(__u32 inode)

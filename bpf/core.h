@@ -189,6 +189,13 @@ struct {
 } calls SEC(".maps");
 
 struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, MAX_CLOSINGS);
+	__type(key, __u64);
+	__type(value, struct closing);
+} closings SEC(".maps");
+
+struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, __u32);
@@ -385,6 +392,16 @@ static __always_inline struct call *call_get(__u64 thread)
 static __always_inline void call_put(__u64 thread, struct call *call)
 {
 	bpf_map_update_elem(&calls, &thread, call, BPF_ANY);
+}
+
+static __always_inline struct closing *closing_get(__u64 thread)
+{
+	return bpf_map_lookup_elem(&closings, &thread);
+}
+
+static __always_inline void closing_put(__u64 thread, struct closing *closing)
+{
+	bpf_map_update_elem(&closings, &thread, closing, BPF_ANY);
 }
 
 static __always_inline struct receiver *receiver_get(__u32 inode)

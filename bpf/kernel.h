@@ -188,6 +188,7 @@ struct sock_common {
 	FIELD(sock_common, __u16, skc_num);
 	FIELD(sock_common, unsigned short, skc_family);
 	FIELD(sock_common, volatile unsigned char, skc_state);
+	FIELD(sock_common, unsigned long, skc_flags);
 	FIELD(sock_common, possible_net_t, skc_net);
 	FIELD(sock_common, struct in6_addr, skc_v6_rcv_saddr);
 	FIELD(sock_common, struct sock *, skc_listener); /* of a request: none, if it is not kept */
@@ -224,6 +225,7 @@ struct sock {
 	FIELD(sock, __u32, sk_ack_backlog); /* the accept queue */
 	FIELD(sock, __u32, sk_max_ack_backlog);
 	FIELD(sock, atomic_t, sk_drops);
+	FIELD(sock, int, sk_err);
 	FIELD_IN(sock, sk_uid, __u32, val);
 	FIELD_OR_NOT(sock, unsigned long, sk_ino); /* since 6.18 */
 	FIELD_IN(sock, sk_receive_queue, __u32, qlen);
@@ -355,6 +357,7 @@ enum {
 	IPPROTO_UDP = 17,
 	IPPROTO_MPTCP = 262,
 	TCP_SYN_RECV = 3,
+	TCP_FIN_WAIT1 = 4,
 	TCP_CLOSE = 7,
 	TCP_LISTEN = 10,
 	TCP_NEW_SYN_RECV = 12,

@@ -5,6 +5,8 @@
 
 #include "socket.bpf.h"
 
+enum { FLAG_DEAD = 1 << 0 }; /* SOCK_DEAD: nobody holds it any more */
+
 static __noinline struct tally *port_met(struct port_key *key, __u32 owner)
 {
 	if (!share_take(owner, SHARED_PORTS))
@@ -42,26 +44,6 @@ static __always_inline void child_made(struct sock *child)
 	count_at_port(child, 0);
 }
 
-/*
- * Its listener ended to listen just before it was to be queued: it is reset, and nobody can have
- * accepted it. One of Fast Open waits in the queue by then.
- */
-static __always_inline void child_unmade(struct sock *child)
-{
-	struct settings *want = settings_get();
-	struct port_key key = {};
-	struct tally *tally;
-
-	if (BPF_CORE_READ((struct tcp_sock *)child, fastopen_rsk) ||
-	    BPF_CORE_READ(child, sk_socket) || !want || !listener_wanted(PROBED, want, child))
-		return;
-	key.netns = netns_of(PROBED, child);
-	key.port = port_number(PROBED, child);
-	tally = port_get(&key);
-	if (tally && tally->count)
-		add(&tally->count, -1);
-}
-
 /* Accepted, but the descriptor names another socket by now: user space may know which it was. */
 static __always_inline void child_strayed(struct sock *child)
 {
@@ -78,23 +60,69 @@ static __always_inline void listener_closed(struct sock *sk)
 	__u32 queue = BPF_CORE_READ(sk, sk_ack_backlog), drops = drops_of(sk);
 	__u32 half_open = half_open_at(sk);
 	bool matters = queue || drops || half_open;
-	struct listener *listener = matters ? listener_of(PROBED, sk) : listener_known(sk);
+	struct closing closing = {.counted = queue};
+	struct listener *listener;
 	bool may_move;
 
-	if (!listener || !want)
+	if (!want || !listener_wanted(PROBED, want, sk))
 		return;
 	may_move = !want->never_migrates && (migrates(sk) || selector_migrates(sk));
+	closing.listener = may_move ? 0 : (__u64)sk;
+	closing_put(bpf_get_current_pid_tgid(), &closing);
+	listener = matters ? listener_of(PROBED, sk) : listener_known(sk);
+	if (!listener)
+		return;
 	listener->drops = drops;
 	listener->cut_off += half_open;
 	if (half_open && may_move)
 		listener->cut_off |= CUT_OFF_UNKNOWN;
 	add(&listener->stops, 1);
-	if (!queue)
-		return;
-	if (may_move)
+	if (queue && may_move)
 		add(&listener->stakes_unknown, 1);
-	else
+	else if (queue)
 		add(&listener->lost, queue);
+}
+
+/*
+ * From the queue of a listener that closes. It came after the queue was counted, if more have left
+ * and are left than were counted.
+ */
+static __always_inline void child_reset(struct sock *child)
+{
+	struct closing *closing = closing_get(bpf_get_current_pid_tgid());
+	struct settings *want = settings_get();
+	struct listener *listener;
+	struct sock *sk;
+	__u32 seen;
+
+	if (!closing || !closing->listener || !want || !listener_wanted(PROBED, want, child))
+		return;
+	sk = (struct sock *)closing->listener;
+	seen = ++closing->seen + BPF_CORE_READ(sk, sk_ack_backlog);
+	if (seen <= closing->counted)
+		return;
+	listener = listener_of(PROBED, sk);
+	if (listener)
+		add(&listener->lost, seen - closing->counted);
+	closing->counted = seen;
+}
+
+/*
+ * A socket that no process has. If it was half-open, its listener ended to listen just before it
+ * was to be queued: it is reset, and nobody can have accepted it; but one of Fast Open is queued by
+ * then. What the other side or time has ended has an error. And a child that ends by itself was
+ * made of a listener that was ending.
+ */
+static __always_inline void child_ended(struct sock *child, __u32 state)
+{
+	if (state == TCP_SYN_RECV && !BPF_CORE_READ((struct tcp_sock *)child, fastopen_rsk))
+		count_at_port(child, PORT_UNMADE);
+	else if (BPF_CORE_READ(child, __sk_common.skc_flags) & FLAG_DEAD)
+		return;
+	else if (!BPF_CORE_READ(child, sk_err))
+		child_reset(child);
+	else if (state == TCP_FIN_WAIT1)
+		count_at_port(child, PORT_LATE);
 }
 
 #endif

@@ -39,11 +39,13 @@ int raw_tp_set_state(struct bpf_raw_tracepoint_args *ctx)
 {
 	struct sock *sk = (void *)ctx->args[0];
 
-	if (ctx->args[1] == TCP_LISTEN && ctx->args[2] == TCP_SYN_RECV)
+	/* The listener may end before its copy has a state of its own. A client's is SYN_SENT. */
+	if ((ctx->args[1] == TCP_LISTEN || ctx->args[1] == TCP_CLOSE) &&
+	    ctx->args[2] == TCP_SYN_RECV)
 		child_made(sk);
 	else if (ctx->args[1] == TCP_LISTEN && ctx->args[2] == TCP_CLOSE)
 		listener_closed(sk);
-	else if (ctx->args[1] == TCP_SYN_RECV && ctx->args[2] == TCP_CLOSE)
-		child_unmade(sk);
+	else if (ctx->args[2] == TCP_CLOSE && !BPF_CORE_READ(sk, sk_socket))
+		child_ended(sk, ctx->args[1]);
 	return 0;
 }

@@ -79,7 +79,7 @@ class Account:
         there = {count.netns for count in counts.listeners}
         found = inventory or self._reader.read(full=True, counted=there)
         after = self._session.passed()
-        self._tracker.update(counts, found, after=after, wall="")
+        self._session.forget(self._tracker.update(counts, found, after=after, wall=""))
         return self._tracker.snapshot(by)
 
 

@@ -48,11 +48,14 @@ def test_books_balance_through_reloads_under_load(tracing: Tracing, reuseport: b
         assert (snapshot.books.word, snapshot.books.balanced) == ("balanced", True)
     assert len(last.listeners) == (6 if reuseport else 1)  # two were closed, two are new
     assert sum(row.open for row in last.listeners) == (4 if reuseport else 1)
-    lost = [row.lost_on_close for row in last.listeners]
+    lost = sum(row.lost_on_close or 0 for row in last.listeners)
+    # A client is connected before its final ACK is read: its listener may close in between.
+    cut_off = sum(row.half_open_lost or 0 for row in last.listeners)
     if "closed" in tracing.plan.sees:
-        assert sum(filter(None, lost)) == result.reset
+        assert lost <= result.reset <= lost + cut_off
     if "arrived" in tracing.plan.sees:
-        assert sum(row.arrived or 0 for row in last.listeners) == result.connected
+        arrived = sum(row.arrived or 0 for row in last.listeners)
+        assert arrived - lost == result.connected - result.reset
     assert [row.migrated_out for row in last.listeners] == [
         if_seen(tracing, "migrated", 0) for _ in last.listeners
     ]

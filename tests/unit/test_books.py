@@ -279,6 +279,44 @@ def test_where_arrivals_are_told_by_port_the_missing_was_accepted_unseen() -> No
     assert (row.unseen, row.book, row.imbalance) == (11, "unbalanced", -19)
 
 
+def at_port_once(
+    it: Tracker, second: int, port: PortCount, accepts: int, after: Passed | None = None
+) -> None:
+    it.update(
+        Counts((count(1, accepts),), (passing(100, flow(None)),), ports=(port,), at_s=second),
+        Inventory((listener(100, queue=0),)),
+        after=after,
+        wall="",
+    )
+
+
+@pytest.mark.parametrize(
+    ("unmade", "late", "unseen", "at_least"),
+    [(0, 0, 3, False), (3, 0, 0, False), (2, 0, 1, False), (0, 2, 1, True), (1, 2, 0, True)],
+)
+def test_children_of_a_closing_listener_were_accepted_by_nobody(
+    unmade: int, late: int, unseen: int, at_least: bool
+) -> None:
+    it, netns = model(BY_PORT), listener(100).netns
+    for second in (1, 2):
+        at_port_once(it, second, PortCount(netns, 80, 0), 0)
+    for second in (3, 4):
+        at_port_once(it, second, PortCount(netns, 80, 10, 0, unmade, late), 7)
+    books = it.snapshot().books
+    assert (books.unseen, books.unseen_at_least) == (unseen, at_least)
+
+
+def test_what_left_a_listener_that_came_after_the_counts_is_not_missing() -> None:
+    it, netns = model(BY_PORT), listener(100).netns
+    for second in (1, 2):
+        at_port_once(it, second, PortCount(netns, 80, 0), 0)
+    came, takers = PortCount(netns, 80, 40 + CPUS), 1
+    for left, missing in ((40 - takers, 0), (0, 40 - takers)):
+        after = Passed({}, {100: 0, 999: left}, {(netns, 80): came}, {999: (netns, 80)})
+        at_port_once(it, 3, came, 0, after)
+        assert it.snapshot().books.unseen == missing
+
+
 def test_two_listeners_of_a_port_share_its_account() -> None:
     it = model(BY_PORT)
     for second, arrived in ((1, 0), (2, 0), (3, 9), (4, 9)):
@@ -303,7 +341,7 @@ def test_what_passed_while_the_queues_were_read_bounds_them() -> None:
     it.update(
         Counts((count(1, 10),), (passing(100, flow(10)),), at_s=3),
         Inventory((listener(100, queue=40),)),
-        after=Passed({100: 60}, {100: 10}, {(netns, 80): 0}),
+        after=Passed({100: 60}, {100: 10}, {(netns, 80): PortCount(netns, 80, 0)}),
         wall="",
     )
     assert it.snapshot().listeners[0].book == "balanced"

@@ -38,12 +38,13 @@ class Account:
     high: int = UNBOUNDED
     imbalance: int = 0
     quiet: bool = False  # nothing came or left between the last two readings
+    doubt: int = 0  # of what left: so many may be counted or not
     _last: tuple[Span, Span] | None = None
 
     @property
     def is_exact(self) -> bool:
         """Whether the last reading leaves no doubt: nothing was under way, nor at the start."""
-        return self.quiet and self.low == self.high
+        return self.quiet and self.low == self.high and not self.doubt
 
     def check(self, came: Span, left: Span, queue: int, takers: int) -> int:
         """By how much queue at start + came exceeds left + queue now; 0 while they may agree.
@@ -56,7 +57,7 @@ class Account:
         self._last = now
         early, late = (0, 0) if self.quiet else (CPUS, CPUS + takers)
         low = queue + left.before - came.after - early
-        high = queue + left.after - came.before + late
+        high = queue + left.after - came.before + late + self.doubt
         if high < self.low:
             self.imbalance = self.low - high
         elif low > self.high:

@@ -13,7 +13,15 @@ from accepttrace.config import Filters
 from accepttrace.model.books import Account, Passage, Span
 from accepttrace.model.entries import Entry
 from accepttrace.model.listeners import Known, Listeners, Socket, Verdict
-from accepttrace.model.records import WORST, AcceptorCount, Book, Counts, Flow, Passed
+from accepttrace.model.records import (
+    WORST,
+    AcceptorCount,
+    Book,
+    Counts,
+    Flow,
+    Passed,
+    PortCount,
+)
 
 Port = tuple[int, int]  # network namespace and local port
 _NOTHING: Final = Flow(0, 0, 0, 0, 0)
@@ -177,8 +185,9 @@ class Ledger:
     def _check_ports(
         self, listeners: Listeners, sides: Mapping[Socket, Side], reading: Reading
     ) -> None:
-        came = self._came.at({(p.netns, p.local_port): p.arrived for p in reading.counts.ports})
-        strayed = {(p.netns, p.local_port): p.strayed for p in reading.counts.ports}
+        counted = {(port.netns, port.local_port): port for port in reading.counts.ports}
+        came = self._came.at({port: one.arrived for port, one in counted.items()})
+        new = _left_of_new(listeners.known, reading.after)
         at_port: defaultdict[Port, list[int]] = defaultdict(list)
         for inode, known in listeners.known.items():
             if known.facts is not None:
@@ -193,11 +202,14 @@ class Ledger:
             left = [side.accepts + _gone(known) for side, known in zip(mine, there, strict=True)]
             later = map(_left_after, inodes, there, repeat(reading.after), left)
             folded, arrived = self._folded.get(port) or 0, came.get(port, 0)
-            astray = strayed.get(port, 0)
-            astray_later = reading.after.strayed.get(port, astray) if reading.after else astray
-            missing = self._account(port, there).check(
+            aside = _aside(port, counted.get(port), reading.after)
+            account = self._account(port, there)
+            account.doubt = counted[port].late if port in counted else 0
+            missing = account.check(
                 Span(arrived, self._came.after(port, reading.after, arrived)),
-                Span(sum(left) + folded + astray, sum(later) + folded + max(astray, astray_later)),
+                Span(
+                    sum(left) + folded + aside.before, sum(later) + folded + aside.after + new[port]
+                ),
                 sum(known.queue or 0 for known in there),
                 sum(side.active for side in mine),
             )
@@ -286,7 +298,7 @@ class Arrivals:
         """The same read again a little later; `now`: as it was read before."""
         if after is None or port not in after.ports:
             return now
-        return self._before.get(port, 0) + after.ports[port]
+        return self._before.get(port, 0) + after.ports[port].arrived
 
 
 def _sides(entries: Iterable[Entry], now_us: int) -> Mapping[Socket, Side]:
@@ -307,6 +319,22 @@ def _left_after(inode: int, known: Known, after: Passed | None, left: int) -> in
     if after is None or inode not in after.left:
         return left
     return max(after.left[inode] + known.forgotten, left)
+
+
+def _left_of_new(known: Collection[Socket], after: Passed | None) -> Mapping[Port, int]:
+    """What left listeners that came up since the counts were read, and may be gone again."""
+    found: defaultdict[Port, int] = defaultdict(int)
+    if after is not None:
+        for inode in after.places.keys() - known:
+            found[after.places[inode]] += after.left.get(inode, 0)
+    return found
+
+
+def _aside(port: Port, now: PortCount | None, after: Passed | None) -> Span:
+    """What left a port by no listener of it."""
+    least = now.strayed + now.unmade if now else 0
+    later = after.ports.get(port) if after else None
+    return Span(least, max(later.strayed + later.unmade, least) if later else least)
 
 
 def _refusals_of(taker: AcceptorCount) -> int:

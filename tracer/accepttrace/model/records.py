@@ -115,12 +115,16 @@ class PortCount:
     """Children made on a port, whichever of its listeners made them. Source: BPF map `ports`.
 
     `strayed`: accepted through a descriptor that named another socket when the call ended.
+    `unmade`: reset before they were queued, as their listener closed. `late`: queued as it closed,
+    and reset by the client at once: among what is `lost` there or not.
     """
 
     netns: int
     local_port: int
     arrived: int
     strayed: int = 0
+    unmade: int = 0
+    late: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +136,8 @@ class Passed:
 
     came: Mapping[int, int]
     left: Mapping[int, int]
-    ports: Mapping[tuple[int, int], int]  # by netns and port
-    strayed: Mapping[tuple[int, int], int] = field(default_factory=dict)  # as `PortCount.strayed`
+    ports: Mapping[tuple[int, int], PortCount]  # by netns and port
+    places: Mapping[int, tuple[int, int]] = field(default_factory=dict)  # those, by inode
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,7 +98,7 @@ class ListenerRows:
         found = [
             (key, row)
             for key, row in self._ports.items()
-            if (key.netns, key.port % wire.PORT_STRAYS) in ports
+            if (key.netns, key.port % wire.PORTS) in ports
         ]
         self._ports.delete_all([key for key, _ in found])
         self._shares.free(wire.SHARED_PORTS, Counter(row.owner for _, row in found))

@@ -71,14 +71,10 @@ class Session(Tracer):
 
     def _ports(self) -> tuple[PortCount, ...]:
         found = {(k.netns, k.port): tally.count for k, tally in self._listeners.ports()}
-        places = {(netns, port % wire.PORT_STRAYS) for netns, port in found}
+        places = {(netns, port % wire.PORTS) for netns, port in found}
+        kinds = (0, wire.PORT_STRAYS, wire.PORT_UNMADE, wire.PORT_LATE)
         return tuple(
-            PortCount(
-                netns,
-                port,
-                found.get((netns, port), 0),
-                found.get((netns, port | wire.PORT_STRAYS), 0),
-            )
+            PortCount(netns, port, *(found.get((netns, port | kind), 0) for kind in kinds))
             for netns, port in places
         )
 
@@ -93,19 +89,16 @@ class Session(Tracer):
         """Only what the books need, quickly: who came to which listener, and who left."""
         came: dict[int, int] = {}
         left: dict[int, int] = {}
+        places: dict[int, tuple[int, int]] = {}
         for row in self._acceptors.read():
             left[row.who.inode] = left.get(row.who.inode, 0) + row.accepts
         for flow in self._listeners.read():
             came[flow.inode] = flow.arrived + flow.migrated_in
             out = flow.lost + flow.migrated_out + flow.uncounted
             left[flow.inode] = left.get(flow.inode, 0) + out
+            places[flow.inode] = (flow.netns, flow.port)
         ports = {(one.netns, one.local_port): one for one in self._ports()}
-        return Passed(
-            came,
-            left,
-            {port: one.arrived for port, one in ports.items()},
-            {port: one.strayed for port, one in ports.items() if one.strayed},
-        )
+        return Passed(came, left, ports, places)
 
     def reset(self) -> None:
         """Forget everything counted so far, and the listeners it was counted for."""
