@@ -423,15 +423,16 @@ def test_every_change_of_a_selector_has_its_time() -> None:
     by_hash = listener(100, group=7, size=2)
     by_steer = replace(by_hash, selector="ebpf", program=steer)
     by_other = replace(by_steer, program=other)
+    taken = [count(1, 1)]
     for at_s, row in ((1, by_hash), (2, by_hash), (2.5, by_steer), (3, by_other), (4, by_hash)):
-        feed(it, at_s, [], [row])
+        feed(it, at_s, taken, [row])
     assert it.snapshot().listeners[0].selectors == (
         SelectorChange(1, "hash"),
         SelectorChange(2.5, "ebpf", steer),
         SelectorChange(3, "ebpf", other),
         SelectorChange(4, "hash"),
     )
-    feed(it, 5, [], [])
+    feed(it, 5, taken, [])
     assert len(it.snapshot().listeners[0].selectors) == 4  # also of one that is closed
 
 

@@ -138,6 +138,11 @@ class Drops:
             one.open_question if one.netns in self._gone else 0,
         )
 
+    def none_of(self, inode: int) -> bool:
+        """Whether it dropped nothing, as far as is known."""
+        one = self._sockets.get(inode)
+        return one is None or one.now == one.start
+
     def shared(self, shown: Collection[int]) -> tuple[NamespaceLoss, ...]:
         """What was lost at one of several listeners, with some of `shown` (inodes) among them."""
         found, shown = [], set(shown)

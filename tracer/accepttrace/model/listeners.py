@@ -88,15 +88,18 @@ class Known:
         return self.listed or self.counted
 
     @property
-    def passed_unseen(self) -> bool:
-        """Whether it was closed before an inventory met it, and nothing came or was lost there."""
-        count = self.counted
-        if self.listed is not None or self.open or count is None:
+    def untouched(self) -> bool:
+        """Whether no client came, nor was there when it was met, as far as this tells."""
+        if self.longest or (self.open and self.listed and self.listed.half_open):
             return False
-        flow = count.flow
+        count = self.counted
+        if count is None:
+            return True
+        flow, overflow = count.flow, count.overflow
+        counters = (count.requests, count.uncounted, count.drops, count.cut_off)
         passed = (flow.arrived, flow.lost, flow.migrated_in, flow.migrated_out) if flow else ()
-        counters = (count.requests, count.uncounted, count.queue_start, count.drops, count.cut_off)
-        return not any((*counters, *passed))
+        dropped = (overflow.syn, overflow.ack) if overflow else ()
+        return not any((*counters, *passed, *dropped))
 
     def oldest_us(self, left: int, left_after: int, now_us: int) -> int | None:
         """How long the first connection in the queue has waited at least; None: there is none.
@@ -158,6 +161,11 @@ class Verdict:
     mean: float | None = None
     refused: int | None = None
     oldest_us: int | None = None  # whoever waits longest has waited at least so long
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it tells of nothing that happened."""
+        return not (self.imbalance or self.unseen or self.start or self.refused)
 
 
 class Listeners:
@@ -441,6 +449,7 @@ class Listeners:
             selectors=tuple(known.selectors),
             open=known.open,
             ended=0,
+            folded=0,
             holders=holders,
             holders_elsewhere=len(listed.holders) - len(holders) if listed and known.open else 0,
         )

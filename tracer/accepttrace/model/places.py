@@ -46,8 +46,6 @@ _SUMS: Final = (
     "migrated_out",
     "ended",
 )
-# A closed listener of which all of these are 0 is not remembered.
-HAPPENED: Final = ("accepted", "selected", "queue_max", *(f for f in _SUMS if f != "ended"))
 # None in one of them says nothing of the others.
 _SUMS_OF_KNOWN: Final = ("selected", "imbalance")
 _OF_ONE: Final[Mapping[str, Any]] = {
@@ -72,6 +70,7 @@ _OF_ONE: Final[Mapping[str, Any]] = {
     "selectors": (),
     "open": False,
     "ended": 1,
+    "folded": 0,
     "holders": (),
     "holders_elsewhere": 0,
 }
@@ -91,6 +90,11 @@ class Places:
         """Whether a listener there is told apart from those at other addresses."""
         return place in self.own or len(self.own) < MOST
 
+    def nearest(self, row: ListenerRow) -> Place:
+        """Where it would be summed up as things are."""
+        place = place_of(row)
+        return place if self.has_room(place) else self.wider(place)
+
     def wider(self, place: Place) -> Place:
         """That of its port, whatever the address."""
         wide = Place(port=place.port)
@@ -98,13 +102,13 @@ class Places:
 
     def fold(self, row: ListenerRow, place: Place) -> None:
         """Add a listener to a place."""
-        self._add(replace(row, **_OF_ONE), place)
+        self._add(at_place(row, place), place)
 
     def merge(self, place: Place) -> Place:
         """Make room: add a whole place to the wider one, which is returned."""
         wide = self.wider(place)
         self.own.discard(place)
-        self._add(self.rows.pop(place), wide)
+        self._add(_moved(self.rows.pop(place), wide), wide)
         return wide
 
     def folded(self, place: Place) -> int:
@@ -112,10 +116,8 @@ class Places:
         return self.rows[place].ended if place in self.rows else 0
 
     def _add(self, row: ListenerRow, place: Place) -> None:
-        names = ("netns", "family", "local_address", "local_port")
-        address: dict[str, Any] = dict(zip(names, place, strict=True))
-        row, before = replace(row, **address), self.rows.get(place)
-        self.rows[place] = row if before is None else _both(before, row)
+        before = self.rows.get(place)
+        self.rows[place] = row if before is None else both(before, row)
         if place.address is not None:
             self.own.add(place)
 
@@ -125,7 +127,18 @@ def place_of(row: ListenerRow) -> Place:
     return Place(row.netns, row.family, row.local_address, row.local_port)
 
 
-def _both(one: ListenerRow, other: ListenerRow) -> ListenerRow:
+def at_place(row: ListenerRow, place: Place) -> ListenerRow:
+    """One listener, as a row of its place has it."""
+    return _moved(replace(row, **_OF_ONE), place)
+
+
+def _moved(row: ListenerRow, place: Place) -> ListenerRow:
+    netns, family, address, port = place
+    return replace(row, netns=netns, family=family, local_address=address, local_port=port)
+
+
+def both(one: ListenerRow, other: ListenerRow) -> ListenerRow:
+    """One row for both, under the name of the first."""
     sums: dict[str, Any] = {f: _sum(getattr(one, f), getattr(other, f)) for f in _SUMS}
     known = {f: _known(getattr(one, f), getattr(other, f)) for f in _SUMS_OF_KNOWN}
     sums.update(known)
@@ -133,6 +146,7 @@ def _both(one: ListenerRow, other: ListenerRow) -> ListenerRow:
     return replace(
         one,
         **sums,
+        accepted=one.accepted + other.accepted,
         queue_max=max(lengths, default=None),
         queue_max_sampled=one.queue_max_sampled or other.queue_max_sampled,
         book=max(one.book, other.book, key=lambda book: WORST[book]),

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from accepttrace.config import Filters
 from accepttrace.model.census import Census
+from accepttrace.model.crowds import Crowd, Crowds
 from accepttrace.model.entries import KEYS, Bygone, Entry, Key
 from accepttrace.model.labels import Who, of_place, of_process, of_sockets
-from accepttrace.model.listeners import Listeners, Socket
+from accepttrace.model.listeners import Listeners, SetKey, Socket
+from accepttrace.model.places import Place
 from accepttrace.model.selection import by_process, process_matches
 from accepttrace.model.snapshot import AcceptorRow
 from accepttrace.model.sums import Visible, summed
@@ -39,19 +41,36 @@ class Rows:
         """Whether a row stands for sockets, not for somebody who accepts."""
         return self.by in ("socket", "group")
 
-    def make(self, kept: Sequence[Entry]) -> list[AcceptorRow]:
-        """Rows in no particular order, of the entries that the filters let through."""
-        key_of = KEYS[self.by]
+    def make(
+        self, kept: Sequence[Entry], shown: Sequence[Socket], crowds: Crowds
+    ) -> list[AcceptorRow]:
+        """Rows in no particular order, of the entries that the filters let through.
+
+        `shown`: the listeners that have rows, or share them.
+        """
         piles: dict[Key, list[Entry]] = {}
         for entry in kept:
-            piles.setdefault(key_of(entry), []).append(entry)
+            piles.setdefault(self._key(entry, crowds), []).append(entry)
         total = sum(entry.accepts for entry in kept)
         if self.of_sockets:
-            sockets = self._sockets(kept)
+            sockets = self._sockets(shown, crowds)
             return [
-                self._row(key, piles.get(key, []), those, total) for key, those in sockets.items()
+                self._row(key, piles.get(key, []), those, total, crowds)
+                for key, those in sockets.items()
             ]
-        return [self._row(key, pile, _sockets(pile), total) for key, pile in piles.items()]
+        return [self._row(key, pile, _sockets(pile), total, crowds) for key, pile in piles.items()]
+
+    def _key(self, entry: Entry, crowds: Crowds) -> Key:
+        """What the row of an entry stands for."""
+        shared = crowds.shared.get(entry.socket)
+        if shared is None or self.by == "process":
+            return KEYS[self.by](entry)
+        if self.by == "socket":
+            return shared
+        if self.by == "group":
+            return _set_of(entry.members, entry.socket, shared)
+        thread = (entry.thread,) if self.by == "thread" else ()
+        return (shared, entry.process, *thread)
 
     def keeps(self, entry: Entry) -> bool:
         """Whether the filters let its process through."""
@@ -74,11 +93,19 @@ class Rows:
         return list(dict.fromkeys((*there, *used)))
 
     def _row(
-        self, key: Key, pile: Sequence[Entry], sockets: Sequence[Socket], total: int
+        self,
+        key: Key,
+        pile: Sequence[Entry],
+        sockets: Sequence[Socket],
+        total: int,
+        crowds: Crowds,
     ) -> AcceptorRow:
         sums = summed(pile, self.visible)
         interval = sums.accepts if self.whole else sums.interval
         where = of_place(sockets, self.listeners)
+        folded = self._folded(sockets, crowds)
+        if folded:
+            where = where._replace(inode=None)  # of one of many
         if self.of_sockets:
             who = of_sockets(pile, sockets, self.listeners, self.census)
         else:
@@ -90,7 +117,8 @@ class Rows:
             name=who.name,
             alive=who.alive,
             left=who.left,
-            ended=who.ended,
+            ended=self._ended(key, who, crowds),
+            folded=folded,
             waits=who.waits,
             listener_inode=where.inode,
             netns=where.netns,
@@ -103,7 +131,7 @@ class Rows:
             accepts_interval=interval,
             rate=interval / self.interval_s if self.interval_s > 0 else 0.0,
             share=sums.accepts / total if total else 0.0,
-            fair_ratio=self._ratio(key, pile, who, sums.accepts),
+            fair_ratio=self._ratio(self._originals(key, pile, sockets), pile, who, sums.accepts),
             wait_p50_us=sums.waits_us[0],
             wait_p90_us=sums.waits_us[1],
             wait_p99_us=sums.waits_us[2],
@@ -120,29 +148,59 @@ class Rows:
             ns_pid=who.ns_pid,
         )
 
-    def _ratio(self, key: Key, pile: Sequence[Entry], who: Who, accepts: int) -> float | None:
+    def _folded(self, sockets: Sequence[Socket], crowds: Crowds) -> int:
+        """So many idle listeners, if the row is of these alone."""
+        members = [isinstance(crowds.shared.get(one), Crowd) for one in sockets]
+        in_group = self.by == "group" and self.listeners.set_of(sockets[0])[0] == "group"
+        return len(members) if all(members) and self.by != "process" and not in_group else 0
+
+    def _ended(self, key: Key, who: Who, crowds: Crowds) -> int:
+        shared = crowds.rows.get(key) if isinstance(key, Place) else None
+        return shared.ended if shared else who.ended
+
+    def _originals(
+        self, key: Key, pile: Sequence[Entry], sockets: Sequence[Socket]
+    ) -> Collection[Key]:
+        """What the yardstick knows of a row: of one that is shared, all that share it."""
+        if self.by == "socket":
+            return sockets
+        return {key, *map(KEYS[self.by], pile)}
+
+    def _ratio(
+        self, keys: Collection[Key], pile: Sequence[Entry], who: Who, accepts: int
+    ) -> float | None:
         """None where there is nothing to compare with, or nobody to compare."""
-        expected = self.yardstick.expected(key)
+        expected = sum(map(self.yardstick.expected, keys))
         if not expected or who.left:
             return None
         if not self.of_sockets and who.alive and not (accepts or who.waits):
             return None
-        if self.of_sockets and (by_process(self.filters) or not self.yardstick.shared(key)):
+        if self.of_sockets and (by_process(self.filters) or not self._shares(keys)):
             return None
         unknown = any(entry.barred or entry.fresh for entry in pile)
         return None if unknown else accepts / expected
+
+    def _shares(self, keys: Iterable[Key]) -> bool:
+        return any(map(self.yardstick.shared, keys))
 
     def _selected(self, sockets: Iterable[Socket]) -> int | None:
         counts = [self.listeners.selected(one, self.visible.selected) for one in sockets]
         known = [count for count in counts if count is not None]
         return sum(known) if known and len(known) == len(counts) else None
 
-    def _sockets(self, kept: Sequence[Entry]) -> dict[Key, list[Socket]]:
+    def _sockets(self, shown: Sequence[Socket], crowds: Crowds) -> dict[Key, list[Socket]]:
         sockets: dict[Key, list[Socket]] = {}
-        for socket in self.shown(kept):
-            key = socket if self.by == "socket" else self.listeners.set_of(socket)
+        for socket in shown:
+            key: Key = crowds.shared.get(socket, socket)
+            if self.by == "group":
+                key = _set_of(self.listeners.set_of(socket), socket, key)
             sockets.setdefault(key, []).append(socket)
         return sockets
+
+
+def _set_of(members: SetKey, socket: Socket, shared: Key) -> SetKey:
+    """A socket of no group is a set of its own, unless it shares a row."""
+    return ("socket", shared) if members == ("socket", socket) else members
 
 
 def _sockets(entries: Iterable[Entry]) -> list[Socket]:

@@ -82,7 +82,9 @@ class ListenerRow:
     """One listening socket, since the start. `None` = not visible with this attach type.
 
     Of those that closed the last ones have rows; the others at one address share a row without an
-    `inode` that stands for so many that `ended`, or one without an address. `capacity`: connections
+    `inode` that stands for so many that `ended`, or one without an address. So do idle ones where
+    they are very many: a row without an `inode` stands for so many open ones that are `folded`, of
+    which it has what they have in common. `capacity`: connections
     that its queue holds (backlog + 1). `queue_start`: its length when it was first seen.
     `queue_max`: where it is `queue_max_sampled`, only the longest that was met when somebody
     looked. `queue_full_s`: for so long every reading has found it full; None: it is not.
@@ -105,7 +107,8 @@ class ListenerRow:
     `epoch` counts how often it began to listen. `book`: whether queue_start + arrived = accepted +
     unseen + queue now + lost + migrated out - migrated in; `imbalance`: by how much the left side
     is larger. `holders` of a member of a reuseport group: those who wait here, or on none of its
-    sockets; `holders_elsewhere`: how many wait on its other sockets.
+    sockets; `holders_elsewhere`: how many wait on its other sockets. Of those that are `folded`:
+    who holds one of them, and how many more do.
     """
 
     inode: int | None
@@ -159,6 +162,7 @@ class ListenerRow:
     selectors: tuple[SelectorChange, ...]  # changes of both, in the same way
     open: bool  # False once it was seen to be gone
     ended: int
+    folded: int
     holders: tuple[Holder, ...]
     holders_elsewhere: int
 
@@ -168,11 +172,12 @@ class AcceptorRow:
     """One row of the table: what it stands for depends on `--by`.
 
     The last workers that ended have rows; the others of one program and listener share a row
-    without a `pid` that stands for so many that `ended`. `left`: its process is alive, and holds
-    the listener no more. `share` is of all accepts shown (0..1). `fair_ratio` is accepts ÷ those
-    after an even split, at each moment over those who could have taken them then: the waiting
-    workers of the same listener or reuseport group; None for a holder that does not wait for
-    connections, and where not everybody is known. Waiting times are upper bounds of histogram
+    without a `pid` that stands for so many that `ended`. `folded`: it is about so many idle
+    listeners that share a row (see `ListenerRow`), and about no other. `left`: its process is alive
+    and holds the listener no more. `share` is of all accepts shown (0..1). `fair_ratio` is accepts
+    ÷ those after an even split, at each moment over those who could have taken them then: the
+    waiting workers of the same listener or reuseport group; None for a holder that does not wait
+    for connections, and where not everybody is known. Waiting times are upper bounds of histogram
     buckets (≤ 12.5 % wide), in microseconds; None where nothing was measured. `wait_histogram` has
     their counts, by the buckets of `model.histogram`; empty where nothing was measured.
     """
@@ -184,6 +189,7 @@ class AcceptorRow:
     alive: bool
     left: bool
     ended: int
+    folded: int
     waits: bool | None
     listener_inode: int | None
     netns: int | None

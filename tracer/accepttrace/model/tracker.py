@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
 from accepttrace.config import Filters
 from accepttrace.model.census import Census
+from accepttrace.model.crowds import Crowds, Judge, gathered
 from accepttrace.model.entries import Bygone, Entry
 from accepttrace.model.ledger import Ledger, Reading
-from accepttrace.model.listeners import Listeners, Socket, Told
+from accepttrace.model.listeners import Known, Listeners, Socket, Told
 from accepttrace.model.migrations import Migrations
 from accepttrace.model.order import ordered
-from accepttrace.model.places import ELSEWHERE, HAPPENED, Place, place_of
+from accepttrace.model.places import ELSEWHERE, Place, place_of
 from accepttrace.model.presence import Presence
 from accepttrace.model.records import (
     Baseline,
@@ -165,7 +166,11 @@ class Tracker:
         )
         kept = [entry for entry in self._entries() if rows.keeps(entry)]
         shown = rows.shown(kept)
-        listeners = self._listener_rows(shown, kept)
+        accepted: Counter[Socket] = Counter()
+        for entry in kept:
+            accepted[entry.socket] += entry.accepts
+        crowds = self._crowds(shown, accepted)
+        listeners = self._listener_rows(shown, accepted, crowds)
         return Snapshot(
             time=self._wall,
             elapsed_s=self._elapsed_s,
@@ -173,7 +178,7 @@ class Tracker:
             by=by,
             meta=self._meta,
             listeners=listeners,
-            acceptors=tuple(ordered(rows.make(kept), sort)),
+            acceptors=tuple(ordered(rows.make(kept, shown, crowds), sort)),
             books=self._books(kept, listeners),
             migrations=self._migrations.among(
                 {socket for socket in shown if isinstance(socket, int)}
@@ -186,10 +191,58 @@ class Tracker:
         )
 
     def _passed_over(self) -> frozenset[Socket]:
-        """Listeners that are no matter: closed before anybody saw them, and nobody came."""
-        busy = {entry.socket for entry in self._tallies if entry.accepts}
-        known = self._listeners.known.items()
-        return frozenset(inode for inode, one in known if one.passed_unseen and inode not in busy)
+        """Closed listeners that are no matter: nobody came to them."""
+        acting, busy = set(), set()
+        for entry in self._tallies:
+            acting.add(entry.socket)
+            if entry.accepts:
+                busy.add(entry.socket)
+        closed = [(i, known) for i, known in self._listeners.known.items() if not known.open]
+        return frozenset(
+            inode
+            for inode, known in closed
+            if known.untouched
+            and (
+                inode not in busy  # nobody ever saw it, nor who asked it for connections
+                if known.listed is None
+                else inode not in acting and self._is_plain(inode, known)
+            )
+        )
+
+    def _is_plain(self, inode: int, known: Known) -> bool:
+        """Whether nothing that happened belongs to it, beside what was counted there."""
+        return (
+            self._listeners.drops.none_of(inode)
+            and self._ledger.verdict(inode).is_plain
+            and not self._ledger.may_have_passed(known)
+            and not self._yardsticks.took_part(Entry(inode, Bygone("", kept=True)))
+        )
+
+    def _crowds(self, shown: Sequence[Socket], accepted: Mapping[Socket, int]) -> Crowds:
+        """Which of the listeners to show share a row."""
+        told, idle, closing = self._told(), [], []
+        for socket in shown:
+            known = self._listeners.known.get(socket) if isinstance(socket, int) else None
+            if known is None or not isinstance(socket, int):
+                continue
+            if not known.open:
+                if socket not in self._listeners.finished:
+                    closing.append(socket)
+            elif known.listed and not accepted.get(socket) and self._is_idle(socket, known):
+                idle.append(known.listed)
+
+        def draw(socket: Socket) -> ListenerRow | None:
+            return self._row_of(socket, accepted, told)
+
+        return gathered(idle, closing, self._listeners, Judge(draw, self._ledger.verdict))
+
+    def _is_idle(self, inode: int, known: Known) -> bool:
+        """Whether nobody came to an open listener."""
+        return (
+            known.untouched
+            and self._listeners.drops.none_of(inode)
+            and self._ledger.verdict(inode).is_plain
+        )
 
     def _pass_time(self, now_s: float, wall: str) -> None:
         if self._started_s is None:
@@ -235,24 +288,16 @@ class Tracker:
         acceptors |= self._tallies.close(set(closed))
         for inode in closed:
             self._listeners.finish(inode)
-            self._forget_if_nothing_happened(inode, told)
+            self._forget_if_nothing_happened(inode)
         finished = list(self._listeners.finished)
         for inode in finished[: max(len(finished) - LAST, 0)]:
             self._fold(inode, told)
         self._sweep()
         return Gone(tuple(acceptors), tuple(self._listeners.parting), self._ledger.idle_ports)
 
-    def _forget_if_nothing_happened(self, inode: int, told: Told) -> None:
+    def _forget_if_nothing_happened(self, inode: int) -> None:
         known = self._listeners.known[inode]
-        row = self._listeners.row(inode, 0, told, self._ledger.verdict(inode))
-        idle = Entry(inode, Bygone("", kept=True))
-        if row is None or not (
-            any(getattr(row, field) for field in HAPPENED)
-            or (known.counted is not None and known.counted.requests)
-            or self._ledger.may_have_passed(known)
-            or self._tallies.at(inode)
-            or self._yardsticks.took_part(idle)
-        ):
+        if known.untouched and self._is_plain(inode, known) and not self._tallies.at(inode):
             self._ledger.drop(inode, known, 0)
             self._migrations.forget(inode)
             self._listeners.drop(inode)
@@ -333,20 +378,23 @@ class Tracker:
         return bool(counters) if self._sees is None else fact in self._sees
 
     def _listener_rows(
-        self, sockets: Sequence[Socket], kept: Sequence[Entry]
+        self, shown: Sequence[Socket], accepted: Mapping[Socket, int], crowds: Crowds
     ) -> tuple[ListenerRow, ...]:
-        accepted: defaultdict[Socket, int] = defaultdict(int)
-        for entry in kept:
-            accepted[entry.socket] += entry.accepts
-        told = self._told()
-        rows = (
-            replace(self._listeners.places.rows[socket], accepted=accepted[socket])
-            if isinstance(socket, Place)
-            else self._listeners.row(socket, accepted[socket], told, self._ledger.verdict(socket))
-            for socket in sockets
-        )
-        found = [row for row in rows if row is not None]
-        return tuple(sorted(found, key=_by_place))
+        told, apart = self._told(), (one for one in shown if one not in crowds.shared)
+        found = [
+            row
+            for one in apart
+            if one not in crowds.rows and (row := self._row_of(one, accepted, told)) is not None
+        ]
+        return tuple(sorted((*found, *crowds.rows.values()), key=_by_place))
+
+    def _row_of(
+        self, socket: Socket, accepted: Mapping[Socket, int], told: Told
+    ) -> ListenerRow | None:
+        number = accepted.get(socket, 0)
+        if isinstance(socket, Place):
+            return replace(self._listeners.places.rows[socket], accepted=number)
+        return self._listeners.row(socket, number, told, self._ledger.verdict(socket))
 
     def _told(self) -> Told:
         complete = not self._losses.rowless

@@ -69,8 +69,9 @@ def name(row: AcceptorRow, _: Sockets) -> str:
 
 
 def place(row: AcceptorRow, _: Sockets) -> str:
-    """Where it listens."""
-    return formats.endpoint(
+    """Where it listens, and with how many idle sockets that have no rows of their own."""
+    crowd = f"{row.folded:,} x " if row.folded else ""
+    return crowd + formats.endpoint(
         row.local_address, row.local_port, row.family, row.listener_inode, row.device
     )
 
@@ -98,7 +99,10 @@ def queue(row: AcceptorRow, sockets: Sockets) -> str | None:
     now = _sum([socket.queue for socket in there])
     if now is None:
         return None
-    return f"{now}/{formats.numbers([_sum([socket.backlog for socket in there])])[0]}"
+    limit = _sum([socket.backlog for socket in there])
+    if limit is not None and row.folded:  # one speaks for all
+        limit *= row.folded
+    return f"{now}/{formats.numbers([limit])[0]}"
 
 
 def longest(row: AcceptorRow, sockets: Sockets) -> str | None:

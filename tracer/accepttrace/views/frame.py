@@ -60,7 +60,7 @@ def framed(
 
 def nothing(snapshot: Snapshot) -> str:
     """Why there is no row: an empty view is never silent."""
-    there = sum(row.open for row in snapshot.listeners)
+    there = sum(row.folded or row.open for row in snapshot.listeners)
     place = _place(clean(snapshot.meta.filter))
     if there:
         return f"0 accepts{place} so far; {plural(there, 'listener')} there"

@@ -101,7 +101,7 @@ def _rate(snapshot: Snapshot) -> float:
 
 def _crowd(snapshot: Snapshot) -> str:
     """`4 workers on 2 listeners`: those alive that take connections, and the open sockets."""
-    sockets = plural(sum(row.open for row in snapshot.listeners), "listener")
+    sockets = plural(sum(row.folded or row.open for row in snapshot.listeners), "listener")
     rows = [
         row
         for row in snapshot.acceptors

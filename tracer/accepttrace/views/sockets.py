@@ -16,9 +16,12 @@ class Sockets:
     def __init__(self, rows: Iterable[ListenerRow]) -> None:
         self._by_inode: dict[int, ListenerRow] = {}
         self._by_place: dict[_Key, ListenerRow] = {}
+        self._crowds: defaultdict[_Key, list[ListenerRow]] = defaultdict(list)
         self._by_group: defaultdict[_Key, list[ListenerRow]] = defaultdict(list)
         for row in rows:
-            if row.inode is None:
+            if row.folded:
+                self._crowds[_place(row), row.group].append(row)
+            elif row.inode is None:
                 self._by_place[_place(row)] = row
             else:
                 self._by_inode[row.inode] = row
@@ -27,7 +30,10 @@ class Sockets:
 
     def of(self, row: AcceptorRow) -> Sequence[ListenerRow]:
         """The one socket, all of the reuseport group, or all that closed at the place; none where
-        a row has other ones."""
+        a row has other ones. Of many idle ones what they have in common."""
+        if row.folded:
+            crowds = self._crowds.get((_place(row), row.group), ())
+            return crowds if len(crowds) == 1 else ()  # else of several owners, at many places
         if row.group is not None and row.listener_inode is None:
             return self._by_group.get(_key(row), ())
         if row.listener_inode is not None:

@@ -79,8 +79,10 @@ def _waiting_aside(snapshot: Snapshot, width: int) -> list[Line]:
         return []
     names = {row.pid: clean(row.name) for row in rows}
     holds: Counter[int | None] = Counter(
-        pid for row in snapshot.listeners for pid in {h.pid for h in row.holders}
+        pid for row in snapshot.listeners if not row.folded for pid in {h.pid for h in row.holders}
     )
+    for row in rows:
+        holds[row.pid] += row.folded
     texts = [
         f"{name} (pid {pid}) holds {plural(holds[pid], 'listener')}" for pid, name in names.items()
     ]
