@@ -10,16 +10,24 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from accepttrace.model.crowds import CLOSED_APART, HOLDERS_NAMED, LEVELS
+from accepttrace.model.datagrams import Receiver
+from accepttrace.model.receivers import CLOSED_ROWS
 from accepttrace.model.records import Holder, Listener
 from accepttrace.model.snapshot import AcceptorRow, ListenerRow, Snapshot
 from accepttrace.model.tracker import Tracker
 from accepttrace.model.yardstick import GRAINS
 from accepttrace.views.csvrows import rows as csv_rows
 from accepttrace.views.jsonl import snapshot_line
+from accepttrace.views.receiverlines import snapshot_line as udp_line
+from accepttrace.views.receivers import render as render_udp
 from accepttrace.views.table import render
 from accepttrace.views.text import plain
 from tests.unit.pictures import META, count, counted, feed, holder, listener
 from tests.unit.test_jsonl import SCHEMA
+from tests.unit.test_udp_views import SCHEMA as UDP_SCHEMA
+from tests.unit.udppictures import count as udp_count
+from tests.unit.udppictures import feed as feed_udp
+from tests.unit.udppictures import receiver, tracker
 
 MANY = LEVELS[0][1] + 44
 OF_OWNER = LEVELS[1][1] + 88
@@ -225,3 +233,41 @@ def test_a_parent_of_workers_holds_as_many_as_there_are() -> None:
     ]
     feed(it, 1, [], sockets)
     assert f"(pid 30) holds {MANY} listeners" in plain(render(it.snapshot(), 120, None))
+
+
+def datagram_sockets(many: int) -> list[Receiver]:
+    """Of one process each, on one address and port."""
+    return [receiver(100 + n, [holder(20 + n)], group=7) for n in range(many)]
+
+
+def test_sockets_that_got_no_datagram_share_a_row() -> None:
+    it = tracker()
+    sockets = [*datagram_sockets(MANY), receiver(1, [holder(10)], address="10.0.0.1")]
+    sockets[3] = replace(sockets[3], queue=1, queue_bytes=768)
+    feed_udp(it, 1, [udp_count(1, 9), udp_count(100, 5)], sockets)
+    snapshot = it.snapshot()
+    rows = {row.inode: row for row in snapshot.sockets}
+    assert {inode: row.datagrams for inode, row in rows.items()} == {1: 9, 100: 5, 103: 0, None: 0}
+    crowd = rows[None]
+    assert (crowd.folded, crowd.queue, crowd.drops, crowd.open) == (MANY - 2, 0, 0, True)
+    assert len(crowd.holders) + crowd.holders_more == MANY - 2
+    assert (snapshot.books.datagrams, snapshot.books.unlisted_sockets) == (14, 0)
+    line = udp_line(snapshot)
+    Draft202012Validator(UDP_SCHEMA).validate(json.loads(line))
+    table = plain(render_udp(snapshot, 160, None))
+    assert f"{MANY + 1} workers on {MANY + 1} sockets" in table
+    assert f"{MANY - 2} x 127.0.0.1:53" in table
+
+
+@pytest.mark.parametrize("got", [0, 2])
+def test_sockets_that_closed_just_now_have_no_row_each(got: int) -> None:
+    it, many = tracker(), 2 * CLOSED_ROWS
+    counts = [udp_count(100 + n, got) for n in range(many)]
+    feed_udp(it, 1, counts, datagram_sockets(many))
+    for second in (2, 3, 4):
+        feed_udp(it, second, counts if second < 4 else [], [])
+        snapshot = it.snapshot()
+        assert len(snapshot.sockets) <= CLOSED_ROWS
+        assert snapshot.books.datagrams == got * many
+        told = len(snapshot.sockets) + snapshot.books.unlisted_sockets
+        assert told == (many if got else 0)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
 from operator import attrgetter
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
 from accepttrace.model.listeners import Listeners, Socket
 from accepttrace.model.places import Place, at_place, both
@@ -53,13 +53,33 @@ class Crowd(NamedTuple):
 Shared = Place | Crowd
 
 
-def _of_place(one: Listener) -> Crowd:
+class Owned(Protocol):
+    """A socket of TCP or UDP, as an inventory has it."""
+
+    @property
+    def uid(self) -> int | None: ...
+    @property
+    def netns(self) -> int: ...
+    @property
+    def family(self) -> Family: ...
+    @property
+    def local_address(self) -> str: ...
+    @property
+    def local_port(self) -> int: ...
+    @property
+    def group(self) -> int | None: ...
+
+
+S = TypeVar("S", bound=Owned)
+
+
+def _of_place(one: Owned) -> Crowd:
     address = one.family, one.local_address, one.local_port
     return Crowd(one.uid, one.netns, *address, one.group)
 
 
 # So many of a kind have rows of their own; those of more share one.
-LEVELS: Final[Sequence[tuple[Callable[[Listener], Crowd], int]]] = (
+LEVELS: Final[Sequence[tuple[Callable[[Owned], Crowd], int]]] = (
     (_of_place, 256),
     (lambda one: Crowd(one.uid), 512),
     (lambda _: Crowd(), 4096),
@@ -95,7 +115,7 @@ def gathered(
     that closed just now."""
     shared: dict[Socket, Shared] = {}
     rows: dict[Shared, ListenerRow] = {}
-    for crowd, members in _crowds(idle).items():
+    for crowd, members in crowds(idle).items():
         rows[crowd] = _row(members, listeners, judge)
         shared.update(dict.fromkeys((one.inode for one in members), crowd))
     for inode in closing if len(closing) > CLOSED_APART else ():
@@ -110,11 +130,12 @@ def gathered(
     return Crowds(shared, rows)
 
 
-def _crowds(idle: Iterable[Listener]) -> dict[Crowd, list[Listener]]:
-    found: dict[Crowd, list[Listener]] = {}
+def crowds(idle: Iterable[S]) -> dict[Crowd, list[S]]:
+    """The members of each; all others stand alone."""
+    found: dict[Crowd, list[S]] = {}
     apart = list(idle)
     for kind, most in LEVELS:
-        kinds: defaultdict[Crowd, list[Listener]] = defaultdict(list)
+        kinds: defaultdict[Crowd, list[S]] = defaultdict(list)
         for one in apart:
             kinds[kind(one)].append(one)
         found.update((crowd, those) for crowd, those in kinds.items() if len(those) > most)
@@ -126,40 +147,41 @@ def _row(members: Sequence[Listener], listeners: Listeners, judge: Judge) -> Lis
     """Its sums are 0, or n/a where they are n/a of one of the members."""
     alike = {(one.netns, judge.verdict(one.inode)): one.inode for one in members}
     rows = [row for inode in alike.values() if (row := judge.draw(inode)) is not None]
-    holders, elsewhere = _holders(members, listeners)
+    holders, elsewhere = named_holders(listeners.holders(one.inode) for one in members)
+    facts = in_common(members, _FACTS)
+    backlog = facts["backlog"]
     return replace(
         reduce(both, rows),
-        **_in_common(members),
+        **{_NAMES.get(name, name): fact for name, fact in facts.items()},
+        capacity=None if backlog is None else backlog + 1,
         inode=None,
         open=True,
         folded=len(members),
-        queue=_none_waits(one.queue for one in members),
+        queue=nothing_of(one.queue for one in members),
         queue_mean=None,
-        half_open=_none_waits(one.half_open for one in members),
+        half_open=nothing_of(one.half_open for one in members),
         holders=holders,
         holders_elsewhere=elsewhere,
     )
 
 
-def _in_common(members: Iterable[Listener]) -> dict[str, Any]:
+def in_common(members: Iterable[object], names: Sequence[str]) -> dict[str, Any]:
     """The facts in which none of them differs; None for the others."""
-    columns = zip(*set(map(attrgetter(*_FACTS), members)), strict=True)
+    columns = zip(*set(map(attrgetter(*names), members)), strict=True)
     values = [column[0] if len(set(column)) == 1 else None for column in columns]
-    facts = dict(zip((_NAMES.get(name, name) for name in _FACTS), values, strict=True))
-    backlog = facts["backlog"]
-    return {**facts, "capacity": None if backlog is None else backlog + 1}
+    return dict(zip(names, values, strict=True))
 
 
-def _none_waits(numbers: Iterable[int | None]) -> int | None:
+def nothing_of(numbers: Iterable[int | None]) -> int | None:
     """0; None where it is not known of all."""
     return None if None in set(numbers) else 0
 
 
-def _holders(members: Iterable[Listener], listeners: Listeners) -> tuple[tuple[Holder, ...], int]:
+def named_holders(held: Iterable[Iterable[Holder]]) -> tuple[tuple[Holder, ...], int]:
     """Each process once, with its descriptor on one of them; and how many there are beyond."""
     found: dict[tuple[int, int], Holder] = {}
-    for one in members:
-        for holder in listeners.holders(one.inode):
+    for holders in held:
+        for holder in holders:
             found.setdefault((holder.pid, holder.start_ticks), holder)
     named = tuple(sorted(found.values(), key=attrgetter("pid")))[:HOLDERS_NAMED]
     return named, len(found) - len(named)

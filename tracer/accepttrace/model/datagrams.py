@@ -89,14 +89,16 @@ class ReceiverRow:
     `datagrams`: those that its queue took; `dropped`: those that it did not, as it was full.
     `drops`: packets dropped for whatever reason, by the kernel's own count of the socket. `share`:
     of all datagrams shown (0..1). `queue`: packets waiting to be read; `queue_bytes`: the memory
-    that they take, of at most `queue_limit_bytes` (SO_RCVBUF).
+    that they take, of at most `queue_limit_bytes` (SO_RCVBUF). A row without an `inode` stands for
+    so many open ones of which nothing was counted that are `folded`, and has what they have in
+    common; `holders_more`: processes that hold one of them, beside those of `holders`.
     """
 
-    inode: int
-    netns: int
-    family: Family
-    local_address: str
-    local_port: int
+    inode: int | None
+    netns: int | None
+    family: Family | None
+    local_address: str | None
+    local_port: int | None
     device: str | None  # that it is bound to (SO_BINDTODEVICE)
     v6only: bool | None  # of IPv6: it refuses IPv4; None: IPv4, or not known
     remote_address: str | None
@@ -117,7 +119,9 @@ class ReceiverRow:
     queue_bytes: int | None
     queue_limit_bytes: int | None
     open: bool  # False once it was seen to be gone
+    folded: int
     holders: tuple[Holder, ...]
+    holders_more: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Final, Literal
 
 from accepttrace.config import Filters
+from accepttrace.model.crowds import crowds, in_common, named_holders, nothing_of
 from accepttrace.model.datagrams import (
     Receiver,
     ReceiverBooks,
@@ -26,6 +27,20 @@ SORTABLE: Final = frozenset(f.name for f in fields(ReceiverRow)) - {"selector_pr
 # An identity is looked up, not compared: those go from small to large.
 ASCENDING: Final = frozenset(("inode", "netns", "local_port", "remote_port", "uid", "group"))
 GONE_AFTER: Final = 2  # readings without it: the second saw all that it got before it went
+# What all that share a row may have in common.
+_FACTS: Final = (
+    "netns",
+    "family",
+    "local_address",
+    "local_port",
+    "device",
+    "v6only",
+    "uid",
+    "group",
+    "group_size",
+    "selector",
+    "queue_limit_bytes",
+)
 CLOSED_ROWS: Final = 16  # members of groups that keep a row after they closed: the last ones
 
 
@@ -54,6 +69,14 @@ class Tally:
     def got_nothing(self) -> bool:
         """Nobody was sent here, by any count."""
         return not self.drops and not any(map(self.of, COUNTERS))
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it is open, bound to nobody's peer, and nothing was counted or waits there."""
+        sock = self.socket
+        if self.missing or sock is None or sock.remote_address is not None:
+            return False
+        return self.got_nothing and not (sock.queue or sock.queue_bytes)
 
     @property
     def was_member(self) -> bool:
@@ -160,8 +183,11 @@ class ReceiverTracker:
             self._let_go(self._tallies.pop(inode))
         return tuple(gone)
 
+    def _passes_over(self, tally: Tally) -> bool:
+        return "datagrams" in self._sees and tally.got_nothing
+
     def _let_go(self, tally: Tally) -> None:
-        if "datagrams" in self._sees and tally.got_nothing:
+        if self._passes_over(tally):
             return
         if tally.was_member:
             self._closed.append(tally)
@@ -170,21 +196,38 @@ class ReceiverTracker:
         elif tally.socket is not None or not self._by_process:
             self._unlisted.add(tally)
 
-    def _listed(self) -> list[Tally]:
-        alive = [t for i, t in self._tallies.items() if t.socket and i not in self._others]
-        return [*alive, *self._closed]
+    def _listed(self) -> tuple[list[Tally], list[Tally]]:
+        """Those that have rows, and those that closed at the same time and are too many for that.
+
+        Of those that got nothing and closed, nothing is told.
+        """
+        found = [t for i, t in self._tallies.items() if t.socket and i not in self._others]
+        alive = [tally for tally in found if not tally.missing]
+        closing = [tally for tally in found if tally.missing and not self._passes_over(tally)]
+        if len(closing) > CLOSED_ROWS:
+            return [*alive, *self._closed], closing
+        return [*alive, *closing, *self._closed], []
 
     def _picture(self, sort: str, interval_s: float, whole: bool) -> ReceiverSnapshot:
-        listed = self._listed()
+        listed, closing = self._listed()
         total = sum(tally.of("datagrams") for tally in listed)
-        rows = [self._row(tally, interval_s, total, whole) for tally in listed]
+        idle = {tally.socket.inode: tally for tally in listed if tally.socket and tally.is_idle}
+        shared = crowds(tally.socket for tally in idle.values() if tally.socket).values()
+        first = [(idle[members[0].inode], members) for members in shared]
+        folded = {one.inode for members in shared for one in members}
+
+        def draw(tally: Tally) -> ReceiverRow:
+            return self._row(tally, interval_s, total, whole)
+
+        apart = (t for t in listed if not (t.socket and t.is_idle and t.socket.inode in folded))
+        rows = [*map(draw, apart), *(_of_crowd(draw(tally), members) for tally, members in first)]
         return ReceiverSnapshot(
             time=self._wall,
             elapsed_s=self._now_s - self._started_s,
             interval_s=interval_s,
             meta=self._meta,
             sockets=tuple(ordered(rows, sort)),
-            books=self._books(listed),
+            books=self._books(listed, closing),
             unread=self._unread,
         )
 
@@ -223,14 +266,18 @@ class ReceiverTracker:
             queue_bytes=sock.queue_bytes if is_open else None,
             queue_limit_bytes=sock.queue_limit_bytes,
             open=is_open,
+            folded=0,
             holders=sock.holders,
+            holders_more=0,
         )
 
     def _tells_drops(self, listed: Collection[Tally]) -> bool:
         return all(tally.drops is not None for tally in listed)
 
-    def _books(self, listed: Collection[Tally]) -> ReceiverBooks:
+    def _books(self, listed: Collection[Tally], closing: Iterable[Tally]) -> ReceiverBooks:
         sums, losses = replace(self._unlisted), self._losses
+        for tally in closing:
+            sums.add(tally)
         if not self._by_process:
             for tally in self._tallies.values():
                 if tally.socket is None:  # gone before it was seen; not yet final
@@ -256,6 +303,23 @@ class ReceiverTracker:
         )
 
 
+def _of_crowd(row: ReceiverRow, members: Sequence[Receiver]) -> ReceiverRow:
+    """The row of one of them, as that of all: nothing was counted of any."""
+    holders, more = named_holders(one.holders for one in members)
+    facts = in_common(members, _FACTS)
+    return replace(
+        row,
+        **facts,
+        selector_program=in_common(members, ("program", "uid"))["program"],
+        inode=None,
+        drops=nothing_of(one.drops for one in members),
+        queue=nothing_of(one.queue for one in members),
+        folded=len(members),
+        holders=holders,
+        holders_more=more,
+    )
+
+
 def ordered(rows: Iterable[ReceiverRow], sort: str) -> list[ReceiverRow]:
     """Rows by the field `sort`, the unknown last; equal ones by place, the connected last."""
     if sort not in SORTABLE:
@@ -269,4 +333,5 @@ def ordered(rows: Iterable[ReceiverRow], sort: str) -> list[ReceiverRow]:
 
 
 def _place(row: ReceiverRow) -> tuple[int, str, bool, int]:
-    return row.local_port, row.local_address, row.remote_address is not None, row.inode
+    connected = row.remote_address is not None
+    return row.local_port or 0, row.local_address or "", connected, row.inode or 0

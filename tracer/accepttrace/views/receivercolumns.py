@@ -130,7 +130,10 @@ def _name(row: ReceiverRow) -> str | None:
 
 
 def _local(row: ReceiverRow) -> str:
-    return formats.endpoint(row.local_address, row.local_port, row.family, row.inode, row.device)
+    crowd = f"{row.folded:,} x " if row.folded else ""
+    return crowd + formats.endpoint(
+        row.local_address, row.local_port, row.family, row.inode, row.device
+    )
 
 
 def _remote(row: ReceiverRow) -> str:

@@ -48,9 +48,11 @@ def header(snapshot: ReceiverSnapshot, width: int) -> list[Line]:
     """Two lines where they fit; more in a narrow window."""
     books, rows = snapshot.books, [row for row in snapshot.sockets if row.open]
     workers = {holder.pid for row in rows for holder in owners(row)}
+    number = len(workers) + sum(row.holders_more for row in rows)
+    sockets = sum(row.folded or 1 for row in rows)
     second: list[Span] = [
         *_traffic(snapshot),
-        (f"{plural(len(workers), 'worker')} on {plural(len(rows), 'socket')}", ""),
+        (f"{plural(number, 'worker')} on {plural(sockets, 'socket')}", ""),
         namespaces(snapshot.sockets),
         *loss(books, _dropped(books)),
     ]

@@ -17,11 +17,12 @@ def alone(rows: Iterable[Receiver | ReceiverRow]) -> Iterator[str]:
 
     Only where BPF looked: `queue` is None of a socket that it did not see, or that was closed.
     """
-    places = Counter(
-        (row.netns, endpoint(row.local_address, row.local_port, row.family, None, row.device))
-        for row in rows
-        if row.group is None and row.queue is not None and row.remote_address is None
-    )
+    places: Counter[tuple[int | None, str]] = Counter()
+    for row in rows:
+        if row.group is None and row.queue is not None and row.remote_address is None:
+            address = row.local_address, row.local_port, row.family
+            place = endpoint(*address, None, row.device)
+            places[row.netns, place] += (row.folded or 1) if isinstance(row, ReceiverRow) else 1
     for (_, place), number in places.most_common(SHOWN):
         if number > 1:
             yield (
