@@ -389,6 +389,17 @@ def test_books_are_never_balanced_where_the_tracer_lost_something(sees: Sequence
     assert it.snapshot().books.word == "unchecked"
 
 
+@pytest.mark.parametrize("sees", [EVERYTHING, BY_PORT])
+def test_a_loss_that_came_up_since_the_last_check_counts_too(sees: Sequence[str]) -> None:
+    it = model(sees)
+    for second in (1, 2):
+        feed(it, second, [], [listener(100)])
+    assert it.snapshot().books.word == "balanced"
+    it.drain(Counts((), losses=Losses(map_full=3), at_s=2.5))
+    books = it.snapshot().books
+    assert (books.map_full, books.word) == (3, "unchecked")
+
+
 def test_a_queue_that_only_refreshes_tell_of_is_said_to_be_sampled() -> None:
     told = {sees: model(sees) for sees in (EVERYTHING, BY_PORT)}
     for it in told.values():

@@ -156,10 +156,13 @@ class Ledger:
         """Whether nothing came or left between the last two readings."""
         return all(account.quiet for account in self._accounts.values())
 
-    def word(self, books: Iterable[Book]) -> Book:
-        """The worst of the verdicts; not balanced where something is known to be missing."""
+    def word(self, books: Iterable[Book], lost: int) -> Book:
+        """The worst of the verdicts; not balanced where something is known to be missing.
+
+        `lost`: by the tracer, as of its newest counts, which may be newer than the last check.
+        """
         worst: Book = max(books, key=lambda word: WORST[word], default="balanced")
-        doubtful = self._lost or self.unseen
+        doubtful = lost or self.unseen
         return "unchecked" if worst == "balanced" and doubtful else worst
 
     def _check_listener(self, inode: int, known: Known, side: Side, reading: Reading) -> None:

@@ -410,9 +410,7 @@ class Tracker:
         )
 
     def _books(self, kept: Sequence[Entry], listeners: Sequence[ListenerRow]) -> Books:
-        word = self._ledger.word(row.book for row in listeners)
-        if word == "balanced" and self._losses.total:  # not of what was lost
-            word = "unchecked"
+        word = self._ledger.word((row.book for row in listeners), self._losses.total)
         return Books(
             accepts=sum(entry.accepts for entry in kept),
             events_lost=self._losses.events_lost,
