@@ -180,19 +180,22 @@ static __noinline struct acceptor *acceptor_meet(struct acceptor_key *key, __u32
 {
 	struct acceptor_key crew = crew_now(key->inode);
 	__u32 *threads = crew_of(&crew);
-	struct acceptor *acceptor;
+	struct acceptor *acceptor = NULL;
 
-	if (!threads || *threads < CREW_ROWS) {
-		acceptor = acceptor_add(key, owner);
-		if (acceptor) {
-			if (threads)
-				__sync_fetch_and_add(threads, 1);
-			return acceptor;
-		}
+	if (threads && *threads >= CREW_ROWS) {
+		*key = crew;
+		acceptor = standing_get(key);
 	}
-	*key = crew;
-	acceptor = standing_get(key);
-	return acceptor ? acceptor : acceptor_add(key, owner);
+	if (acceptor)
+		return acceptor;
+	acceptor = acceptor_add(key, owner);
+	if (!acceptor && !is_crew(key)) {
+		*key = crew; /* no room for this one either, if it has none by now */
+		return standing_get(key);
+	}
+	if (acceptor && threads && !is_crew(key))
+		__sync_fetch_and_add(threads, 1);
+	return acceptor;
 }
 
 /* The row of the current thread on a listener, and its key; NULL where it has none yet. */

@@ -67,14 +67,16 @@ static __always_inline void refused(__u32 fd)
  */
 static __always_inline void accept_failed(__u32 fd, __u32 error)
 {
-	struct file *file = file_of((void *)bpf_get_current_task(), fd);
-	struct sock *listener = sock_of(file);
+	struct sock *listener;
+	struct file *file;
 
 	if (error >= ERESTARTSYS && error <= ERESTART_RESTARTBLOCK) {
 		if (!interrupted_for_good())
 			return;
 		error = EINTR;
 	}
+	file = file_of((void *)bpf_get_current_task(), fd);
+	listener = sock_of(file);
 	if (listener && is_inet(listener) &&
 	    BPF_CORE_READ(listener, __sk_common.skc_state) == TCP_LISTEN)
 		failed(listener, BPF_CORE_READ(file, f_inode, i_ino), error,
