@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import platform
+import os
 from collections.abc import Set as AbstractSet
 from datetime import datetime, timezone
 from functools import cached_property
@@ -126,7 +126,7 @@ def meta_of(tracer: AttachedTracer, what: str) -> Meta:
 
     return Meta(
         version=__version__,
-        kernel=f"{platform.release()} {platform.machine()}",
+        kernel=f"{os.uname().release} {os.uname().machine}",
         attach=tracer.plan.attach,
         loader=tracer.loader,
         blind_spots=tracer.plan.blind_spots,

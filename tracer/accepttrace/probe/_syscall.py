@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes as c
 import errno
 import os
-import platform
 from functools import cache
 from typing import Any
 
@@ -96,7 +95,7 @@ class ProgramAttr(c.Structure):
 @cache
 def _entry() -> tuple[Any, int]:
     """How to call: syscall(2), and the number of bpf(2)."""
-    return c.CDLL(None, use_errno=True).syscall, _NUMBERS[platform.machine()]
+    return c.CDLL(None, use_errno=True).syscall, _NUMBERS[os.uname().machine]
 
 
 def bpf(command: int, attr: c.Structure) -> int:

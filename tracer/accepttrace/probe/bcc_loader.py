@@ -14,7 +14,6 @@ from __future__ import annotations
 import atexit
 import errno
 import os
-import platform
 import re
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -143,7 +142,7 @@ class Compiled:
 
 
 def _flags(hooks: tuple[Hook, ...]) -> list[str]:
-    machine = _ARCHITECTURES[platform.machine()]
+    machine = _ARCHITECTURES[os.uname().machine]
     kinds = {_ATTACHED_AS[hook.program.partition("_")[0]] for hook in hooks}
     names = [f"__TARGET_ARCH_{machine}", *(f"ATTACH_{kind}" for kind in sorted(kinds))]
     return [f"-D{name}" for name in names + [f"HOOK_{hook.program}" for hook in hooks]]

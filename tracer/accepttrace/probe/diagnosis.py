@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import platform
+import os
 from collections.abc import Iterator
 
 from accepttrace.errors import AcceptTraceError, UnsupportedError
@@ -38,7 +38,7 @@ def diagnose(only: loaders.Name | None = None) -> Diagnosis:
 
 
 def _kernel() -> Finding:
-    return Finding("kernel", "good", f"{platform.release()} {platform.machine()}")
+    return Finding("kernel", "good", f"{os.uname().release} {os.uname().machine}")
 
 
 def _btf() -> Finding:

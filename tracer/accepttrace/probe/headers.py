@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 import subprocess
 import tarfile
 import tempfile
@@ -53,7 +52,7 @@ _STUBS = {
 
 def found() -> Path | None:
     """The headers of the running kernel that bcc will use; None where there are none."""
-    release = _MODULES / platform.release()
+    release = _MODULES / os.uname().release
     for folder in (os.environ.get(_SOURCE), release / "build", release / "source"):
         if folder and Path(folder, "include/linux/kconfig.h").is_file():
             return Path(folder)
@@ -73,7 +72,7 @@ def required() -> Path:
 
 def package() -> str:
     """What to install, by family of distributions."""
-    release = platform.release()
+    release = os.uname().release
     return (
         f"install linux-headers-{release} (Debian, Ubuntu), kernel-devel-{release} (Fedora,"
         " AlmaLinux) or linux-headers (Arch)"

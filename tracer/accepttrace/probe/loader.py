@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes as c
 import errno
 import os
-import platform
 import resource
 from pathlib import Path
 
@@ -21,7 +20,7 @@ _ENOTSUPP = 524  # the kernel's own; no C library has a name for it
 
 def object_bytes(what: str = "") -> bytes:
     """A CO-RE object for this machine, from the package: the tracer's, or `holders`."""
-    name = f"{what}.{platform.machine()}.bpf.o".lstrip(".")
+    name = f"{what}.{os.uname().machine}.bpf.o".lstrip(".")
     path = Path(__file__).with_name("objects") / name
     try:
         return path.read_bytes()

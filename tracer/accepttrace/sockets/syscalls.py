@@ -7,7 +7,6 @@ a probe.helper.Helper only.
 from __future__ import annotations
 
 import os
-import platform
 from typing import Final, Literal, NamedTuple
 
 from accepttrace.sockets import procfs
@@ -36,7 +35,7 @@ NUMBERS: Final[dict[str, dict[Call, tuple[int, ...]]]] = {
 }
 CALLS: Final[dict[int, Call]] = {
     number: call
-    for call, numbers in NUMBERS.get(platform.machine(), {}).items()
+    for call, numbers in NUMBERS.get(os.uname().machine, {}).items()
     for number in numbers
 }
 # The symbol in /proc/TID/wchan while a thread sleeps in accept(): the waiting is inlined or not.
