@@ -39,16 +39,16 @@ $(VENV)/.bench: $(VENV)/.vm
 objects: $(VENV)/.run
 	$(Q)$(MAKE) --no-print-directory -C bpf
 
-bench/flood: bench/flood.c $(VENV)/.test
+bench/flood: bench/flood.c $(wildcard bench/flood*.h) bench/common.h $(VENV)/.test
 	$(Q)cc -O2 -Wall -Wextra -Werror -o $@ $<
 
-bench/churn: bench/churn.c $(VENV)/.test
+bench/churn: bench/churn.c bench/common.h $(VENV)/.test
 	$(Q)cc -O2 -Wall -Wextra -Werror -pthread -o $@ $<
 
 bench/crowd: bench/crowd.c $(VENV)/.test
 	$(Q)cc -O2 -Wall -Wextra -Werror -o $@ $<
 
-bench/loop: bench/loop.c bench/mark.h $(VENV)/.test
+bench/loop: bench/loop.c bench/common.h bench/mark.h $(VENV)/.test
 	$(Q)cc -O2 -Wall -Wextra -Werror -o $@ $<
 
 bench/empty: bench/empty.c $(VENV)/.test

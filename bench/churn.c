@@ -30,6 +30,7 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+#include "common.h"
 
 enum { BACKLOG = 1024, PATIENCE_MS = 200, MOST_CLIENTS = 64 };
 
@@ -43,20 +44,6 @@ static struct {
 	_Atomic uint64_t made, taken;
 	_Atomic bool load_over, over;
 } *board;
-
-static void die(const char *what)
-{
-	perror(what);
-	exit(1);
-}
-
-static double now_s(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
 
 static struct sockaddr_in place(void)
 {

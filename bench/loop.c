@@ -20,6 +20,7 @@
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
+#include "common.h"
 #include "mark.h"
 
 enum { MAX_BLOCKS = 1000, MAX_CONNECTIONS = 1 << 20, BACKLOG = 16, HELD = 16 };
@@ -28,12 +29,6 @@ struct listener {
 	int fd;
 	struct sockaddr_in address;
 };
-
-static void die(const char *what)
-{
-	perror(what);
-	exit(1);
-}
 
 static struct listener listener_at(const char *host, int port, int reuseport)
 {
