@@ -72,7 +72,7 @@ class UdpAccount:
     def rows(self) -> dict[int, ReceiverRow]:
         snapshot = self.snapshot()
         assert snapshot.books.balanced
-        return {row.inode: row for row in snapshot.sockets}
+        return {row.inode: row for row in snapshot.sockets if row.inode is not None}
 
 
 def udp_session(way: Way) -> UdpSession:
