@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -59,6 +60,18 @@ def by_proc() -> Processes:
     """Without the kernel's own list, as where BPF may not be used."""
     helper = Helper()
     return Processes(ProcSource(helper), helper)
+
+
+def test_sockets_that_nobody_visible_holds_leave_nothing_behind() -> None:
+    """Such as those of somebody who opens and closes them all the time."""
+    processes = by_proc()
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        assert {processes.holders(inode) for inode in range(10**6, 10**6 + 20_000)} == {()}
+        assert tracemalloc.get_traced_memory()[0] - before < 100_000
+    finally:
+        tracemalloc.stop()
 
 
 WAYS: dict[str, tuple[Callable[[socket.socket], object], Waiting]] = {

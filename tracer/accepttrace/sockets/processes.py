@@ -83,8 +83,10 @@ class Processes:
 
     def holders(self, inode: int) -> tuple[Holder, ...]:
         """Everybody who holds the listener, by PID; its lowest descriptor where there are more."""
+        found = self._index.get(inode)
+        if not found:
+            return ()
         if inode not in self._lists:
-            found = self._index.get(inode, {})
             self._lists[inode] = tuple(found[pid] for pid in sorted(found))
         return self._lists[inode]
 
