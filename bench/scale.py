@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Final, NamedTuple
 
-from accepttrace.model.histogram import BUCKETS
+from accepttrace.cli.top import collect_seldom
 from accepttrace.model.records import (
     AcceptorCount,
     Counts,
@@ -76,6 +76,7 @@ class Cost(NamedTuple):
 
 def measure(shape: Shape, size: int) -> Cost:
     """The mean of some refreshes, after the first one."""
+    collect_seldom()
     tracker = Tracker(META, None, 0.0, SEES, grains=("worker",))
     rounds: list[list[float]] = []
     for second in range(1, REFRESHES + 2):
@@ -117,8 +118,6 @@ def _all_pairs(inodes: range, pids: range) -> list[tuple[int, int]]:
 
 
 def _taker(inode: int, pid: int, accepts: int) -> AcceptorCount:
-    waits = [0] * BUCKETS
-    waits[17] = accepts
     return AcceptorCount(
         listener_inode=inode,
         pid=pid,
@@ -128,10 +127,11 @@ def _taker(inode: int, pid: int, accepts: int) -> AcceptorCount:
         accepts=accepts,
         empty=1,
         errors={},
-        wait_us=waits,
+        wait_us=(*(0,) * 17, accepts),
         wait_max_us=10,
         wait_unknown=0,
         wasted=0,
+        refused=0,
         left_us=accepts,
         waited_us=accepts * 10,
         process_start_ns=pid * 10**7,

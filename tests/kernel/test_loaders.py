@@ -7,7 +7,7 @@ import os
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from itertools import accumulate
@@ -18,6 +18,7 @@ import pytest
 from accepttrace.config import Filters
 from accepttrace.lab.load import run_load
 from accepttrace.lab.servers import Server
+from accepttrace.model.histogram import BUCKETS, add
 from accepttrace.model.records import AcceptorCount, Counts, ListenerCount
 from accepttrace.probe import btf
 from accepttrace.probe.bcc_loader import BY_HEADERS
@@ -85,7 +86,9 @@ def untimed(counts: Counts) -> list[ListenerCount]:
 
 def cumulated(counts: Counts) -> list[list[int]]:
     """For each acceptor, how many accepts had waited no longer than each bucket."""
-    return [list(accumulate(item.wait_us)) for _, item in sorted(rows(counts).items())]
+    none: Sequence[int] = (0,) * BUCKETS
+    whole = (add(item.wait_us, none) for _, item in sorted(rows(counts).items()))
+    return [list(accumulate(each)) for each in whole]
 
 
 def later(one: Counts, two: Counts) -> tuple[list[list[int]], list[list[int]]]:

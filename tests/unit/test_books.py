@@ -114,7 +114,7 @@ def test_a_mean_length_is_weighted_by_time() -> None:
     # 2 wait from the start; one more comes at 4 s; all three leave at 6, 7 and 8 s; 10 s in all
     passage = Passage(0, 10_000_000, 1, 3, 4_000_000, 21_000_000)
     assert passage.mean_length(2) == pytest.approx((6 + 7 + 8 - 4) / 10)
-    wrapped = replace(passage, came_us=4_000_000 - (1 << 64))
+    wrapped = passage._replace(came_us=4_000_000 - (1 << 64))
     assert wrapped.mean_length(2) == pytest.approx(1.7)
     assert Passage(7, 7, 0, 0, 0, 0).mean_length(5) == 5
     assert Passage(7, 7, 0, 0, 0, 0, 0).start_bounds()[1] >= 5
@@ -142,7 +142,7 @@ def passages(seed: int, start: int, steps: int = 400) -> Iterator[tuple[Passage,
             queue.append(now)
             came.append(now)
         past = Passage(began, now, len(came), len(waits), sum(came), left_us, sum(waits))
-        yield replace(past, oldest_us=oldest or began), area / (now - began)
+        yield past._replace(oldest_us=oldest or began), area / (now - began)
 
 
 @pytest.mark.parametrize("start", [0, 1, 7])
@@ -161,13 +161,13 @@ def test_no_slip_makes_the_mean_wrong_that_the_waits_tell() -> None:
         *_, (passage, mean) = passages(seed, 2, 4000)
         for torn in (
             passage,
-            replace(passage, came=passage.came + 1),
-            replace(passage, left=passage.left + 1),
-            replace(passage, left_us=passage.left_us + passage.now_us),
+            passage._replace(came=passage.came + 1),
+            passage._replace(left=passage.left + 1),
+            passage._replace(left_us=passage.left_us + passage.now_us),
         ):
             for start in (1, 2, 3):
                 assert torn.mean_length(start) == pytest.approx(mean, abs=0.1)
-        assert replace(passage, waited_us=None, came=passage.came + 1).mean_length(2) > 1000
+        assert passage._replace(waited_us=None, came=passage.came + 1).mean_length(2) > 1000
 
 
 def test_what_waited_in_another_queue_is_not_of_this_one() -> None:

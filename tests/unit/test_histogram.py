@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes as c
 import random
 
 import pytest
@@ -15,6 +16,7 @@ from accepttrace.model.histogram import (
     percentiles,
     upper_bound,
 )
+from accepttrace.probe.session import _filled
 
 
 @pytest.mark.parametrize(
@@ -90,3 +92,17 @@ def test_adding_keeps_every_count() -> None:
     assert list(add(a, b)) == [1, 5] + [0] * (BUCKETS - 3) + [2]
     assert list(add((), b)) == b
     assert list(add(a, ())) == a
+
+
+def test_histograms_of_different_lengths_add_up() -> None:
+    assert add((1, 2, 3), (10,)) == add((10,), (1, 2, 3)) == [11, 2, 3]
+    assert list(add((), (4, 5))) == list(add((4, 5), ())) == [4, 5]
+
+
+def test_what_is_read_ends_with_the_last_bucket_that_is_not_empty() -> None:
+    buckets = (c.c_uint64 * BUCKETS)()
+    assert _filled(buckets) == ()
+    buckets[3], buckets[17] = 1, 256
+    assert _filled(buckets) == (0, 0, 0, 1, *(0,) * 13, 256)
+    buckets[BUCKETS - 1] = 1 << 63
+    assert len(_filled(buckets)) == BUCKETS

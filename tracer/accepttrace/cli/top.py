@@ -130,6 +130,7 @@ def top(**values: Any) -> None:
         pace.over()
 
 
+GARBAGE: Final = 500_000  # objects more than before that are looked through for some
 SLOW_S: Final = 20.0  # at most, where attaching took as long: for what must be done after a signal
 
 
@@ -184,8 +185,7 @@ def _read(run: Run, watch: Watching[S], out: Output) -> S | None:
     slow_s = min(run.pace.age_s, SLOW_S)
     with run.pace.until(max(READ_S, slow_s)):  # without it there is nothing to say
         first = watch.refresh()
-    gc.freeze()
-    gc.enable()
+    collect_seldom()
     if first is None:
         say("ended before the first reading: nothing was counted")
         return None
@@ -201,6 +201,14 @@ def _read(run: Run, watch: Watching[S], out: Output) -> S | None:
     if not out.finish():
         _give_up(out, screen.leave)
     return summary
+
+
+def collect_seldom() -> None:
+    """What is made and dropped at each refresh has no cycles: to look for some costs a fifth of it,
+    where there are ten thousand rows."""
+    gc.freeze()
+    gc.set_threshold(GARBAGE)
+    gc.enable()
 
 
 def _show(run: Run, watch: Watching[S], screen: Screen[S], first: S) -> S:

@@ -11,15 +11,14 @@ from __future__ import annotations
 import math
 import os
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 # A connection may be queued and not counted yet, or counted and not queued yet: one a CPU.
 CPUS: Final = os.cpu_count() or 1
 UNBOUNDED: Final = 1 << 62
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(NamedTuple):
     """A counter that only grows, read twice."""
 
     before: int
@@ -79,8 +78,7 @@ class Account:
         return min(max(seen, low), high)
 
 
-@dataclass(frozen=True, slots=True)
-class Passage:
+class Passage(NamedTuple):
     """Who came to a queue and who left it between two moments. Times: µs, CLOCK_MONOTONIC.
 
     `came_us` and `left_us` sum the moments at which they did, modulo 2^64. `waited_us` sums the

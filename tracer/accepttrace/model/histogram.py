@@ -2,6 +2,7 @@
 
 Values below 8 have a bucket each. Above, with e = floor(log2 value), the bucket is
 (e - 2) * 8 + the three bits below the leading one. Values from 2**32 on share the last bucket.
+A histogram ends with the last bucket that has something in it, or later.
 """
 
 from __future__ import annotations
@@ -92,4 +93,5 @@ def add(a: Sequence[int], b: Sequence[int]) -> Sequence[int]:
     """The sum of two histograms; an empty sequence stands for no measurement."""
     if not a or not b:
         return a or b
-    return list(map(plus, a, b))
+    longer, shorter = (a, b) if len(a) > len(b) else (b, a)
+    return [*map(plus, longer, shorter), *longer[len(shorter) :]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import repeat
 from typing import Final
 
@@ -42,11 +42,18 @@ class Reading:
 
 @dataclass(slots=True)
 class Side:
-    """Who accepted from one listener. `active`: so many may be in the midst of accept() now."""
+    """Who accepted from one listener. `active`: so many may be in the midst of accept() now.
+
+    Sums over all of them as in `AcceptorCount`; `ready_us`: the latest.
+    """
 
     counts: list[AcceptorCount]
     accepts: int = 0
     active: int = 0
+    left_us: int = 0
+    waited_us: int = 0
+    wait_unknown: int = 0
+    ready_us: int = 0
 
 
 class Ledger:
@@ -109,7 +116,7 @@ class Ledger:
         oldest = known.oldest_us(left, left_after, reading.now_us)
         verdict = self._verdicts[inode]
         hidden = bool(verdict.unseen) or (self._by_port and verdict.unseen is None)
-        self._verdicts[inode] = replace(verdict, oldest_us=None if hidden else oldest)
+        self._verdicts[inode] = verdict._replace(oldest_us=None if hidden else oldest)
 
     def verdict(self, inode: int) -> Verdict:
         """What the last reading said of a socket."""
@@ -307,11 +314,16 @@ class Arrivals:
 def _sides(entries: Iterable[Entry], now_us: int) -> Mapping[Socket, Side]:
     found: defaultdict[Socket, Side] = defaultdict(lambda: Side([]))
     for entry in entries:
-        if entry.count is None:
+        count = entry.count
+        if count is None:
             continue
         side = found[entry.socket]
-        side.counts.append(entry.count)
-        side.accepts += entry.count.accepts
+        side.counts.append(count)
+        side.accepts += count.accepts
+        side.left_us += count.left_us
+        side.waited_us += count.waited_us
+        side.wait_unknown += count.wait_unknown
+        side.ready_us = max(side.ready_us, count.ready_us)
         lately = now_us - entry.active_s * 1e6 <= LATELY_S * 1e6
         side.active += not entry.ended and (lately or entry.waits is True)
     return found
@@ -369,18 +381,18 @@ def _passage(known: Known, side: Side, reading: Reading) -> Passage:
     since_us = reading.began_us + round(known.since_s * 1e6)
     now_us = reading.now_us
     until_us = now_us if known.until_s is None else reading.began_us + round(known.until_s * 1e6)
-    flow, takers = known.flow or _NOTHING, side.counts
-    told = not any(taker.wait_unknown for taker in takers)
+    flow = known.flow or _NOTHING
+    waited_us = None if side.wait_unknown else side.waited_us + flow.waited_us
     return Passage(
         began_us=since_us if known.met_late else reading.began_us,
         now_us=max(until_us, since_us),
         came=(flow.arrived or 0) + (flow.migrated_in or 0),
         left=side.accepts + _gone(known),
         came_us=flow.came_us,
-        left_us=sum(taker.left_us for taker in takers) + flow.left_us,
-        waited_us=sum(taker.waited_us for taker in takers) + flow.waited_us if told else None,
+        left_us=side.left_us + flow.left_us,
+        waited_us=waited_us,
         carried_us=flow.carried_us,
-        oldest_us=max([reading.began_us, *(taker.ready_us for taker in takers)]),
+        oldest_us=max(reading.began_us, side.ready_us),
     )
 
 

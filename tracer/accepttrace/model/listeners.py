@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 from accepttrace.config import Filters
 from accepttrace.model.census import ProcessKey
@@ -150,8 +150,7 @@ class Told:
     queues: bool  # how long they grew, not only how long they were when somebody looked
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """What the books say of one socket."""
 
     book: Book = "unchecked"
@@ -371,15 +370,9 @@ class Listeners:
         known = self._known.get(inode)
         if known is None or known.facts is None:
             return None
-        made_from: tuple[object, ...] = (
-            known.listed,
-            known.counted,
-            known.open,
-            accepted,
-            told,
-            verdict,
-        )
-        made_from += (self.drops.of(inode), self._requests_moved[inode], self._changes)
+        # What changes most often comes first: that is compared first.
+        made_from: tuple[object, ...] = (accepted, known.counted, verdict, known.listed, known.open)
+        made_from += (told, self.drops.of(inode), self._requests_moved[inode], self._changes)
         if known.full_since_s is not None or known.drawn[:-1] != made_from:
             known.drawn = (*made_from, self._draw(inode, known, accepted, told, verdict))
         row = known.drawn[-1]

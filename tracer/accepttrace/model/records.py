@@ -22,8 +22,8 @@ class AcceptorCount:
     With `tid` 0 (`start_ns` is the process's then) of all threads of a process that have no row of
     their own, because it has so many.
     `None` marks what the attach type cannot see. `wait_us` is a histogram of the time in the
-    accept queue: `model.histogram` knows its buckets. `errors` maps errno (positive) to a count,
-    EAGAIN excepted: that is `empty`.
+    accept queue up to the last bucket that is not empty: `model.histogram` knows them. `errors`
+    maps errno (positive) to a count, EAGAIN excepted: that is `empty`.
     """
 
     listener_inode: int

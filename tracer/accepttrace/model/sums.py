@@ -6,11 +6,11 @@ import errno
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
 from accepttrace.model.entries import Entry
 from accepttrace.model.histogram import add, percentiles
-from accepttrace.model.records import Via
+from accepttrace.model.records import AcceptorCount, Via
 
 QUANTILES: Final = (0.50, 0.90, 0.99)
 
@@ -24,8 +24,7 @@ class Visible:
     selected: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Sum:
+class Sum(NamedTuple):
     """The counters of one row."""
 
     accepts: int
@@ -46,25 +45,26 @@ class Sum:
 
 def summed(entries: Sequence[Entry], visible: Visible) -> Sum:
     """All counters of `entries` as one."""
-    if all(entry.count is None for entry in entries):
+    counts = [entry.count for entry in entries if entry.count is not None]
+    if not counts:
         return _nothing(visible)
     histogram: Sequence[int] = ()
-    longest, empty, wasted = 0, 0, 0
-    for entry in entries:
-        if entry.count is not None:
-            histogram = add(histogram, entry.count.wait_us)
-            longest = max(longest, entry.count.wait_max_us)
-            empty += entry.count.empty or 0
-            wasted += entry.count.wasted or 0
+    accepts, longest, empty, wasted = 0, 0, 0, 0
+    for count in counts:
+        histogram = add(histogram, count.wait_us)
+        longest = max(longest, count.wait_max_us)
+        accepts += count.accepts
+        empty += count.empty or 0
+        wasted += count.wasted or 0
     bounds = percentiles(histogram, QUANTILES, longest)
     measured = bounds[-1] is not None
     return Sum(
-        accepts=sum(entry.accepts for entry in entries),
+        accepts=accepts,
         interval=sum(entry.interval for entry in entries),
         empty=empty if visible.empty else None,
         wasted=wasted if visible.empty else None,
-        via=_via(entries),
-        errors=_errors(entries) if visible.errors else None,
+        via=_via(counts),
+        errors=_errors(counts) if visible.errors else None,
         waits_us=(bounds[0], bounds[1], bounds[2]),
         wait_max_us=longest if measured else None,
         wait_histogram=tuple(histogram) if measured else (),
@@ -79,18 +79,17 @@ def _nothing(visible: Visible) -> Sum:
     return Sum(0, 0, calls, calls, None, errors, (None, None, None), None, ())
 
 
-def _via(entries: Iterable[Entry]) -> Via | None:
-    ways = {entry.count.via for entry in entries if entry.count and entry.count.accepts}
+def _via(counts: Iterable[AcceptorCount]) -> Via | None:
+    ways = {count.via for count in counts if count.accepts}
     return ways.pop() if len(ways) == 1 else None
 
 
-def _errors(entries: Iterable[Entry]) -> dict[str, int]:
+def _errors(counts: Iterable[AcceptorCount]) -> dict[str, int]:
     errors: dict[str, int] = {}
-    for entry in entries:
-        if entry.count is not None and entry.count.errors:
-            for number, times in entry.count.errors.items():
-                name = errno_name(number)
-                errors[name] = errors.get(name, 0) + times
+    for count in counts:
+        for number, times in (count.errors or {}).items():
+            name = errno_name(number)
+            errors[name] = errors.get(name, 0) + times
     return errors
 
 

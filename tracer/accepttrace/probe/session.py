@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes as c
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from accepttrace.config import Config, Filters
 from accepttrace.errors import UnsupportedError
@@ -183,6 +184,9 @@ class Session(Tracer):
         sees, crew = self.plan.sees, bool(value.who.tid & wire.CREW)
         inode, tid, start_ns = key = identity(value.who)
         inferred = crew and self.plan.attach == "kprobe"
+        # Its last one tells how long some wait was at least: threads of a crew that write the
+        # longest at once may overwrite each other's.
+        waits = _filled(value.wait_us)
         return AcceptorCount(
             listener_inode=inode,
             pid=value.pid,
@@ -199,8 +203,10 @@ class Session(Tracer):
             waited_us=value.waited_us,
             ready_us=value.ready_us,
             errors=errors.get(key, {}) if "errors" in sees else None,
-            wait_us=value.wait_us[:],
-            wait_max_us=max(value.wait_max_us, _least_longest(value.wait_us) if crew else 0),
+            wait_us=waits,
+            wait_max_us=max(
+                value.wait_max_us, lower_bound(len(waits) - 1) if crew and waits else 0
+            ),
             wait_unknown=value.wait_unknown,
             cgroup_id=value.cgroup_id,
         )
@@ -251,9 +257,10 @@ class Session(Tracer):
         )
 
 
-def _least_longest(wait_us: Sequence[int]) -> int:
-    """Some wait was as long: threads that write the longest at once may overwrite each other's."""
-    return next((lower_bound(i) for i in reversed(range(len(wait_us))) if wait_us[i]), 0)
+def _filled(buckets: c.Array[c.c_uint64]) -> tuple[int, ...]:
+    """Up to the last that is not empty: most are, and there may be ten thousand acceptors."""
+    used = len(bytes(buckets).rstrip(b"\0"))
+    return tuple(buckets[: -(-used // c.sizeof(c.c_uint64))])
 
 
 def open_session(config: Config) -> Session:

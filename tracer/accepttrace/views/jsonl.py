@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from operator import attrgetter
 from typing import Final
@@ -110,11 +110,24 @@ def _program(program: Program | None) -> dict[str, object] | None:
 
 
 def _line(kind: str, snapshot: Snapshot, histogram: bool) -> str:
+    return "".join(_parts(kind, snapshot, histogram))
+
+
+def _parts(kind: str, snapshot: Snapshot, histogram: bool) -> Iterator[str]:
     """Row by row: there may be ten thousand, and all of them as objects would take much room."""
-    listeners = ",".join(dump(listener(row)) for row in snapshot.listeners)
-    acceptors = ",".join(dump(acceptor(row, histogram=histogram)) for row in snapshot.acceptors)
-    start, end = dump(_head(kind, snapshot)), dump(_tail(snapshot))
-    return f'{start[:-1]},"listeners":[{listeners}],"acceptors":[{acceptors}],{end[1:]}'
+    yield dump(_head(kind, snapshot))[:-1]
+    yield ',"listeners":['
+    yield from _list(dump(listener(row)) for row in snapshot.listeners)
+    yield '],"acceptors":['
+    yield from _list(dump(acceptor(row, histogram=histogram)) for row in snapshot.acceptors)
+    yield "]," + dump(_tail(snapshot))[1:]
+
+
+def _list(objects: Iterable[str]) -> Iterator[str]:
+    gap = ""
+    for each in objects:
+        yield gap + each
+        gap = ","
 
 
 def _head(kind: str, snapshot: Snapshot) -> dict[str, object]:
