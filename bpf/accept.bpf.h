@@ -107,19 +107,29 @@ static __always_inline __u32 seat_of(struct acceptor_key *key, __u32 nth)
 	return (key->tid + key->inode + nth) % MAX_SEATS;
 }
 
-static __always_inline struct acceptor *acceptor_get(struct acceptor_key *key)
+static __always_inline bool is_of(struct acceptor *acceptor, struct acceptor_key *key)
+{
+	return acceptor->who.tid == key->tid && acceptor->who.inode == key->inode &&
+	       acceptor->who.start_ns == key->start_ns;
+}
+
+static __noinline struct acceptor *acceptor_elsewhere(struct acceptor_key *key)
 {
 	struct acceptor *acceptor;
 
-	for (__u32 i = 0; i < SEAT_PROBES; i++) {
+	for (__u32 i = 1; i < SEAT_PROBES; i++) {
 		acceptor = seat_at(seat_of(key, i));
-		if (!acceptor)
-			return NULL;
-		if (acceptor->who.tid == key->tid && acceptor->who.inode == key->inode &&
-		    acceptor->who.start_ns == key->start_ns)
+		if (!acceptor || is_of(acceptor, key))
 			return acceptor;
 	}
 	return standing_get(key);
+}
+
+static __always_inline struct acceptor *acceptor_get(struct acceptor_key *key)
+{
+	struct acceptor *first = seat_at(seat_of(key, 0));
+
+	return first && is_of(first, key) ? first : acceptor_elsewhere(key);
 }
 
 static __always_inline bool is_crew(struct acceptor_key *key)
@@ -231,20 +241,29 @@ static __always_inline struct acceptor *acceptor_of(struct sock *sk, __u32 inode
 
 static __always_inline __u32 wait_bucket(__u64 us)
 {
-	__u32 value = us, exponent, step;
+	__u32 value = us, rest = value, exponent = 0;
 
 	if (us < 8)
 		return us;
 	if (us >> 32)
 		return WAIT_BUCKETS - 1;
-	exponent = (value > 0xffff) << 4;
-	step = (value >> exponent > 0xff) << 3;
-	exponent |= step;
-	step = (value >> exponent > 0xf) << 2;
-	exponent |= step;
-	step = (value >> exponent > 0x3) << 1;
-	exponent |= step;
-	exponent |= value >> exponent >> 1;
+	if (rest > 0xffff) {
+		rest >>= 16;
+		exponent = 16;
+	}
+	if (rest > 0xff) {
+		rest >>= 8;
+		exponent += 8;
+	}
+	if (rest > 0xf) {
+		rest >>= 4;
+		exponent += 4;
+	}
+	if (rest > 0x3) {
+		rest >>= 2;
+		exponent += 2;
+	}
+	exponent += rest >> 1;
 	return (exponent - 2) * 8 + (value >> (exponent - 3) & 7);
 }
 
@@ -370,23 +389,34 @@ static __noinline struct acceptor *took_first(struct sock *sk, struct sock *chil
 	return NULL;
 }
 
+/* The current thread has no row in its first seat. NULL: all is counted. */
+static __noinline struct acceptor *took_elsewhere(struct sock *sk, struct sock *child, __u32 inode,
+						  __u32 tid, __u64 start_ns)
+{
+	struct acceptor_key key = {.start_ns = start_ns, .inode = inode, .tid = tid};
+	struct acceptor *acceptor = acceptor_elsewhere(&key);
+
+	return acceptor ? acceptor : took_first(sk, child, &key);
+}
+
 /* `want`: what wanted() says of this listener; asked first, because others' accepts pay for it. */
 static __always_inline void accepted(enum access how, struct settings *want, struct sock *listener,
 				     __u32 inode, struct sock *child)
 {
-	struct acceptor_key key = {};
 	struct acceptor *acceptor;
 	struct task task;
 
 	if (!want)
 		return;
 	task = task_now(how);
-	acceptor = acceptor_known(inode, &task, &key);
-	if (!acceptor)
-		acceptor = took_first(listener, child, &key);
+	acceptor = seat_at((task.tid + inode) % MAX_SEATS);
+	if (!acceptor || acceptor->who.tid != task.tid || acceptor->who.inode != inode ||
+	    acceptor->who.start_ns != task.start_ns)
+		acceptor = took_elsewhere(listener, child, inode, task.tid, task.start_ns);
 	if (!acceptor)
 		return;
-	acceptor->pending = PENDING_NONE;
+	if (!IS_DIRECT(how))
+		acceptor->pending = PENDING_NONE;
 	acceptor->via |= way_now(want, acceptor->only_via);
 	acceptor->served = task.slept;
 	took(how, false, acceptor, want, child);

@@ -65,7 +65,7 @@ static __always_inline void refused(__u32 fd)
 
 /* A call of accept() that took nothing. `error` is positive; EMFILE and ENFILE are told here too.
  */
-static __always_inline void accept_failed(__u32 fd, __u32 error)
+static __noinline void accept_failed(__u32 fd, __u32 error)
 {
 	struct sock *listener;
 	struct file *file;

@@ -90,18 +90,22 @@ int fexit_cookie_sock_5(__u64 *ctx)
 	return 0;
 }
 
-static __always_inline int check_returned(__u64 *ctx, struct sock *child)
+static __noinline void check_made_nothing(__u64 *ctx)
 {
 	bool stolen = false, *where = NULL;
 
-	if (child) {
-		checked(DIRECT, (void *)ctx[0], child);
-		return 0;
-	}
 	/* The verifier of 5.10 refuses ctx[4], because a bool is no struct. */
 	bpf_probe_read_kernel(&where, sizeof(where), &ctx[4]);
 	bpf_probe_read_kernel(&stolen, sizeof(stolen), where);
 	overflowed((void *)ctx[0], (void *)ctx[1], stolen);
+}
+
+static __always_inline int check_returned(__u64 *ctx, struct sock *child)
+{
+	if (child)
+		checked(DIRECT, (void *)ctx[0], child);
+	else
+		check_made_nothing(ctx);
 	return 0;
 }
 

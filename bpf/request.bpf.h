@@ -71,12 +71,14 @@ static __always_inline bool queue_is_full(enum access how, struct sock *sk)
 static __always_inline void requested(enum access how, struct sock *sk, struct sk_buff *skb)
 {
 	struct listener *listener = listener_of(how, sk);
-	struct scratch *scratch = scratch_get();
+	struct scratch *scratch;
 
-	if (!listener || !scratch)
+	if (!listener)
 		return;
 	add(&listener->requests, 1);
-	scratch->listener = (__u64)sk;
+	scratch = scratch_get();
+	if (scratch)
+		scratch->listener = (__u64)sk;
 	if (queue_is_full(how, sk)) {
 		add(&listener->overflow_syn, 1);
 		turned_away(listener, sk, skb);

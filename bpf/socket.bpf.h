@@ -103,12 +103,9 @@ static __always_inline bool listener_wanted(enum access how, struct settings *wa
 static __always_inline __u32 inode_of_socket(enum access how, struct socket *socket)
 {
 	struct socket_alloc *alloc = (struct socket_alloc *)socket;
-	__u32 inode;
+	__u32 inode = IS_DIRECT(how) ? READ_FILE_INODE(socket) : 0;
 
-	if (!socket)
-		return 0;
-	inode = IS_DIRECT(how) ? READ_FILE_INODE(socket) : 0;
-	return inode ? inode : BPF_CORE_READ(alloc, vfs_inode.i_ino);
+	return inode || !socket ? inode : BPF_CORE_READ(alloc, vfs_inode.i_ino);
 }
 
 static __always_inline __u32 inode_of(enum access how, struct sock *sk)
@@ -148,20 +145,27 @@ static __always_inline __u32 place_of(__u32 inode, __u32 nth)
 	return (inode + nth) % MAX_PLACES;
 }
 
-/* NULL where it has no row, or none that is described already. Rows are deleted, so a free place
- * does not say that the next ones are free. */
-static __always_inline struct listener *listener_get(__u32 inode)
+/* Rows are deleted, so a free place does not say that the next ones are free. */
+static __noinline struct listener *listener_elsewhere(__u32 inode)
 {
 	struct listener *listener;
 
-	if (!inode)
-		return NULL;
-	for (__u32 i = 0; i < PLACE_PROBES; i++) {
+	for (__u32 i = 1; i < PLACE_PROBES; i++) {
 		listener = listener_at(place_of(inode, i));
 		if (!listener || listener->inode == inode)
 			return listener;
 	}
 	return listener_beyond(inode);
+}
+
+/* NULL where it has no row, or none that is described already. */
+static __always_inline struct listener *listener_get(__u32 inode)
+{
+	struct listener *first = listener_at(place_of(inode, 0));
+
+	if (!inode)
+		return NULL;
+	return first && first->inode == inode ? first : listener_elsewhere(inode);
 }
 
 static __always_inline void listener_describe(struct listener *listener, struct sock *sk,

@@ -27,6 +27,7 @@ _PROTOTYPES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "bpf_object__load": (c.c_int, (c.c_void_p,)),
     "bpf_object__close": (None, (c.c_void_p,)),
     "bpf_object__find_program_by_name": (c.c_void_p, (c.c_void_p, c.c_char_p)),
+    "bpf_object__name": (c.c_char_p, (c.c_void_p,)),
     "bpf_object__find_map_fd_by_name": (c.c_int, (c.c_void_p, c.c_char_p)),
     "bpf_program__set_autoload": (c.c_int, (c.c_void_p, c.c_bool)),
     "bpf_program__fd": (c.c_int, (c.c_void_p,)),

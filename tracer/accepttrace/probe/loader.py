@@ -15,6 +15,8 @@ from accepttrace.probe._libbpf import OpenOptions, library
 from accepttrace.probe.iterators import Record
 from accepttrace.probe.plans import LISTINGS, PROGRAMS, Hook, Plan
 
+GLOBAL_DATA = "settings"  # no map of its own, but global data: all of the section .data
+PREFIX = 8  # of the object's name, in the name that the kernel knows such a map by
 _ENOTSUPP = 524  # the kernel's own; no C library has a name for it
 
 
@@ -53,7 +55,14 @@ class Loaded:
 
     def map_fd(self, name: str) -> int:
         """File descriptor of a map; owned by the object."""
-        return int(library().bpf_object__find_map_fd_by_name(self._object, name.encode()))
+        find = library().bpf_object__find_map_fd_by_name
+        if name != GLOBAL_DATA:
+            return int(find(self._object, name.encode()))
+        fd = int(find(self._object, b".data"))
+        if fd < 0:  # libbpf 0.5
+            own = library().bpf_object__name(self._object)[:PREFIX]
+            fd = int(find(self._object, own + b".data"))
+        return fd
 
     def probe_misses(self) -> int | None:
         """Hits that kprobes had no room for; None where this kernel does not tell."""
