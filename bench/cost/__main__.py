@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from bench.cost import report, table, where
+from bench.cost.guest import BLOCKS
 from bench.cost.results import read
 from bench.cost.table import Measured
 from tests.vm import machine, matrix
@@ -61,7 +63,8 @@ def _markdown(measured: Sequence[Measured]) -> str:
         for each in measured
     ]
     versions = {name: _version(package) for name, package in PEERS.items()}
-    return report.markdown(measured, breakdowns, "make bench-cost", versions)
+    command = shlex.join(("python", "-m", "bench.cost", *sys.argv[1:]))
+    return report.markdown(measured, breakdowns, command, versions)
 
 
 def _measure(row: matrix.Row, options: argparse.Namespace) -> Measured:
@@ -76,7 +79,7 @@ def _boot(row: matrix.Row, options: argparse.Namespace) -> str:
     """Returns what went wrong, or nothing."""
     folder = _folder(row.name)
     call = [sys.executable, "-m", "bench.cost.guest", f"{machine.GUEST_SHARE}/cost/results"]
-    call += ["--details", _details(), "--only", options.only]
+    call += ["--details", _details(), "--only", options.only, "--blocks", str(options.blocks)]
     accelerator = [*COUNTING]
     if where.is_possible():
         call.append("--symbols")
@@ -120,6 +123,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rows", default=ROWS, help=f"of tests/vm/matrix.py (default: {ROWS})")
     parser.add_argument("--only", default="", help="subjects whose name has this pattern")
+    parser.add_argument("--blocks", type=int, default=BLOCKS, help="for each run of a loop")
     parser.add_argument("--jobs", type=int, default=2, help="machines at a time")
     parser.add_argument(
         "--where", action="store_true", help="also by function of the kernel (QEMU 7, 8)"

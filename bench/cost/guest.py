@@ -41,14 +41,16 @@ SETTINGS = {
 class Loop:
     """bench/loop.c, running."""
 
-    def __init__(self) -> None:
+    def __init__(self, blocks: int = BLOCKS) -> None:
+        self._blocks = blocks
         self._process = subprocess.Popen(
             (BENCH / "loop", str(PORT)), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
         self._runs = 0
 
-    def run(self, which: str, blocks: int = BLOCKS, ticks: int = TICKS) -> Run:
-        """So many blocks of so many ticks of the kernel's timer."""
+    def run(self, which: str, blocks: int = 0, ticks: int = TICKS) -> Run:
+        """So many blocks (0: as many as usual) of so many ticks of the kernel's timer."""
+        blocks = blocks or self._blocks
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(f"{which} {blocks} {ticks}\n")
@@ -72,12 +74,13 @@ def main() -> None:
     parser.add_argument("results", type=Path)
     parser.add_argument("--details", default="")
     parser.add_argument("--only", default="")
+    parser.add_argument("--blocks", type=int, default=BLOCKS, help="for each run of a loop")
     parser.add_argument("--symbols", action="store_true", help="keep those of each subject")
     options = parser.parse_args()
     for setting, value in SETTINGS.items():
         Path(setting).write_text(value)
     details = [detail for detail in options.details.split(",") if detail]
-    loop = Loop()
+    loop = Loop(options.blocks)
     loop.runs()  # warms up: the first connections allocate
     before = loop.runs()
     for subject in subjects(details):

@@ -11,6 +11,7 @@ from typing import Literal
 BENCH = Path(__file__).resolve().parents[1]
 INTERVAL_S = 10
 NOBODYS_PORT = 9  # discard: no loop listens there
+ANOTHER_PORT = ", another port"  # ends the names of subjects that filter for it
 TYPES = ("fentry", "kprobe", "tracepoint")
 LOADERS = ("libbpf", "bcc")
 EMPTY = ("fentry", "fexit", "kprobe", "kretprobe", "raw_tp")
@@ -63,7 +64,7 @@ def _empty(program: str) -> Subject:
 def _uninvolved(attach: str, details: Sequence[str]) -> Subject:
     """What its filter costs the connections of others."""
     other = _accepttrace(attach, "libbpf", "full" if details else "", port=str(NOBODYS_PORT))
-    return replace(other, name=f"{other.name}, another port")
+    return replace(other, name=f"{other.name}{ANOTHER_PORT}")
 
 
 def _accepttrace(attach: str, loader: str, detail: str, port: str = "{port}") -> Subject:

@@ -75,6 +75,22 @@ def test_the_report_tells_what_the_hooks_cost_if_they_do_nothing() -> None:
     assert "80 (8.00 %) on 6.1.0." in made
 
 
+def test_the_report_tells_what_the_filter_leaves_out_beside_what_it_lets_in() -> None:
+    both = [
+        replace(result(1300), name="fentry libbpf full"),
+        replace(result(1100), name="fentry libbpf full, another port"),
+        replace(result(1200), name="kprobe libbpf full"),
+        replace(result(0, error="refused"), name="kprobe libbpf full, another port"),
+    ]
+    versions = {"bcc": "1", "bpftrace": "2"}
+    made = report.markdown([table.Measured("6.1", "6.1.0", both)], [], "make it", versions)
+    rows = [line for line in made.splitlines() if line.startswith("| 6.1.0")]
+    assert rows == ["| 6.1.0 | `fentry` | +300 (30.00 %) | +100 (10.00 %) |"]
+    assert "leaves out" not in report.markdown(
+        [table.Measured("6.1", "6.1.0", both[2:])], [], "make it", versions
+    )
+
+
 def test_instructions_go_to_the_function_that_holds_them(tmp_path: Path) -> None:
     (tmp_path / where.symbols_file("fentry libbpf")).write_text(FUNCTIONS)
     for number in (0, 2):
