@@ -86,11 +86,13 @@ EVERYBODY = """
 ## What `tracepoint` costs everybody
 
 A raw tracepoint on `sys_exit` runs at the end of every system call of every process, whatever the
-filter. On the development machine (Linux 6.18, 2 vCPUs, the fastest of 300 bursts): getpid() took
-134 ns instead of 95 (+42 %), a read() and a write() of one byte 321 ns together instead of 238, so
-about 40 ns a system call. A program that computes does not notice; one that makes a million small
-system calls a second loses 4 % of a core. So: where `doctor` says that `fentry` or `kprobe` works,
-leave `--attach auto`; where only `tracepoint` does, trace for as long as the question takes.
+filter. On the development machine (Linux 6.18, 2 vCPUs, the fastest of 300 bursts, three times the
+same on 2026-11-26): getpid() took 96 ns instead of 73 (+32 %), a read() and a write() of one byte
+together 244 ns instead of 193 (+26 %), so 24 ns a system call; on days when the machine was slower
+31 to 41 ns (getpid() 134 ns instead of 95). A program that computes does not notice; one that makes
+a million small system calls a second loses 2 to 4 % of a core. So: where `doctor` says that
+`fentry` or `kprobe` works, leave `--attach auto`; where only `tracepoint` does, trace for as long
+as the question takes.
 """
 WHERE = """
 ## Where the instructions go
