@@ -17,7 +17,6 @@ from accepttrace.sockets.queues import Queues
 
 REST: Final = 10  # a pass is followed by 10 times its time of rest,
 QUICK_S: Final = 0.02  # but for one as quick as this
-SLICE_S: Final = 0.25  # of a pass, in one refresh; a longer one is continued in the next
 ASK_S: Final = 0.05  # for asking what threads sleep in, in one refresh
 NO_SETS: Final[tuple[EpollSet, ...]] = ()
 
@@ -62,7 +61,7 @@ class KernelSource:
         """By network namespace, the processes in it, each with a thread that lives."""
         return self._threads
 
-    def pass_over(self, full: bool, limit_s: float = SLICE_S) -> None:
+    def pass_over(self, full: bool, limit_s: float) -> None:
         """Have the kernel list all open files, unless it did so just now. OSError if it refuses."""
         now = time.monotonic()
         if now < self._rest_until_s and not full:

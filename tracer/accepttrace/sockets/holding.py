@@ -5,26 +5,31 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Collection, Mapping, Set
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from accepttrace.config import Filters
 from accepttrace.errors import UnsupportedError
 from accepttrace.model.records import Holder, Process, Unread
 from accepttrace.probe.helper import Helper
-from accepttrace.probe.holders import HolderIterator, Protocol
-from accepttrace.sockets.fromkernel import SLICE_S, KernelSource
 from accepttrace.sockets.fromproc import FULL_EVERY_S, ProcSource
 from accepttrace.sockets.namespaces import Namespaces, ask_all
 from accepttrace.sockets.processes import Processes
 
+if TYPE_CHECKING:  # whoever waits for the tracer to be ready needs none of it
+    from accepttrace.probe.holders import HolderIterator, Protocol
+    from accepttrace.sockets.fromkernel import KernelSource
+
 T = TypeVar("T")
 
+SLICE_S: Final = 0.25  # of a pass, in one refresh; a longer one is continued in the next
 FULL_S: Final = 5.0  # for a pass over all open files, where somebody waits for just that
 EVERYWHERE_S: Final = 30.0  # namespaces where no process holds a socket asked for are asked, too
 
 
 def open_iterator(protocol: Protocol = "tcp") -> HolderIterator | None:
     """The kernel's own list of open files; None where it may not be used."""
+    from accepttrace.probe.holders import HolderIterator
+
     try:
         return HolderIterator(protocol)
     except (UnsupportedError, OSError):
@@ -52,6 +57,8 @@ class Holding:
     def use(self, iterator: HolderIterator | None) -> None:
         """Have the kernel list open files, if it does; to be said before any look is finished."""
         if iterator is not None:
+            from accepttrace.sockets.fromkernel import KernelSource
+
             self._kernel = KernelSource(iterator, self._filters.ports, self._helper)
             self._processes = Processes(self._kernel, self._helper)
 

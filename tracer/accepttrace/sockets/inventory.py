@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import replace
 from itertools import islice
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from accepttrace.config import Filters
 from accepttrace.model.records import (
@@ -19,13 +19,14 @@ from accepttrace.model.records import (
     is_partial,
 )
 from accepttrace.model.selection import held, place_matches
-from accepttrace.probe.holders import HolderIterator
 from accepttrace.probe.netns import call_inside
 from accepttrace.probe.sockdiag import AskFacts, ListenSocket, Look, look
 from accepttrace.sockets.fromproc import FULL_EVERY_S
 from accepttrace.sockets.holding import Holding
 from accepttrace.sockets.sharing import Bond, Facts, bond, bonds, share_of
-from accepttrace.sockets.unixsockets import unix_listeners
+
+if TYPE_CHECKING:
+    from accepttrace.probe.holders import HolderIterator
 
 MAX_COUNTED: Final = 256  # namespaces whose counters are read; a read takes 0.1 to 1 ms
 
@@ -110,6 +111,8 @@ class InventoryReader:
         asked = self._filters.pids
         if not asked or any(holder.pid in asked for row in rows for holder in row.holders):
             return ()
+        from accepttrace.sockets.unixsockets import unix_listeners
+
         return unix_listeners(asked)
 
     def _look_at_all(
