@@ -52,6 +52,18 @@ def turned_away(port: int, fit: int) -> Iterator[int]:
         yield counted()["ListenOverflows"] - before
 
 
+@contextmanager
+def strangers(port: int) -> Iterator[Peers]:
+    """They sent a SYN each, which was answered or dropped, and say no more."""
+    with Peers(port) as peers:
+        for peer in SEED:
+            peers.send(peer, SYN, FIRST_SEQUENCE)
+        wait_until(
+            lambda: counted()["ListenDrops"] + len(peers.answers(SYN_ACK)) == len(SEED), "all"
+        )
+        yield peers
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_client_that_sends_nothing_yet_lost_nothing(tracing: Tracing, family: str) -> None:
     with own_network(), deferring(family=family) as server:
@@ -100,12 +112,7 @@ def test_too_many_half_open_ones_are_lost_without_cookies(tracing: Tracing) -> N
     with own_network(tcp_syncookies=0), listen(3) as server:
         port = port_of(server)
         account = begin(tracing, port)
-        with Peers(port) as peers:
-            for peer in SEED:
-                peers.send(peer, SYN, FIRST_SEQUENCE)
-            wait_until(
-                lambda: counted()["ListenDrops"] + len(peers.answers(SYN_ACK)) == len(SEED), "all"
-            )
+        with strangers(port) as peers:
             snapshot = settled(account)
             (row,) = snapshot.listeners
             answered = len(peers.answers(SYN_ACK))
@@ -120,10 +127,7 @@ def test_too_many_half_open_ones_are_not_lost_with_cookies(tracing: Tracing) -> 
     with own_network(tcp_syncookies=1), listen(3) as server:
         port = port_of(server)
         account = begin(tracing, port)
-        with Peers(port) as peers:
-            for peer in SEED:
-                peers.send(peer, SYN, FIRST_SEQUENCE)
-            wait_until(lambda: len(peers.answers(SYN_ACK)) == len(SEED), "all answered")
+        with strangers(port):
             snapshot = settled(account)
         assert counted()["TCPReqQFullDoCookies"] > 0
         assert counted()["ListenDrops"] == 0
@@ -136,12 +140,7 @@ def test_what_the_kernel_gives_up_without_a_reason_has_no_known_cause(tracing: T
     with own_network(tcp_syncookies=0, tcp_max_syn_backlog=4), listen(64) as server:
         port = port_of(server)
         account = begin(tracing, port)
-        with Peers(port) as peers:
-            for peer in SEED:
-                peers.send(peer, SYN, FIRST_SEQUENCE)
-            wait_until(
-                lambda: counted()["ListenDrops"] + len(peers.answers(SYN_ACK)) == len(SEED), "all"
-            )
+        with strangers(port):
             snapshot = settled(account)
         dropped = counted()["ListenDrops"]
         assert counted()["TCPReqQFullDrop"] == counted()["ListenOverflows"] == 0 < dropped
