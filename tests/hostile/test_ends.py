@@ -99,6 +99,38 @@ def test_drawing_that_takes_long_does_not_hold_it(
     assert all(json.loads(line)["type"] != "summary" for line in out.splitlines())
 
 
+SLOW = """
+import time
+from accepttrace.cli import main
+from accepttrace.cli.forms import TcpForms
+from accepttrace.probe.session import Session
+def slowed(function, seconds):
+    def slow(*arguments):
+        time.sleep(seconds)
+        return function(*arguments)
+    return slow
+TcpForms.json = slowed(TcpForms.json, 0.4)
+Session.counts = slowed(Session.counts, 0.2)
+main()
+"""
+
+
+def test_where_all_takes_long_the_summary_comes_before_a_last_reading(tmp_path: Path) -> None:
+    options = ("-p", "1", "-i", "0.1", "-o", "jsonl")
+    with (tmp_path / "lines").open("wb") as lines:
+        process = subprocess.Popen((sys.executable, "-c", SLOW, *options), stdout=lines, stderr=-1)
+        with process:
+            try:
+                wait_for(lambda: (tmp_path / "lines").read_bytes().count(b"\n") > 2, "lines")
+                assert seconds_to_end(process, signal.SIGTERM) < END_S + SLACK_S
+            finally:
+                process.kill()
+            _, err = process.communicate()
+    assert (process.returncode, err) == (0, b"")
+    last = (tmp_path / "lines").read_bytes().splitlines()[-1]
+    assert json.loads(last)["type"] == "summary"
+
+
 @pytest.mark.parametrize("number", ENDING)
 def test_a_reader_that_has_stopped_does_not_hold_it(number: int, tmp_path: Path) -> None:
     """Its pipe is full; what it finds there later is whole lines, and the summary."""

@@ -9,6 +9,8 @@ import signal
 import socket
 import subprocess
 import sys
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -198,3 +200,18 @@ def test_root_is_not_told_to_become_root() -> None:
     said = "1 process could not be read (PID 1 systemd: permission denied)"
     assert partial_line(UNREAD, root=True) == said
     assert partial_line(UNREAD, root=False) == said + "; run as root to see all holders"
+
+
+def test_listeners_by_the_thousand_are_answered_at_once() -> None:
+    """Each on a port of its own: none may be held against all others."""
+    held = (Holder(1, 1, "server", "server", 3, True),)
+    many = tuple(
+        Listener(n, 1, "ipv4", "127.0.0.1", n, 5, 0, "sole", None, None, None, held)
+        for n in range(30_000)
+    )
+    twins = (replace(many[80], inode=40_000, local_address="127.0.0.2"), *many)
+    began = time.process_time()
+    lines = list(text_lines(Inventory(twins), "every listener"))
+    assert time.process_time() - began < 1
+    assert len(lines) == 2 * len(twins) + 1
+    assert lines[-1].startswith("note: :80 has 2 groups (by address)")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -194,8 +195,9 @@ def _read(run: Run, watch: Watching[S], out: Output) -> S | None:
     if screen.leave:
         run.pace.lend(partial(out.now, screen.leave), partial(out.now, screen.enter))
     summary: S | None = None
-    with run.pace.until(max(WRITE_S, slow_s)):
-        summary = _show(run, watch, screen, first)
+    end_s = max(WRITE_S, slow_s)
+    with run.pace.until(end_s):
+        summary = _show(run, watch, screen, first, end_s)
     if summary is None:
         say("there was no time to draw the summary")
     if not out.finish():
@@ -211,17 +213,20 @@ def collect_seldom() -> None:
     gc.enable()
 
 
-def _show(run: Run, watch: Watching[S], screen: Screen[S], first: S) -> S:
-    last, summary = first, None
+def _show(run: Run, watch: Watching[S], screen: Screen[S], first: S, end_s: float) -> S:
+    last, summary, read_s = first, None, READ_S
     run.pace.watch_window()
     with screen:
         screen.begin(first)
-        with run.pace.until(READ_S):
+        with run.pace.until(read_s):
             for due in run.pace.ticks(watch.drain):
+                began_s = time.monotonic()
                 if due:
                     last = watch.refresh()
                 screen.show(last)
-        with run.pace.until(READ_S):
+                read_s = _reading_s(end_s, time.monotonic() - began_s)
+                run.pace.limit(read_s)
+        with run.pace.until(read_s):
             run.ending()
             last = watch.refresh()
             summary = watch.summary()
@@ -229,6 +234,12 @@ def _show(run: Run, watch: Watching[S], screen: Screen[S], first: S) -> S:
             summary = watch.summary(again=False)
         screen.finish(last, summary)
     return summary
+
+
+def _reading_s(end_s: float, spent_s: float) -> float:
+    """How long after a request to end may be read: the summary takes no longer than was `spent_s`
+    on the last interval."""
+    return min(READ_S, max(end_s - spent_s, 0.0))
 
 
 def _give_up(out: Output, leave: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -158,16 +159,15 @@ def _notes(listeners: tuple[Listener, ...]) -> Iterator[str]:
             "note: a socket shared by several processes has one queue; whether it set "
             "SO_REUSEPORT cannot be seen without BPF"
         )
-    noted = 0
-    for port in dict.fromkeys(row.local_port for row in listeners):
-        groups = {_group(row): row for row in listeners if row.local_port == port}
-        if len(groups) > 1 and noted < PORTS_NOTED:
-            noted += 1
-            what = _differ(list(groups.values()))
-            yield (
-                f"note: :{port} has {len(groups)} groups ({what}); the kernel balances within "
-                "a group, never between them"
-            )
+    at_port: defaultdict[int, dict[object, Listener]] = defaultdict(dict)
+    for row in listeners:
+        at_port[row.local_port][_group(row)] = row
+    crowded = [(port, groups) for port, groups in at_port.items() if len(groups) > 1]
+    for port, groups in crowded[:PORTS_NOTED]:
+        yield (
+            f"note: :{port} has {len(groups)} groups ({_differ(list(groups.values()))}); the kernel"
+            " balances within a group, never between them"
+        )
 
 
 def _differ(rows: list[Listener]) -> str:
