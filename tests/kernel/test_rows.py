@@ -160,6 +160,20 @@ def test_listeners_by_the_thousand_are_counted_exactly(tracing: Tracing) -> None
     assert (left.acceptors, left.losses.map_full) == ((), 0)
 
 
+def test_what_is_read_again_quickly_is_what_the_rows_tell(tracing: Tracing) -> None:
+    """More acceptors than have a seat: those beyond are in another map."""
+    tracing.of(filters=Filters(pids=frozenset({os.getpid()})))
+    made: dict[int, int] = {}
+    for number in range(wire.MAX_SEATS + 200):
+        with listening() as listener:
+            made[inode_of(listener)] = 1 + number % 3
+            for _ in range(1 + number % 3):
+                connect(listener)
+    left = tracing.session.passed().left
+    assert {inode: left.get(inode, 0) for inode in made} == made
+    tracing.session.forget(Gone(listeners=tuple(made)))
+
+
 @pytest.mark.parametrize("count", [10])
 def test_a_freed_row_begins_at_nothing(tracing: Tracing, count: int) -> None:
     """Its place is taken by whoever comes to it first."""

@@ -5,12 +5,33 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
+from typing import Final, NamedTuple
 
 from accepttrace.probe import loaders, wire
 from accepttrace.probe.maps import Map
 from accepttrace.probe.shares import Shares
 
 Identity = tuple[int, int, int]  # listener inode, TID (0: a crew), start
+
+
+_ACCEPTS: Final = (wire.Acceptor.accepts.offset, "Q")
+_INODE: Final = (wire.Acceptor.who.offset + wire.AcceptorKey.inode.offset, "I")
+
+
+class _Seen(NamedTuple):
+    """What is needed to delete a row: of ten thousand, all would be 20 MB."""
+
+    start_ns: int
+    inode: int
+    tid: int  # as the kernel side has it, with CREW
+    pid: int
+    process_start_ns: int
+    owner: int
+
+    @classmethod
+    def of(cls, row: wire.Acceptor) -> _Seen:
+        who = row.who
+        return cls(who.start_ns, who.inode, who.tid, row.pid, row.process_start_ns, row.owner)
 
 
 class AcceptorRows:
@@ -25,17 +46,25 @@ class AcceptorRows:
         self._crews = Map(fd("crews"), wire.AcceptorKey, wire.U32)
         self._errors = Map(fd("errors"), wire.ErrorKey, wire.Tally)
         self._calls = Map(fd("calls"), wire.U64, wire.Call)
-        self._last: dict[Identity, wire.Acceptor] = {}
+        self._last: dict[Identity, _Seen] = {}
         self._seat_of: dict[bytes, wire.U32] = {}  # by key, as last read; only we free a seat
 
     def read(self) -> list[wire.Acceptor]:
         """Of all acceptors."""
-        self._seat_of = {bytes(key): seat for seat, key in self._sitters.items()}
-        seats = map(self._seats.get, self._seat_of.values())
-        rows = [row for row in seats if row is not None and row.who.tid]
+        rows = [row for row in self._seated() if row.who.tid]
         rows += [row for _, row in self._acceptors.items() if row.who.tid]
-        self._last = {identity(row.who): row for row in rows}
+        self._last = {identity(row.who): _Seen.of(row) for row in rows}
         return rows
+
+    def accepts(self) -> Counter[int]:
+        """By inode of the listener, and nothing else: read quickly."""
+        found: Counter[int] = Counter()
+        for row in self._seated():
+            found[row.who.inode] += row.accepts
+        for accepts, inodes in self._acceptors.columns(_ACCEPTS, _INODE):
+            for number, inode in zip(accepts, inodes, strict=True):
+                found[inode] += number
+        return found
 
     def read_ended(self, rows: Iterable[wire.Acceptor]) -> list[wire.Acceptor]:
         """Of those of `rows` whose thread is gone, once more: from now on nobody changes them.
@@ -72,8 +101,8 @@ class AcceptorRows:
         gone = {key: row for key in keys if (row := self._last.pop(key, None)) is not None}
         if not gone:
             return
-        self._leave_seats([row.who for row in gone.values()])
-        self._calls.delete_all([wire.U64(row.pid << 32 | row.who.tid) for row in gone.values()])
+        self._leave_seats([wire.AcceptorKey(*row[:3]) for row in gone.values()])
+        self._calls.delete_all([wire.U64(row.pid << 32 | row.tid) for row in gone.values()])
         self._delete_errors(gone)
         self._count_crews()
         self._shares.free(wire.SHARED_ACCEPTORS, Counter(row.owner for row in gone.values()))
@@ -85,6 +114,11 @@ class AcceptorRows:
         for each in (self._sitters, self._acceptors, self._crews, self._errors, self._calls):
             each.clear()
         self._last = {}
+
+    def _seated(self) -> list[wire.Acceptor]:
+        self._seat_of = {bytes(key): seat for seat, key in self._sitters.items()}
+        rows = map(self._seats.get, self._seat_of.values())
+        return [row for row in rows if row is not None]
 
     def _one(self, key: wire.AcceptorKey) -> wire.Acceptor | None:
         seat = self._seat_of.get(bytes(key))
@@ -103,7 +137,7 @@ class AcceptorRows:
         self._sitters.delete_all(left)
         self._acceptors.delete_all(standing)
 
-    def _delete_errors(self, gone: Mapping[Identity, wire.Acceptor]) -> None:
+    def _delete_errors(self, gone: Collection[Identity]) -> None:
         found = [(k, v) for k, v in self._errors.items() if identity(k.acceptor) in gone]
         if found:
             self._errors.delete_all([key for key, _ in found])
@@ -111,7 +145,11 @@ class AcceptorRows:
 
     def _count_crews(self) -> None:
         """How many of each crew have rows of their own still; the kernel adds to it meanwhile."""
-        rows = Counter(_crew_of(row) for row in self._last.values() if not row.who.tid & wire.CREW)
+        rows = Counter(
+            (row.inode, row.pid, row.process_start_ns)
+            for row in self._last.values()
+            if not row.tid & wire.CREW
+        )
         for key, _ in self._crews.items():
             left = rows[key.inode, key.tid & ~wire.CREW, key.start_ns]
             if left:
@@ -123,10 +161,6 @@ class AcceptorRows:
 def identity(key: wire.AcceptorKey) -> Identity:
     """As the model knows it."""
     return key.inode, 0 if key.tid & wire.CREW else key.tid, key.start_ns
-
-
-def _crew_of(row: wire.Acceptor) -> Identity:
-    return row.who.inode, row.pid, row.process_start_ns
 
 
 def _exists(tid: int) -> bool:

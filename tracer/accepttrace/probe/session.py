@@ -89,14 +89,12 @@ class Session(Tracer):
     def passed(self) -> Passed:
         """Only what the books need, quickly: who came to which listener, and who left."""
         came: dict[int, int] = {}
-        left: dict[int, int] = {}
+        left = self._acceptors.accepts()
         places: dict[int, tuple[int, int]] = {}
-        for row in self._acceptors.read():
-            left[row.who.inode] = left.get(row.who.inode, 0) + row.accepts
         for flow in self._listeners.read():
             came[flow.inode] = flow.arrived + flow.migrated_in
             out = flow.lost + flow.migrated_out + flow.uncounted
-            left[flow.inode] = left.get(flow.inode, 0) + out
+            left[flow.inode] += out
             places[flow.inode] = (flow.netns, flow.port)
         ports = {(one.netns, one.local_port): one for one in self._ports()}
         return Passed(came, left, ports, places)
