@@ -93,7 +93,8 @@ enum rings {
 	RINGS_UNTOLD, /* nor can that be found here */
 };
 
-/* Map `settings`, one entry: the filters. Written by user space, before and after the self-test. */
+/* The filters: global data, with bcc the one entry of the map `settings`. Written by user space,
+ * before and after the self-test. */
 struct settings {
 	__u64 began_us; /* when these filters were set, CLOCK_MONOTONIC */
 	__u32 any_place; /* of any family in any network namespace */

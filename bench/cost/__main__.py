@@ -63,7 +63,8 @@ def _markdown(measured: Sequence[Measured]) -> str:
         for each in measured
     ]
     versions = {name: _version(package) for name, package in PEERS.items()}
-    command = shlex.join(("python", "-m", "bench.cost", *sys.argv[1:]))
+    measured_by = [word for word in sys.argv[1:] if word != "--again"]
+    command = shlex.join(("python", "-m", "bench.cost", *measured_by))
     return report.markdown(measured, breakdowns, command, versions)
 
 
