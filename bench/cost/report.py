@@ -124,7 +124,7 @@ def markdown(
 
 
 def _uninvolved(measured: Iterable[Measured]) -> tuple[str, str]:
-    """The floors in words, and a row for each kernel and attach type that measured both ports."""
+    """Floors of `fentry` in words; a row for each kernel and attach type with both ports."""
     rows = []
     for each in measured:
         added = {
@@ -136,7 +136,8 @@ def _uninvolved(measured: Iterable[Measured]) -> tuple[str, str]:
                 attach, costs = name.split()[0], (matched, other)
                 told = (f"{cost.path:+,.0f} ({cost.path_percent:.2f} %)" for cost in costs)
                 rows.append(f"| {each.release} | `{attach}` | {' | '.join(told)} |\n")
-    return ", ".join(_floors(measured)) or "something", "".join(rows)
+    floors = ", ".join(_floors(measured))
+    return f" (`fentry`: {floors})" if floors else "", "".join(rows)
 
 
 def _floors(measured: Iterable[Measured]) -> list[str]:
