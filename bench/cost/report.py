@@ -77,7 +77,7 @@ UNINVOLVED = """
 ## Connections that the filter leaves out
 
 What `full` adds to an undisturbed connection over the plain listener if the filter names its port,
-and if it names another. The hooks alone cost {floors} with `fentry`: no filter gets below.
+and if it names another. No filter gets below what the hooks cost alone{floors}.
 
 | Linux | type | its port | another port |
 | --- | --- | --- | --- |
