@@ -55,6 +55,7 @@ SHAPES: Final = (
     Shape("idle listeners", (1_000, 3_000, 10_000), lambda n: n, lambda _: 1, busy=False),
     Shape("busy listeners", (1_000, 3_000, 10_000), lambda n: n, lambda _: 1),
     Shape("workers", (32, 128, 512), lambda _: 1, lambda n: n),
+    Shape("idle workers", (100, 300, 1_000), lambda _: 100, lambda n: n, busy=False),
     Shape("reuseport", (16, 64, 256), lambda n: n, lambda n: n, reuseport=True),
 )
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from jsonschema import Draft202012Validator
 
-from accepttrace.model.crowds import CLOSED_APART, HOLDERS_NAMED, LEVELS
+from accepttrace.model.crowds import CLOSED_APART, FEW, HOLDERS_NAMED, LEVELS, MOST_ROWS
 from accepttrace.model.datagrams import Receiver
 from accepttrace.model.receivers import CLOSED_ROWS
 from accepttrace.model.records import Holder, Listener
@@ -162,6 +162,19 @@ def test_idle_ones_of_one_owner_at_many_places_share_a_row() -> None:
     crowd = the(snapshot.listeners)
     assert (crowd.folded, crowd.local_port, crowd.local_address) == (OF_OWNER - 1, None, "0.0.0.0")
     assert len(snapshot.listeners) == 50 + 1 + 1
+
+
+def test_a_thousand_workers_that_wait_on_a_hundred_each_have_a_row_each() -> None:
+    it = model()
+    sockets, pids = 2 * FEW, range(10, 11 + MOST_ROWS // (2 * FEW))
+    held = tuple(map(holder, pids))
+    there = [listener(100 + n, held, port=1000 + n) for n in range(sockets)]
+    feed(it, 1, [], there)
+    snapshot = it.snapshot()
+    assert the(snapshot.listeners).folded == sockets
+    assert {row.pid: row.folded for row in snapshot.acceptors} == dict.fromkeys(pids, sockets)
+    feed(it, 2, [], [replace(one, holders=held[1:]) for one in there])
+    assert not any(row.folded for row in it.snapshot().listeners)
 
 
 def test_those_who_hold_many_are_named_up_to_a_limit() -> None:

@@ -85,6 +85,10 @@ LEVELS: Final[Sequence[tuple[Callable[[Owned], Crowd], int]]] = (
     (lambda _: Crowd(), 4096),
 )
 
+# So many, too, where they have more rows of workers than that.
+FEW: Final = 16
+MOST_ROWS: Final = 4096
+
 
 @dataclass(frozen=True, slots=True)
 class Crowds:
@@ -115,7 +119,7 @@ def gathered(
     that closed just now."""
     shared: dict[Socket, Shared] = {}
     rows: dict[Shared, ListenerRow] = {}
-    for crowd, members in crowds(idle).items():
+    for crowd, members in crowds(idle, _waiting).items():
         rows[crowd] = _row(members, listeners, judge)
         shared.update(dict.fromkeys((one.inode for one in members), crowd))
     for inode in closing if len(closing) > CLOSED_APART else ():
@@ -130,15 +134,23 @@ def gathered(
     return Crowds(shared, rows)
 
 
-def crowds(idle: Iterable[S]) -> dict[Crowd, list[S]]:
-    """The members of each; all others stand alone."""
+def _waiting(one: Listener) -> int:
+    return sum(holder.waits is not False for holder in one.holders)
+
+
+def crowds(idle: Iterable[S], rows: Callable[[S], int] = lambda _: 1) -> dict[Crowd, list[S]]:
+    """The members of each; all others stand alone. `rows`: of workers that one has, if alone."""
     found: dict[Crowd, list[S]] = {}
     apart = list(idle)
     for kind, most in LEVELS:
         kinds: defaultdict[Crowd, list[S]] = defaultdict(list)
         for one in apart:
             kinds[kind(one)].append(one)
-        found.update((crowd, those) for crowd, those in kinds.items() if len(those) > most)
+        found.update(
+            (crowd, those)
+            for crowd, those in kinds.items()
+            if len(those) > most or (len(those) > FEW and sum(map(rows, those)) > MOST_ROWS)
+        )
         apart = [one for crowd, those in kinds.items() if crowd not in found for one in those]
     return found
 
