@@ -18,7 +18,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -95,9 +95,9 @@ def programs_of(pid: int) -> set[int]:
     """Those that a process holds."""
     held = set()
     for entry in Path(f"/proc/{pid}/fdinfo").iterdir():
-        found = re.search(r"^prog_id:\s*(\d+)", entry.read_text(), re.MULTILINE)
-        if found:
-            held.add(int(found.group(1)))
+        with suppress(FileNotFoundError):  # it is running: it closes what it has read
+            found = re.search(r"^prog_id:\s*(\d+)", entry.read_text(), re.MULTILINE)
+            held |= {int(found.group(1))} if found else set()
     return held
 
 
@@ -230,6 +230,8 @@ def main() -> int:
                 "flood", "pair", "reuseport", str(STEADY), "-w", "4", "-r", "500", "-g", *load
             ),
         }
+        for process in servers.values():
+            stack.callback(process.kill)  # theirs end with them
         watched = stack.enter_context(tracer(folder))
         held = programs_of(watched.process.pid)
         stack.enter_context(strangers())
