@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes as c
+import gc
 import os
 import socket
 import threading
@@ -14,6 +16,7 @@ from accepttrace.config import Filters
 from accepttrace.lab.acceptors import RESET_ON_CLOSE
 from accepttrace.model.records import AcceptorCount, Counts, Gone
 from accepttrace.probe import wire
+from accepttrace.probe.maps import Map
 
 from .conftest import Tracing
 
@@ -192,3 +195,18 @@ def test_a_freed_row_begins_at_nothing(tracing: Tracing, count: int) -> None:
         flow = counts.listeners[0].flow
         assert flow is not None
         assert flow.arrived == 1
+
+
+def test_rows_are_deleted_for_a_year_without_a_trace(tracing: Tracing) -> None:
+    """ctypes keeps a type for each length of an array, and what is deleted differs each time."""
+    tracing.of(1)
+    errors = Map(tracing.session._loaded.map_fd("errors"), wire.ErrorKey, wire.Tally)
+    types: list[int] = []
+    for number in (1, *range(257, 300)):  # more than one batch, too
+        keys = [wire.ErrorKey(error=each) for each in range(number)]
+        for key in keys:
+            errors.put(key, wire.Tally())
+        errors.delete_all(keys)
+        assert errors.items() == []
+        types.append(sum(isinstance(each, type(c.Array)) for each in gc.get_objects()))
+    assert types[1:] == types[1:2] * 43

@@ -54,8 +54,12 @@ class Map(Generic[Key, Value]):
                 raise
 
     def delete_all(self, keys: Sequence[Key]) -> None:
-        """Remove these from a hash map, in one call as long as none is missing."""
-        whole = (self._key * len(keys))(*keys)
+        """Remove these from a hash map, in a few calls as long as none is missing."""
+        for first in range(0, len(keys), _BATCH):
+            self._delete_batch(keys[first : first + _BATCH])
+
+    def _delete_batch(self, keys: Sequence[Key]) -> None:
+        whole = (self._key * _BATCH)(*keys)  # of one length: ctypes keeps a type for each
         done = 0
         while done < len(keys):
             attr = sys.BatchAttr(
