@@ -169,12 +169,12 @@ def parted(params: Mapping[str, object]) -> tuple[object, str]:
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     """Try a test again whose traced events were not all seen, where the tracer says so.
 
-    Only a kernel that preempts itself skips trampolines and raw tracepoints. A number that is wrong
-    without a loss told fails at once, as everywhere.
+    A kernel that preempts itself skips trampolines and raw tracepoints often; any may, where an
+    interrupt meets a program. A number that is wrong without a loss told fails at once.
     """
     found = (each for each in pyfuncitem.funcargs.values() if isinstance(each, Tracing))
     tracing = next(found, None)
-    if tracing is None or tracing.way in exact():
+    if tracing is None:
         return None
     names = pyfuncitem._fixtureinfo.argnames
     arguments = {each: pyfuncitem.funcargs[each] for each in names}
