@@ -202,11 +202,16 @@ def test_rows_are_deleted_for_a_year_without_a_trace(tracing: Tracing) -> None:
     tracing.of(1)
     errors = Map(tracing.session._loaded.map_fd("errors"), wire.ErrorKey, wire.Tally)
     types: list[int] = []
-    for number in (1, *range(257, 300)):  # more than one batch, too
-        keys = [wire.ErrorKey(error=each) for each in range(number)]
-        for key in keys:
-            errors.put(key, wire.Tally())
-        errors.delete_all(keys)
-        assert errors.items() == []
-        types.append(sum(isinstance(each, type(c.Array)) for each in gc.get_objects()))
+    gc.collect()
+    gc.disable()
+    try:
+        for number in (1, *range(257, 300)):  # more than one batch, too
+            keys = [wire.ErrorKey(error=each) for each in range(number)]
+            for key in keys:
+                errors.put(key, wire.Tally())
+            errors.delete_all(keys)
+            assert errors.items() == []
+            types.append(sum(isinstance(each, type(c.Array)) for each in gc.get_objects()))
+    finally:
+        gc.enable()
     assert types[1:] == types[1:2] * 43
