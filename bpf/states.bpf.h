@@ -5,6 +5,7 @@
 
 #include "socket.bpf.h"
 
+enum { NOTHING = ~0U };
 enum { FLAG_DEAD = 1 << 0 }; /* SOCK_DEAD: nobody holds it any more */
 
 static __noinline struct tally *port_met(struct port_key *key, __u32 owner)
@@ -39,11 +40,6 @@ static __always_inline void count_at_port(struct sock *child, __u32 of_what)
 		lost_for(owner, SHARED_PORTS, LOSS_PORTS_FULL);
 }
 
-static __always_inline void child_made(struct sock *child)
-{
-	count_at_port(child, 0);
-}
-
 /* Accepted, but the descriptor names another socket by now: user space may know which it was. */
 static __always_inline void child_strayed(struct sock *child)
 {
@@ -51,6 +47,15 @@ static __always_inline void child_strayed(struct sock *child)
 
 	if (want && (want->any_pid || pid_wanted(bpf_get_current_pid_tgid() >> 32)))
 		count_at_port(child, PORT_STRAYS);
+}
+
+/* The row of a listener that ends; only if it `matters`, one that has none yet gets one. */
+static __noinline struct listener *row_at_end(struct sock *sk, bool matters)
+{
+	__u32 inode = inode_of(PROBED, sk);
+	struct listener *listener = listener_get(inode);
+
+	return listener || !matters ? listener : listener_met(sk, inode, 0);
 }
 
 /* What waits now is reset, unless it may migrate: then nobody tells. */
@@ -69,7 +74,7 @@ static __always_inline void listener_closed(struct sock *sk)
 	may_move = !want->never_migrates && (migrates(sk) || selector_migrates(sk));
 	closing.listener = may_move ? 0 : (__u64)sk;
 	closing_put(bpf_get_current_pid_tgid(), &closing);
-	listener = matters ? listener_of(PROBED, sk) : listener_known(sk);
+	listener = row_at_end(sk, matters);
 	if (!listener)
 		return;
 	listener->drops = drops;
@@ -101,7 +106,7 @@ static __always_inline void child_reset(struct sock *child)
 	seen = ++closing->seen + BPF_CORE_READ(sk, sk_ack_backlog);
 	if (seen <= closing->counted)
 		return;
-	listener = listener_of(PROBED, sk);
+	listener = row_at_end(sk, true);
 	if (listener)
 		add(&listener->lost, seen - closing->counted);
 	closing->counted = seen;
@@ -111,18 +116,18 @@ static __always_inline void child_reset(struct sock *child)
  * A socket that no process has. If it was half-open, its listener ended to listen just before it
  * was to be queued: it is reset, and nobody can have accepted it; but one of Fast Open is queued by
  * then. What the other side or time has ended has an error. And a child that ends by itself was
- * made of a listener that was ending.
+ * made of a listener that was ending. Returns as what it counts at its port.
  */
-static __always_inline void child_ended(struct sock *child, __u32 state)
+static __always_inline __u32 child_ended(struct sock *child, __u32 state)
 {
 	if (state == TCP_SYN_RECV && !BPF_CORE_READ((struct tcp_sock *)child, fastopen_rsk))
-		count_at_port(child, PORT_UNMADE);
-	else if (BPF_CORE_READ(child, __sk_common.skc_flags) & FLAG_DEAD)
-		return;
-	else if (!BPF_CORE_READ(child, sk_err))
-		child_reset(child);
-	else if (state == TCP_FIN_WAIT1)
-		count_at_port(child, PORT_LATE);
+		return PORT_UNMADE;
+	if (BPF_CORE_READ(child, __sk_common.skc_flags) & FLAG_DEAD)
+		return NOTHING;
+	if (BPF_CORE_READ(child, sk_err))
+		return state == TCP_FIN_WAIT1 ? PORT_LATE : NOTHING;
+	child_reset(child);
+	return NOTHING;
 }
 
 #endif

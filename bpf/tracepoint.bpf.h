@@ -38,14 +38,17 @@ SEC("raw_tp/inet_sock_set_state")
 int raw_tp_set_state(struct bpf_raw_tracepoint_args *ctx)
 {
 	struct sock *sk = (void *)ctx->args[0];
+	__u32 what = NOTHING;
 
 	/* The listener may end before its copy has a state of its own. A client's is SYN_SENT. */
 	if ((ctx->args[1] == TCP_LISTEN || ctx->args[1] == TCP_CLOSE) &&
 	    ctx->args[2] == TCP_SYN_RECV)
-		child_made(sk);
+		what = 0;
 	else if (ctx->args[1] == TCP_LISTEN && ctx->args[2] == TCP_CLOSE)
 		listener_closed(sk);
 	else if (ctx->args[2] == TCP_CLOSE && !BPF_CORE_READ(sk, sk_socket))
-		child_ended(sk, ctx->args[1]);
+		what = child_ended(sk, ctx->args[1]);
+	if (what != NOTHING)
+		count_at_port(sk, what);
 	return 0;
 }
