@@ -237,6 +237,8 @@ struct closing {
 	__u64 listener; /* kernel pointer; 0: nobody can tell what becomes of its queue */
 	__u32 counted; /* of its queue, in `lost` */
 	__u32 seen; /* of those, children that were seen to be reset */
+	__u32 netns; /* of the listener, as its port: a thread may close other sockets later */
+	__u32 port;
 };
 
 /* In `cut_off`: they may have moved to another listener, and nobody tells. */

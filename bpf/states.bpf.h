@@ -73,6 +73,8 @@ static __always_inline void listener_closed(struct sock *sk)
 		return;
 	may_move = !want->never_migrates && (migrates(sk) || selector_migrates(sk));
 	closing.listener = may_move ? 0 : (__u64)sk;
+	closing.netns = netns_of(PROBED, sk);
+	closing.port = port_number(PROBED, sk);
 	closing_put(bpf_get_current_pid_tgid(), &closing);
 	listener = row_at_end(sk, matters);
 	if (!listener)
@@ -90,17 +92,17 @@ static __always_inline void listener_closed(struct sock *sk)
 
 /*
  * From the queue of a listener that closes. It came after the queue was counted, if more have left
- * and are left than were counted.
+ * and are left than were counted. Subflows of MPTCP have no process either, accepted or not.
  */
 static __always_inline void child_reset(struct sock *child)
 {
 	struct closing *closing = closing_get(bpf_get_current_pid_tgid());
-	struct settings *want = settings_get();
 	struct listener *listener;
 	struct sock *sk;
 	__u32 seen;
 
-	if (!closing || !closing->listener || !want || !listener_wanted(PROBED, want, child))
+	if (!closing || !closing->listener || closing->port != port_number(PROBED, child) ||
+	    closing->netns != netns_of(PROBED, child) || is_mptcp(child))
 		return;
 	sk = (struct sock *)closing->listener;
 	seen = ++closing->seen + BPF_CORE_READ(sk, sk_ack_backlog);
