@@ -17,25 +17,15 @@ from typing import Any, Final, NamedTuple, Protocol, TypeVar
 from accepttrace.model.listeners import Listeners, Socket
 from accepttrace.model.places import Place, at_place, both
 from accepttrace.model.records import Family, Holder, Listener
+from accepttrace.model.selection import Local
 from accepttrace.model.snapshot import ListenerRow
 
 HOLDERS_NAMED: Final = 64  # of a crowd
 CLOSED_APART: Final = 16  # that closed at the same time
-_FACTS: Final = (
-    "netns",
-    "family",
-    "local_address",
-    "local_port",
-    "device",
-    "v6only",
-    "backlog",
-    "defers",
-    "sharing",
-    "group",
-    "group_size",
-    "selector",
-    "program",
-)
+# What all that share a row may have in common: sockets of TCP and UDP, and listeners.
+BOUND: Final = ("netns", "family", "local_address", "local_port", "device", "v6only")
+GROUPED: Final = ("group", "group_size", "selector")
+_FACTS: Final = (*BOUND, "backlog", "defers", "sharing", *GROUPED, "program")
 _NAMES: Final = {"defers": "defer_accept", "program": "selector_program"}
 
 
@@ -53,19 +43,11 @@ class Crowd(NamedTuple):
 Shared = Place | Crowd
 
 
-class Owned(Protocol):
+class Owned(Local, Protocol):
     """A socket of TCP or UDP, as an inventory has it."""
 
     @property
     def uid(self) -> int | None: ...
-    @property
-    def netns(self) -> int: ...
-    @property
-    def family(self) -> Family: ...
-    @property
-    def local_address(self) -> str: ...
-    @property
-    def local_port(self) -> int: ...
     @property
     def group(self) -> int | None: ...
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Final, Literal
 
 from accepttrace.config import Filters
-from accepttrace.model.crowds import crowds, in_common, named_holders, nothing_of
+from accepttrace.model.crowds import BOUND, GROUPED, crowds, in_common, named_holders, nothing_of
 from accepttrace.model.datagrams import (
     Receiver,
     ReceiverBooks,
@@ -27,20 +27,7 @@ SORTABLE: Final = frozenset(f.name for f in fields(ReceiverRow)) - {"selector_pr
 # An identity is looked up, not compared: those go from small to large.
 ASCENDING: Final = frozenset(("inode", "netns", "local_port", "remote_port", "uid", "group"))
 GONE_AFTER: Final = 2  # readings without it: the second saw all that it got before it went
-# What all that share a row may have in common.
-_FACTS: Final = (
-    "netns",
-    "family",
-    "local_address",
-    "local_port",
-    "device",
-    "v6only",
-    "uid",
-    "group",
-    "group_size",
-    "selector",
-    "queue_limit_bytes",
-)
+_FACTS: Final = (*BOUND, "uid", *GROUPED, "queue_limit_bytes")
 CLOSED_ROWS: Final = 16  # members of groups that keep a row after they closed: the last ones
 
 
