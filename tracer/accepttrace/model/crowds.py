@@ -79,10 +79,6 @@ class Crowds:
     shared: Mapping[Socket, Shared] = field(default_factory=dict)
     rows: Mapping[Shared, ListenerRow] = field(default_factory=dict)
 
-    def row_of(self, socket: Socket) -> Socket | Crowd:
-        """What it is a part of in the picture; as a rule itself."""
-        return self.shared.get(socket, socket)
-
 
 class Judge(NamedTuple):
     """What is said of one listener, or place: the row of its own, and the verdict of the books.

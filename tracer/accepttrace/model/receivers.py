@@ -27,7 +27,7 @@ SORTABLE: Final = frozenset(f.name for f in fields(ReceiverRow)) - {"selector_pr
 # An identity is looked up, not compared: those go from small to large.
 ASCENDING: Final = frozenset(("inode", "netns", "local_port", "remote_port", "uid", "group"))
 GONE_AFTER: Final = 2  # readings without it: the second saw all that it got before it went
-_FACTS: Final = (*BOUND, "uid", *GROUPED, "queue_limit_bytes")
+_FACTS: Final = (*BOUND, "uid", *GROUPED, "program", "queue_limit_bytes")
 CLOSED_ROWS: Final = 16  # members of groups that keep a row after they closed: the last ones
 
 
@@ -296,8 +296,8 @@ def _of_crowd(row: ReceiverRow, members: Sequence[Receiver]) -> ReceiverRow:
     facts = in_common(members, _FACTS)
     return replace(
         row,
+        selector_program=facts.pop("program"),
         **facts,
-        selector_program=in_common(members, ("program", "uid"))["program"],
         inode=None,
         drops=nothing_of(one.drops for one in members),
         queue=nothing_of(one.queue for one in members),

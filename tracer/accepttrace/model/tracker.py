@@ -205,18 +205,21 @@ class Tracker:
             and (
                 inode not in busy  # nobody ever saw it, nor who asked it for connections
                 if known.listed is None
-                else inode not in acting and self._is_plain(inode, known)
+                else inode not in acting and self._is_bare(inode, known)
             )
         )
 
-    def _is_plain(self, inode: int, known: Known) -> bool:
+    def _is_bare(self, inode: int, known: Known) -> bool:
         """Whether nothing that happened belongs to it, beside what was counted there."""
         return (
-            self._listeners.drops.none_of(inode)
-            and self._ledger.verdict(inode).is_plain
+            self._is_plain(inode)
             and not self._ledger.may_have_passed(known)
             and not self._yardsticks.took_part(Entry(inode, Bygone("", kept=True)))
         )
+
+    def _is_plain(self, inode: int) -> bool:
+        """Whether neither the kernel's drops nor the books tell of anything there."""
+        return self._listeners.drops.none_of(inode) and self._ledger.verdict(inode).is_plain
 
     def _crowds(self, shown: Sequence[Socket], accepted: Mapping[Socket, int]) -> Crowds:
         """Which of the listeners to show share a row."""
@@ -228,21 +231,18 @@ class Tracker:
             if not known.open:
                 if socket not in self._listeners.finished:
                     closing.append(socket)
-            elif known.listed and not accepted.get(socket) and self._is_idle(socket, known):
+            elif (
+                known.listed
+                and not accepted.get(socket)
+                and known.untouched
+                and self._is_plain(socket)
+            ):
                 idle.append(known.listed)
 
         def draw(socket: Socket) -> ListenerRow | None:
             return self._row_of(socket, accepted, told)
 
         return gathered(idle, closing, self._listeners, Judge(draw, self._ledger.verdict))
-
-    def _is_idle(self, inode: int, known: Known) -> bool:
-        """Whether nobody came to an open listener."""
-        return (
-            known.untouched
-            and self._listeners.drops.none_of(inode)
-            and self._ledger.verdict(inode).is_plain
-        )
 
     def _pass_time(self, now_s: float, wall: str) -> None:
         if self._started_s is None:
@@ -297,7 +297,7 @@ class Tracker:
 
     def _forget_if_nothing_happened(self, inode: int) -> None:
         known = self._listeners.known[inode]
-        if known.untouched and self._is_plain(inode, known) and not self._tallies.at(inode):
+        if known.untouched and self._is_bare(inode, known) and not self._tallies.at(inode):
             self._ledger.drop(inode, known, 0)
             self._migrations.forget(inode)
             self._listeners.drop(inode)
