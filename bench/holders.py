@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from accepttrace.config import Filters
-from accepttrace.model.records import Inventory
+from accepttrace.facts.records import Inventory
 from accepttrace.sockets.holding import open_iterator
 from accepttrace.sockets.inventory import InventoryReader
 

@@ -19,7 +19,7 @@ from itertools import pairwise
 from typing import Final, NamedTuple
 
 from accepttrace.cli.top import collect_seldom
-from accepttrace.model.records import (
+from accepttrace.facts.records import (
     AcceptorCount,
     Counts,
     Flow,

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from accepttrace.config import Filters
-from accepttrace.model.records import Holder, Inventory
+from accepttrace.facts.records import Holder, Inventory
 from accepttrace.probe import helper as helper_module
 from accepttrace.probe.helper import Helper
 from accepttrace.sockets import procfs

@@ -11,8 +11,8 @@ from contextlib import contextmanager, suppress
 import pytest
 
 from accepttrace.errors import UnsupportedError
-from accepttrace.model.datagrams import ReceiverCount, ReceiverCounts
-from accepttrace.model.records import Counts
+from accepttrace.facts.datagrams import ReceiverCount, ReceiverCounts
+from accepttrace.facts.records import Counts
 from accepttrace.probe import selftest, udptest
 from accepttrace.probe.session import Session
 from tests.kernel.conftest import Way, attached, exact, name

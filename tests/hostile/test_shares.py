@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from accepttrace.facts.records import Counts
 from accepttrace.lab.acceptors import RESET_ON_CLOSE
-from accepttrace.model.records import Counts
 from accepttrace.probe import wire
 from tests.kernel.conftest import Tracing
 

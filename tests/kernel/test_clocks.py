@@ -27,7 +27,7 @@ in_time = pytest.mark.xfail(not HAS_TIME, run=False, reason="no time namespaces 
 ACCEPTS_ITSELF = """
 import json, os, socket, sys
 from accepttrace.config import Config, Filters
-from accepttrace.model.census import NS_PER_TICK
+from accepttrace.facts.records import NS_PER_TICK
 from accepttrace.probe.session import open_session
 from accepttrace.sockets import procfs
 

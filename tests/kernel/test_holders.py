@@ -11,8 +11,8 @@ from collections.abc import Iterator
 import pytest
 
 from accepttrace.config import Filters
+from accepttrace.facts.records import Inventory
 from accepttrace.lab.servers import Server
-from accepttrace.model.records import Inventory
 from accepttrace.sockets.inventory import InventoryReader
 
 from . import uring

@@ -16,10 +16,11 @@ from pathlib import Path
 import pytest
 
 from accepttrace.config import Filters
+from accepttrace.facts.buckets import BUCKETS
+from accepttrace.facts.records import AcceptorCount, Counts, ListenerCount
 from accepttrace.lab.load import run_load
 from accepttrace.lab.servers import Server
-from accepttrace.model.histogram import BUCKETS, add
-from accepttrace.model.records import AcceptorCount, Counts, ListenerCount
+from accepttrace.model.histogram import add
 from accepttrace.probe import btf
 from accepttrace.probe.bcc_loader import BY_HEADERS
 from accepttrace.probe.headers import found

@@ -13,8 +13,8 @@ from contextlib import contextmanager
 import pytest
 
 from accepttrace.config import Filters
+from accepttrace.facts.records import AcceptorCount, Counts, Gone
 from accepttrace.lab.acceptors import RESET_ON_CLOSE
-from accepttrace.model.records import AcceptorCount, Counts, Gone
 from accepttrace.probe import wire
 from accepttrace.probe.maps import Map
 

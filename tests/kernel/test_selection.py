@@ -15,9 +15,9 @@ import pytest
 
 from accepttrace.cli.watch import Watch
 from accepttrace.config import Config, Filters
+from accepttrace.facts.records import Program
 from accepttrace.lab.load import run_load
 from accepttrace.lab.servers import Server
-from accepttrace.model.records import Program
 from accepttrace.model.snapshot import Snapshot
 from accepttrace.probe import netlink, sockdiag
 

@@ -9,8 +9,8 @@ import time
 
 import pytest
 
+from accepttrace.facts.buckets import bucket_of, lower_bound
 from accepttrace.lab.servers import Server
-from accepttrace.model.histogram import bucket_of, lower_bound
 
 from .conftest import Tracing, wait_until
 

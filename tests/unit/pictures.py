@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from accepttrace.config import Filters
-from accepttrace.model.histogram import BUCKETS, bucket_of
-from accepttrace.model.records import (
+from accepttrace.facts.buckets import BUCKETS, bucket_of
+from accepttrace.facts.records import (
     AcceptorCount,
     Counts,
     Holder,

@@ -7,9 +7,9 @@ from collections import Counter
 
 import pytest
 
+from accepttrace.facts.records import Losses
 from accepttrace.model.balance import describe, idle, jain, max_over_mean
 from accepttrace.model.chance import chance_max_over_mean, chance_of_less
-from accepttrace.model.records import Losses
 from tests.unit.pictures import feed, four_workers, holder, listener, reuseport, tracker
 
 

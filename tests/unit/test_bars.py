@@ -9,8 +9,9 @@ from itertools import pairwise
 import pytest
 
 from accepttrace.config import Filters
-from accepttrace.model.histogram import BUCKETS, bucket_of, filled, octaves
-from accepttrace.model.records import Losses
+from accepttrace.facts.buckets import BUCKETS, bucket_of
+from accepttrace.facts.records import Losses
+from accepttrace.model.histogram import filled, octaves
 from accepttrace.model.snapshot import Snapshot
 from accepttrace.views.histogram import render
 from accepttrace.views.text import cells, plain

@@ -9,9 +9,7 @@ from dataclasses import replace
 import pytest
 
 from accepttrace.config import Filters
-from accepttrace.model.books import CPUS, Account, Passage, Span
-from accepttrace.model.listeners import CHANGES_KEPT
-from accepttrace.model.records import (
+from accepttrace.facts.records import (
     Counts,
     Flow,
     Inventory,
@@ -23,6 +21,8 @@ from accepttrace.model.records import (
     PortCount,
     Program,
 )
+from accepttrace.model.books import CPUS, Account, Passage, Span
+from accepttrace.model.listeners import CHANGES_KEPT
 from accepttrace.model.snapshot import GroupSize, Migration, SelectorChange
 from accepttrace.model.tracker import Tracker
 from tests.unit.pictures import META, count, counted, feed, listener

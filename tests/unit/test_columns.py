@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from accepttrace.model.records import Program
+from accepttrace.facts.records import Program
 from accepttrace.model.snapshot import Snapshot
 from accepttrace.views.column import Column
 from accepttrace.views.columns import COLUMNS

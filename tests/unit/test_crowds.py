@@ -9,10 +9,10 @@ from dataclasses import replace
 import pytest
 from jsonschema import Draft202012Validator
 
+from accepttrace.facts.datagrams import Receiver
+from accepttrace.facts.records import Holder, Listener
 from accepttrace.model.crowds import CLOSED_APART, FEW, HOLDERS_NAMED, LEVELS, MOST_ROWS
-from accepttrace.model.datagrams import Receiver
 from accepttrace.model.receivers import CLOSED_ROWS
-from accepttrace.model.records import Holder, Listener
 from accepttrace.model.snapshot import AcceptorRow, ListenerRow, Snapshot
 from accepttrace.model.tracker import Tracker
 from accepttrace.model.yardstick import GRAINS

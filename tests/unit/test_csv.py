@@ -6,7 +6,7 @@ import csv
 import io
 import json
 
-from accepttrace.model.records import Losses
+from accepttrace.facts.records import Losses
 from accepttrace.model.snapshot import Snapshot
 from accepttrace.views import csvrows
 from accepttrace.views.jsonl import snapshot_line

@@ -7,8 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from accepttrace.model.drops import SOMEBODY, Cause, Dropped, Drops
-from accepttrace.model.records import (
+from accepttrace.facts.records import (
     Baseline,
     Inventory,
     ListenerCount,
@@ -16,6 +15,7 @@ from accepttrace.model.records import (
     Overflow,
     TcpCounters,
 )
+from accepttrace.model.drops import SOMEBODY, Cause, Dropped, Drops
 from accepttrace.model.snapshot import NamespaceLoss
 from accepttrace.probe.netstat import parse
 from tests.unit.pictures import listener

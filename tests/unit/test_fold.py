@@ -12,9 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from accepttrace.model.books import CPUS
-from accepttrace.model.places import MOST
-from accepttrace.model.records import (
+from accepttrace.facts.records import (
     AcceptorCount,
     Counts,
     Gone,
@@ -23,6 +21,8 @@ from accepttrace.model.records import (
     Losses,
     Process,
 )
+from accepttrace.model.books import CPUS
+from accepttrace.model.places import MOST
 from accepttrace.model.snapshot import AcceptorRow, ListenerRow, Snapshot
 from accepttrace.model.tallies import LAST
 from accepttrace.model.tracker import Tracker

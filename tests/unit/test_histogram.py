@@ -7,15 +7,8 @@ import random
 
 import pytest
 
-from accepttrace.model.histogram import (
-    BUCKETS,
-    add,
-    bucket_of,
-    lower_bound,
-    percentile,
-    percentiles,
-    upper_bound,
-)
+from accepttrace.facts.buckets import BUCKETS, bucket_of, lower_bound, upper_bound
+from accepttrace.model.histogram import add, percentile, percentiles
 from accepttrace.probe.session import _filled
 
 

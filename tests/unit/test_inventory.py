@@ -15,7 +15,7 @@ import pytest
 
 from accepttrace.config import Filters
 from accepttrace.errors import AcceptTraceError, UnsupportedError
-from accepttrace.model.records import ListenerFact, Unread
+from accepttrace.facts.records import ListenerFact, Unread
 from accepttrace.probe.holders import HolderIterator
 from accepttrace.probe.netns import call_inside
 from accepttrace.sockets import inventory as inventory_module

@@ -12,7 +12,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 import accepttrace.views
-from accepttrace.model.records import Holder, Losses, Program
+from accepttrace.facts.records import Holder, Losses, Program
 from accepttrace.model.snapshot import (
     AcceptorRow,
     Books,

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from accepttrace.facts.records import Losses, Program
 from accepttrace.model.balance import describe
 from accepttrace.model.losses import verdict
-from accepttrace.model.records import Losses, Program
 from accepttrace.model.snapshot import GroupSize, Migration, NamespaceLoss, SelectorChange, Snapshot
 from accepttrace.views import histogram, table
 from accepttrace.views.text import Line, plain

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from accepttrace.config import Filters
-from accepttrace.model.records import Inventory
-from accepttrace.model.selection import cut, listener_matches, process_matches
+from accepttrace.facts.matching import cut, listener_matches, process_matches
+from accepttrace.facts.records import Inventory
 from accepttrace.probe import filtering
 from accepttrace.sockets.inventory import InventoryReader, held_by
 from tests.unit.pictures import holder, listener

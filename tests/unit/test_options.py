@@ -14,7 +14,7 @@ from accepttrace.cli import options
 from accepttrace.cli.top import Run, top
 from accepttrace.cli.who import who
 from accepttrace.config import Config, Filters
-from accepttrace.model.records import Inventory
+from accepttrace.facts.records import Inventory
 from accepttrace.sockets import procfs
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from accepttrace.config import Filters
-from accepttrace.model.records import Holder, Inventory, Listener
+from accepttrace.facts.records import Holder, Inventory, Listener
 from accepttrace.sockets.inventory import held_by
 from accepttrace.sockets.sharing import Share, share_of
 

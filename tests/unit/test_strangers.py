@@ -12,9 +12,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from accepttrace.model.datagrams import Receivers
-from accepttrace.model.diagnosis import Diagnosis, Finding, Way
-from accepttrace.model.records import Holder, Inventory
+from accepttrace.facts.datagrams import Receivers
+from accepttrace.facts.diagnosis import Diagnosis, Finding, Way
+from accepttrace.facts.records import Holder, Inventory
 from accepttrace.views import (
     csvrows,
     doctor,

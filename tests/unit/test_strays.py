@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from accepttrace.model.records import Counts, Inventory, PortCount
+from accepttrace.facts.records import Counts, Inventory, PortCount
 from accepttrace.model.strays import Strays
 from tests.unit.pictures import counted, listener
 

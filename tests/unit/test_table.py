@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from accepttrace.config import Filters
-from accepttrace.model.records import Losses
+from accepttrace.facts.records import Losses
 from accepttrace.model.snapshot import Snapshot
 from accepttrace.views import columns, formats
 from accepttrace.views.table import render

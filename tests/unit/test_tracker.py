@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from accepttrace.config import Filters
-from accepttrace.model.records import Losses, Process
+from accepttrace.facts.records import Losses, Process
 from accepttrace.model.snapshot import AcceptorRow, Snapshot
 from accepttrace.model.tracker import Tracker
 from tests.unit.pictures import (

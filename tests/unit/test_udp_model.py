@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from accepttrace.config import Filters
-from accepttrace.model.datagrams import Receiver, ReceiverCounts, Receivers
+from accepttrace.facts.datagrams import Receiver, ReceiverCounts, Receivers
+from accepttrace.facts.records import Losses
 from accepttrace.model.receivers import CLOSED_ROWS, SORTABLE, ReceiverTracker, ordered
-from accepttrace.model.records import Losses
 from tests.unit.udppictures import SEES, count, feed, receiver, tracker
 
 

@@ -18,7 +18,7 @@ from click.testing import CliRunner
 
 import accepttrace
 from accepttrace.cli.who import who
-from accepttrace.model.records import Holder, Inventory, Listener
+from accepttrace.facts.records import Holder, Inventory, Listener
 from accepttrace.views.who import json_lines, partial_line, text_lines
 
 from .pictures import UNREAD

@@ -10,8 +10,8 @@ from dataclasses import replace
 from click.testing import CliRunner
 
 from accepttrace.cli.who import who
-from accepttrace.model.datagrams import Receivers
-from accepttrace.model.records import Program
+from accepttrace.facts.datagrams import Receivers
+from accepttrace.facts.records import Program
 from accepttrace.views import receivers as table
 from accepttrace.views.text import plain
 from accepttrace.views.whoudp import hint, json_lines, text_lines

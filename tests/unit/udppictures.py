@@ -6,15 +6,10 @@ from collections.abc import Collection, Iterable
 from dataclasses import replace
 
 from accepttrace.config import Filters
-from accepttrace.model.datagrams import (
-    Receiver,
-    ReceiverCount,
-    ReceiverCounts,
-    Receivers,
-    ReceiverSnapshot,
-)
+from accepttrace.facts.datagrams import Receiver, ReceiverCount, ReceiverCounts, Receivers
+from accepttrace.facts.records import Baseline, Holder, Losses, Program
+from accepttrace.model.datagrams import ReceiverSnapshot
 from accepttrace.model.receivers import ReceiverTracker
-from accepttrace.model.records import Baseline, Holder, Losses, Program
 from tests.unit.pictures import META, holder
 
 SEES = ("selected", "datagrams", "dropped")

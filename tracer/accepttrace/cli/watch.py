@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from accepttrace import __version__
 from accepttrace.cli.pace import unbroken
 from accepttrace.config import Config
-from accepttrace.model.records import Counts, Inventory, Passed, Process
+from accepttrace.facts.records import Counts, Inventory, Passed, Process
 from accepttrace.probe.session import open_session
 from accepttrace.probe.tracer import Tracer as AttachedTracer
 from accepttrace.sockets.inventory import InventoryReader

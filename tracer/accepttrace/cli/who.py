@@ -16,8 +16,8 @@ from accepttrace.errors import AcceptTraceError
 
 if TYPE_CHECKING:
     from accepttrace.config import Filters
-    from accepttrace.model.datagrams import Receivers
-    from accepttrace.model.records import Inventory, Unread
+    from accepttrace.facts.datagrams import Receivers
+    from accepttrace.facts.records import Inventory, Unread
     from accepttrace.sockets.receivers import Queues
 
 LOOKS: Final = 3  # a busy worker shows what it waits in only when it is caught asleep
@@ -77,7 +77,7 @@ def _print(lines: Iterable[str]) -> None:
 
 
 def _complain(unread: Sequence[Unread]) -> None:
-    from accepttrace.model.records import is_partial
+    from accepttrace.facts.records import is_partial
 
     if is_partial(unread):
         from accepttrace.views.who import partial_line

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from typing import Final
 
-from accepttrace.model.records import AcceptorCount, Holder, Inventory, Process
+from accepttrace.facts.records import NS_PER_TICK, AcceptorCount, Holder, Inventory, Process
 
 ProcessKey = tuple[int, int]  # pid, start in clock ticks since boot (0: unknown)
-
-# USER_HZ, the unit of /proc/PID/stat: 100 on x86 and arm64, whatever the kernel's own HZ is.
-NS_PER_TICK: Final = 10_000_000
 
 
 class Census:

@@ -14,10 +14,10 @@ from functools import reduce
 from operator import attrgetter
 from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
+from accepttrace.facts.matching import Local
+from accepttrace.facts.records import Family, Holder, Listener
 from accepttrace.model.listeners import Listeners, Socket
 from accepttrace.model.places import Place, at_place, both
-from accepttrace.model.records import Family, Holder, Listener
-from accepttrace.model.selection import Local
 from accepttrace.model.snapshot import ListenerRow
 
 HOLDERS_NAMED: Final = 64  # of a crowd

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from accepttrace.model.records import (
+from accepttrace.facts.records import (
     Baseline,
     Inventory,
     ListenerCount,

@@ -6,10 +6,10 @@ from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
+from accepttrace.facts.records import AcceptorCount, Via
 from accepttrace.model.census import ProcessKey
 from accepttrace.model.histogram import add
 from accepttrace.model.listeners import SetKey, Socket
-from accepttrace.model.records import AcceptorCount, Via
 
 _WRAP: Final = 1 << 64
 

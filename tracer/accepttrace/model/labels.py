@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple, TypeVar
 
+from accepttrace.facts.records import Family, Listener, Process
 from accepttrace.model.census import Census
 from accepttrace.model.entries import Bygone, Entry
 from accepttrace.model.listeners import Listeners, Socket
 from accepttrace.model.places import Place
-from accepttrace.model.records import Family, Listener, Process
 from accepttrace.model.tallies import WITHOUT_ROW
 
 T = TypeVar("T")

@@ -10,10 +10,7 @@ from itertools import repeat
 from typing import Final
 
 from accepttrace.config import Filters
-from accepttrace.model.books import Account, Passage, Span
-from accepttrace.model.entries import Entry
-from accepttrace.model.listeners import Known, Listeners, Socket, Verdict
-from accepttrace.model.records import (
+from accepttrace.facts.records import (
     WORST,
     AcceptorCount,
     Book,
@@ -22,6 +19,9 @@ from accepttrace.model.records import (
     Passed,
     PortCount,
 )
+from accepttrace.model.books import Account, Passage, Span
+from accepttrace.model.entries import Entry
+from accepttrace.model.listeners import Known, Listeners, Socket, Verdict
 
 Port = tuple[int, int]  # network namespace and local port
 _NOTHING: Final = Flow(0, 0, 0, 0, 0)

@@ -8,10 +8,8 @@ from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple, TypeVar
 
 from accepttrace.config import Filters
-from accepttrace.model.census import ProcessKey
-from accepttrace.model.drops import Drops
-from accepttrace.model.places import Place, Places
-from accepttrace.model.records import (
+from accepttrace.facts.matching import listener_matches
+from accepttrace.facts.records import (
     Baseline,
     Book,
     Counts,
@@ -22,7 +20,9 @@ from accepttrace.model.records import (
     ListenerCount,
     Overflow,
 )
-from accepttrace.model.selection import listener_matches
+from accepttrace.model.census import ProcessKey
+from accepttrace.model.drops import Drops
+from accepttrace.model.places import Place, Places
 from accepttrace.model.snapshot import GroupSize, ListenerRow, SelectorChange
 
 QUEUES_KEPT: Final = 16  # readings of a queue that somebody who waited then is still in

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 
-from accepttrace.model.records import MigrationCount
+from accepttrace.facts.records import MigrationCount
 from accepttrace.model.snapshot import Migration
 
 Way = tuple[int, int]  # from and to, by inode; 0: one that is gone

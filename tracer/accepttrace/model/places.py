@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
-from accepttrace.model.records import WORST, Family
+from accepttrace.facts.records import WORST, Family
 from accepttrace.model.snapshot import ListenerRow
 
 MOST: Final = 64  # places with an address, and as many ports without one

@@ -8,17 +8,10 @@ from dataclasses import dataclass, fields, replace
 from typing import Final, Literal
 
 from accepttrace.config import Filters
+from accepttrace.facts.datagrams import Receiver, ReceiverCount, ReceiverCounts, Receivers
+from accepttrace.facts.records import Baseline, Losses, Unread
 from accepttrace.model.crowds import BOUND, GROUPED, crowds, in_common, named_holders, nothing_of
-from accepttrace.model.datagrams import (
-    Receiver,
-    ReceiverBooks,
-    ReceiverCount,
-    ReceiverCounts,
-    ReceiverRow,
-    Receivers,
-    ReceiverSnapshot,
-)
-from accepttrace.model.records import Baseline, Losses, Unread
+from accepttrace.model.datagrams import ReceiverBooks, ReceiverRow, ReceiverSnapshot
 from accepttrace.model.snapshot import Meta
 
 Counter = Literal["selected", "datagrams", "dropped"]

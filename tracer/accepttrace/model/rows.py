@@ -6,13 +6,13 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from accepttrace.config import Filters
+from accepttrace.facts.matching import by_process, process_matches
 from accepttrace.model.census import Census
 from accepttrace.model.crowds import Crowd, Crowds
 from accepttrace.model.entries import KEYS, Bygone, Entry, Key
 from accepttrace.model.labels import Who, of_place, of_process, of_sockets
 from accepttrace.model.listeners import Listeners, SetKey, Socket
 from accepttrace.model.places import Place
-from accepttrace.model.selection import by_process, process_matches
 from accepttrace.model.snapshot import AcceptorRow
 from accepttrace.model.sums import Visible, summed
 from accepttrace.model.tallies import WITHOUT_ROW

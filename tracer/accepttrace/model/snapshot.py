@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from accepttrace.model.records import (
+from accepttrace.facts.records import (
     Book,
     Family,
     Holder,

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
 
-from accepttrace.model.records import Counts, Inventory, Listener, ListenerCount, PortCount
+from accepttrace.facts.records import Counts, Inventory, Listener, ListenerCount, PortCount
 
 Port = tuple[int, int]  # network namespace and local port
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, NamedTuple
 
+from accepttrace.facts.records import AcceptorCount, Via
 from accepttrace.model.entries import Entry
 from accepttrace.model.histogram import add, percentiles
-from accepttrace.model.records import AcceptorCount, Via
 
 QUANTILES: Final = (0.50, 0.90, 0.99)
 

@@ -11,10 +11,10 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Final
 
+from accepttrace.facts.records import AcceptorCount, Counts
 from accepttrace.model.census import Census, ProcessKey
 from accepttrace.model.entries import SEVERAL, Actor, Bygone, Entry
 from accepttrace.model.listeners import Socket
-from accepttrace.model.records import AcceptorCount, Counts
 
 AcceptorKey = tuple[int, int, int]  # inode of the listener, tid, start of the thread (ns)
 Joined = Callable[[Entry, Entry], None]  # the first has become part of the second

@@ -8,16 +8,8 @@ from dataclasses import replace
 from typing import Final
 
 from accepttrace.config import Filters
-from accepttrace.model.census import Census
-from accepttrace.model.crowds import Crowds, Judge, gathered
-from accepttrace.model.entries import Bygone, Entry
-from accepttrace.model.ledger import Ledger, Reading
-from accepttrace.model.listeners import Known, Listeners, Socket, Told
-from accepttrace.model.migrations import Migrations
-from accepttrace.model.order import ordered
-from accepttrace.model.places import ELSEWHERE, Place, place_of
-from accepttrace.model.presence import Presence
-from accepttrace.model.records import (
+from accepttrace.facts.matching import process_matches
+from accepttrace.facts.records import (
     Baseline,
     Counts,
     Flow,
@@ -29,8 +21,16 @@ from accepttrace.model.records import (
     Process,
     Unread,
 )
+from accepttrace.model.census import Census
+from accepttrace.model.crowds import Crowds, Judge, gathered
+from accepttrace.model.entries import Bygone, Entry
+from accepttrace.model.ledger import Ledger, Reading
+from accepttrace.model.listeners import Known, Listeners, Socket, Told
+from accepttrace.model.migrations import Migrations
+from accepttrace.model.order import ordered
+from accepttrace.model.places import ELSEWHERE, Place, place_of
+from accepttrace.model.presence import Presence
 from accepttrace.model.rows import Rows
-from accepttrace.model.selection import process_matches
 from accepttrace.model.snapshot import Books, ListenerRow, Meta, Snapshot
 from accepttrace.model.strays import Strays
 from accepttrace.model.sums import Visible

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 
 from accepttrace.errors import AcceptTraceError, UnsupportedError
-from accepttrace.model.diagnosis import Diagnosis, Finding, Way
+from accepttrace.facts.diagnosis import Diagnosis, Finding, Way
 from accepttrace.probe import (
     bcc_install,
     btf,

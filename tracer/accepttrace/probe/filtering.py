@@ -6,7 +6,7 @@ import socket
 
 from accepttrace.config import Filters
 from accepttrace.errors import UsageError
-from accepttrace.model.selection import is_ipv4
+from accepttrace.facts.matching import is_ipv4
 from accepttrace.probe import wire
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from accepttrace.model.records import Program, Selector
+from accepttrace.facts.records import Program, Selector
 from accepttrace.probe import wire
 
 

@@ -9,7 +9,7 @@ import struct
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, TypeVar
 
-from accepttrace.model.records import Family
+from accepttrace.facts.records import Family
 
 Row = TypeVar("Row")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Final
 
-from accepttrace.model.records import TcpCounters
+from accepttrace.facts.records import TcpCounters
 
 NETSTAT: Final = "/proc/thread-self/net/netstat"  # of the namespace that the thread is in
 LONGEST: Final = 65536  # of that file, in characters; 7.3 needs about 6,000

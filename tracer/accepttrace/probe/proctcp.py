@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from accepttrace.model.records import Family
+from accepttrace.facts.records import Family
 from accepttrace.probe import netlink
 
 LISTEN: Final = "0A"

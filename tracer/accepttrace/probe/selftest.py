@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from accepttrace.errors import UnsupportedError
-from accepttrace.model.records import AcceptorCount, Counts, ListenerCount
+from accepttrace.facts.records import AcceptorCount, Counts, ListenerCount
 
 CONNECTIONS = 3
 EMPTY = 2

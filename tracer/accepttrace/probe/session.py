@@ -8,8 +8,8 @@ from collections.abc import Mapping
 
 from accepttrace.config import Config, Filters
 from accepttrace.errors import UnsupportedError
-from accepttrace.model.histogram import lower_bound
-from accepttrace.model.records import (
+from accepttrace.facts.buckets import lower_bound
+from accepttrace.facts.records import (
     AcceptorCount,
     Counts,
     Flow,

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from accepttrace.errors import AcceptTraceError, UnsupportedError
-from accepttrace.model.records import Family, ListenerFact, TcpCounters
+from accepttrace.facts.records import Family, ListenerFact, TcpCounters
 from accepttrace.probe import netlink, proctcp
 from accepttrace.probe.netns import call_inside
 from accepttrace.probe.netstat import tcp_counters

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from accepttrace.config import Filters
 from accepttrace.errors import UnsupportedError
-from accepttrace.model.records import Losses
+from accepttrace.facts.records import Losses
 from accepttrace.probe import clock, loaders, preemption, selftest, wire
 from accepttrace.probe.filtering import settings_of
 from accepttrace.probe.maps import Map

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from accepttrace.config import Config, Filters
-from accepttrace.model.datagrams import ReceiverCount, ReceiverCounts
+from accepttrace.facts.datagrams import ReceiverCount, ReceiverCounts
 from accepttrace.probe import choosing, clock, loaders, netlink, plans, udptest, wire
 from accepttrace.probe.maps import Map
 from accepttrace.probe.members import Member, member_of

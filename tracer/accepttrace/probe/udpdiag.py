@@ -10,7 +10,7 @@ import socket
 from dataclasses import dataclass
 from typing import Final
 
-from accepttrace.model.records import Family
+from accepttrace.facts.records import Family
 from accepttrace.probe import netlink, proctcp
 from accepttrace.probe.sockdiag import Rows, ask, v6only
 

@@ -8,7 +8,7 @@ import struct
 import time
 from dataclasses import dataclass
 
-from accepttrace.model.datagrams import ReceiverCounts
+from accepttrace.facts.datagrams import ReceiverCounts
 from accepttrace.probe.selftest import not_arrived, not_in_time
 
 SENT = 12  # of SIZE bytes: more than the smallest receive buffer takes

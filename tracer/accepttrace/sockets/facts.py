@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from accepttrace.model.records import WaitsIn
+from accepttrace.facts.records import WaitsIn
 
 
 class Waiting(NamedTuple):

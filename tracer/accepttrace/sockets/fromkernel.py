@@ -7,8 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from accepttrace.model.census import NS_PER_TICK
-from accepttrace.model.records import Unread
+from accepttrace.facts.records import NS_PER_TICK, Unread
 from accepttrace.probe.helper import Helper
 from accepttrace.probe.holders import EpollSet, HolderIterator, Holdings, Table
 from accepttrace.sockets import syscalls

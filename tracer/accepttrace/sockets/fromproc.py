@@ -11,7 +11,7 @@ from collections.abc import Collection
 from functools import partial
 from typing import Final, Literal
 
-from accepttrace.model.records import Unread
+from accepttrace.facts.records import Unread
 from accepttrace.probe.helper import Helper
 from accepttrace.sockets import procfs
 from accepttrace.sockets.facts import UNKNOWN, Facts

@@ -9,7 +9,8 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from accepttrace.config import Filters
-from accepttrace.model.records import (
+from accepttrace.facts.matching import held, place_matches
+from accepttrace.facts.records import (
     Baseline,
     Inventory,
     Listener,
@@ -18,7 +19,6 @@ from accepttrace.model.records import (
     Process,
     is_partial,
 )
-from accepttrace.model.selection import held, place_matches
 from accepttrace.probe.netns import call_inside
 from accepttrace.probe.sockdiag import AskFacts, ListenSocket, Look, look
 from accepttrace.sockets.fromproc import FULL_EVERY_S

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from accepttrace.model.selection import cut
+from accepttrace.facts.matching import cut
 
 NAME_LENGTH: Final = 64  # characters: a title may be as long as its owner wants
 

@@ -16,7 +16,7 @@ from contextlib import suppress
 from typing import Final, TypeVar
 
 from accepttrace.errors import AcceptTraceError, UnsupportedError
-from accepttrace.model.records import Unread
+from accepttrace.facts.records import Unread
 from accepttrace.sockets import procfs
 
 T = TypeVar("T")

@@ -6,7 +6,7 @@ import time
 from collections.abc import Collection
 from typing import Final, NamedTuple
 
-from accepttrace.model.records import Process, Unread
+from accepttrace.facts.records import Process, Unread
 from accepttrace.probe.helper import Helper
 from accepttrace.sockets import procfs
 from accepttrace.sockets.facts import Facts

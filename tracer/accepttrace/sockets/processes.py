@@ -7,7 +7,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, Protocol
 
-from accepttrace.model.records import Holder, Process, Unread
+from accepttrace.facts.records import Holder, Process, Unread
 from accepttrace.probe.helper import Helper
 from accepttrace.sockets.facts import NOT, UNKNOWN, Facts, Waiting
 from accepttrace.sockets.people import People

@@ -15,7 +15,7 @@ from contextlib import suppress
 from itertools import islice
 from typing import Final, TypeVar
 
-from accepttrace.model.records import Process
+from accepttrace.facts.records import Process
 from accepttrace.sockets.names import is_spawned, worker_name
 
 T = TypeVar("T")

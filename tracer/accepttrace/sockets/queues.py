@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from accepttrace.model.records import WaitsIn
+from accepttrace.facts.records import WaitsIn
 from accepttrace.probe.holders import EpollSet, Waiters, Way
 from accepttrace.sockets.facts import NOT, UNKNOWN, Waiting
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from accepttrace.config import Filters
-from accepttrace.model.datagrams import Receiver, Receivers
-from accepttrace.model.records import Baseline, NamespaceCount
-from accepttrace.model.selection import held, place_matches
+from accepttrace.facts.datagrams import Receiver, Receivers
+from accepttrace.facts.matching import held, place_matches
+from accepttrace.facts.records import Baseline, NamespaceCount
 from accepttrace.probe.holders import HolderIterator
 from accepttrace.probe.netns import call_inside
 from accepttrace.probe.udp import Queue

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from accepttrace.model.records import Holder, ListenerFact, Program, Selector, Sharing
+from accepttrace.facts.records import Holder, ListenerFact, Program, Selector, Sharing
 from accepttrace.probe.sockdiag import ListenSocket
 
 

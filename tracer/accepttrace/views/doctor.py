@@ -6,7 +6,7 @@ import textwrap
 from dataclasses import asdict, replace
 from itertools import groupby
 
-from accepttrace.model.diagnosis import Diagnosis, Way
+from accepttrace.facts.diagnosis import Diagnosis, Way
 from accepttrace.views.jsonl import dump
 from accepttrace.views.text import clean
 

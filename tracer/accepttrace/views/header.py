@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
+from accepttrace.facts.records import Unread
 from accepttrace.model.datagrams import ReceiverBooks, ReceiverRow
 from accepttrace.model.losses import Verdict, verdict
-from accepttrace.model.records import Unread
 from accepttrace.model.snapshot import Books, ListenerRow, Meta, Snapshot
 from accepttrace.views.books import word
 from accepttrace.views.formats import many, plural, rates, span

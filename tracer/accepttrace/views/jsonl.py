@@ -8,8 +8,8 @@ from functools import lru_cache
 from operator import attrgetter
 from typing import Final
 
+from accepttrace.facts.records import Program
 from accepttrace.model.histogram import filled
-from accepttrace.model.records import Program
 from accepttrace.model.snapshot import (
     AcceptorRow,
     Books,

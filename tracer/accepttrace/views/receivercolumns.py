@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from accepttrace.facts.records import Holder
 from accepttrace.model.datagrams import ReceiverRow
 from accepttrace.model.labels import few
 from accepttrace.model.receivers import SORTABLE
-from accepttrace.model.records import Holder
 from accepttrace.views import formats
 from accepttrace.views.column import NOTHING, UNKNOWN, Column, words
 

@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from accepttrace.model.datagrams import Receiver, ReceiverRow
+from accepttrace.facts.datagrams import Receiver
+from accepttrace.model.datagrams import ReceiverRow
 from accepttrace.views.formats import endpoint
 
 SHOWN: Final = 4  # addresses that get a sentence

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import Final
 
-from accepttrace.model.records import Unread
+from accepttrace.facts.records import Unread
 from accepttrace.views.formats import plural
 from accepttrace.views.text import clean
 

@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from accepttrace.facts.records import Holder, Inventory, Listener, Unread
 from accepttrace.model.labels import few
-from accepttrace.model.records import Holder, Inventory, Listener, Unread
 from accepttrace.views.formats import endpoint
 from accepttrace.views.frame import elsewhere
 from accepttrace.views.jsonl import dump

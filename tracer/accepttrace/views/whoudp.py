@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from accepttrace.model.datagrams import Receiver, Receivers
+from accepttrace.facts.datagrams import Receiver, Receivers
 from accepttrace.views.formats import endpoint, known, plural
 from accepttrace.views.jsonl import PROGRAM_FIELDS, dump, named
 from accepttrace.views.sameplace import alone

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Final, Protocol
 
 from accepttrace.config import Filters
-from accepttrace.model.records import Family
+from accepttrace.facts.records import Family
 
 COMM_LENGTH: Final = 15  # bytes: the kernel cuts names of tasks to it
 _MAPPED: Final = bytes(10) + b"\xff\xff"  # before an IPv4 address that stands in one of IPv6
