@@ -30,13 +30,12 @@ from accepttrace.facts.records import (
 )
 from accepttrace.model.snapshot import Meta, Snapshot
 from accepttrace.model.tracker import Tracker
+from accepttrace.probe.plans import FENTRY
 from accepttrace.views import csvrows, jsonl, table
 
 REFRESHES: Final = 5
 META: Final = Meta("0", "6.1", "fentry", "libbpf", (), "2026-01-02T12:00:00Z", "every listener")
-SEES: Final = (
-    "accepts empty errors refused selected overflow arrived closed migrated unseen".split()
-)
+SEES: Final = FENTRY.sees
 
 
 @dataclass(frozen=True)

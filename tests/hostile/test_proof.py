@@ -13,6 +13,7 @@ import pytest
 from accepttrace.errors import UnsupportedError
 from accepttrace.facts.datagrams import ReceiverCount, ReceiverCounts
 from accepttrace.facts.records import Counts
+from accepttrace.facts.sight import Sight
 from accepttrace.probe import selftest, udptest
 from accepttrace.probe.session import Session
 from tests.kernel.conftest import Way, attached, exact, name
@@ -145,7 +146,7 @@ def test_datagrams_of_strangers_are_told_from_ours(datagrams: int) -> None:
     assert traffic.received
     assert traffic.dropped
     assert bool(traffic.strange) == bool(datagrams)
-    facts = frozenset({"selected", "datagrams", "dropped"})
+    facts = Sight.of("selected", "datagrams", "dropped")
     right = counted(traffic, came, traffic.received, traffic.dropped)
     assert udptest.verdicts(right, traffic, facts) == {}
     for wrong in (

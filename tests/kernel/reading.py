@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TypeVar
 
+from accepttrace.facts.sight import Fact
 from accepttrace.model.snapshot import ListenerRow, Snapshot
 
 from .conftest import Account, Tracing
@@ -24,9 +25,9 @@ def settled(account: Account, by: str = "socket") -> Snapshot:
     return account.snapshot(by)
 
 
-def if_seen(tracing: Tracing, fact: str, value: T) -> T | None:
+def if_seen(tracing: Tracing, fact: Fact, value: T) -> T | None:
     """`value` where the attach type sees such facts; else it must say that it does not."""
-    return value if fact in tracing.plan.sees else None
+    return value if fact in tracing.plan.sees.facts else None
 
 
 def by_inode(snapshot: Snapshot) -> dict[int, ListenerRow]:

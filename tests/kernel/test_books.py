@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from accepttrace.facts.sight import Fact
 from accepttrace.lab.clients import Plan
 from accepttrace.lab.load import Load, run_load
 from accepttrace.lab.servers import Server
 from accepttrace.probe._libbpf import library
 from accepttrace.probe.loader import Loaded
-from accepttrace.probe.plans import Fact
 from accepttrace.probe.session import Session
 
 from .clients import Clients, address_of, drain, listen, port_of
@@ -41,7 +41,7 @@ BY_LIBBPF = [way for way in offered() if way.loader == "libbpf"]
 
 def test_each_attach_type_sees_what_it_is_known_to_see(tracing: Tracing) -> None:
     """What the tests of losses expect follows from this."""
-    assert EVERYTHING - tracing.plan.sees == UNSEEN_BY[tracing.plan.attach]
+    assert EVERYTHING - tracing.plan.sees.facts == UNSEEN_BY[tracing.plan.attach]
 
 
 @pytest.mark.parametrize("mode", ["reuseport", "shared", "blocking"])
@@ -122,7 +122,7 @@ def test_a_queue_that_never_rests_was_never_longer_than_its_clients_can_make_it(
     if told_to_be_incomplete(tracing, last):
         return
     if row.queue_mean is None or row.queue_start is None or row.queue_max is None:
-        assert "arrived" not in tracing.plan.sees
+        assert not tracing.plan.sees.arrived
         return
     assert 0 <= row.queue_start <= row.queue_max <= plan.concurrency
     assert 0 <= row.queue_mean <= row.queue_max
@@ -143,7 +143,7 @@ def test_the_mean_of_a_queue_that_never_rests_is_what_its_clients_fill(tracing: 
         (row,) = account.snapshot("socket").listeners
         load.stop()
         last = settled(account)
-    if told_to_be_incomplete(tracing, last) or "arrived" not in tracing.plan.sees:
+    if told_to_be_incomplete(tracing, last) or not tracing.plan.sees.arrived:
         return
     assert row.queue_mean is not None
     assert plan.concurrency - 0.5 < row.queue_mean <= plan.concurrency

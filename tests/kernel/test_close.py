@@ -128,7 +128,7 @@ def test_queued_connections_move_where_the_kernel_may(tracing: Tracing, how: str
         assert left.lost_on_close in (0, None)
         assert gone.arrived == if_seen(tracing, "arrived", queued)
         assert left.arrived == if_seen(tracing, "arrived", CLIENTS - queued)
-    if "migrated" in tracing.plan.sees:
+    if tracing.plan.sees.migrated:
         assert snapshot.migrations == (Migration(inode, other, queued, 0),)
         assert_balanced(*waiting.values(), *rows.values())
     assert "unbalanced" not in {row.book for row in (*waiting.values(), *rows.values())}
@@ -155,7 +155,7 @@ def test_half_open_requests_move_when_their_client_comes_back(tracing: Tracing) 
     assert left.arrived == if_seen(tracing, "arrived", len(PEERS))
     assert (gone.accepted, left.accepted) == (0, len(PEERS))
     assert gone.selected == if_seen(tracing, "selected", len(PEERS))
-    if "migrated" in tracing.plan.sees:
+    if tracing.plan.sees.migrated:
         (moved,) = snapshot.migrations
         assert moved == Migration(moved.from_inode, other, 0, len(PEERS))
         assert moved.from_inode in (inode, 0)  # closed long ago: it may not be told any more
@@ -175,7 +175,7 @@ def test_what_could_not_be_moved_is_lost(tracing: Tracing) -> None:
             row = only(account)
     assert row.migration_failed == if_seen(tracing, "migrated", FEW)
     assert row.lost_on_close in (if_seen(tracing, "migrated", FEW), None)
-    if "migrated" in tracing.plan.sees:
+    if tracing.plan.sees.migrated:
         assert_balanced(row)
     else:
         assert row.book == "unchecked"
@@ -232,7 +232,7 @@ def test_a_socket_that_listens_again_is_the_same_in_its_second_epoch(tracing: Tr
             shown = listening(port)[inode]
     assert (row.inode, row.open, row.backlog) == (inode, True, 50)
     assert (row.accepted, row.queue, shown.queue) == (9, 3, 3)
-    if "closed" in tracing.plan.sees:
+    if tracing.plan.sees.closed:
         assert row.epoch == 2
     assert row.arrived == if_seen(tracing, "arrived", FEW + 7)
     assert row.lost_on_close == if_seen(tracing, "closed", FEW - 5)

@@ -215,7 +215,7 @@ def test_the_longest_queue_and_its_mean_are_those_of_the_clients_clock(tracing: 
             ended = time.monotonic()
     (row,) = snapshot.listeners
     assert (row.queue, row.queue_max) == (2, if_seen(tracing, "arrived", QUEUED) or 2)
-    if "arrived" in tracing.plan.sees:
+    if tracing.plan.sees.arrived:
         assert row.queue_mean is not None
         waited_s = row.queue_mean * snapshot.elapsed_s
         least_s = QUEUED * (emptied - last)

@@ -191,7 +191,7 @@ def test_a_freed_row_begins_at_nothing(tracing: Tracing, count: int) -> None:
         counts = tracing.session.counts()
     assert [row.accepts for row in counts.acceptors] == [1]
     assert [row.inode for row in counts.listeners] == [inode]
-    if "arrived" in tracing.plan.sees:
+    if tracing.plan.sees.arrived:
         flow = counts.listeners[0].flow
         assert flow is not None
         assert flow.arrived == 1

@@ -45,7 +45,7 @@ class UdpTracing:
 
     @property
     def sees_datagrams(self) -> bool:
-        return "datagrams" in self.session.plan.sees
+        return self.session.plan.sees.datagrams
 
     def of(self, port: int) -> UdpAccount:
         return UdpAccount(self.session, Filters(ports=frozenset({port})))

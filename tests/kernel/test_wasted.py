@@ -39,7 +39,7 @@ def one_by_one(server: Server) -> None:
 
 
 def assert_wasted(tracing: Tracing, rows: tuple[AcceptorRow, ...], wasted: dict[int, int]) -> None:
-    if "empty" in tracing.plan.sees:
+    if tracing.plan.sees.empty:
         assert {row.pid: row.wasted_wakeups for row in rows} == wasted
     else:
         assert {row.wasted_wakeups for row in rows} == {None}

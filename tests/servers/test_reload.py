@@ -51,9 +51,9 @@ def test_books_balance_through_reloads_under_load(tracing: Tracing, reuseport: b
     lost = sum(row.lost_on_close or 0 for row in last.listeners)
     # A client is connected before its final ACK is read: its listener may close in between.
     cut_off = sum(row.half_open_lost or 0 for row in last.listeners)
-    if "closed" in tracing.plan.sees:
+    if tracing.plan.sees.closed:
         assert lost <= result.reset <= lost + cut_off
-    if "arrived" in tracing.plan.sees:
+    if tracing.plan.sees.arrived:
         arrived = sum(row.arrived or 0 for row in last.listeners)
         assert arrived - lost == result.connected - result.reset
     assert [row.migrated_out for row in last.listeners] == [

@@ -21,11 +21,13 @@ from accepttrace.facts.records import (
     Unread,
     Via,
 )
+from accepttrace.facts.sight import Sight
 from accepttrace.model.snapshot import GroupSize, Meta, Migration, SelectorChange, Snapshot
 from accepttrace.model.tracker import Tracker
 
 STEER = Program(42, "steer")
 TICK_NS = 10_000_000
+SEES = Sight.of("empty", "errors")
 META = Meta(
     version="0.1.0",
     kernel="6.18.44 x86_64",
@@ -121,7 +123,7 @@ def counted(inode: int = 100, selected: int | None = None, port: int = 80) -> Li
     return ListenerCount(inode, 4026531840, "ipv4", "0.0.0.0", port, selected)
 
 
-def tracker(filters: Filters | None = None, sees: Sequence[str] = ("empty", "errors")) -> Tracker:
+def tracker(filters: Filters | None = None, sees: Sight = SEES) -> Tracker:
     """One that started at second 0."""
     return Tracker(META, filters or Filters(ports=frozenset({80})), 0.0, sees)
 

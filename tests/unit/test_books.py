@@ -21,15 +21,15 @@ from accepttrace.facts.records import (
     PortCount,
     Program,
 )
+from accepttrace.facts.sight import Sight
 from accepttrace.model.books import CPUS, Account, Passage, Span
 from accepttrace.model.listeners import CHANGES_KEPT
 from accepttrace.model.snapshot import GroupSize, Migration, SelectorChange
 from accepttrace.model.tracker import Tracker
 from tests.unit.pictures import META, count, counted, feed, listener
 
-ALL = ("accepts", "empty", "errors", "refused", "selected", "overflow", "arrived", "closed")
-EVERYTHING = (*ALL, "migrated", "unseen")
-BY_PORT = ("accepts", "empty", "errors", "refused", "closed", "unseen")
+BY_PORT = Sight.of("accepts", "empty", "errors", "refused", "closed", "unseen")
+EVERYTHING = replace(BY_PORT, selected=True, overflow=True, arrived=True, migrated=True)
 
 
 def at_rest(came: int, left: int) -> tuple[Span, Span]:
@@ -45,7 +45,7 @@ def passing(inode: int, passed: Flow, **facts: int) -> ListenerCount:
     return replace(counted(inode), flow=passed, **facts)  # type: ignore[arg-type]
 
 
-def model(sees: Sequence[str] = EVERYTHING, filters: Filters | None = None) -> Tracker:
+def model(sees: Sight = EVERYTHING, filters: Filters | None = None) -> Tracker:
     return Tracker(META, filters or Filters(), 0.0, sees)
 
 
@@ -240,7 +240,7 @@ def test_no_verdict_where_not_all_is_counted() -> None:
         "unchecked",
         True,
     )
-    blind = model(sees=("accepts",))
+    blind = model(sees=Sight.of("accepts"))
     feed(blind, 1, [count(1, 2)], [listener(100)])
     row = blind.snapshot().listeners[0]
     assert (row.book, row.arrived, row.unseen, row.refused_accepts) == ("unchecked", *(None,) * 3)
@@ -378,10 +378,10 @@ def test_overflow_refusals_migrations_and_sizes_reach_the_rows() -> None:
 
 
 @pytest.mark.parametrize("sees", [EVERYTHING, BY_PORT])
-def test_accepts_without_a_row_are_known_accepts(sees: Sequence[str]) -> None:
+def test_accepts_without_a_row_are_known_accepts(sees: Sight) -> None:
     it = model(sees)
     netns = listener(100).netns
-    told = "arrived" in sees
+    told = sees.arrived
     for second in (1, 2, 3, 4):
         came = 40 * (second > 2)
         row = passing(100, flow(came if told else None), uncounted=came - 10 * (second > 2))
@@ -401,7 +401,7 @@ def test_accepts_without_a_row_are_known_accepts(sees: Sequence[str]) -> None:
 
 
 @pytest.mark.parametrize("sees", [EVERYTHING, BY_PORT])
-def test_of_a_listener_that_may_have_no_row_nothing_is_claimed(sees: Sequence[str]) -> None:
+def test_of_a_listener_that_may_have_no_row_nothing_is_claimed(sees: Sight) -> None:
     it = model(sees)
     lost = Losses(map_full=300, rowless=True)
     for second in (1, 2):

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from accepttrace.facts.records import Program
+from accepttrace.facts.sight import Sight
 from accepttrace.model.snapshot import Snapshot
 from accepttrace.views.column import Column
 from accepttrace.views.columns import COLUMNS
@@ -176,7 +177,7 @@ def test_wake_ups_for_nothing_are_counted_and_set_against_the_connections() -> N
 
 
 def test_wake_ups_that_are_not_visible_have_no_column() -> None:
-    model = tracker(sees=())
+    model = tracker(sees=Sight())
     feed(model, 1, [count(1, 4, empty=None, wasted=None)], [listener(100, [holder(1)])])
     assert model.snapshot().acceptors[0].wasted_wakeups is None
     assert "WASTED" not in titles(model.snapshot(), 300)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 
 import pytest
@@ -11,6 +11,7 @@ from jsonschema import Draft202012Validator
 
 from accepttrace.facts.datagrams import Receiver
 from accepttrace.facts.records import Holder, Listener
+from accepttrace.facts.sight import Sight
 from accepttrace.model.crowds import CLOSED_APART, FEW, HOLDERS_NAMED, LEVELS, MOST_ROWS
 from accepttrace.model.receivers import CLOSED_ROWS
 from accepttrace.model.snapshot import AcceptorRow, ListenerRow, Snapshot
@@ -32,11 +33,13 @@ from tests.unit.udppictures import receiver, tracker
 MANY = LEVELS[0][1] + 44
 OF_OWNER = LEVELS[1][1] + 88
 Holders = tuple[Holder, ...]
-SEES = ("empty", "errors", "accepts", "arrived", "closed", "migrated", "overflow", "selected")
+SEES = Sight.of(
+    *("empty", "errors", "accepts", "arrived"), *("closed", "migrated", "overflow", "selected")
+)
 STRANGER = 65534
 
 
-def model(sees: Sequence[str] = SEES) -> Tracker:
+def model(sees: Sight = SEES) -> Tracker:
     return Tracker(META, None, 0.0, sees)
 
 
@@ -131,7 +134,7 @@ def test_what_happened_anywhere_is_no_part_of_it() -> None:
 
 
 def test_what_cannot_be_seen_is_not_0_of_many() -> None:
-    it = model(())
+    it = model(Sight())
     feed(it, 1, [], group(100, MANY, 20, queue=None))
     crowd = the(it.snapshot().listeners)
     assert (crowd.arrived, crowd.queue, crowd.lost_on_close, crowd.book) == (

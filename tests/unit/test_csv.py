@@ -7,6 +7,7 @@ import io
 import json
 
 from accepttrace.facts.records import Losses
+from accepttrace.facts.sight import Sight
 from accepttrace.model.snapshot import Snapshot
 from accepttrace.views import csvrows
 from accepttrace.views.jsonl import snapshot_line
@@ -81,7 +82,7 @@ def test_cells_are_the_values_of_json() -> None:
 
 
 def test_the_unknown_is_empty_and_never_0() -> None:
-    model = tracker(sees=())
+    model = tracker(sees=Sight())
     losses = Losses(probe_misses=None)
     feed(model, 1, [count(1, 1, empty=None)], [listener(100, [holder(2, None)])], losses=losses)
     row = table(model.snapshot())[1]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count as numbers
 
@@ -21,6 +20,7 @@ from accepttrace.facts.records import (
     Losses,
     Process,
 )
+from accepttrace.facts.sight import Sight
 from accepttrace.model.books import CPUS
 from accepttrace.model.places import MOST
 from accepttrace.model.snapshot import AcceptorRow, ListenerRow, Snapshot
@@ -193,7 +193,7 @@ def test_closed_listeners_are_one_row_an_address_and_those_without_a_client_none
 
 def test_a_busy_address_keeps_its_row_among_a_crowd_of_others() -> None:
     """Who may bind any address of a port must not drive the real server's sums out of sight."""
-    kernel = Kernel(model(("accepts", "closed")))
+    kernel = Kernel(model(Sight.of("accepts", "closed")))
     kernel.open[1] = [1]
     kernel.read()
 
@@ -218,7 +218,7 @@ def test_a_busy_address_keeps_its_row_among_a_crowd_of_others() -> None:
 
 
 def test_who_closed_before_anybody_looked_and_had_no_client_has_no_row() -> None:
-    it = model(("accepts", "closed", "empty"))
+    it = model(Sight.of("accepts", "closed", "empty"))
     feed(it, 1, [], [listener(1)])
     idle = replace(count(5, 0, 100), empty=1)
     counted = [passing(100, flow(), stops=1), passing(101, flow(2), stops=1)]
@@ -382,7 +382,7 @@ def test_threads_that_ended_are_in_the_midst_of_nothing() -> None:
 
 
 @pytest.mark.parametrize("sees", [EVERYTHING, BY_PORT])
-def test_books_are_never_balanced_where_the_tracer_lost_something(sees: Sequence[str]) -> None:
+def test_books_are_never_balanced_where_the_tracer_lost_something(sees: Sight) -> None:
     it = model(sees)
     for second in (1, 2):
         feed(it, second, [], [listener(100)], losses=Losses(map_full=3))
@@ -390,7 +390,7 @@ def test_books_are_never_balanced_where_the_tracer_lost_something(sees: Sequence
 
 
 @pytest.mark.parametrize("sees", [EVERYTHING, BY_PORT])
-def test_a_loss_that_came_up_since_the_last_check_counts_too(sees: Sequence[str]) -> None:
+def test_a_loss_that_came_up_since_the_last_check_counts_too(sees: Sight) -> None:
     it = model(sees)
     for second in (1, 2):
         feed(it, second, [], [listener(100)])
@@ -436,7 +436,7 @@ events = st.lists(
 def test_whatever_happens_totals_are_exact_and_what_is_kept_is_bounded(
     steps: list[str], dice: random.Random
 ) -> None:
-    kernel, pids, inodes = Kernel(model(("accepts", "closed"))), numbers(1000), numbers(100)
+    kernel, pids, inodes = Kernel(model(Sight.of("accepts", "closed"))), numbers(1000), numbers(100)
     kernel.open[next(inodes)] = [next(pids)]
     kernel.read()
     for step in steps:

@@ -13,6 +13,7 @@ from jsonschema import Draft202012Validator
 
 import accepttrace.views
 from accepttrace.facts.records import Holder, Losses, Program
+from accepttrace.facts.sight import Sight
 from accepttrace.model.snapshot import (
     AcceptorRow,
     Books,
@@ -69,7 +70,7 @@ def test_snapshots_are_valid(by: str) -> None:
 
 
 def test_what_is_blind_or_empty_is_valid_too() -> None:
-    model = tracker(sees=())
+    model = tracker(sees=Sight())
     feed(model, 0, [], [])
     VALIDATOR.validate(parsed(snapshot_line(model.snapshot())))
     blind = count(1, 3, empty=None, errors={24: 1})

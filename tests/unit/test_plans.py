@@ -13,14 +13,14 @@ def test_below_full_only_accepts_are_hooked_and_seen(plan: Plan) -> None:
     assert plan.at("full") is plan
     assert {hook.proves for hook in waits.hooks} == {"accepts"}
     assert set(waits.hooks) < set(plan.hooks)
-    assert sorted(waits.sees) == ["accepts", "waits"]
-    assert sorted(accepts.sees) == ["accepts"]
+    assert sorted(waits.sees.facts) == ["accepts", "waits"]
+    assert sorted(accepts.sees.facts) == ["accepts"]
     assert set(plan.blind_spots) < set(accepts.blind_spots)
 
 
 @pytest.mark.parametrize("plan", PLANS, ids=lambda plan: plan.attach)
 def test_every_hook_proves_what_its_plan_sees(plan: Plan) -> None:
-    assert {hook.proves for hook in plan.hooks} <= plan.sees
+    assert {hook.proves for hook in plan.hooks} <= plan.sees.facts
 
 
 def test_a_kernel_that_preempts_itself_gets_kprobes_where_tasks_run_and_trampolines_elsewhere() -> (

@@ -8,6 +8,7 @@ import pytest
 
 from accepttrace.config import Filters
 from accepttrace.facts.records import Losses, Process
+from accepttrace.facts.sight import Sight
 from accepttrace.model.snapshot import AcceptorRow, Snapshot
 from accepttrace.model.tracker import Tracker
 from tests.unit.pictures import (
@@ -305,7 +306,7 @@ def test_errors_go_by_name_and_restarts_are_eintr() -> None:
 
 
 def test_what_the_attach_type_cannot_see_is_none_for_holders_too() -> None:
-    model = tracker(sees=())
+    model = tracker(sees=Sight())
     blind = replace(count(1, 5, empty=None), errors=None)
     feed(model, 1, [blind], [listener(100, [holder(1), holder(2)])])
     for row in model.snapshot().acceptors:
@@ -321,19 +322,19 @@ def test_without_a_word_on_what_it_sees_only_counters_prove_it() -> None:
 
 
 def test_a_counter_that_is_none_outdoes_what_the_attach_type_promised() -> None:
-    model = tracker(sees=("empty", "errors"))
+    model = tracker(sees=Sight.of("empty", "errors"))
     feed(model, 1, [count(1, 5, empty=None)], [listener(100, [holder(1), holder(2)])])
     assert {row.empty_accepts for row in model.snapshot().acceptors} == {None}
 
 
 def test_selection_is_none_where_it_cannot_be_seen_or_does_not_happen() -> None:
-    model = tracker(sees=("selected",))
+    model = tracker(sees=Sight.of("selected"))
     members = [listener(100, group=7), listener(101, group=7), listener(102)]
     seen = [counted(100, 5), counted(102, 0)]
     feed(model, 1, [], members, counted=seen)
     selected = {row.inode: row.selected for row in model.snapshot().listeners}
     assert selected == {100: 5, 101: 0, 102: None}
-    blind = tracker(sees=())
+    blind = tracker(sees=Sight())
     feed(blind, 1, [], members, counted=[counted(100, None)])
     assert {row.selected for row in blind.snapshot("socket").acceptors} == {None}
 

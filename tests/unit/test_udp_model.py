@@ -7,6 +7,7 @@ import pytest
 from accepttrace.config import Filters
 from accepttrace.facts.datagrams import Receiver, ReceiverCounts, Receivers
 from accepttrace.facts.records import Losses
+from accepttrace.facts.sight import Sight
 from accepttrace.model.receivers import CLOSED_ROWS, SORTABLE, ReceiverTracker, ordered
 from tests.unit.udppictures import SEES, count, feed, receiver, tracker
 
@@ -28,7 +29,7 @@ def test_counts_rates_and_shares() -> None:
 
 
 def test_what_is_not_seen_is_unknown_and_never_0() -> None:
-    model = tracker(sees=())
+    model = tracker(sees=Sight())
     feed(model, 1, [], [receiver(1, drops=7)])
     (row,) = model.snapshot().sockets
     books = model.snapshot().books

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 
 from accepttrace.config import Filters
 from accepttrace.facts.datagrams import Receiver, ReceiverCount, ReceiverCounts, Receivers
 from accepttrace.facts.records import Baseline, Holder, Losses, Program
+from accepttrace.facts.sight import Sight
 from accepttrace.model.datagrams import ReceiverSnapshot
 from accepttrace.model.receivers import ReceiverTracker
 from tests.unit.pictures import META, holder
 
-SEES = ("selected", "datagrams", "dropped")
+SEES = Sight.of("selected", "datagrams", "dropped")
 UDP_META = replace(META, attach="fentry", filter="UDP :53")
 
 
@@ -53,7 +54,7 @@ def receiver(
     )
 
 
-def tracker(filters: Filters | None = None, sees: Collection[str] = SEES) -> ReceiverTracker:
+def tracker(filters: Filters | None = None, sees: Sight = SEES) -> ReceiverTracker:
     """A model that began at second 0, when no socket was there."""
     model = ReceiverTracker(UDP_META, filters or Filters(), 0.0, sees)
     model.start(Baseline(complete=True))
@@ -77,7 +78,7 @@ def feed(
 
 def resolvers(blind: bool = False) -> ReceiverSnapshot:
     """Four members of two processes, a connected one, one that is gone, a crowd without rows."""
-    model = tracker(sees=() if blind else SEES)
+    model = tracker(sees=Sight() if blind else SEES)
     first = holder(1201, name="unbound", fd=5)
     second = holder(1202, None, name="unbound", fd=5)
     master = holder(1200, False, name="unbound: master", fd=5)

@@ -19,6 +19,7 @@ from accepttrace.facts.records import (
     Passed,
     PortCount,
 )
+from accepttrace.facts.sight import Sight
 from accepttrace.model.books import Account, Passage, Span
 from accepttrace.model.entries import Entry
 from accepttrace.model.listeners import Known, Listeners, Socket, Verdict
@@ -64,9 +65,9 @@ class Ledger:
     for what the tracer itself lost.
     """
 
-    def __init__(self, filters: Filters, sees: Collection[str]) -> None:
-        self._by_listener = "arrived" in sees
-        self._by_port = not self._by_listener and "unseen" in sees
+    def __init__(self, filters: Filters, sees: Sight) -> None:
+        self._by_listener = sees.arrived
+        self._by_port = not self._by_listener and sees.unseen
         self._sees = sees
         # By address some listeners of a port are left out, but none of what came to it.
         self._all_counted = not (filters.pids or filters.addresses)
@@ -147,7 +148,7 @@ class Ledger:
     def unseen(self) -> int | None:
         """Accepts by somebody who cannot be seen; None where that is not told."""
         if self._by_listener:
-            return 0 if "unseen" in self._sees else None
+            return 0 if self._sees.unseen else None
         if not (self._by_port and self._all_counted):
             return None
         return max(self._missing_before + sum(self._missing.values()) - self._lost, 0)
@@ -269,7 +270,7 @@ class Ledger:
         return self._accounts[key]
 
     def _refused(self, takers: Iterable[AcceptorCount]) -> int | None:
-        if "refused" not in self._sees:
+        if not self._sees.refused:
             return None
         return sum(map(_refusals_of, takers))
 

@@ -10,6 +10,7 @@ from typing import Final, Literal
 from accepttrace.config import Filters
 from accepttrace.facts.datagrams import Receiver, ReceiverCount, ReceiverCounts, Receivers
 from accepttrace.facts.records import Baseline, Losses, Unread
+from accepttrace.facts.sight import Sight
 from accepttrace.model.crowds import BOUND, GROUPED, crowds, in_common, named_holders, nothing_of
 from accepttrace.model.datagrams import ReceiverBooks, ReceiverRow, ReceiverSnapshot
 from accepttrace.model.snapshot import Meta
@@ -94,9 +95,7 @@ class ReceiverTracker:
     `tracker.Tracker`.
     """
 
-    def __init__(
-        self, meta: Meta, filters: Filters, started_s: float, sees: Collection[str]
-    ) -> None:
+    def __init__(self, meta: Meta, filters: Filters, started_s: float, sees: Sight) -> None:
         self._meta = meta
         self._by_process = bool(filters.pids or filters.comms or filters.cgroups)
         self._started_s = self._now_s = started_s
@@ -164,7 +163,7 @@ class ReceiverTracker:
         return tuple(gone)
 
     def _passes_over(self, tally: Tally) -> bool:
-        return "datagrams" in self._sees and tally.got_nothing
+        return self._sees.datagrams and tally.got_nothing
 
     def _let_go(self, tally: Tally) -> None:
         if self._passes_over(tally):
@@ -212,7 +211,7 @@ class ReceiverTracker:
         )
 
     def _seen(self, counter: Counter, value: int) -> int | None:
-        return value if counter in self._sees else None
+        return value if counter in self._sees.facts else None
 
     def _row(self, tally: Tally, interval_s: float, total: int, whole: bool) -> ReceiverRow:
         sock = tally.socket

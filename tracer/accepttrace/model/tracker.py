@@ -21,6 +21,7 @@ from accepttrace.facts.records import (
     Process,
     Unread,
 )
+from accepttrace.facts.sight import Fact, Sight
 from accepttrace.model.census import Census
 from accepttrace.model.crowds import Crowds, Judge, gathered
 from accepttrace.model.entries import Bygone, Entry
@@ -55,7 +56,7 @@ class Tracker:
         meta: Meta,
         filters: Filters | None = None,
         started_s: float | None = None,
-        sees: Collection[str] | None = None,
+        sees: Sight | None = None,
         grains: Collection[str] = GRAINS,
     ) -> None:
         self._sees = sees
@@ -71,7 +72,7 @@ class Tracker:
         self._yardsticks = Yardsticks(grains, self._listeners)
         self._tallies = Tallies(self._census, self._program, self._yardsticks.join)
         self._presence = Presence(self._listeners, self._census, self._tallies)
-        self._ledger = Ledger(self._filters, sees or ())
+        self._ledger = Ledger(self._filters, sees or Sight())
         self._migrations = Migrations()
         self._strays = Strays()
         self._losses = Losses()
@@ -372,10 +373,10 @@ class Tracker:
             selected=self._seen("selected", self._listeners.selections),
         )
 
-    def _seen(self, fact: str, counters: Sequence[object]) -> bool:
+    def _seen(self, fact: Fact, counters: Sequence[object]) -> bool:
         if None in counters:
             return False
-        return bool(counters) if self._sees is None else fact in self._sees
+        return bool(counters) if self._sees is None else fact in self._sees.facts
 
     def _listener_rows(
         self, shown: Sequence[Socket], accepted: Mapping[Socket, int], crowds: Crowds
@@ -398,15 +399,15 @@ class Tracker:
 
     def _told(self) -> Told:
         complete = not self._losses.rowless
-        sees = (self._sees or ()) if complete else ()
+        sees = (self._sees or Sight()) if complete else Sight()
         zero = {True: 0, False: None}
-        moved = zero["migrated" in sees]
+        moved = zero[sees.migrated]
         return Told(
             selected=self._visible().selected,
             complete=complete,
-            nothing_passed=Flow(zero["arrived" in sees], zero["closed" in sees], *(moved,) * 3),
-            no_overflow=Overflow(0, 0, 0, 0) if "overflow" in sees else None,
-            queues="arrived" in sees,
+            nothing_passed=Flow(zero[sees.arrived], zero[sees.closed], *(moved,) * 3),
+            no_overflow=Overflow(0, 0, 0, 0) if sees.overflow else None,
+            queues=sees.arrived,
         )
 
     def _books(self, kept: Sequence[Entry], listeners: Sequence[ListenerRow]) -> Books:

@@ -155,7 +155,7 @@ def _try(plan: Plan, loader: loaders.Name) -> AcceptTraceError | None:
 
 
 def _way(plan: Plan, loader: loaders.Name, error: AcceptTraceError | None) -> Way:
-    sees = tuple(sorted(plan.sees))
+    sees = tuple(sorted(plan.sees.facts))
     if error is None:
         return Way(plan.attach, loader, None, "", sees, plan.blind_spots)
     advice = error.hint or _advice(plan, error.message)

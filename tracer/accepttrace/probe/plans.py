@@ -5,23 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
+from accepttrace.facts.sight import Fact, Sight
+
 AttachType = Literal["fentry", "kprobe", "tracepoint"]
 Detail = Literal["accepts", "waits", "full"]
-Fact = Literal[
-    "accepts",
-    "waits",
-    "empty",  # EAGAIN, and wake-ups for nothing
-    "errors",
-    "refused",  # EMFILE, ENFILE
-    "selected",
-    "overflow",
-    "arrived",
-    "closed",  # what was lost with a queue that closed
-    "migrated",
-    "unseen",  # accepts by somebody whom this way cannot see
-    "datagrams",  # UDP: what came to the queues
-    "dropped",  # UDP: what they did not take
-]
 Listing = Literal["iter_members", "iter_receivers"]
 
 
@@ -56,7 +43,7 @@ class Plan:
 
     attach: AttachType
     hooks: tuple[Hook, ...]
-    sees: frozenset[Fact]
+    sees: Sight
     blind_spots: tuple[str, ...]
     detail: Detail = "full"
     fallback: Plan | None = None  # what to try where this one does not work
@@ -68,9 +55,7 @@ class Plan:
             return self
         accepts = tuple(hook for hook in self.hooks if hook.proves == "accepts")
         spots = (*self.blind_spots, "all but accepts and who took them (--detail)")
-        sees: frozenset[Fact] = frozenset(
-            {"accepts", "waits"} if detail == "waits" else {"accepts"}
-        )
+        sees = Sight(accepts=True, waits=detail == "waits")
         return replace(
             self, hooks=accepts, sees=sees, blind_spots=spots, detail=detail, fallback=None
         )
@@ -122,11 +107,9 @@ FENTRY = Plan(
         *_process_entries("fentry"),
         *_SOFTIRQ_TRAMPOLINES,
     ),
-    frozenset(
-        {
-            *("accepts", "waits", "empty", "errors", "refused", "selected"),
-            *("overflow", "arrived", "closed", "migrated", "unseen"),
-        }
+    Sight.of(
+        *("accepts", "waits", "empty", "errors", "refused", "selected"),
+        *("overflow", "arrived", "closed", "migrated", "unseen"),
     ),
     ("EAGAIN and errors of io_uring and of kernel threads",),
 )
@@ -144,11 +127,9 @@ KPROBE = Plan(
         *_process_entries("kprobe"),
         *_SOFTIRQ_KPROBES,
     ),
-    frozenset(
-        {
-            *("accepts", "waits", "empty", "refused", "selected", "overflow"),
-            *("arrived", "closed", "migrated", "unseen"),
-        }
+    Sight.of(
+        *("accepts", "waits", "empty", "refused", "selected", "overflow"),
+        *("arrived", "closed", "migrated", "unseen"),
     ),
     (
         "the errno of failed accepts",
@@ -174,7 +155,7 @@ TRACEPOINT = Plan(
         Hook("raw_tp_sys_exit", "sys_exit", "accepts"),
         Hook("raw_tp_set_state", "inet_sock_set_state", "closed"),
     ),
-    frozenset({"accepts", "waits", "empty", "errors", "refused", "closed", "unseen"}),
+    Sight.of("accepts", "waits", "empty", "errors", "refused", "closed", "unseen"),
     (
         "reuseport selection, overflow of the queue and migration",
         "who accepts through io_uring, as a kernel thread or a 32-bit program",
@@ -184,7 +165,7 @@ TRACEPOINT = Plan(
 
 PLANS: tuple[Plan, ...] = (FENTRY, KPROBE, TRACEPOINT)
 
-_UDP: frozenset[Fact] = frozenset({"selected", "datagrams", "dropped"})
+_UDP = Sight.of("selected", "datagrams", "dropped")
 _UDP_BLIND = "datagrams that a selector, a socket filter or a tunnel took away"
 # In this order everywhere: UDP is received in softirqs, which no task preempts.
 UDP_PLANS: tuple[Plan, ...] = (
@@ -214,7 +195,7 @@ UDP_PLANS: tuple[Plan, ...] = (
     Plan(
         "tracepoint",
         (),
-        frozenset(),
+        Sight(),
         ("selections and datagrams; drops and queues are the kernel's own counts",),
         listing="iter_receivers",
     ),

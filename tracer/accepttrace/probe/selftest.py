@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from accepttrace.errors import UnsupportedError
 from accepttrace.facts.records import AcceptorCount, Counts, ListenerCount
+from accepttrace.facts.sight import Fact, Sight
 
 CONNECTIONS = 3
 EMPTY = 2
@@ -158,7 +159,7 @@ def not_in_time(what: str, protocol: str, limit_s: float) -> LoopbackError:
     )
 
 
-def verdicts(counts: Counts, traffic: Traffic, sees: frozenset[str]) -> dict[str, str]:
+def verdicts(counts: Counts, traffic: Traffic, sees: Sight) -> dict[Fact, str]:
     """By fact, what is wrong with it; empty when every hook told the truth."""
     mine = [a for a in counts.acceptors if a.listener_inode == traffic.inode]
     listener = next((x for x in counts.listeners if x.inode == traffic.inode), None)
@@ -169,30 +170,30 @@ def verdicts(counts: Counts, traffic: Traffic, sees: frozenset[str]) -> dict[str
     return _acceptor_faults(mine[0], traffic, sees) | _listener_faults(listener, sees)
 
 
-def _listener_faults(mine: ListenerCount, sees: frozenset[str]) -> dict[str, str]:
+def _listener_faults(mine: ListenerCount, sees: Sight) -> dict[Fact, str]:
     arrived, lost = (mine.flow.arrived, mine.flow.lost) if mine.flow else (None, None)
     made = CONNECTIONS + LEFT
-    wrong = {}
-    if "selected" in sees and mine.selected != made:
+    wrong: dict[Fact, str] = {}
+    if sees.selected and mine.selected != made:
         wrong["selected"] = f"{mine.selected} of {made} requests for a connection were counted"
-    if "arrived" in sees and arrived != made:
+    if sees.arrived and arrived != made:
         wrong["arrived"] = f"{arrived} of {made} arrivals were counted"
-    if "closed" in sees and (lost, mine.stops) != (LEFT, 1):
+    if sees.closed and (lost, mine.stops) != (LEFT, 1):
         wrong["closed"] = f"{lost} of {LEFT} connections lost with the listener were counted"
     return wrong
 
 
-def _acceptor_faults(mine: AcceptorCount, traffic: Traffic, sees: frozenset[str]) -> dict[str, str]:
-    wrong = {}
+def _acceptor_faults(mine: AcceptorCount, traffic: Traffic, sees: Sight) -> dict[Fact, str]:
+    wrong: dict[Fact, str] = {}
     if mine.accepts != CONNECTIONS:
         wrong["accepts"] = f"{mine.accepts} of {CONNECTIONS} accepts were counted"
-    if "empty" in sees and mine.empty != EMPTY:
+    if sees.empty and mine.empty != EMPTY:
         wrong["empty"] = f"{mine.empty} of {EMPTY} EAGAIN were counted"
-    if "refused" in sees and mine.refused != REFUSED:
+    if sees.refused and mine.refused != REFUSED:
         wrong["refused"] = f"{mine.refused} of {REFUSED} calls without a descriptor were counted"
-    if "errors" in sees and mine.errors != {errno.EMFILE: REFUSED}:
+    if sees.errors and mine.errors != {errno.EMFILE: REFUSED}:
         wrong["errors"] = f"{mine.errors} is not the errno of {REFUSED} calls without a descriptor"
     measured = sum(mine.wait_us) == CONNECTIONS and mine.wait_max_us <= traffic.most_us()
-    if "waits" in sees and (mine.wait_unknown or not measured):
-        wrong["wait"] = "the time in the accept queue is not readable"
+    if sees.waits and (mine.wait_unknown or not measured):
+        wrong["waits"] = "the time in the accept queue is not readable"
     return wrong

@@ -193,14 +193,14 @@ class Session(Tracer):
             process_start_ns=clock.start_shown(value.process_start_ns),
             comm=value.comm.decode(errors="replace"),
             accepts=value.accepts,
-            refused=value.refused if "refused" in sees else None,
-            empty=value.empty if "empty" in sees and not inferred else None,
-            wasted=value.wasted if "empty" in sees and not crew else None,
+            refused=value.refused if sees.refused else None,
+            empty=value.empty if sees.empty and not inferred else None,
+            wasted=value.wasted if sees.empty and not crew else None,
             via=_VIA.get(value.via),
             left_us=value.left_us,
             waited_us=value.waited_us,
             ready_us=value.ready_us,
-            errors=errors.get(key, {}) if "errors" in sees else None,
+            errors=errors.get(key, {}) if sees.errors else None,
             wait_us=waits,
             wait_max_us=max(
                 value.wait_max_us, lower_bound(len(waits) - 1) if crew and waits else 0
@@ -218,7 +218,7 @@ class Session(Tracer):
             local_address=netlink.address(value.family, bytes(value.address)),
             local_port=value.port,
             selected=value.requests - value.cookies_sent + value.cookies_back
-            if "selected" in sees
+            if sees.selected
             else None,
             flow=self._flow(value),
             overflow=Overflow(
@@ -227,10 +227,10 @@ class Session(Tracer):
                 value.overflow_aborted,
                 value.overflow_peers,
             )
-            if "overflow" in sees
+            if sees.overflow
             else None,
-            queue_max=value.queue_max if "arrived" in sees else None,
-            queue_start=value.queue_start if "arrived" in sees else None,
+            queue_max=value.queue_max if sees.arrived else None,
+            queue_start=value.queue_start if sees.arrived else None,
             stops=value.stops,
             mptcp=bool(value.mptcp),
             drops=value.drops if value.stops else None,
@@ -241,13 +241,13 @@ class Session(Tracer):
 
     def _flow(self, value: wire.Listener) -> Flow:
         sees = self.plan.sees
-        told = "closed" in sees and not value.stakes_unknown
+        told = sees.closed and not value.stakes_unknown
         return Flow(
-            arrived=value.arrived if "arrived" in sees else None,
+            arrived=value.arrived if sees.arrived else None,
             lost=value.lost if told else None,
-            migrated_in=value.migrated_in if "migrated" in sees else None,
-            migrated_out=value.migrated_out if "migrated" in sees else None,
-            migration_failed=value.migration_failed if "migrated" in sees else None,
+            migrated_in=value.migrated_in if sees.migrated else None,
+            migrated_out=value.migrated_out if sees.migrated else None,
+            migration_failed=value.migration_failed if sees.migrated else None,
             came_us=value.came_us,
             left_us=value.left_us,
             waited_us=value.waited_us,

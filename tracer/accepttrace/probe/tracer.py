@@ -9,6 +9,7 @@ from typing import TypeVar
 from accepttrace.config import Filters
 from accepttrace.errors import UnsupportedError
 from accepttrace.facts.records import Losses
+from accepttrace.facts.sight import Fact
 from accepttrace.probe import clock, loaders, preemption, selftest, wire
 from accepttrace.probe.filtering import settings_of
 from accepttrace.probe.maps import Map
@@ -78,7 +79,7 @@ class Tracer(ABC):
     def _prove(self, limit_s: float) -> None:
         """One try of `prove`."""
 
-    def _require(self, wrong: Mapping[str, str]) -> None:
+    def _require(self, wrong: Mapping[Fact, str]) -> None:
         """Raise `UnsupportedError` where a fact (`wrong`: which, and in what way) is not right."""
         for hook in self._loaded.hooks:
             if hook.proves in wrong:

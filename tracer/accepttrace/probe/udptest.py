@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass
 
 from accepttrace.facts.datagrams import ReceiverCounts
+from accepttrace.facts.sight import Fact, Sight
 from accepttrace.probe.selftest import not_arrived, not_in_time
 
 SENT = 12  # of SIZE bytes: more than the smallest receive buffer takes
@@ -106,20 +107,20 @@ class Traffic:
         return self.dropped
 
 
-def verdicts(counts: ReceiverCounts, traffic: Traffic, sees: frozenset[str]) -> dict[str, str]:
+def verdicts(counts: ReceiverCounts, traffic: Traffic, sees: Sight) -> dict[Fact, str]:
     """By fact, what is wrong with it; empty when every hook told the truth."""
     mine = next((item for item in counts.receivers if item.inode == traffic.inode), None)
     came = traffic.received + traffic.dropped
-    expected = {
+    expected: dict[Fact, tuple[int, str]] = {
         "selected": (came, "selections"),
         "datagrams": (traffic.received, "datagrams"),
         "dropped": (traffic.dropped, "dropped datagrams"),
     }
-    wrong = {}
+    wrong: dict[Fact, str] = {}
     for fact, (number, noun) in expected.items():
         found = getattr(mine, fact) if mine else 0
         # The kernel may choose once for many datagrams, which ours are not (UDP_SEGMENT).
         fewer = fact == "selected" and came > SENT and SENT <= found <= number
-        if fact in sees and found != number and not fewer:
+        if fact in sees.facts and found != number and not fewer:
             wrong[fact] = f"{found} of {number} {noun} were counted"
     return wrong
