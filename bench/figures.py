@@ -26,7 +26,7 @@ from pathlib import Path
 from accepttrace.lab.clients import Plan
 from accepttrace.lab.load import Load
 from accepttrace.lab.servers import Server
-from accepttrace.probe.loaders import NAMES
+from accepttrace.probe.load.loaders import NAMES
 
 ACCEPTTRACE = Path(sys.executable).with_name("accepttrace")
 FLOOD = Path(__file__).with_name("flood")

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause) */
 /*
  * Every kernel field that accepttrace reads, and no other: the audit list. Only names and types
- * matter here. libbpf relocates the offsets at load (CO-RE); bcc cannot, so probe/offsets.py reads
- * the FIELDs of this text, looks each one up in the kernel's BTF and defines AT_<struct>_<field>.
+ * matter here. libbpf relocates the offsets at load (CO-RE); bcc cannot, so probe/load/offsets.py
+ * reads the FIELDs of this text, looks each one up in the kernel's BTF and defines
+ * AT_<struct>_<field>.
  */
 #ifndef ACCEPTTRACE_KERNEL_H
 #define ACCEPTTRACE_KERNEL_H

@@ -13,7 +13,7 @@ import pytest
 
 from accepttrace.probe import holders, holderwire, plans, wire
 
-OBJECTS = Path(wire.__file__).parent / "objects"
+OBJECTS = Path(wire.__file__).parent / "load" / "objects"
 HEADER = Path(__file__).parents[2] / "bpf" / "accepttrace.h"
 STRUCTS = {
     "settings": wire.Settings,

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from accepttrace.errors import UnsupportedError
-from accepttrace.probe import headers
+from accepttrace.probe.load import headers
 
 MADE = "include/linux/kconfig.h"
 

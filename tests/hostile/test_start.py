@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from accepttrace.errors import UnsupportedError
-from accepttrace.probe import _syscall, loaders
+from accepttrace.probe import _syscall
+from accepttrace.probe.load import loaders
 from accepttrace.probe.plans import FENTRY
 from tests.hostile.processes import started
 from tests.kernel.conftest import exact

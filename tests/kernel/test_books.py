@@ -14,8 +14,8 @@ from accepttrace.facts.sight import Fact
 from accepttrace.lab.clients import Plan
 from accepttrace.lab.load import Load, run_load
 from accepttrace.lab.servers import Server
-from accepttrace.probe._libbpf import library
-from accepttrace.probe.loader import Loaded
+from accepttrace.probe.load.core import Loaded
+from accepttrace.probe.load.libbpf import library
 from accepttrace.probe.session import Session
 
 from .clients import Clients, address_of, drain, listen, port_of

@@ -9,7 +9,7 @@ import pytest
 
 from accepttrace.lab.load import run_load
 from accepttrace.lab.servers import MODES, Server
-from accepttrace.probe.btf import VMLINUX
+from accepttrace.probe.load.btf import VMLINUX
 
 from .conftest import Tracing, complete
 

@@ -21,10 +21,10 @@ from accepttrace.facts.records import AcceptorCount, Counts, ListenerCount
 from accepttrace.lab.load import run_load
 from accepttrace.lab.servers import Server
 from accepttrace.model.histogram import add
-from accepttrace.probe import btf
-from accepttrace.probe.bcc_loader import BY_HEADERS
-from accepttrace.probe.headers import found
-from accepttrace.probe.loaders import NAMES
+from accepttrace.probe.load import btf
+from accepttrace.probe.load.bcc import BY_HEADERS
+from accepttrace.probe.load.headers import found
+from accepttrace.probe.load.loaders import NAMES
 from accepttrace.probe.session import Session
 
 from .conftest import ACCEPTTRACE, Tracing, Way, attached, offered, wait_until

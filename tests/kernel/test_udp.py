@@ -21,7 +21,8 @@ from accepttrace.errors import UnsupportedError
 from accepttrace.model.datagrams import ReceiverRow, ReceiverSnapshot
 from accepttrace.model.receivers import ReceiverTracker
 from accepttrace.model.snapshot import Meta
-from accepttrace.probe import _syscall, btf, netlink
+from accepttrace.probe import _syscall, netlink
+from accepttrace.probe.load import btf
 from accepttrace.probe.udp import UdpSession, open_udp
 from accepttrace.sockets.receivers import ReceiverReader
 

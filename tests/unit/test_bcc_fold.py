@@ -12,8 +12,9 @@ import pytest
 from bpf.fold import fold
 
 from accepttrace.errors import UnsupportedError
-from accepttrace.probe import bcc_install, bcc_loader, btf, headers, loaders, offsets, plans
-from accepttrace.probe.quiet import caught
+from accepttrace.probe import plans
+from accepttrace.probe.load import bcc, bcc_install, btf, headers, loaders, offsets
+from accepttrace.probe.load.quiet import caught
 
 BPF = Path(__file__).parents[2] / "bpf"
 
@@ -163,14 +164,14 @@ def test_stub_headers_are_there_only_within(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_compile_errors_show_the_first_and_keep_all() -> None:
     printed = "note: x\naccept.bpf.h:7:1: error: first\nsocket.bpf.h:2:2: error: second\n"
-    error = bcc_loader.refused("kprobe", "Failed to compile BPF module <text>", printed)
+    error = bcc.refused("kprobe", "Failed to compile BPF module <text>", printed)
     assert error.message.endswith("the kprobe programs: accept.bpf.h:7:1: error: first")
     assert "second" in error.detail
-    refused = bcc_loader.refused("fentry", "Need super-user privileges to run", "verifier log")
+    refused = bcc.refused("fentry", "Need super-user privileges to run", "verifier log")
     assert "EPERM" in refused.message
     assert "super-user" not in refused.message
     assert "verifier log" in refused.detail
-    missing = bcc_loader.refused("kprobe", "Failed to attach b'x' to kprobe b'y'", "")
+    missing = bcc.refused("kprobe", "Failed to attach b'x' to kprobe b'y'", "")
     assert missing.message == "bcc, kprobe: Failed to attach x to kprobe y"
 
 

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from accepttrace.errors import UnsupportedError
-from accepttrace.probe import _libbpf
+from accepttrace.probe.load import libbpf
 
 USAGE = [
     (("-p", "99999"), "port 99999 is out of range (1-65535)"),
@@ -50,17 +50,17 @@ def test_help_and_version_need_nothing() -> None:
 
 
 def test_without_libbpf_the_package_to_install_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_libbpf, "_LIBRARIES", ("libbpf.so.none",))
+    monkeypatch.setattr(libbpf, "_LIBRARIES", ("libbpf.so.none",))
     with pytest.raises(UnsupportedError) as caught:
-        _libbpf.Library()
+        libbpf.Library()
     assert caught.value.message == "libbpf is not installed"
     assert "libbpf1" in caught.value.hint
 
 
 def test_a_libbpf_that_is_too_old_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(_libbpf._PROTOTYPES, "bpf_future__call", (None, ()))
+    monkeypatch.setitem(libbpf._PROTOTYPES, "bpf_future__call", (None, ()))
     with pytest.raises(UnsupportedError, match="too old: it has no bpf_future__call"):
-        _libbpf.Library()
+        libbpf.Library()
 
 
 def test_what_starts_by_default_does_not_import_the_rest() -> None:

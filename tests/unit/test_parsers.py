@@ -15,7 +15,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from accepttrace.cli import options
-from accepttrace.probe import btf, netlink, netstat, proctcp, sockdiag, udpdiag
+from accepttrace.probe import netlink, netstat, proctcp, sockdiag, udpdiag
+from accepttrace.probe.load import btf
 from accepttrace.sockets import procfs, syscalls, unixsockets, waiting
 from tests.unit.strangers import NASTY, names
 

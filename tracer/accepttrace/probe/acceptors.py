@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from typing import Final, NamedTuple
 
-from accepttrace.probe import loaders, wire
+from accepttrace.probe import wire
+from accepttrace.probe.load import loaders
 from accepttrace.probe.maps import Map
 from accepttrace.probe.shares import Shares
 

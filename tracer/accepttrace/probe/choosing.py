@@ -8,7 +8,8 @@ from typing import TypeVar
 
 from accepttrace.config import Config
 from accepttrace.errors import AcceptTraceError, UnsupportedError
-from accepttrace.probe import loaders, lockdown, privileges
+from accepttrace.probe import lockdown, privileges
+from accepttrace.probe.load import loaders
 from accepttrace.probe.plans import Plan
 from accepttrace.probe.selftest import LoopbackError
 from accepttrace.probe.tracer import Tracer

@@ -7,17 +7,9 @@ from collections.abc import Iterator
 
 from accepttrace.errors import AcceptTraceError, UnsupportedError
 from accepttrace.facts.diagnosis import Diagnosis, Finding, Way
-from accepttrace.probe import (
-    bcc_install,
-    btf,
-    choosing,
-    headers,
-    loaders,
-    lockdown,
-    preemption,
-    privileges,
-)
-from accepttrace.probe._libbpf import library
+from accepttrace.probe import choosing, lockdown, preemption, privileges
+from accepttrace.probe.load import bcc_install, btf, headers, loaders
+from accepttrace.probe.load.libbpf import library
 from accepttrace.probe.plans import Plan, by_preference
 from accepttrace.probe.session import Session
 

@@ -18,9 +18,10 @@ from typing import Final, Literal, NamedTuple
 from accepttrace.errors import UnsupportedError
 from accepttrace.probe import _syscall as sys
 from accepttrace.probe import holderwire as wire
-from accepttrace.probe import iterators, loader, loaders, privileges
-from accepttrace.probe._libbpf import library
+from accepttrace.probe import iterators, privileges
 from accepttrace.probe.clock import start_shown
+from accepttrace.probe.load import core, loaders
+from accepttrace.probe.load.libbpf import library
 from accepttrace.probe.maps import Map
 from accepttrace.probe.wire import U32
 
@@ -323,10 +324,10 @@ def _load() -> tuple[int, int]:
 
 def _load_with(name: str) -> tuple[int, int]:
     lib = library()
-    data = loader.object_bytes("holders")
-    bpf = lib.bpf_object__open_mem(data, len(data), loader.open_options())
+    data = core.object_bytes("holders")
+    bpf = lib.bpf_object__open_mem(data, len(data), core.open_options())
     if not bpf:
-        raise loader.refused("open the BPF object", c.get_errno())
+        raise core.refused("open the BPF object", c.get_errno())
     try:
         programs = {
             each: lib.bpf_object__find_program_by_name(bpf, each.encode()) for each in PROGRAMS
@@ -335,11 +336,11 @@ def _load_with(name: str) -> tuple[int, int]:
             lib.bpf_program__set_autoload(program, each == name)
         code = lib.bpf_object__load(bpf)
         if code < 0:
-            raise loader.refused("load the iterator over files", -code)
+            raise core.refused("load the iterator over files", -code)
         return bpf, iterators.link(lib.bpf_program__fd(programs[name]))
     except OSError as error:
         lib.bpf_object__close(bpf)
-        raise loader.refused("link the iterator over files", error.errno or 0) from None
+        raise core.refused("link the iterator over files", error.errno or 0) from None
     except BaseException:
         lib.bpf_object__close(bpf)
         raise

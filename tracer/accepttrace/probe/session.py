@@ -22,9 +22,10 @@ from accepttrace.facts.records import (
     PortCount,
     Via,
 )
-from accepttrace.probe import choosing, clock, loaders, netlink, plans, preemption, selftest, wire
+from accepttrace.probe import choosing, clock, netlink, plans, preemption, selftest, wire
 from accepttrace.probe.acceptors import AcceptorRows, Identity, identity
 from accepttrace.probe.listeners import ListenerRows
+from accepttrace.probe.load import loaders
 from accepttrace.probe.members import member_of
 from accepttrace.probe.tracer import Tracer
 

@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Final
 
-from accepttrace.probe import loaders, wire
+from accepttrace.probe import wire
+from accepttrace.probe.load import loaders
 from accepttrace.probe.maps import Map
 
 _ROOM: Final[Mapping[int, int]] = {

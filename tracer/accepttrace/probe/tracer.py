@@ -10,8 +10,9 @@ from accepttrace.config import Filters
 from accepttrace.errors import UnsupportedError
 from accepttrace.facts.records import Losses
 from accepttrace.facts.sight import Fact
-from accepttrace.probe import clock, loaders, preemption, selftest, wire
+from accepttrace.probe import clock, preemption, selftest, wire
 from accepttrace.probe.filtering import settings_of
+from accepttrace.probe.load import loaders
 from accepttrace.probe.maps import Map
 from accepttrace.probe.shares import Shares, name_of
 

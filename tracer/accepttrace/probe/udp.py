@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from accepttrace.config import Config, Filters
 from accepttrace.facts.datagrams import ReceiverCount, ReceiverCounts
-from accepttrace.probe import choosing, clock, loaders, netlink, plans, udptest, wire
+from accepttrace.probe import choosing, clock, netlink, plans, udptest, wire
+from accepttrace.probe.load import loaders
 from accepttrace.probe.maps import Map
 from accepttrace.probe.members import Member, member_of
 from accepttrace.probe.tracer import Tracer

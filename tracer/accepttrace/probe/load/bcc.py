@@ -21,10 +21,11 @@ from pathlib import Path
 from typing import Any
 
 from accepttrace.errors import UnsupportedError
-from accepttrace.probe import bcc_install, btf, headers, iterators, loaders, offsets
+from accepttrace.probe import iterators
 from accepttrace.probe.iterators import Record
+from accepttrace.probe.load import bcc_install, btf, headers, loaders, offsets
+from accepttrace.probe.load.quiet import Caught, caught
 from accepttrace.probe.plans import Hook, Listing, Plan
-from accepttrace.probe.quiet import Caught, caught
 
 # By the first word of a program's name: the text that it stands in.
 _ATTACHED_AS = {

@@ -8,7 +8,7 @@ import os
 from functools import cache
 from pathlib import Path
 
-from accepttrace.probe._libbpf import library
+from accepttrace.probe.load.libbpf import library
 
 VMLINUX = Path("/sys/kernel/btf/vmlinux")
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from accepttrace.probe import btf
+from accepttrace.probe.load import btf
 
 _FIELD = re.compile(r"^\s*FIELD(?P<optional>_OR_NOT)?\((\w+), [^()]+, (\w+)\)", re.MULTILINE)
 _FIELD_IN = re.compile(r"^\s*FIELD_IN\((\w+), (\w+), [^()]+, (\w+)\)", re.MULTILINE)

@@ -10,9 +10,10 @@ from pathlib import Path
 
 from accepttrace.errors import UnsupportedError
 from accepttrace.probe import _syscall as sys
-from accepttrace.probe import btf, iterators, loaders, privileges, wire
-from accepttrace.probe._libbpf import OpenOptions, library
+from accepttrace.probe import iterators, privileges, wire
 from accepttrace.probe.iterators import Record
+from accepttrace.probe.load import btf, loaders
+from accepttrace.probe.load.libbpf import OpenOptions, library
 from accepttrace.probe.plans import LISTINGS, PROGRAMS, Hook, Plan
 
 GLOBAL_DATA = "settings"  # no map of its own, but global data: all of the section .data

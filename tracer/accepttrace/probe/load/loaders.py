@@ -14,8 +14,9 @@ from typing import Literal, Protocol
 
 from accepttrace.errors import UnsupportedError
 from accepttrace.probe import _syscall as sys
-from accepttrace.probe import btf, wire
+from accepttrace.probe import wire
 from accepttrace.probe.iterators import Record
+from accepttrace.probe.load import btf
 from accepttrace.probe.plans import Hook, Plan
 
 Name = Literal["libbpf", "bcc"]
@@ -71,13 +72,13 @@ def choose(wanted: str) -> Name:
 def require(name: Name) -> None:
     """Raise `UnsupportedError` where the machine lacks what a loader stands on. Imports no bcc."""
     if name == "bcc":
-        from accepttrace.probe import bcc_install, headers
+        from accepttrace.probe.load import bcc_install, headers
 
         bcc_install.version()
         if not btf.VMLINUX.exists():
             headers.required()
         return
-    from accepttrace.probe._libbpf import library
+    from accepttrace.probe.load.libbpf import library
 
     library()
     if not btf.VMLINUX.exists():
@@ -99,10 +100,10 @@ def load(name: Name, plan: Plan) -> Attached:
     raise_memlock()
     _raise_descriptors()
     if name == "bcc":
-        from accepttrace.probe.bcc_loader import Compiled
+        from accepttrace.probe.load.bcc import Compiled
 
         return Compiled(plan)
-    from accepttrace.probe.loader import Loaded
+    from accepttrace.probe.load.core import Loaded
 
     return Loaded(plan)
 
