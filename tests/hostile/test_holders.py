@@ -20,9 +20,9 @@ import pytest
 
 from accepttrace.config import Filters
 from accepttrace.facts.records import Holder, Inventory
-from accepttrace.probe import helper as helper_module
-from accepttrace.probe.helper import Helper
+from accepttrace.sockets import helper as helper_module
 from accepttrace.sockets import procfs
+from accepttrace.sockets.helper import Helper
 from accepttrace.sockets.holding import open_iterator
 from accepttrace.sockets.inventory import InventoryReader
 

@@ -19,7 +19,8 @@ from accepttrace.facts.records import Program
 from accepttrace.lab.load import run_load
 from accepttrace.lab.servers import Server
 from accepttrace.model.snapshot import Snapshot
-from accepttrace.probe import netlink, sockdiag
+from accepttrace.sockets.diag import netlink
+from accepttrace.sockets.diag import tcp as sockdiag
 
 from .clients import Clients, address_of, drain, inode_of, listen, port_of
 from .conftest import Tracing, wait_until

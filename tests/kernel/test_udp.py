@@ -21,9 +21,10 @@ from accepttrace.errors import UnsupportedError
 from accepttrace.model.datagrams import ReceiverRow, ReceiverSnapshot
 from accepttrace.model.receivers import ReceiverTracker
 from accepttrace.model.snapshot import Meta
-from accepttrace.probe import _syscall, netlink
+from accepttrace.probe import _syscall
 from accepttrace.probe.load import btf
 from accepttrace.probe.udp import UdpSession, open_udp
+from accepttrace.sockets.diag import netlink
 from accepttrace.sockets.receivers import ReceiverReader
 
 from .conftest import EXPECTED, Way, name, offered, wait_until

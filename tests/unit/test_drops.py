@@ -17,7 +17,7 @@ from accepttrace.facts.records import (
 )
 from accepttrace.model.drops import SOMEBODY, Cause, Dropped, Drops
 from accepttrace.model.snapshot import NamespaceLoss
-from accepttrace.probe.netstat import parse
+from accepttrace.sockets.diag.netstat import parse
 from tests.unit.pictures import listener
 
 NETNS = 9

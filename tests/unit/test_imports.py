@@ -24,15 +24,14 @@ MAY_USE: dict[str, set[str] | None] = {
     "lab": set(),
     "cli": None,
 }
-# Modules that only one folder may import.
+# Modules that only some rooms may import: folders, or single files.
 OWNERS = {
-    "ctypes": "probe",
-    "struct": "probe",
-    "bcc": "probe",
-    "rich": "views",
-    "click": "cli",
+    "ctypes": ("probe/", "sockets/diag/", "sockets/helper.py"),
+    "struct": ("probe/", "sockets/diag/"),
+    "bcc": ("probe/load/", "probe/diagnosis.py"),
+    "rich": ("views/svg.py",),
+    "click": ("cli/", "__main__.py"),
 }
-RICH_IN = {"views/svg.py"}
 
 
 def imported(source: str, package: str = "accepttrace") -> Iterator[str]:
@@ -50,11 +49,9 @@ def violations(folder: str, place: str, source: str) -> list[str]:
     found: list[str] = []
     for name in imported(source):
         top, _, rest = name.partition(".")
-        owner = OWNERS.get(top)
-        if owner is not None and folder != owner and place != "__main__.py":
-            found.append(f"{place}: {top} belongs to {owner}")
-        if top == "rich" and place not in RICH_IN:
-            found.append(f"{place}: rich only in {sorted(RICH_IN)}")
+        owners = OWNERS.get(top)
+        if owners is not None and not place.startswith(owners):
+            found.append(f"{place}: {top} belongs to {' and '.join(owners)}")
         part = rest.partition(".")[0]
         if top != "accepttrace" or part in NEUTRAL or not (PACKAGE / part).is_dir():
             continue

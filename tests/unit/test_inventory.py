@@ -17,8 +17,8 @@ from accepttrace.config import Filters
 from accepttrace.errors import AcceptTraceError, UnsupportedError
 from accepttrace.facts.records import ListenerFact, Unread
 from accepttrace.probe.holders import HolderIterator
-from accepttrace.probe.netns import call_inside
 from accepttrace.sockets import inventory as inventory_module
+from accepttrace.sockets.diag.netns import call_inside
 from accepttrace.sockets.holding import open_iterator
 from accepttrace.sockets.inventory import InventoryReader
 

@@ -15,9 +15,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from accepttrace.cli import options
-from accepttrace.probe import netlink, netstat, proctcp, sockdiag, udpdiag
 from accepttrace.probe.load import btf
 from accepttrace.sockets import procfs, syscalls, unixsockets, waiting
+from accepttrace.sockets.diag import netlink, netstat, proctcp
+from accepttrace.sockets.diag import tcp as sockdiag
+from accepttrace.sockets.diag import udp as udpdiag
 from tests.unit.strangers import NASTY, names
 
 COMMS = st.lists(st.integers(1, 255), min_size=1, max_size=15).map(bytes)

@@ -17,10 +17,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from accepttrace.probe.helper import Helper
 from accepttrace.sockets import procfs, syscalls
 from accepttrace.sockets.facts import NOT, UNKNOWN, Waiting
 from accepttrace.sockets.fromproc import ProcSource
+from accepttrace.sockets.helper import Helper
 from accepttrace.sockets.processes import Processes
 from accepttrace.sockets.waiting import epoll_targets, observe
 

@@ -15,9 +15,11 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from accepttrace.errors import AcceptTraceError, UnsupportedError
-from accepttrace.probe import netlink, proctcp, sockdiag
-from accepttrace.probe.netns import call_inside
-from accepttrace.probe.sockdiag import ListenSocket, listeners
+from accepttrace.facts import addresses
+from accepttrace.sockets.diag import proctcp
+from accepttrace.sockets.diag import tcp as sockdiag
+from accepttrace.sockets.diag.netns import call_inside
+from accepttrace.sockets.diag.tcp import ListenSocket, listeners
 
 LOOPBACK = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
 
@@ -135,7 +137,7 @@ def test_falls_back_to_text_where_sock_diag_is_absent(
     listener: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # AF_APPLETALK has no sock_diag handler: the kernel's real answer to a missing module, ENOENT.
-    monkeypatch.setattr(netlink, "FAMILIES", {5: "ipv4"})
+    monkeypatch.setattr(addresses, "FAMILIES", {5: "ipv4"})
     row = own(listener)
     assert row.local_port == listener.getsockname()[1]
     assert (row.backlog, row.cookie, row.v6only, row.interface) == (None, None, None, None)

@@ -10,8 +10,10 @@ from dataclasses import replace
 
 import pytest
 
-from accepttrace.probe import netlink, proctcp, udpdiag
-from accepttrace.probe.udpdiag import UdpSocket, udp_sockets
+from accepttrace.facts import addresses
+from accepttrace.sockets.diag import proctcp
+from accepttrace.sockets.diag import udp as udpdiag
+from accepttrace.sockets.diag.udp import UdpSocket, udp_sockets
 from tests.unit.forked import wait_until
 
 LOOPBACK = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
@@ -87,7 +89,7 @@ def test_falls_back_to_text_where_sock_diag_is_absent(
     server: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # AF_APPLETALK has no sock_diag handler: the kernel's real answer to a missing module, ENOENT.
-    monkeypatch.setattr(netlink, "FAMILIES", {5: "ipv4"})
+    monkeypatch.setattr(addresses, "FAMILIES", {5: "ipv4"})
     row = own(server)
     assert row.local_port == server.getsockname()[1]
     assert (row.queue_limit_bytes, row.drops) == (None, 0)

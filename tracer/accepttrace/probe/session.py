@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from accepttrace.config import Config, Filters
 from accepttrace.errors import UnsupportedError
+from accepttrace.facts import addresses
 from accepttrace.facts.buckets import lower_bound
 from accepttrace.facts.records import (
     AcceptorCount,
@@ -22,7 +23,7 @@ from accepttrace.facts.records import (
     PortCount,
     Via,
 )
-from accepttrace.probe import choosing, clock, netlink, plans, preemption, selftest, wire
+from accepttrace.probe import choosing, clock, plans, preemption, selftest, wire
 from accepttrace.probe.acceptors import AcceptorRows, Identity, identity
 from accepttrace.probe.listeners import ListenerRows
 from accepttrace.probe.load import loaders
@@ -215,8 +216,8 @@ class Session(Tracer):
         return ListenerCount(
             inode=value.inode,
             netns=value.netns,
-            family=netlink.family(value.family),
-            local_address=netlink.address(value.family, bytes(value.address)),
+            family=addresses.family_of(value.family),
+            local_address=addresses.spelled(value.family, bytes(value.address)),
             local_port=value.port,
             selected=value.requests - value.cookies_sent + value.cookies_back
             if sees.selected

@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from accepttrace.config import Config, Filters
+from accepttrace.facts import addresses
 from accepttrace.facts.datagrams import ReceiverCount, ReceiverCounts
-from accepttrace.probe import choosing, clock, netlink, plans, udptest, wire
+from accepttrace.probe import choosing, clock, plans, udptest, wire
 from accepttrace.probe.load import loaders
 from accepttrace.probe.maps import Map
 from accepttrace.probe.members import Member, member_of
@@ -83,8 +84,8 @@ def _count(inode: int, value: wire.Receiver) -> ReceiverCount:
     return ReceiverCount(
         inode=inode,
         netns=value.netns,
-        family=netlink.family(value.family),
-        local_address=netlink.address(value.family, bytes(value.address)),
+        family=addresses.family_of(value.family),
+        local_address=addresses.spelled(value.family, bytes(value.address)),
         local_port=value.port,
         selected=value.selected,
         # A reading may fall between an offer and its refusal, and see the latter alone.

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from accepttrace.facts.records import NS_PER_TICK, Unread
-from accepttrace.probe.helper import Helper
 from accepttrace.probe.holders import EpollSet, HolderIterator, Holdings, Table
 from accepttrace.sockets import syscalls
 from accepttrace.sockets.facts import Facts
+from accepttrace.sockets.helper import Helper
 from accepttrace.sockets.queues import Queues
 
 REST: Final = 10  # a pass is followed by 10 times its time of rest,

@@ -12,9 +12,9 @@ from functools import partial
 from typing import Final, Literal
 
 from accepttrace.facts.records import Unread
-from accepttrace.probe.helper import Helper
 from accepttrace.sockets import procfs
 from accepttrace.sockets.facts import UNKNOWN, Facts
+from accepttrace.sockets.helper import Helper
 from accepttrace.sockets.waiting import observe
 
 FULL_EVERY_S: Final = 30.0

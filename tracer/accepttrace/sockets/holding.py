@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from accepttrace.config import Filters
 from accepttrace.errors import UnsupportedError
 from accepttrace.facts.records import Holder, Process, Unread
-from accepttrace.probe.helper import Helper
 from accepttrace.sockets.fromproc import FULL_EVERY_S, ProcSource
+from accepttrace.sockets.helper import Helper
 from accepttrace.sockets.namespaces import Namespaces, ask_all
 from accepttrace.sockets.processes import Processes
 

@@ -19,8 +19,8 @@ from accepttrace.facts.records import (
     Process,
     is_partial,
 )
-from accepttrace.probe.netns import call_inside
-from accepttrace.probe.sockdiag import AskFacts, ListenSocket, Look, look
+from accepttrace.sockets.diag.netns import call_inside
+from accepttrace.sockets.diag.tcp import AskFacts, ListenSocket, Look, look
 from accepttrace.sockets.fromproc import FULL_EVERY_S
 from accepttrace.sockets.holding import Holding
 from accepttrace.sockets.sharing import Bond, Facts, bond, bonds, share_of

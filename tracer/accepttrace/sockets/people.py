@@ -7,9 +7,9 @@ from collections.abc import Collection
 from typing import Final, NamedTuple
 
 from accepttrace.facts.records import Process, Unread
-from accepttrace.probe.helper import Helper
 from accepttrace.sockets import procfs
 from accepttrace.sockets.facts import Facts
+from accepttrace.sockets.helper import Helper
 
 NAMES_S: Final = 0.3  # of reading command lines, in one refresh
 FRESH_S: Final = 30.0  # a name that is older is read again

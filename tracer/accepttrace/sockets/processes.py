@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple, Protocol
 
 from accepttrace.facts.records import Holder, Process, Unread
-from accepttrace.probe.helper import Helper
 from accepttrace.sockets.facts import NOT, UNKNOWN, Facts, Waiting
+from accepttrace.sockets.helper import Helper
 from accepttrace.sockets.people import People
 
 PAUSE_S: Final = 5.0  # who waits at times is asleep in something else for no longer

@@ -3,7 +3,7 @@
 Every function raises OSError as the kernel gives it: FileNotFoundError and ProcessLookupError when
 the process is gone, PermissionError when it belongs to somebody else. How much there is to read is
 up to the process, so each reading has a limit. Its memory may even lie where reading never ends:
-`cmdline` and `name` are for a probe.helper.Helper.
+`cmdline` and `name` are for a sockets.helper.Helper.
 """
 
 from __future__ import annotations

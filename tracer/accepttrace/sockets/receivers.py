@@ -9,9 +9,9 @@ from accepttrace.facts.datagrams import Receiver, Receivers
 from accepttrace.facts.matching import held, place_matches
 from accepttrace.facts.records import Baseline, NamespaceCount
 from accepttrace.probe.holders import HolderIterator
-from accepttrace.probe.netns import call_inside
 from accepttrace.probe.udp import Queue
-from accepttrace.probe.udpdiag import UdpSocket, udp_sockets
+from accepttrace.sockets.diag.netns import call_inside
+from accepttrace.sockets.diag.udp import UdpSocket, udp_sockets
 from accepttrace.sockets.fromproc import FULL_EVERY_S
 from accepttrace.sockets.holding import Holding
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from accepttrace.facts.records import Holder, ListenerFact, Program, Selector, Sharing
-from accepttrace.probe.sockdiag import ListenSocket
+from accepttrace.sockets.diag.tcp import ListenSocket
 
 
 class Share(NamedTuple):

@@ -1,7 +1,7 @@
 """In which system call a thread sleeps, and for which descriptors: /proc/PID/task/TID/syscall.
 
 Its list of descriptors lies in memory of its own (/proc/TID/mem), where reading may never end: for
-a probe.helper.Helper only.
+a sockets.helper.Helper only.
 """
 
 from __future__ import annotations

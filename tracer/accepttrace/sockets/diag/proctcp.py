@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from accepttrace.facts import addresses
 from accepttrace.facts.records import Family
-from accepttrace.probe import netlink
 
 LISTEN: Final = "0A"
 Tables = tuple[tuple[str, Family], ...]
@@ -67,4 +67,4 @@ def endpoint(text: str, family: Family) -> tuple[str, int]:
     words = [int(address[i : i + 8], 16) for i in range(0, len(address), 8)]
     packed = b"".join(word.to_bytes(4, sys.byteorder) for word in words)
     number = socket.AF_INET if family == "ipv4" else socket.AF_INET6
-    return netlink.address(number, packed), int(port, 16)
+    return addresses.spelled(number, packed), int(port, 16)

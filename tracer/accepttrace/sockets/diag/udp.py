@@ -10,9 +10,10 @@ import socket
 from dataclasses import dataclass
 from typing import Final
 
+from accepttrace.facts import addresses
 from accepttrace.facts.records import Family
-from accepttrace.probe import netlink, proctcp
-from accepttrace.probe.sockdiag import Rows, ask, v6only
+from accepttrace.sockets.diag import netlink, proctcp
+from accepttrace.sockets.diag.tcp import Rows, ask, v6only
 
 TABLES: Final[proctcp.Tables] = (("udp", "ipv4"), ("udp6", "ipv6"))
 CONNECTED: Final = 1  # TCP_ESTABLISHED
@@ -47,7 +48,7 @@ def udp_sockets(netns_path: str | None = None) -> Rows[UdpSocket]:
 
 def _dump() -> Rows[UdpSocket]:
     states = 1 << CONNECTED | 1 << UNCONNECTED
-    return netlink.dump(netlink.FAMILIES, socket.IPPROTO_UDP, states, decode)
+    return netlink.dump(addresses.FAMILIES, socket.IPPROTO_UDP, states, decode)
 
 
 def decode(body: bytes) -> UdpSocket:
@@ -57,10 +58,10 @@ def decode(body: bytes) -> UdpSocket:
     connected = state == CONNECTED
     return UdpSocket(
         inode=inode,
-        family=netlink.family(family),
-        local_address=netlink.address(family, src),
+        family=addresses.family_of(family),
+        local_address=addresses.spelled(family, src),
         local_port=int.from_bytes(sport, "big"),
-        remote_address=netlink.address(family, dst) if connected else None,
+        remote_address=addresses.spelled(family, dst) if connected else None,
         remote_port=int.from_bytes(dport, "big") if connected else None,
         uid=uid,
         queue_bytes=queue,

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from accepttrace.errors import AcceptTraceError, UnsupportedError
+from accepttrace.facts import addresses
 from accepttrace.facts.records import Family, ListenerFact, TcpCounters
-from accepttrace.probe import netlink, proctcp
-from accepttrace.probe.netns import call_inside
-from accepttrace.probe.netstat import tcp_counters
+from accepttrace.sockets.diag import netlink, proctcp
+from accepttrace.sockets.diag.netns import call_inside
+from accepttrace.sockets.diag.netstat import tcp_counters
 
 Row = TypeVar("Row")
 Rows = tuple[Row, ...]
@@ -159,7 +160,7 @@ def _read(from_text: Callable[[str], Rows[Row]], folder: str) -> Rows[Row]:
 
 
 def _dump() -> Rows[ListenSocket]:
-    return netlink.dump(netlink.FAMILIES, socket.IPPROTO_TCP, 1 << TCP_LISTEN, decode)
+    return netlink.dump(addresses.FAMILIES, socket.IPPROTO_TCP, 1 << TCP_LISTEN, decode)
 
 
 def decode(body: bytes) -> ListenSocket:
@@ -172,8 +173,8 @@ def decode(body: bytes) -> ListenSocket:
     interface, cookie_low, cookie_high, _expires, queue, backlog, uid, inode = values[8:]
     return ListenSocket(
         inode=inode,
-        family=netlink.family(family),
-        local_address=netlink.address(family, src),
+        family=addresses.family_of(family),
+        local_address=addresses.spelled(family, src),
         local_port=int.from_bytes(sport, "big"),
         backlog=backlog,
         queue=queue,

@@ -9,11 +9,8 @@ import struct
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, TypeVar
 
-from accepttrace.facts.records import Family
-
 Row = TypeVar("Row")
 
-FAMILIES: Final[dict[int, Family]] = {socket.AF_INET: "ipv4", socket.AF_INET6: "ipv6"}
 NETLINK_SOCK_DIAG: Final = 4
 SOCK_DIAG_BY_FAMILY: Final = 20
 NLM_F_REQUEST: Final = 0x1
@@ -108,18 +105,6 @@ def fields(body: bytes) -> tuple[Any, ...]:
     if len(body) < MESSAGE.size:
         raise OSError(errno.EBADMSG, "a short inet_diag message")
     return MESSAGE.unpack_from(body)
-
-
-def family(number: int) -> Family:
-    """An address family by name. OSError if it is none of IP."""
-    if number not in FAMILIES:
-        raise OSError(errno.EBADMSG, f"an inet_diag message of the address family {number}")
-    return FAMILIES[number]
-
-
-def address(family: int, raw: bytes) -> str:
-    """An address as `ss` spells it: the one spelling. `raw` has room for one of IPv6."""
-    return socket.inet_ntop(family, raw[:4] if family == socket.AF_INET else raw)
 
 
 def device(index: int) -> str | None:

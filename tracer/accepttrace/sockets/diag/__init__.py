@@ -1,0 +1,1 @@
+"""What the kernel says of sockets: sock_diag by netlink, tables of /proc/net, namespaces."""
