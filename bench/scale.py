@@ -18,7 +18,6 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Final, NamedTuple
 
-from accepttrace.cli.top import collect_seldom
 from accepttrace.facts.records import (
     AcceptorCount,
     Counts,
@@ -31,6 +30,7 @@ from accepttrace.facts.records import (
 from accepttrace.model.snapshot import Meta, Snapshot
 from accepttrace.model.tracker import Tracker
 from accepttrace.probe.plans import FENTRY
+from accepttrace.run.run import collect_seldom
 from accepttrace.views import csvrows, jsonl, table
 
 REFRESHES: Final = 5

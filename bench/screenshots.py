@@ -6,11 +6,11 @@ import sys
 import time
 from pathlib import Path
 
-from accepttrace.cli.watch import Watch
 from accepttrace.config import Config, Filters
 from accepttrace.lab.clients import Plan
 from accepttrace.lab.load import Load
 from accepttrace.lab.nginx import REQUEST, Nginx
+from accepttrace.run.tcp import TcpSubject
 from accepttrace.views.svg import export_svg
 from accepttrace.views.table import render
 
@@ -23,10 +23,10 @@ def main(folder: Path) -> None:
     with Nginx(4, reuseport=True, port=8080) as nginx:
         config = Config(filters=Filters(ports=frozenset({nginx.port})))
         plan = Plan(duration_s=SECONDS + 2, rate=2000, concurrency=16, request=REQUEST)
-        with Watch(config) as watch, Load(nginx.addresses, plan):
+        with TcpSubject(config) as subject, Load(nginx.addresses, plan):
             for _ in range(SECONDS):
                 time.sleep(1)
-                snapshot = watch.refresh()
+                snapshot = subject.refresh()
     picture = export_svg(
         render(snapshot, WIDTH, HEIGHT), f"sudo accepttrace --port {nginx.port}", WIDTH
     )

@@ -42,7 +42,7 @@ BUSY = {
 }
 PROGRAM = """
 import os, time
-from accepttrace.cli.pace import READ_S, Pace
+from accepttrace.run.pace import READ_S, Pace
 pace, swallowed, done = Pace(1, None), 0, False
 print("ready", flush=True)
 with pace.until(READ_S):
@@ -102,7 +102,7 @@ def test_drawing_that_takes_long_does_not_hold_it(
 SLOW = """
 import time
 from accepttrace.cli import main
-from accepttrace.cli.forms import TcpForms
+from accepttrace.run.forms import TcpForms
 from accepttrace.probe.session import Session
 def slowed(function, seconds):
     def slow(*arguments):

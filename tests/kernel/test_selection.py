@@ -13,12 +13,12 @@ from dataclasses import replace
 
 import pytest
 
-from accepttrace.cli.watch import Watch
 from accepttrace.config import Config, Filters
 from accepttrace.facts.records import Program
 from accepttrace.lab.load import run_load
 from accepttrace.lab.servers import Server
 from accepttrace.model.snapshot import Snapshot
+from accepttrace.run.tcp import TcpSubject
 from accepttrace.sockets.diag import netlink
 from accepttrace.sockets.diag import tcp as sockdiag
 
@@ -262,10 +262,10 @@ def test_what_chooses_is_read_at_each_refresh(tracing: Tracing) -> None:
             changes.append(lambda: wants_cpu(members[1], 0))
             expected.append(("incoming_cpu", None))
         mine = replace(config, filters=Filters(ports=frozenset({port_of(members[0])})))
-        with Watch(mine) as watch:
+        with TcpSubject(mine) as subject:
             for change in changes:
                 change()
-                rows = watch.refresh().listeners
+                rows = subject.refresh().listeners
     assert len(rows) == 2
     for row in rows:
         assert [(each.selector, each.program) for each in row.selectors] == expected

@@ -19,8 +19,8 @@ from typing import Any
 
 import pytest
 
-from accepttrace.cli.watch import Watch
 from accepttrace.config import Config
+from accepttrace.run.tcp import TcpSubject
 
 from .conftest import Tracing
 from .network import own_network
@@ -111,11 +111,11 @@ def pictures(channel: socket.socket) -> Iterator[list[dict[str, Any]]]:
         channel.send(b"\0")
 
 
-def listed(watch: Watch, inodes: set[int]) -> dict[int, Any]:
+def listed(subject: TcpSubject, inodes: set[int]) -> dict[int, Any]:
     """Their rows; a namespace that was just made may take a moment to be found."""
     deadline = time.monotonic() + PATIENCE_S
     while True:
-        rows = {row.inode: row for row in watch.refresh().listeners if row.inode in inodes}
+        rows = {row.inode: row for row in subject.refresh().listeners if row.inode in inodes}
         if all(inode in rows and rows[inode].open for inode in inodes):
             return rows
         assert time.monotonic() < deadline, f"not listed: {inodes - rows.keys()}"
@@ -129,12 +129,12 @@ def test_what_the_kernel_tests_of_itself_is_told(
     seen = 0
     with (
         own_network(tcp_fastopen=3),
-        Watch(config) as watch,
+        TcpSubject(config) as subject,
         paused(programs / name, *options) as (process, channel),
     ):
         for picture in pictures(channel):
             told = {one["inode"]: one for one in picture}
-            rows = listed(watch, set(told))
+            rows = listed(subject, set(told))
             groups = {(one["group"], rows[inode].group) for inode, one in told.items()}
             assert len(groups) == len({ours for ours, _ in groups}) == len({i for _, i in groups})
             for inode, one in told.items():

@@ -21,6 +21,7 @@ MAY_USE: dict[str, set[str] | None] = {
     "sockets": {"facts", "probe"},
     "model": {"facts"},
     "views": {"facts", "model"},
+    "run": {"facts", "probe", "sockets", "model", "views"},
     "lab": set(),
     "cli": None,
 }
@@ -83,6 +84,9 @@ def test_every_folder_has_its_rule() -> None:
         ("views", "from accepttrace.cli.options import take_filters"),
         ("sockets", "from accepttrace.views import text"),
         ("sockets", "import ctypes.util"),
+        ("run", "from accepttrace.cli.options import take_filters"),
+        ("run", "import click"),
+        ("views", "from accepttrace.run.pace import Pace"),
         ("cli", "import struct"),
         ("cli", "from rich.console import Console"),
         ("views", "import rich.table"),

@@ -11,10 +11,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from accepttrace.cli import options
-from accepttrace.cli.top import Run, top
+from accepttrace.cli.top import top
 from accepttrace.cli.who import who
 from accepttrace.config import Config, Filters
 from accepttrace.facts.records import Inventory
+from accepttrace.run.run import Run
 from accepttrace.sockets import procfs
 
 
@@ -193,6 +194,6 @@ def test_what_rows_are_ordered_by(arguments: tuple[str, ...], field: str) -> Non
         seen.append(run.config)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("accepttrace.cli.top._trace", trace)
+        patch.setattr("accepttrace.cli.top.trace", trace)
         assert CliRunner().invoke(top, arguments).exit_code == 0
     assert [(config.sort, config.udp) for config in seen] == [(field, "--udp" in arguments)]

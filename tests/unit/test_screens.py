@@ -9,8 +9,8 @@ from dataclasses import replace
 
 import pytest
 
-from accepttrace.cli.screens import screen_for
 from accepttrace.config import Config, Output
+from accepttrace.run.sinks import screen_for
 from tests.unit.pictures import four_workers
 
 

@@ -12,9 +12,9 @@ from typing import cast
 
 import pytest
 
-from accepttrace.cli import streams
-from accepttrace.cli.output import Output
-from accepttrace.cli.pace import Pace
+from accepttrace.run import streams
+from accepttrace.run.output import Output
+from accepttrace.run.pace import Pace
 
 
 @pytest.mark.parametrize(

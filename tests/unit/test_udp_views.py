@@ -14,9 +14,9 @@ import pytest
 from jsonschema import Draft202012Validator
 
 import accepttrace.views
-from accepttrace.cli.screens import screen_for
 from accepttrace.config import Config, Output
 from accepttrace.model.datagrams import ReceiverBooks, ReceiverRow, ReceiverSnapshot
+from accepttrace.run.sinks import screen_for
 from accepttrace.views import receiverlines
 from accepttrace.views.receivercolumns import BASE, COLUMNS, MORE, sort_keys
 from accepttrace.views.receivers import render

@@ -11,8 +11,8 @@ from typing import Any, NoReturn
 import click
 
 from accepttrace import __version__
-from accepttrace.cli.streams import abandon, occupy, tolerate
 from accepttrace.errors import EXIT_FAILED, AcceptTraceError
+from accepttrace.run.streams import abandon, occupy, tolerate
 
 _COMMANDS = {
     "top": "live table of accepts by worker (the default command)",

@@ -17,9 +17,9 @@ from accepttrace.errors import UsageError
 from accepttrace.lab.modes import MODES, find_mode
 
 if TYPE_CHECKING:
-    from accepttrace.cli.pace import Pace
     from accepttrace.lab.load import LoadResult
     from accepttrace.model.snapshot import Snapshot
+    from accepttrace.run.pace import Pace
 
 _NGINX_MODES = ("reuseport", "shared")
 
@@ -54,8 +54,8 @@ def demo(**values: Any) -> None:
 
     MODE is how its workers share the port.
     """
-    from accepttrace.cli.pace import WRITE_S, Pace
-    from accepttrace.cli.streams import abandon
+    from accepttrace.run.pace import WRITE_S, Pace
+    from accepttrace.run.streams import abandon
 
     mode, duration = values["mode"], values["duration"]
     pace = Pace(1.0 if sys.stdout.isatty() else duration / 2, duration)
@@ -77,10 +77,11 @@ def demo(**values: Any) -> None:
 
 def _trace(values: dict[str, Any], server: Any, pace: Pace) -> Iterator[str]:
     """Load the server and trace it; what was seen, in sentences."""
-    from accepttrace.cli.top import Run, trace
     from accepttrace.lab.clients import Plan
     from accepttrace.lab.load import Load
     from accepttrace.model.balance import describe
+    from accepttrace.run.run import Run, trace
+    from accepttrace.run.tcp import TcpSubject
 
     plan = Plan(
         duration_s=values["duration"],
@@ -96,7 +97,8 @@ def _trace(values: dict[str, Any], server: Any, pace: Pace) -> Iterator[str]:
         detail=values["detail"],
     )
     with ExitStack() as loading:
-        summary = trace(Run(config, pace, lambda: loading.enter_context(load), load.stop))
+        run = Run(config, pace, lambda: loading.enter_context(load), load.stop)
+        summary = trace(run, TcpSubject)
         if summary is not None:
             yield from describe(summary)
             yield _comparison(summary, load.stop())

@@ -2,29 +2,15 @@
 
 from __future__ import annotations
 
-import gc
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import Any
 
 import click
 
-from accepttrace.cli import readyfile
 from accepttrace.cli.options import filter_options, seconds, take_filters, way_options
-from accepttrace.cli.output import Output, say, standard_output
-from accepttrace.cli.pace import READ_S, WRITE_S, Pace
 from accepttrace.config import Config
-from accepttrace.errors import AcceptTraceError
-
-if TYPE_CHECKING:
-    from accepttrace.cli.screens import Screen
-    from accepttrace.cli.watch import Watching
-    from accepttrace.model.snapshot import Snapshot
-
-S = TypeVar("S")
+from accepttrace.run.pace import Pace
+from accepttrace.run.run import Run, trace
 
 
 def _sort_key(ctx: click.Context, param: click.Parameter, value: str | None) -> str:
@@ -122,131 +108,12 @@ def top(**values: Any) -> None:
     pace = Pace(config.interval_s, config.duration_s)  # before attaching: a signal ends it cleanly
     try:
         if config.udp:
-            from accepttrace.cli.udpwatch import UdpWatch
+            from accepttrace.run.udp import UdpSubject
 
-            _trace(Run(config, pace), UdpWatch)
+            trace(Run(config, pace), UdpSubject)
         else:
-            trace(Run(config, pace))
+            from accepttrace.run.tcp import TcpSubject
+
+            trace(Run(config, pace), TcpSubject)
     finally:
         pace.over()
-
-
-GARBAGE: Final = 500_000  # objects more than before that are looked through for some
-SLOW_S: Final = 20.0  # at most, where attaching took as long: for what must be done after a signal
-
-
-def _nothing() -> None:
-    return
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """What a run is made of, whatever it traces.
-
-    `attached` is called once every hook is proved and the first reading done, `ending` just before
-    the last reading.
-    """
-
-    config: Config
-    pace: Pace
-    attached: Callable[[], object] = _nothing
-    ending: Callable[[], object] = _nothing
-
-
-def trace(run: Run) -> Snapshot | None:
-    """Trace TCP until the end, showing each refresh; returns the summary, None if there is none."""
-    from accepttrace.cli.watch import Watch
-
-    return _trace(run, Watch)
-
-
-def _trace(run: Run, attach: Callable[[Config], Watching[S]]) -> S | None:
-    out = standard_output(run.pace)
-    if run.config.ready_file is not None:
-        readyfile.remove(run.config.ready_file)
-    watch: Watching[S] | None = None
-    with run.pace.until(READ_S):
-        watch = attach(run.config)
-    if watch is None:
-        say("ended before everything was attached: nothing was counted")
-        return None
-    with watch:
-        try:
-            return _read(run, watch, out)
-        except BrokenPipeError:  # the reader has seen enough
-            return None
-
-
-def _read(run: Run, watch: Watching[S], out: Output) -> S | None:
-    if run.config.ready_file is not None:
-        readyfile.create(run.config.ready_file)
-    from accepttrace.cli.screens import screen_for
-
-    first: S | None = None
-    slow_s = min(run.pace.age_s, SLOW_S)
-    with run.pace.until(max(READ_S, slow_s)):  # without it there is nothing to say
-        first = watch.refresh()
-    collect_seldom()
-    if first is None:
-        say("ended before the first reading: nothing was counted")
-        return None
-    run.attached()
-    screen = screen_for(run.config, out)
-    if screen.leave:
-        run.pace.lend(partial(out.now, screen.leave), partial(out.now, screen.enter))
-    summary: S | None = None
-    end_s = max(WRITE_S, slow_s)
-    with run.pace.until(end_s):
-        summary = _show(run, watch, screen, first, end_s)
-    if summary is None:
-        say("there was no time to draw the summary")
-    if not out.finish():
-        _give_up(out, screen.leave)
-    return summary
-
-
-def collect_seldom() -> None:
-    """What is made and dropped at each refresh has no cycles: to look for some costs a fifth of it,
-    where there are ten thousand rows."""
-    gc.freeze()
-    gc.set_threshold(GARBAGE)
-    gc.enable()
-
-
-def _show(run: Run, watch: Watching[S], screen: Screen[S], first: S, end_s: float) -> S:
-    last, summary, read_s = first, None, READ_S
-    run.pace.watch_window()
-    with screen:
-        screen.begin(first)
-        with run.pace.until(read_s):
-            for due in run.pace.ticks(watch.drain):
-                began_s = time.monotonic()
-                if due:
-                    last = watch.refresh()
-                screen.show(last)
-                read_s = _reading_s(end_s, time.monotonic() - began_s)
-                run.pace.limit(read_s)
-        with run.pace.until(read_s):
-            run.ending()
-            last = watch.refresh()
-            summary = watch.summary()
-        if summary is None:
-            summary = watch.summary(again=False)
-        screen.finish(last, summary)
-    return summary
-
-
-def _reading_s(end_s: float, spent_s: float) -> float:
-    """How long after a request to end may be read: the summary takes no longer than was `spent_s`
-    on the last interval."""
-    return min(READ_S, max(end_s - spent_s, 0.0))
-
-
-def _give_up(out: Output, leave: str) -> None:
-    """The reader has stopped, and the time is over."""
-    if leave:
-        out.give_back(leave)
-    elif out.cut:
-        raise AcceptTraceError("whoever reads the output has stopped: its last line is cut")
-    else:
-        say("whoever reads the output has stopped: the summary is missing")

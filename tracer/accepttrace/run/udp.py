@@ -5,10 +5,10 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from accepttrace.cli.pace import unbroken
-from accepttrace.cli.watch import meta_of, utc_now
 from accepttrace.config import Config
 from accepttrace.probe.udp import open_udp
+from accepttrace.run.pace import unbroken
+from accepttrace.run.subject import meta_of, utc_now
 from accepttrace.sockets.receivers import ReceiverReader
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from accepttrace.model.receivers import ReceiverTracker
 
 
-class UdpWatch:
+class UdpSubject:
     """Attached and proved when constructed; leaving it as a context manager detaches."""
 
     def __init__(self, config: Config) -> None:
@@ -39,7 +39,7 @@ class UdpWatch:
         tracker.start(self._baseline)
         return tracker
 
-    def __enter__(self) -> UdpWatch:
+    def __enter__(self) -> UdpSubject:
         return self
 
     def __exit__(self, *_: object) -> None:

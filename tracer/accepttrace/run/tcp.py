@@ -2,51 +2,23 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Set as AbstractSet
-from datetime import datetime, timezone
 from functools import cached_property
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING
 
-from accepttrace import __version__
-from accepttrace.cli.pace import unbroken
 from accepttrace.config import Config
 from accepttrace.facts.records import Counts, Inventory, Passed, Process
 from accepttrace.probe.session import open_session
-from accepttrace.probe.tracer import Tracer as AttachedTracer
+from accepttrace.run.pace import unbroken
+from accepttrace.run.subject import meta_of, utc_now
 from accepttrace.sockets.inventory import InventoryReader
 
 if TYPE_CHECKING:
-    from accepttrace.model.snapshot import Meta, Snapshot
+    from accepttrace.model.snapshot import Snapshot
     from accepttrace.model.tracker import Tracker
 
-S = TypeVar("S", covariant=True)
 
-
-def utc_now() -> str:
-    """The wall clock as RFC 3339 in UTC, to the millisecond."""
-    now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
-    return now.replace("+00:00", "Z")
-
-
-class Watching(Protocol[S]):
-    """A run of any tracer: attached and proved, and detached at the end of a `with` block."""
-
-    def __enter__(self) -> Watching[S]: ...
-
-    def __exit__(self, *_: object) -> None: ...
-
-    def refresh(self) -> S:
-        """Read everything again."""
-
-    def drain(self) -> None:
-        """Make room in the maps, in the midst of an interval."""
-
-    def summary(self, again: bool = True) -> S:
-        """The last reading, with the whole run as its interval; not `again`: nothing is read."""
-
-
-class Watch:
+class TcpSubject:
     """Attached and proved when constructed; leaving it as a context manager detaches."""
 
     def __init__(self, config: Config) -> None:
@@ -69,7 +41,7 @@ class Watch:
         tracker.start(self._baseline)
         return tracker
 
-    def __enter__(self) -> Watch:
+    def __enter__(self) -> TcpSubject:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -118,18 +90,3 @@ class Watch:
         pids = ({acceptor.pid for acceptor in counts.acceptors} | self._tracker.pids) - holders
         found = ((pid, self._reader.process(pid)) for pid in pids)
         return {pid: process for pid, process in found if process is not None}
-
-
-def meta_of(tracer: AttachedTracer, what: str) -> Meta:
-    """What is traced, and how."""
-    from accepttrace.model.snapshot import Meta
-
-    return Meta(
-        version=__version__,
-        kernel=f"{os.uname().release} {os.uname().machine}",
-        attach=tracer.plan.attach,
-        loader=tracer.loader,
-        blind_spots=tracer.plan.blind_spots,
-        started=utc_now(),
-        filter=what,
-    )

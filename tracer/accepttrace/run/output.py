@@ -16,8 +16,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 
-from accepttrace.cli.pace import WRITE_S, Pace, unbroken
 from accepttrace.errors import AcceptTraceError
+from accepttrace.run.pace import WRITE_S, Pace, unbroken
 
 _CHUNK = 4096  # PIPE_BUF: where poll() says that a pipe can be written to, so much fits
 _PIPE_MOST = 4 << 20

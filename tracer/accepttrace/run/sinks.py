@@ -5,8 +5,8 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-from accepttrace.cli.forms import Forms, TcpForms, UdpForms
 from accepttrace.config import Config
+from accepttrace.run.forms import Forms, TcpForms, UdpForms
 
 if TYPE_CHECKING:
     from accepttrace.views.text import Line

@@ -1,0 +1,1 @@
+"""A run of the tracer from attaching to the summary: session, pace and sinks tied together."""

@@ -1,0 +1,136 @@
+"""A run, whatever it traces: attached, read and shown at each interval, summed up at the end."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from accepttrace.config import Config
+from accepttrace.errors import AcceptTraceError
+from accepttrace.run import readyfile
+from accepttrace.run.output import Output, say, standard_output
+from accepttrace.run.pace import READ_S, WRITE_S, Pace
+
+if TYPE_CHECKING:
+    from accepttrace.run.sinks import Screen
+    from accepttrace.run.subject import Subject
+
+S = TypeVar("S")
+
+GARBAGE: Final = 500_000  # objects more than before that are looked through for some
+SLOW_S: Final = 20.0  # at most, where attaching took as long: for what must be done after a signal
+
+
+def _nothing() -> None:
+    return
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What a run is made of, whatever it traces.
+
+    `attached` is called once every hook is proved and the first reading done, `ending` just before
+    the last reading.
+    """
+
+    config: Config
+    pace: Pace
+    attached: Callable[[], object] = _nothing
+    ending: Callable[[], object] = _nothing
+
+
+def trace(run: Run, attach: Callable[[Config], Subject[S]]) -> S | None:
+    """Trace until the end, showing each refresh; returns the summary, None if there is none."""
+    out = standard_output(run.pace)
+    if run.config.ready_file is not None:
+        readyfile.remove(run.config.ready_file)
+    subject: Subject[S] | None = None
+    with run.pace.until(READ_S):
+        subject = attach(run.config)
+    if subject is None:
+        say("ended before everything was attached: nothing was counted")
+        return None
+    with subject:
+        try:
+            return _read(run, subject, out)
+        except BrokenPipeError:  # the reader has seen enough
+            return None
+
+
+def _read(run: Run, subject: Subject[S], out: Output) -> S | None:
+    if run.config.ready_file is not None:
+        readyfile.create(run.config.ready_file)
+    from accepttrace.run.sinks import screen_for
+
+    first: S | None = None
+    slow_s = min(run.pace.age_s, SLOW_S)
+    with run.pace.until(max(READ_S, slow_s)):  # without it there is nothing to say
+        first = subject.refresh()
+    collect_seldom()
+    if first is None:
+        say("ended before the first reading: nothing was counted")
+        return None
+    run.attached()
+    screen = screen_for(run.config, out)
+    if screen.leave:
+        run.pace.lend(partial(out.now, screen.leave), partial(out.now, screen.enter))
+    summary: S | None = None
+    end_s = max(WRITE_S, slow_s)
+    with run.pace.until(end_s):
+        summary = _show(run, subject, screen, first, end_s)
+    if summary is None:
+        say("there was no time to draw the summary")
+    if not out.finish():
+        _give_up(out, screen.leave)
+    return summary
+
+
+def collect_seldom() -> None:
+    """What is made and dropped at each refresh has no cycles: to look for some costs a fifth of it,
+    where there are ten thousand rows."""
+    gc.freeze()
+    gc.set_threshold(GARBAGE)
+    gc.enable()
+
+
+def _show(run: Run, subject: Subject[S], screen: Screen[S], first: S, end_s: float) -> S:
+    last, summary, read_s = first, None, READ_S
+    run.pace.watch_window()
+    with screen:
+        screen.begin(first)
+        with run.pace.until(read_s):
+            for due in run.pace.ticks(subject.drain):
+                began_s = time.monotonic()
+                if due:
+                    last = subject.refresh()
+                screen.show(last)
+                read_s = _reading_s(end_s, time.monotonic() - began_s)
+                run.pace.limit(read_s)
+        with run.pace.until(read_s):
+            run.ending()
+            last = subject.refresh()
+            summary = subject.summary()
+        if summary is None:
+            summary = subject.summary(again=False)
+        screen.finish(last, summary)
+    return summary
+
+
+def _reading_s(end_s: float, spent_s: float) -> float:
+    """How long after a request to end may be read: the summary takes no longer than was `spent_s`
+    on the last interval."""
+    return min(READ_S, max(end_s - spent_s, 0.0))
+
+
+def _give_up(out: Output, leave: str) -> None:
+    """The reader has stopped, and the time is over."""
+    if leave:
+        out.give_back(leave)
+    elif out.cut:
+        raise AcceptTraceError("whoever reads the output has stopped: its last line is cut")
+    else:
+        say("whoever reads the output has stopped: the summary is missing")

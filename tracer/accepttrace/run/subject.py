@@ -1,0 +1,53 @@
+"""What can be traced: it is attached when it is made, read again and again, and summed up."""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from accepttrace import __version__
+from accepttrace.probe.tracer import Tracer as AttachedTracer
+
+if TYPE_CHECKING:
+    from accepttrace.model.snapshot import Meta
+
+S = TypeVar("S", covariant=True)
+
+
+def utc_now() -> str:
+    """The wall clock as RFC 3339 in UTC, to the millisecond."""
+    now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+    return now.replace("+00:00", "Z")
+
+
+class Subject(Protocol[S]):
+    """A run of any tracer: attached and proved, and detached at the end of a `with` block."""
+
+    def __enter__(self) -> Subject[S]: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def refresh(self) -> S:
+        """Read everything again."""
+
+    def drain(self) -> None:
+        """Make room in the maps, in the midst of an interval."""
+
+    def summary(self, again: bool = True) -> S:
+        """The last reading, with the whole run as its interval; not `again`: nothing is read."""
+
+
+def meta_of(tracer: AttachedTracer, what: str) -> Meta:
+    """What is traced, and how."""
+    from accepttrace.model.snapshot import Meta
+
+    return Meta(
+        version=__version__,
+        kernel=f"{os.uname().release} {os.uname().machine}",
+        attach=tracer.plan.attach,
+        loader=tracer.loader,
+        blind_spots=tracer.plan.blind_spots,
+        started=utc_now(),
+        filter=what,
+    )
