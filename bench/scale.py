@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Final, NamedTuple
 
+from accepttrace.facts.reading import Reading
 from accepttrace.facts.records import (
     AcceptorCount,
     Counts,
@@ -95,7 +96,7 @@ def measure(shape: Shape, size: int) -> Cost:
 
 def picture(tracker: Tracker, counts: Counts, inventory: Inventory) -> Snapshot:
     """One refresh of the model."""
-    tracker.update(counts, inventory, wall="2026-01-02T12:00:00Z")
+    tracker.update(Reading(counts, inventory, wall="2026-01-02T12:00:00Z"))
     return tracker.snapshot()
 
 

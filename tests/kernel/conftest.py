@@ -17,6 +17,7 @@ import pytest
 
 from accepttrace.config import Config, Filters
 from accepttrace.errors import UnsupportedError
+from accepttrace.facts.reading import Reading
 from accepttrace.facts.records import Inventory
 from accepttrace.model.snapshot import Meta, Snapshot
 from accepttrace.model.tracker import Tracker
@@ -81,7 +82,7 @@ class Account:
         there = {count.netns for count in counts.listeners}
         found = inventory or self._reader.read(full=True, counted=there)
         after = self._session.passed()
-        self._session.forget(self._tracker.update(counts, found, after=after, wall=""))
+        self._session.forget(self._tracker.update(Reading(counts, found, passed=after, wall="")))
         return self._tracker.snapshot(by)
 
 

@@ -18,6 +18,7 @@ import pytest
 
 from accepttrace.config import Config, Filters
 from accepttrace.errors import UnsupportedError
+from accepttrace.facts.reading import UdpReading
 from accepttrace.model.datagrams import ReceiverRow, ReceiverSnapshot
 from accepttrace.model.receivers import ReceiverTracker
 from accepttrace.model.snapshot import Meta
@@ -67,7 +68,7 @@ class UdpAccount:
 
     def snapshot(self) -> ReceiverSnapshot:
         counts, found = self._session.counts(), self._reader.read(full=True)
-        gone = self._tracker.update(counts, found, wall="")
+        gone = self._tracker.update(UdpReading(counts, found, wall=""))
         self._session.forget(gone)
         return self._tracker.snapshot()
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from accepttrace.config import Filters
 from accepttrace.facts.buckets import BUCKETS, bucket_of
+from accepttrace.facts.reading import Reading
 from accepttrace.facts.records import (
     AcceptorCount,
     Counts,
@@ -144,10 +145,12 @@ def feed(
 ) -> None:
     """One update; `listeners` None: the inventory was not read again."""
     model.update(
-        Counts(tuple(acceptors), tuple(counted), losses or Losses(), at_s=second),
-        None if listeners is None else Inventory(tuple(listeners), UNREAD if partial else ()),
-        processes or {},
-        wall=f"2026-01-02T{12 + int(second) // 3600}:00:{int(second) % 60:02}.000Z",
+        Reading(
+            Counts(tuple(acceptors), tuple(counted), losses or Losses(), at_s=second),
+            None if listeners is None else Inventory(tuple(listeners), UNREAD if partial else ()),
+            processes or {},
+            wall=f"2026-01-02T{12 + int(second) // 3600}:00:{int(second) % 60:02}.000Z",
+        )
     )
 
 

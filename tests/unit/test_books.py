@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from accepttrace.config import Filters
+from accepttrace.facts.reading import Reading
 from accepttrace.facts.records import (
     Counts,
     Flow,
@@ -258,9 +259,11 @@ def at_port(
     port = PortCount(sockets[0].netns, 80, arrived)
     one = passing(100, flow(None, lost))
     it.update(
-        Counts((count(1, accepts),), (one,), ports=(port,), at_s=second),
-        Inventory(tuple(sockets)),
-        wall="2026-01-02T12:00:00.000Z",
+        Reading(
+            Counts((count(1, accepts),), (one,), ports=(port,), at_s=second),
+            Inventory(tuple(sockets)),
+            wall="2026-01-02T12:00:00.000Z",
+        )
     )
 
 
@@ -283,10 +286,12 @@ def at_port_once(
     it: Tracker, second: int, port: PortCount, accepts: int, after: Passed | None = None
 ) -> None:
     it.update(
-        Counts((count(1, accepts),), (passing(100, flow(None)),), ports=(port,), at_s=second),
-        Inventory((listener(100, queue=0),)),
-        after=after,
-        wall="",
+        Reading(
+            Counts((count(1, accepts),), (passing(100, flow(None)),), ports=(port,), at_s=second),
+            Inventory((listener(100, queue=0),)),
+            passed=after,
+            wall="",
+        )
     )
 
 
@@ -339,16 +344,20 @@ def test_what_passed_while_the_queues_were_read_bounds_them() -> None:
     feed(it, 1, [], [listener(100)])
     feed(it, 2, [], [listener(100)])
     it.update(
-        Counts((count(1, 10),), (passing(100, flow(10)),), at_s=3),
-        Inventory((listener(100, queue=40),)),
-        after=Passed({100: 60}, {100: 10}, {(netns, 80): PortCount(netns, 80, 0)}),
-        wall="",
+        Reading(
+            Counts((count(1, 10),), (passing(100, flow(10)),), at_s=3),
+            Inventory((listener(100, queue=40),)),
+            passed=Passed({100: 60}, {100: 10}, {(netns, 80): PortCount(netns, 80, 0)}),
+            wall="",
+        )
     )
     assert it.snapshot().listeners[0].book == "balanced"
     it.update(
-        Counts((count(1, 10),), (passing(100, flow(60)),), at_s=4),
-        Inventory((listener(100, queue=61 + CPUS),)),
-        wall="",
+        Reading(
+            Counts((count(1, 10),), (passing(100, flow(60)),), at_s=4),
+            Inventory((listener(100, queue=61 + CPUS),)),
+            wall="",
+        )
     )
     assert it.snapshot().listeners[0].book == "unbalanced"
 
@@ -359,14 +368,16 @@ def test_overflow_refusals_migrations_and_sizes_reach_the_rows() -> None:
     first = replace(listener(100, group=7, size=4), drops=100)
     feed(it, 1, [], [first])
     it.update(
-        Counts(
-            (count(1, 5, errors={24: 3, 23: 1, 4: 9}),),
-            (over,),
-            migrations=(MigrationCount(100, 101, 5, 1), MigrationCount(7, 8, 1, 1)),
-            at_s=2.5,
-        ),
-        Inventory((replace(first, group_size=2, drops=151),)),
-        wall="",
+        Reading(
+            Counts(
+                (count(1, 5, errors={24: 3, 23: 1, 4: 9}),),
+                (over,),
+                migrations=(MigrationCount(100, 101, 5, 1), MigrationCount(7, 8, 1, 1)),
+                at_s=2.5,
+            ),
+            Inventory((replace(first, group_size=2, drops=151),)),
+            wall="",
+        )
     )
     shown = it.snapshot()
     row = shown.listeners[0]
@@ -386,14 +397,16 @@ def test_accepts_without_a_row_are_known_accepts(sees: Sight) -> None:
         came = 40 * (second > 2)
         row = passing(100, flow(came if told else None), uncounted=came - 10 * (second > 2))
         it.update(
-            Counts(
-                (count(1, 10 * (second > 2)),),
-                (row,),
-                ports=(PortCount(netns, 80, came),),
-                at_s=second,
-            ),
-            Inventory((listener(100, queue=0),)),
-            wall="",
+            Reading(
+                Counts(
+                    (count(1, 10 * (second > 2)),),
+                    (row,),
+                    ports=(PortCount(netns, 80, came),),
+                    at_s=second,
+                ),
+                Inventory((listener(100, queue=0),)),
+                wall="",
+            )
         )
     found, books = it.snapshot().listeners[0], it.snapshot().books
     assert (found.accepted, found.book, found.imbalance, found.unseen) == (40, "balanced", 0, 0)
@@ -406,9 +419,11 @@ def test_of_a_listener_that_may_have_no_row_nothing_is_claimed(sees: Sight) -> N
     lost = Losses(map_full=300, rowless=True)
     for second in (1, 2):
         it.update(
-            Counts((), (passing(101, flow()),), lost, at_s=second),
-            Inventory((listener(100), listener(101, port=81))),
-            wall="",
+            Reading(
+                Counts((), (passing(101, flow()),), lost, at_s=second),
+                Inventory((listener(100), listener(101, port=81))),
+                wall="",
+            )
         )
     rows = {row.inode: row for row in it.snapshot().listeners}
     assert (rows[100].arrived, rows[100].selected, rows[100].dropped_overflow) == (None,) * 3

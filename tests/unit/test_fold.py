@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from accepttrace.facts.reading import Reading
 from accepttrace.facts.records import (
     AcceptorCount,
     Counts,
@@ -75,9 +76,9 @@ class Kernel:
         ]
         self.listed |= set() if drain else self.open.keys()
         gone = (
-            self.it.drain(counts)
+            self.it.drain(Reading(counts))
             if drain
-            else self.it.update(counts, Inventory(tuple(found)), wall="")
+            else self.it.update(Reading(counts, Inventory(tuple(found)), wall=""))
         )
         for key in gone.acceptors:
             self.rows.pop(key, None)
@@ -141,7 +142,7 @@ def test_a_thread_for_each_accept_stays_in_the_row_of_its_process() -> None:
     taken = [count(9, 1, tid=100 + n) for n in range(50)]
     ended = frozenset(map(key_of, taken))
     workers = Inventory((listener(100, [holder(9)]),))
-    gone = it.update(Counts(tuple(taken), at_s=1, ended=ended), workers, wall="")
+    gone = it.update(Reading(Counts(tuple(taken), at_s=1, ended=ended), workers, wall=""))
     assert set(gone.acceptors) == ended
     (row,) = it.snapshot().acceptors
     assert (row.pid, row.accepts, row.alive, row.waits, row.fair_ratio) == (9, 50, True, True, 1.0)
@@ -156,7 +157,7 @@ def test_a_row_that_was_not_forgotten_is_not_counted_twice() -> None:
     ended = frozenset(map(key_of, rows))
     for second in (1, 2, 3):
         counts = Counts(tuple(rows), at_s=second, ended=ended)
-        gone = it.update(counts, Inventory((listener(100),)), wall="")
+        gone = it.update(Reading(counts, Inventory((listener(100),)), wall=""))
         assert set(gone.acceptors) == ended
     assert accepts(it.snapshot()) == 15 * LAST
 
@@ -360,7 +361,7 @@ def test_at_a_quiet_end_what_is_missing_is_unbalanced_however_many_accepted() ->
     feed(it, 2, many, [listener(100)], counted=passed)
     assert it.snapshot().books.word == "balanced"  # so many may be in the midst of a call
     counts = Counts(tuple(many), tuple(passed), at_s=2.1)
-    assert it.confirm(counts, Inventory((listener(100),)), None)
+    assert it.confirm(Reading(counts, Inventory((listener(100),))))
     row = it.snapshot().listeners[0]
     assert (row.book, row.imbalance, it.snapshot().books.word) == ("unbalanced", 17, "unbalanced")
 
@@ -377,7 +378,7 @@ def test_threads_that_ended_are_in_the_midst_of_nothing() -> None:
             at_s=second,
             ended=ended,
         )
-        it.update(counts, Inventory((listener(100),)), wall="")
+        it.update(Reading(counts, Inventory((listener(100),)), wall=""))
     assert it.snapshot().listeners[0].book == "unbalanced"
 
 
@@ -395,7 +396,7 @@ def test_a_loss_that_came_up_since_the_last_check_counts_too(sees: Sight) -> Non
     for second in (1, 2):
         feed(it, second, [], [listener(100)])
     assert it.snapshot().books.word == "balanced"
-    it.drain(Counts((), losses=Losses(map_full=3), at_s=2.5))
+    it.drain(Reading(Counts((), losses=Losses(map_full=3), at_s=2.5)))
     books = it.snapshot().books
     assert (books.map_full, books.word) == (3, "unchecked")
 

@@ -6,6 +6,7 @@ import pytest
 
 from accepttrace.config import Filters
 from accepttrace.facts.datagrams import Receiver, ReceiverCounts, Receivers
+from accepttrace.facts.reading import UdpReading
 from accepttrace.facts.records import Losses
 from accepttrace.facts.sight import Sight
 from accepttrace.model.receivers import CLOSED_ROWS, SORTABLE, ReceiverTracker, ordered
@@ -87,7 +88,7 @@ def test_with_a_filter_for_processes_only_their_sockets_are_counted() -> None:
     counts = [count(1, 5), count(2, 7), count(3, 11)]
     found = Receivers((receiver(1),), others=frozenset({2}))
     gone = [
-        model.update(ReceiverCounts(tuple(counts), at_s=second), found, wall="")
+        model.update(UdpReading(ReceiverCounts(tuple(counts), at_s=second), found, wall=""))
         for second in (1, 2)
     ]
     assert gone == [(), (3,)]
@@ -99,7 +100,7 @@ def test_with_a_filter_for_processes_only_their_sockets_are_counted() -> None:
 def test_losses_unbalance_the_books() -> None:
     model = tracker()
     counts = ReceiverCounts((), Losses(map_full=2, probe_misses=None), 1)
-    model.update(counts, Receivers(), wall="")
+    model.update(UdpReading(counts, Receivers(), wall=""))
     books = model.snapshot().books
     assert (books.map_full, books.probe_misses, books.balanced) == (2, None, False)
 
@@ -151,7 +152,7 @@ def test_between_two_intervals_the_gone_go_and_the_interval_stays_whole() -> Non
     feed(model, 10, [count(1, 30), count(2, 5)], [receiver(1, group=3), receiver(2, group=3)])
     for now, got in ((11, 40), (12, 50)):
         reading = ReceiverCounts((count(1, got), count(2, 9)), Losses(), now)
-        gone = model.drain(reading, Receivers((receiver(1, group=3),)))
+        gone = model.drain(UdpReading(reading, Receivers((receiver(1, group=3),))))
     assert gone == (2,)
     assert feed(model, 13, [count(1, 60)], [receiver(1, group=3)]) == ()
     rows = {row.inode: row for row in model.snapshot().sockets}

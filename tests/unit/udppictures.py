@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from accepttrace.config import Filters
 from accepttrace.facts.datagrams import Receiver, ReceiverCount, ReceiverCounts, Receivers
+from accepttrace.facts.reading import UdpReading
 from accepttrace.facts.records import Baseline, Holder, Losses, Program
 from accepttrace.facts.sight import Sight
 from accepttrace.model.datagrams import ReceiverSnapshot
@@ -70,9 +71,11 @@ def feed(
 ) -> tuple[int, ...]:
     """One reading; returns what the model says is gone for good."""
     return model.update(
-        ReceiverCounts(tuple(counts), losses or Losses(), second),
-        Receivers(tuple(sockets)),
-        wall="2026-01-02T12:00:01.000Z",
+        UdpReading(
+            ReceiverCounts(tuple(counts), losses or Losses(), second),
+            Receivers(tuple(sockets)),
+            wall="2026-01-02T12:00:01.000Z",
+        )
     )
 
 

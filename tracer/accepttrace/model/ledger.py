@@ -31,7 +31,7 @@ LATELY_S: Final = 2.0  # a thread that did nothing for longer is not in the mids
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class Evidence:
     """What the books are checked against. `after`: what passed, read again after the queues;
     None: nothing since. Times: µs, CLOCK_MONOTONIC."""
 
@@ -83,12 +83,12 @@ class Ledger:
         self._rowless = False
         self.idle_ports: tuple[Port, ...] = ()  # that were let go: the kernel's counts may go too
 
-    def update(self, listeners: Listeners, entries: Iterable[Entry], reading: Reading) -> None:
+    def update(self, listeners: Listeners, entries: Iterable[Entry], evidence: Evidence) -> None:
         """Check everything."""
-        sides = _sides(entries, reading.now_us)
-        self._lost, self._rowless = reading.counts.losses.total, reading.counts.losses.rowless
+        sides = _sides(entries, evidence.now_us)
+        self._lost, self._rowless = evidence.counts.losses.total, evidence.counts.losses.rowless
         if self._by_port and self._all_counted:
-            self._check_ports(listeners, sides, reading)
+            self._check_ports(listeners, sides, evidence)
         for inode, known in listeners.known.items():
             if inode in listeners.finished:
                 continue
@@ -96,13 +96,13 @@ class Ledger:
             if known.counted is None and not side.counts and self._is_idle(inode, known):
                 continue
             if self._by_listener:
-                self._check_listener(inode, known, side, reading)
+                self._check_listener(inode, known, side, evidence)
             elif self._by_port:
                 self._judge_by_port(inode, known, side)
             else:
                 self._verdicts[inode] = Verdict(refused=self._refused(side.counts))
             if known.queue or known.queues:
-                self._note_wait(inode, known, side, reading)
+                self._note_wait(inode, known, side, evidence)
 
     def _is_idle(self, inode: int, known: Known) -> bool:
         """Whether nothing ever came, so that no reading says more than the last one."""
@@ -111,10 +111,10 @@ class Ledger:
             return False
         return verdict.mean == 0 and verdict.book == "balanced" and account.is_exact
 
-    def _note_wait(self, inode: int, known: Known, side: Side, reading: Reading) -> None:
+    def _note_wait(self, inode: int, known: Known, side: Side, evidence: Evidence) -> None:
         left = side.accepts + _gone(known)
-        left_after = _left_after(inode, known, reading.after, left)
-        oldest = known.oldest_us(left, left_after, reading.now_us)
+        left_after = _left_after(inode, known, evidence.after, left)
+        oldest = known.oldest_us(left, left_after, evidence.now_us)
         verdict = self._verdicts[inode]
         hidden = bool(verdict.unseen) or (self._by_port and verdict.unseen is None)
         self._verdicts[inode] = verdict._replace(oldest_us=None if hidden else oldest)
@@ -173,14 +173,14 @@ class Ledger:
         doubtful = lost or self.unseen
         return "unchecked" if worst == "balanced" and doubtful else worst
 
-    def _check_listener(self, inode: int, known: Known, side: Side, reading: Reading) -> None:
+    def _check_listener(self, inode: int, known: Known, side: Side, evidence: Evidence) -> None:
         refused, account = self._refused(side.counts), self._account(inode, [known])
         book: Book = "unchecked"
         imbalance = start = mean = None
         told = self._all_counted and not self._may_lack(known)
         if told and known.queue is not None and not _mptcp(known):
-            passage = _passage(known, side, reading)
-            came, left, after = passage.came, passage.left, reading.after
+            passage = _passage(known, side, evidence)
+            came, left, after = passage.came, passage.left, evidence.after
             imbalance = account.check(
                 Span(came, after.came.get(inode, came) if after else came),
                 Span(left, _left_after(inode, known, after, left)),
@@ -194,11 +194,11 @@ class Ledger:
         self._verdicts[inode] = Verdict(book, imbalance, unseen, start, mean, refused)
 
     def _check_ports(
-        self, listeners: Listeners, sides: Mapping[Socket, Side], reading: Reading
+        self, listeners: Listeners, sides: Mapping[Socket, Side], evidence: Evidence
     ) -> None:
-        counted = {(port.netns, port.local_port): port for port in reading.counts.ports}
+        counted = {(port.netns, port.local_port): port for port in evidence.counts.ports}
         came = self._came.at({port: one.arrived for port, one in counted.items()})
-        new = _left_of_new(listeners.known, reading.after)
+        new = _left_of_new(listeners.known, evidence.after)
         at_port: defaultdict[Port, list[int]] = defaultdict(list)
         for inode, known in listeners.known.items():
             if known.facts is not None:
@@ -211,13 +211,13 @@ class Ledger:
                 continue
             mine = [sides.get(inode) or Side([]) for inode in inodes]
             left = [side.accepts + _gone(known) for side, known in zip(mine, there, strict=True)]
-            later = map(_left_after, inodes, there, repeat(reading.after), left)
+            later = map(_left_after, inodes, there, repeat(evidence.after), left)
             folded, arrived = self._folded.get(port) or 0, came.get(port, 0)
-            aside = _aside(port, counted.get(port), reading.after)
+            aside = _aside(port, counted.get(port), evidence.after)
             account = self._account(port, there)
             account.doubt = counted[port].late if port in counted else 0
             missing = account.check(
-                Span(arrived, self._came.after(port, reading.after, arrived)),
+                Span(arrived, self._came.after(port, evidence.after, arrived)),
                 Span(
                     sum(left) + folded + aside.before, sum(later) + folded + aside.after + new[port]
                 ),
@@ -331,7 +331,7 @@ def _sides(entries: Iterable[Entry], now_us: int) -> Mapping[Socket, Side]:
 
 
 def _left_after(inode: int, known: Known, after: Passed | None, left: int) -> int:
-    """What had left when it was read again; rows that were let go are not in that reading."""
+    """What had left when it was read again; rows that were let go are not in that evidence."""
     if after is None or inode not in after.left:
         return left
     return max(after.left[inode] + known.forgotten, left)
@@ -378,14 +378,14 @@ def _maybe_moved(known: Known) -> bool:
     return known.flow is not None and known.flow.lost is None
 
 
-def _passage(known: Known, side: Side, reading: Reading) -> Passage:
-    since_us = reading.began_us + round(known.since_s * 1e6)
-    now_us = reading.now_us
-    until_us = now_us if known.until_s is None else reading.began_us + round(known.until_s * 1e6)
+def _passage(known: Known, side: Side, evidence: Evidence) -> Passage:
+    since_us = evidence.began_us + round(known.since_s * 1e6)
+    now_us = evidence.now_us
+    until_us = now_us if known.until_s is None else evidence.began_us + round(known.until_s * 1e6)
     flow = known.flow or _NOTHING
     waited_us = None if side.wait_unknown else side.waited_us + flow.waited_us
     return Passage(
-        began_us=since_us if known.met_late else reading.began_us,
+        began_us=since_us if known.met_late else evidence.began_us,
         now_us=max(until_us, since_us),
         came=(flow.arrived or 0) + (flow.migrated_in or 0),
         left=side.accepts + _gone(known),
@@ -393,7 +393,7 @@ def _passage(known: Known, side: Side, reading: Reading) -> Passage:
         left_us=side.left_us + flow.left_us,
         waited_us=waited_us,
         carried_us=flow.carried_us,
-        oldest_us=max(reading.began_us, side.ready_us),
+        oldest_us=max(evidence.began_us, side.ready_us),
     )
 
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass, fields, replace
 from typing import Final, Literal
 
 from accepttrace.config import Filters
-from accepttrace.facts.datagrams import Receiver, ReceiverCount, ReceiverCounts, Receivers
+from accepttrace.facts.datagrams import Receiver, ReceiverCount
+from accepttrace.facts.reading import UdpReading
 from accepttrace.facts.records import Baseline, Losses, Unread
 from accepttrace.facts.sight import Sight
 from accepttrace.model.crowds import BOUND, GROUPED, crowds, in_common, named_holders, nothing_of
@@ -114,22 +115,24 @@ class ReceiverTracker:
         """What was there when tracing began; read before anybody is told that it did."""
         self._baseline = baseline
 
-    def update(self, counts: ReceiverCounts, receivers: Receivers, *, wall: str) -> tuple[int, ...]:
+    def update(self, reading: UdpReading) -> tuple[int, ...]:
         """Take in one reading of everything: first the counts, then the sockets.
 
         Returns the inodes of sockets that are gone and whose counts are final.
         """
-        self._interval_s = max(counts.at_s - self._now_s, 0.0)
-        self._now_s, self._wall = counts.at_s, wall
+        now_s = reading.counts.at_s
+        self._interval_s = max(now_s - self._now_s, 0.0)
+        self._now_s, self._wall = now_s, reading.wall
         for tally in (*self._tallies.values(), *self._closed):
             tally.before = tally.last
-        gone = self.drain(counts, receivers)
+        gone = self.drain(reading)
         for tally in (*self._tallies.values(), *self._closed):
             tally.last = tally.of("datagrams")
         return gone
 
-    def drain(self, counts: ReceiverCounts, receivers: Receivers) -> tuple[int, ...]:
+    def drain(self, reading: UdpReading) -> tuple[int, ...]:
         """The same in the midst of an interval, so that the kernel's rows of the gone can go."""
+        counts, receivers = reading.counts, reading.receivers
         self._losses, self._unread = counts.losses, receivers.unread
         self._others = receivers.others
         for tally in (*self._tallies.values(), *self._closed):

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import Final
 
 from accepttrace.config import Filters
 from accepttrace.facts.matching import process_matches
+from accepttrace.facts.reading import Reading
 from accepttrace.facts.records import (
     Baseline,
     Counts,
@@ -25,7 +25,7 @@ from accepttrace.facts.sight import Fact, Sight
 from accepttrace.model.census import Census
 from accepttrace.model.crowds import Crowds, Judge, gathered
 from accepttrace.model.entries import Bygone, Entry
-from accepttrace.model.ledger import Ledger, Reading
+from accepttrace.model.ledger import Evidence, Ledger
 from accepttrace.model.listeners import Known, Listeners, Socket, Told
 from accepttrace.model.migrations import Migrations
 from accepttrace.model.order import ordered
@@ -37,8 +37,6 @@ from accepttrace.model.strays import Strays
 from accepttrace.model.sums import Visible
 from accepttrace.model.tallies import LAST, WITHOUT_ROW, Tallies
 from accepttrace.model.yardstick import GRAINS, Yardsticks
-
-NOTHING: Final[Mapping[int, Process]] = {}
 
 
 class Tracker:
@@ -83,47 +81,34 @@ class Tracker:
         """What was there when tracing began; read before anybody is told that it did."""
         self._listeners.start(baseline)
 
-    def update(
-        self,
-        counts: Counts,
-        inventory: Inventory | None,
-        processes: Mapping[int, Process] = NOTHING,
-        after: Passed | None = None,
-        *,
-        wall: str,
-    ) -> Gone:
-        """Take in one reading of everything; returns what need not be counted any longer.
-
-        `inventory` None: it was not read again, the last one stands. `processes` by pid: those
-        alive now, of `pids` and of acceptors that are no holders. `after`: who came and left, read
-        again after the inventory; None: nobody since `counts` were read. `wall`: UTC in RFC 3339.
-        """
-        counts = self._strays.settle(counts, inventory)
-        self._pass_time(counts.at_s, wall)
-        self._take_in(counts, inventory, processes)
-        self._check(counts, after)
-        if inventory is not None:
-            self._unread, self._unix = inventory.unread, inventory.unix
+    def update(self, reading: Reading) -> Gone:
+        """Take in one reading of everything; returns what need not be counted any longer."""
+        counts = self._strays.settle(reading.counts, reading.inventory)
+        self._pass_time(counts.at_s, reading.wall)
+        self._take_in(counts, reading.inventory, reading.processes)
+        self._check(counts, reading.passed)
+        if reading.inventory is not None:
+            self._unread, self._unix = reading.inventory.unread, reading.inventory.unix
         gone = self._let_go(counts)
         self._ended = True
         return gone
 
-    def drain(self, counts: Counts, processes: Mapping[int, Process] = NOTHING) -> Gone:
+    def drain(self, reading: Reading) -> Gone:
         """Sum up those that ended, in the midst of an interval, so that maps do not fill."""
-        counts = self._strays.settle(counts, None)
-        self._take_in(counts, None, processes)
+        counts = self._strays.settle(reading.counts, None)
+        self._take_in(counts, None, reading.processes)
         return self._let_go(counts)
 
-    def confirm(self, counts: Counts, inventory: Inventory, after: Passed | None) -> bool:
+    def confirm(self, reading: Reading) -> bool:
         """Check the books once more, in a reading that finds all counters as the last one did.
 
         False where it does not: then it is left alone, and so is all that was said.
         """
-        if not self._tallies.agree(counts):
+        if not self._tallies.agree(reading.counts):
             return False
-        counts = self._strays.settle(counts, inventory)
-        self._listeners.update(counts, inventory, (), self._elapsed_s)
-        self._check(counts, after)
+        counts = self._strays.settle(reading.counts, reading.inventory)
+        self._listeners.update(counts, reading.inventory, (), self._elapsed_s)
+        self._check(counts, reading.passed)
         return True
 
     @property
@@ -274,8 +259,8 @@ class Tracker:
 
     def _check(self, counts: Counts, after: Passed | None) -> None:
         began_us = round((self._started_s or 0.0) * 1e6)
-        reading = Reading(counts, after, began_us, round(counts.at_s * 1e6))
-        self._ledger.update(self._listeners, self._tallies, reading)
+        evidence = Evidence(counts, after, began_us, round(counts.at_s * 1e6))
+        self._ledger.update(self._listeners, self._tallies, evidence)
 
     def _let_go(self, counts: Counts) -> Gone:
         """Everything that ended leaves the kernel's maps, and the last of it the rows."""

@@ -7,7 +7,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from accepttrace.config import Config
-from accepttrace.facts.records import Counts, Inventory, Passed, Process
+from accepttrace.facts.reading import Reading
+from accepttrace.facts.records import Counts, Process
 from accepttrace.probe.session import open_session
 from accepttrace.run.pace import unbroken
 from accepttrace.run.subject import meta_of, utc_now
@@ -51,12 +52,9 @@ class TcpSubject:
     def refresh(self) -> Snapshot:
         """Read everything again."""
         tracker = self._tracker
-        counts, inventory, after = self._read()
-        holders = {holder.pid for item in inventory.listeners for holder in item.holders}
-        others = self._others(counts, holders)
+        reading = self._read()
         with unbroken():  # what the model has summed up must be forgotten, and only that
-            gone = tracker.update(counts, inventory, others, after, wall=utc_now())
-            self._session.forget(gone)
+            self._session.forget(tracker.update(reading))
         return tracker.snapshot(self._config.by, self._config.sort)
 
     def drain(self) -> None:
@@ -65,7 +63,7 @@ class TcpSubject:
             counts = self._session.counts()
             others = self._others(counts, self._tracker.holders)
             with unbroken():
-                self._session.forget(self._tracker.drain(counts, others))
+                self._session.forget(self._tracker.drain(Reading(counts, processes=others)))
 
     def summary(self, again: bool = True) -> Snapshot:
         """The last reading, with the whole run as its interval.
@@ -74,16 +72,18 @@ class TcpSubject:
         under way. Not so without `again`.
         """
         if again and not self._tracker.quiet:
-            read = self._read()
+            reading = self._read()
             with unbroken():
-                self._tracker.confirm(*read)
+                self._tracker.confirm(reading)
         return self._tracker.summary(self._config.by, self._config.sort)
 
-    def _read(self) -> tuple[Counts, Inventory, Passed]:
+    def _read(self) -> Reading:
         """Counts, then the sockets, then what passed meanwhile."""
         counts = self._session.counts()
         inventory = self._reader.read(counted={count.netns for count in counts.listeners})
-        return counts, inventory, self._session.passed()
+        passed = self._session.passed()
+        holders = {holder.pid for item in inventory.listeners for holder in item.holders}
+        return Reading(counts, inventory, self._others(counts, holders), passed, utc_now())
 
     def _others(self, counts: Counts, holders: AbstractSet[int]) -> dict[int, Process]:
         """Acceptors alive that hold no listener any more, by pid."""

@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from accepttrace.config import Config
+from accepttrace.facts.reading import UdpReading
 from accepttrace.probe.udp import open_udp
 from accepttrace.run.pace import unbroken
 from accepttrace.run.subject import meta_of, utc_now
@@ -49,20 +50,21 @@ class UdpSubject:
     def refresh(self) -> ReceiverSnapshot:
         """Read everything again."""
         tracker = self._tracker
-        counts = self._session.counts()
-        receivers = self._reader.read()
+        reading = self._read()
         with unbroken():
-            gone = tracker.update(counts, receivers, wall=utc_now())
-            self._session.forget(gone)
+            self._session.forget(tracker.update(reading))
         return tracker.snapshot(self._config.sort)
 
     def drain(self) -> None:
         """Let the rows of sockets that are gone go, so that the map does not fill."""
         if self._session.crowded():
-            counts = self._session.counts()
-            receivers = self._reader.read()
+            reading = self._read()
             with unbroken():
-                self._session.forget(self._tracker.drain(counts, receivers))
+                self._session.forget(self._tracker.drain(reading))
+
+    def _read(self) -> UdpReading:
+        """Counts, then the sockets."""
+        return UdpReading(self._session.counts(), self._reader.read(), utc_now())
 
     def summary(self, again: bool = True) -> ReceiverSnapshot:  # noqa: ARG002
         """The last reading, with the whole run as its interval."""
