@@ -290,6 +290,9 @@ struct scratch {
 	__u32 steering; /* kprobe only: a UDP packet is being given a socket */
 };
 
+/* What chooses in a reuseport group, if not the hash: cBPF or eBPF. */
+enum program { PROGRAM_NONE, PROGRAM_CLASSIC, PROGRAM_EXTENDED };
+
 /* What the socket iterators write of a reuseport group. */
 struct member {
 	__u32 inode;

@@ -33,6 +33,7 @@ struct proto_accept_arg {
 #endif
 #include "accepttrace.h"
 #include "bcc.h"
+#include "maps.h"
 #include "drift.bpf.h"
 #include "accept.bpf.h"
 #include "request.bpf.h"

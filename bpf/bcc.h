@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause) */
 /*
- * The bcc dialect: what core.h gives for CO-RE, under the same names. bcc rewrites map calls in
- * functions but refuses them in macros, so here too every map has its static inline functions.
+ * The bcc dialect: what core.h gives for CO-RE, under the same names; calls of maps: see maps.h.
  * It knows no relocations: the offsets come from the kernel's BTF (kernel.h) or from its headers.
  */
 #ifndef ACCEPTTRACE_BCC_H
@@ -59,230 +58,19 @@ static __always_inline bool read_ready(struct sock *child, __u64 *ready)
 }
 
 BPF_F_TABLE("array", __u32, struct settings, settings, 1, 0);
-BPF_F_TABLE("hash", __u32, __u8, pids, MAX_PIDS, BPF_F_NO_PREALLOC);
-BPF_F_TABLE("hash", struct acceptor_key, struct acceptor, acceptors, MAX_ACCEPTORS,
-	    BPF_F_NO_PREALLOC);
-BPF_F_TABLE("array", __u32, struct acceptor, seats, MAX_SEATS, 0);
-BPF_F_TABLE("hash", __u32, struct acceptor_key, sitters, MAX_SEATS, BPF_F_NO_PREALLOC);
-BPF_F_TABLE("array", __u32, struct acceptor, blank, 1, 0);
-BPF_F_TABLE("hash", struct acceptor_key, __u32, crews, MAX_CREWS, BPF_F_NO_PREALLOC);
-BPF_F_TABLE("hash", struct share_key, struct share, shares, MAX_SHARES, BPF_F_NO_PREALLOC);
-BPF_F_TABLE("hash", struct share_key, __u64, freed, MAX_SHARES, BPF_F_NO_PREALLOC);
-BPF_F_TABLE("hash", struct error_key, struct tally, errors, MAX_ERRORS, BPF_F_NO_PREALLOC);
-BPF_F_TABLE("array", __u32, struct listener, listeners, MAX_PLACES, 0);
-BPF_F_TABLE("hash", __u32, __u32, places, MAX_PLACES, BPF_F_NO_PREALLOC);
-BPF_F_TABLE("hash", __u32, struct listener, more_listeners, MAX_LISTENERS, BPF_F_NO_PREALLOC);
-BPF_F_TABLE("array", __u32, __u64, losses, LOSS_MAX, 0);
-BPF_F_TABLE("lru_hash", __u64, struct call, calls, MAX_CALLS, 0);
-BPF_F_TABLE("lru_hash", __u64, struct closing, closings, MAX_CLOSINGS, 0);
-BPF_F_TABLE("hash", struct migration_key, struct migration, migrations, MAX_MIGRATIONS,
-	    BPF_F_NO_PREALLOC);
-BPF_F_TABLE("hash", struct peer, __u32, peers, MAX_PEERS, BPF_F_NO_PREALLOC);
-BPF_F_TABLE("hash", struct port_key, struct tally, ports, MAX_PORTS, BPF_F_NO_PREALLOC);
-BPF_F_TABLE("hash", __u64, __u8, rings, MAX_RINGS, BPF_F_NO_PREALLOC);
-BPF_F_TABLE("percpu_array", __u32, struct scratch, scratches, 1, 0);
-BPF_F_TABLE("hash", __u32, struct receiver, receivers, MAX_RECEIVERS, BPF_F_NO_PREALLOC);
+#define MAP_HASH(name, key, value, entries)                                                        \
+	BPF_F_TABLE("hash", key, value, name, entries, BPF_F_NO_PREALLOC)
+#define MAP_LRU_HASH(name, key, value, entries)                                                    \
+	BPF_F_TABLE("lru_hash", key, value, name, entries, 0)
+#define MAP_ARRAY(name, key, value, entries) BPF_F_TABLE("array", key, value, name, entries, 0)
+#define MAP_PERCPU_ARRAY(name, key, value, entries)                                                \
+	BPF_F_TABLE("percpu_array", key, value, name, entries, 0)
 
 static __always_inline struct settings *settings_get(void)
 {
 	__u32 zero = 0;
 
 	return settings.lookup(&zero);
-}
-
-static __always_inline bool pid_wanted(__u32 pid)
-{
-	return pids.lookup(&pid) != NULL;
-}
-
-static __always_inline struct acceptor *seat_at(__u32 place)
-{
-	return seats.lookup(&place);
-}
-
-static __always_inline int seat_take(__u32 place, struct acceptor_key *key)
-{
-	return sitters.insert(&place, key);
-}
-
-static __always_inline struct acceptor *standing_get(struct acceptor_key *key)
-{
-	return acceptors.lookup(key);
-}
-
-static __always_inline int standing_add(struct acceptor_key *key)
-{
-	__u32 zero = 0;
-	struct acceptor *first = blank.lookup(&zero);
-
-	if (!first)
-		return -EEXIST;
-	return acceptors.insert(key, first);
-}
-
-static __always_inline __u32 *crew_of(struct acceptor_key *key)
-{
-	__u32 *found = crews.lookup(key), none = 0;
-
-	if (found)
-		return found;
-	crews.insert(key, &none);
-	return crews.lookup(key);
-}
-
-static __always_inline struct share *share_get(struct share_key *key)
-{
-	return shares.lookup(key);
-}
-
-static __always_inline int share_add(struct share_key *key)
-{
-	struct share first = {};
-
-	return shares.insert(key, &first);
-}
-
-static __always_inline __u64 freed_of(struct share_key *key)
-{
-	__u64 *found = freed.lookup(key);
-
-	return found ? *found : 0;
-}
-
-static __always_inline struct tally *error_get(struct error_key *key)
-{
-	return errors.lookup(key);
-}
-
-static __always_inline int error_add(struct error_key *key, struct tally *first)
-{
-	return errors.insert(key, first);
-}
-
-static __always_inline struct listener *listener_at(__u32 place)
-{
-	return listeners.lookup(&place);
-}
-
-static __always_inline struct listener *listener_beyond(__u32 inode)
-{
-	return more_listeners.lookup(&inode);
-}
-
-static __always_inline int listener_add(__u32 inode)
-{
-	__u32 zero = 0;
-	struct acceptor *first = blank.lookup(&zero);
-
-	if (!first)
-		return -EEXIST;
-	return more_listeners.insert(&inode, (struct listener *)first);
-}
-
-static __always_inline int place_take(__u32 place, __u32 inode)
-{
-	return places.insert(&place, &inode);
-}
-
-static __always_inline __u32 *place_holder(__u32 place)
-{
-	return places.lookup(&place);
-}
-
-static __always_inline void lost(__u32 what)
-{
-	__u64 *count = losses.lookup(&what);
-
-	if (count)
-		__sync_fetch_and_add(count, 1);
-}
-
-static __always_inline struct migration *migration_get(struct migration_key *key)
-{
-	return migrations.lookup(key);
-}
-
-static __always_inline int migration_add(struct migration_key *key, __u32 owner)
-{
-	struct migration first = {.owner = owner};
-
-	return migrations.insert(key, &first);
-}
-
-static __always_inline bool peer_is_known(struct peer *peer)
-{
-	return peers.lookup(peer) != NULL;
-}
-
-static __always_inline int peer_add(struct peer *peer, __u32 owner)
-{
-	return peers.insert(peer, &owner);
-}
-
-static __always_inline struct tally *port_get(struct port_key *key)
-{
-	return ports.lookup(key);
-}
-
-static __always_inline int port_add(struct port_key *key, __u32 owner)
-{
-	struct tally first = {.owner = owner};
-
-	return ports.insert(key, &first);
-}
-
-static __always_inline bool ring_is(__u64 thread)
-{
-	return rings.lookup(&thread) != NULL;
-}
-
-static __always_inline void ring_add(__u64 thread)
-{
-	__u8 yes = 1;
-
-	rings.update(&thread, &yes);
-}
-
-static __always_inline void ring_remove(__u64 thread)
-{
-	rings.delete(&thread);
-}
-
-static __always_inline struct scratch *scratch_get(void)
-{
-	__u32 zero = 0;
-
-	return scratches.lookup(&zero);
-}
-
-static __always_inline struct call *call_get(__u64 thread)
-{
-	return calls.lookup(&thread);
-}
-
-static __always_inline void call_put(__u64 thread, struct call *call)
-{
-	calls.update(&thread, call);
-}
-
-static __always_inline struct closing *closing_get(__u64 thread)
-{
-	return closings.lookup(&thread);
-}
-
-static __always_inline void closing_put(__u64 thread, struct closing *closing)
-{
-	closings.update(&thread, closing);
-}
-
-static __always_inline struct receiver *receiver_get(__u32 inode)
-{
-	return receivers.lookup(&inode);
-}
-
-static __always_inline int receiver_add(__u32 inode, struct receiver *first)
-{
-	return receivers.insert(&inode, first);
 }
 
 #endif

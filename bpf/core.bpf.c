@@ -3,6 +3,7 @@
 #include "kernel.h"
 #include "accepttrace.h"
 #include "core.h"
+#include "maps.h"
 #include "drift.bpf.h"
 #include "accept.bpf.h"
 #include "request.bpf.h"

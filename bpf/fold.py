@@ -11,6 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 _INCLUDE = re.compile(r'\s*#\s*include\s+"([^"]+)"')
+# Calls of maps (maps.h), as methods of the map: the only ones that bcc rewrites.
+_CALL = re.compile(r"\b(LOOKUP|INSERT|PUT|DELETE)\((\w+), ")
+_METHODS = {"LOOKUP": "lookup", "INSERT": "insert", "PUT": "update", "DELETE": "delete"}
 
 
 def fold(root: Path) -> str:
@@ -30,7 +33,7 @@ def _lines(path: Path, parents: tuple[str, ...]) -> Iterator[str]:
     for number, line in enumerate(path.read_text().splitlines(), start=1):
         found = _INCLUDE.match(line)
         if found is None:
-            yield line + "\n"
+            yield _CALL.sub(lambda call: f"{call[2]}.{_METHODS[call[1]]}(", line) + "\n"
             continue
         yield from _lines(path.parent / found.group(1), (*parents, path.name))
         yield f'#line {number + 1} "{path.name}"\n'

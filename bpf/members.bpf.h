@@ -5,8 +5,6 @@
 
 #include "socket.bpf.h"
 
-enum { PROGRAM_NONE, PROGRAM_CLASSIC, PROGRAM_EXTENDED };
-
 static __always_inline void selector_read(struct sock_reuseport *group, struct member *member)
 {
 	struct bpf_prog *program = BPF_CORE_READ(group, prog);

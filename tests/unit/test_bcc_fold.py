@@ -42,6 +42,13 @@ def test_quoted_includes_are_folded_with_marks_of_their_origin(tmp_path: Path) -
     ]
 
 
+def test_calls_of_maps_become_those_that_bcc_rewrites(tmp_path: Path) -> None:
+    calls = "LOOKUP(a, &key); INSERT(b, key, &x); PUT(c, &k, v); DELETE(d, &k); SK_LOOKUP(1)"
+    assert fold(write(tmp_path, root=calls)).splitlines()[1:] == [
+        "a.lookup(&key); b.insert(key, &x); c.update(&k, v); d.delete(&k); SK_LOOKUP(1)"
+    ]
+
+
 def test_an_include_of_itself_or_of_nothing_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"root\.c > a\.h > a\.h"):
         fold(write(tmp_path, root='#include "a.h"\n', a='#include "a.h"\n'))
