@@ -107,10 +107,11 @@ bench-holders: $(VENV)/.test objects bench/crowd ## what it costs to know who ho
 screenshots: $(VENV)/.test objects ## the picture of the README, from a real run
 	$(Q)$(BIN)/python bench/screenshots.py docs
 
-lint: $(VENV)/.test ## ruff, mypy --strict, clang-format
+lint: $(VENV)/.test ## ruff, mypy --strict, each BPF header alone, clang-format
 	$(Q)$(BIN)/ruff check .
 	$(Q)$(BIN)/ruff format --check .
 	$(Q)$(BIN)/mypy --strict
+	$(Q)$(MAKE) --no-print-directory -C bpf headers
 	$(Q)$(BIN)/clang-format --style=file:bpf/.clang-format --dry-run -Werror bpf/*.[ch] bench/*.[ch] tests/*/*.c
 
 clean: ## remove what was built, and the virtual environment

@@ -7,6 +7,8 @@
 #ifndef ACCEPTTRACE_H
 #define ACCEPTTRACE_H
 
+#include <linux/types.h>
+
 enum {
 	WAIT_BUCKETS = 240, /* µs: 0..7 exact, then 8 sub-buckets an octave up to 2^32 */
 	PORTS = 65536,

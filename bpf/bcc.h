@@ -6,6 +6,13 @@
 #ifndef ACCEPTTRACE_BCC_H
 #define ACCEPTTRACE_BCC_H
 
+#ifdef PLACED_BY_BTF
+#include "kernel.h"
+#else
+#include "headers.h"
+#endif
+#include "accepttrace.h"
+
 #undef __always_inline
 #define __always_inline inline __attribute__((always_inline))
 #undef __noinline

@@ -3,6 +3,7 @@
 #ifndef ACCEPTTRACE_CLOSE_H
 #define ACCEPTTRACE_CLOSE_H
 
+#include "accept.bpf.h"
 #include "request.bpf.h"
 
 /*

@@ -1,10 +1,5 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause)
 /* The CO-RE object: every attach type in one; user space loads the programs of the one it tries. */
-#include "kernel.h"
-#include "accepttrace.h"
-#include "core.h"
-#include "maps.h"
-#include "drift.bpf.h"
 #include "accept.bpf.h"
 #include "request.bpf.h"
 #include "close.bpf.h"

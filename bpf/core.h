@@ -5,6 +5,8 @@
 #ifndef ACCEPTTRACE_CORE_H
 #define ACCEPTTRACE_CORE_H
 
+#include "kernel.h"
+#include "accepttrace.h"
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_helpers.h>
 

@@ -5,6 +5,8 @@
 #ifndef ACCEPTTRACE_DRIFT_H
 #define ACCEPTTRACE_DRIFT_H
 
+#include "core.h"
+
 /* 92ef0fd55ac8 ("net: change proto and proto_ops accept type"), 6.10: (sk, flags, err, kern) became
  * (sk, arg). Trampolines choose by the parameter count in BTF, see fentry.bpf.h. */
 static __always_inline bool accept_cannot_sleep(void *flags_or_arg)

@@ -1,6 +1,12 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause) */
 /* Trampoline arguments → the logic. */
+#ifndef ACCEPTTRACE_FENTRY_H
+#define ACCEPTTRACE_FENTRY_H
+
+#include "close.bpf.h"
 #include "graft.bpf.h"
+#include "request.bpf.h"
+#include "udp.bpf.h"
 
 /* Entered after the caller slept, so threads asleep in accept() at attach are counted too. */
 SEC("fentry/__inet_accept")
@@ -172,3 +178,5 @@ int fexit_udp_enqueue(__u64 *ctx)
 		dropped(DIRECT, (void *)ctx[0], datagrams_in((void *)ctx[1]));
 	return 0;
 }
+
+#endif

@@ -11,6 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 _INCLUDE = re.compile(r'\s*#\s*include\s+"([^"]+)"')
+_BEGINS = re.compile(r"\s*#\s*if")
+_ENDS = re.compile(r"\s*#\s*endif")
+_GUARD = re.compile(r"^#ifndef (\w+_H)\n#define \1$", re.MULTILINE)
+_DIALECT = {"core.h": "bcc.h"}  # the one that the logic includes, and the one that bcc speaks
 # Calls of maps (maps.h), as methods of the map: the only ones that bcc rewrites.
 _CALL = re.compile(r"\b(LOOKUP|INSERT|PUT|DELETE)\((\w+), ")
 _METHODS = {"LOOKUP": "lookup", "INSERT": "insert", "PUT": "update", "DELETE": "delete"}
@@ -19,24 +23,33 @@ _METHODS = {"LOOKUP": "lookup", "INSERT": "insert", "PUT": "update", "DELETE": "
 def fold(root: Path) -> str:
     """One text; `#line` marks keep diagnostics at the file and line that people can open.
 
-    A file that is included twice is folded in twice: its include guard decides, as it would for
-    the compiler. FileNotFoundError where an include is not beside the file that names it,
-    ValueError where a file includes itself.
+    A header is folded in once, unless that was under a condition, which may not hold; guards of
+    headers are none. In place of core.h stands bcc.h. FileNotFoundError where an include is not
+    beside the file that names it, ValueError where a file includes itself.
     """
-    return "".join(_lines(root, ()))
+    return "".join(_lines(root, (), set(), sure=True))
 
 
-def _lines(path: Path, parents: tuple[str, ...]) -> Iterator[str]:
+def _lines(path: Path, parents: tuple[str, ...], folded: set[str], *, sure: bool) -> Iterator[str]:
     if path.name in parents:
         raise ValueError(f"{path.name} includes itself: {' > '.join((*parents, path.name))}")
+    if path.name in folded:
+        return
+    text = path.read_text()
+    conditions = -1 if _GUARD.search(text) else 0
     yield f'#line 1 "{path.name}"\n'
-    for number, line in enumerate(path.read_text().splitlines(), start=1):
+    for number, line in enumerate(text.splitlines(), start=1):
+        conditions += bool(_BEGINS.match(line)) - bool(_ENDS.match(line))
         found = _INCLUDE.match(line)
         if found is None:
             yield _CALL.sub(lambda call: f"{call[2]}.{_METHODS[call[1]]}(", line) + "\n"
             continue
-        yield from _lines(path.parent / found.group(1), (*parents, path.name))
+        here = sure and conditions == 0
+        name = _DIALECT.get(found[1], found[1])
+        yield from _lines(path.parent / name, (*parents, path.name), folded, sure=here)
         yield f'#line {number + 1} "{path.name}"\n'
+    if sure and parents:
+        folded.add(path.name)
 
 
 if __name__ == "__main__":

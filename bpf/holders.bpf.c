@@ -3,75 +3,7 @@
  * Who holds the sockets asked for, and who waits on them: one pass over the descriptors of all
  * processes, without a system call for each. An object of its own, because `who` needs no other.
  */
-#include "kernel.h"
-#include <bpf/bpf_core_read.h>
-#include <bpf/bpf_helpers.h>
-#include "holders.h"
-#include "waits.h"
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct asked);
-} asked SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct progress);
-} progress SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, MAX_SEEN);
-	__type(key, __u32);
-	__type(value, struct seen);
-} seen SEC(".maps");
-
-/* Numbers of epoll sets, by the kernel's pointer, which is never shown. */
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, MAX_EPOLLS);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, __u64);
-	__type(value, __u32);
-} epolls SEC(".maps");
-
-/* By inode, the pass that looked at the wait queue of a socket last. */
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, MAX_WALKED);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, __u32);
-	__type(value, __u32);
-} walked SEC(".maps");
-
-static __always_inline struct progress *progress_get(void)
-{
-	__u32 zero = 0;
-
-	return bpf_map_lookup_elem(&progress, &zero);
-}
-
-/* 0: there is no room for it. */
-static __always_inline __u32 epoll_named(__u64 set, __u32 *what)
-{
-	__u32 *known = bpf_map_lookup_elem(&epolls, &set);
-	struct progress *here;
-	__u32 number;
-
-	if (known)
-		return *known;
-	here = progress_get();
-	if (!here)
-		return 0;
-	number = ++here->epolls;
-	*what |= WAITS_NEW;
-	return bpf_map_update_elem(&epolls, &set, &number, BPF_ANY) ? 0 : number;
-}
-
+#include "pass.bpf.h"
 #include "waiters.bpf.h"
 
 /* Whether this pass has written it already. Forgetful: two things may compete for one place. */

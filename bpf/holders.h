@@ -6,6 +6,8 @@
 #ifndef ACCEPTTRACE_HOLDERS_H
 #define ACCEPTTRACE_HOLDERS_H
 
+#include <linux/types.h>
+
 enum {
 	ASKED_PORT_WORDS = 1024, /* bitmap of 65,536 ports */
 	MAX_EPOLLS = 65536, /* epoll sets that watch a socket asked for */

@@ -3,7 +3,13 @@
  * Probe registers → the logic. Entry-side where a call may sleep: a kretprobe on inet_csk_accept
  * runs out of instances and sees one in six accepts of a blocking prefork server.
  */
+#ifndef ACCEPTTRACE_KPROBE_H
+#define ACCEPTTRACE_KPROBE_H
+
+#include "close.bpf.h"
 #include "graft.bpf.h"
+#include "request.bpf.h"
+#include "udp.bpf.h"
 
 SEC("kprobe/__inet_accept")
 int kprobe_inet_accept(struct pt_regs *ctx)
@@ -230,3 +236,5 @@ int kretprobe_udp_enqueue(struct pt_regs *ctx)
 		scratch->receiver = 0;
 	return 0;
 }
+
+#endif

@@ -7,6 +7,8 @@
 #ifndef ACCEPTTRACE_MAPS_H
 #define ACCEPTTRACE_MAPS_H
 
+#include "core.h"
+
 MAP_HASH(pids, __u32, __u8, MAX_PIDS);
 MAP_HASH(acceptors, struct acceptor_key, struct acceptor, MAX_ACCEPTORS);
 MAP_ARRAY(seats, __u32, struct acceptor, MAX_SEATS);

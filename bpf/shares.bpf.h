@@ -6,6 +6,9 @@
 #ifndef ACCEPTTRACE_SHARES_H
 #define ACCEPTTRACE_SHARES_H
 
+#include "drift.bpf.h"
+#include "maps.h"
+
 static __noinline __u32 owner_of(struct sock *sk)
 {
 	struct net *net = BPF_CORE_READ(sk, __sk_common.skc_net.net);

@@ -8,6 +8,8 @@
 #ifndef ACCEPTTRACE_SIGNAL_H
 #define ACCEPTTRACE_SIGNAL_H
 
+#include "drift.bpf.h"
+
 enum { SIGNALS = 64 };
 enum answer { UNANSWERED, RESTARTS, ENDS };
 

@@ -3,6 +3,8 @@
 #ifndef ACCEPTTRACE_SYSCALL_H
 #define ACCEPTTRACE_SYSCALL_H
 
+#include "drift.bpf.h"
+
 static __always_inline bool is_accept(int number)
 {
 	return number == NR_accept4 || number == NR_accept;

@@ -3,6 +3,9 @@
  * The end of accept() and accept4(), and the life of sockets → the logic, for kernels without
  * trampolines and kprobes.
  */
+#ifndef ACCEPTTRACE_TRACEPOINT_H
+#define ACCEPTTRACE_TRACEPOINT_H
+
 #include "descriptor.bpf.h"
 #include "states.bpf.h"
 
@@ -52,3 +55,5 @@ int raw_tp_set_state(struct bpf_raw_tracepoint_args *ctx)
 		count_at_port(sk, what);
 	return 0;
 }
+
+#endif

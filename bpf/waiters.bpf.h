@@ -6,6 +6,10 @@
 #ifndef ACCEPTTRACE_WAITERS_H
 #define ACCEPTTRACE_WAITERS_H
 
+#include "pass.bpf.h"
+#include "waits.h"
+#include <bpf/bpf_core_read.h>
+
 #define OUTER(entry, type, field) ((type *)((char *)(entry) - FIELD_AT(type, field)))
 #define FIELD_AT(type, field) bpf_core_field_offset(((type *)0)->field)
 

@@ -3,6 +3,8 @@
 #ifndef ACCEPTTRACE_WAITS_H
 #define ACCEPTTRACE_WAITS_H
 
+#include "kernel.h"
+
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
 /* Wait queues, and what may stand in that of a socket: each kind of entry has its own neighbours */
