@@ -35,7 +35,7 @@ from accepttrace.run.run import collect_seldom
 from accepttrace.views import csvrows, jsonl, table
 
 REFRESHES: Final = 5
-META: Final = Meta("0", "6.1", "fentry", "libbpf", (), "2026-01-02T12:00:00Z", "every listener")
+META: Final = Meta("0", "6.1", "fentry", "libbpf", (), "2026-01-02T12:00:00Z", "")
 SEES: Final = FENTRY.sees
 
 

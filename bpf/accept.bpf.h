@@ -56,7 +56,6 @@ static __always_inline void acceptor_introduce(struct acceptor *acceptor, struct
 {
 	acceptor->pid = bpf_get_current_pid_tgid() >> 32;
 	acceptor->only_via = only_way_of(task);
-	acceptor->cgroup_id = bpf_get_current_cgroup_id();
 	acceptor->process_start_ns = BPF_CORE_READ(task, group_leader, start_boottime);
 	bpf_get_current_comm(acceptor->comm, sizeof(acceptor->comm));
 }

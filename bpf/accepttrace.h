@@ -150,7 +150,6 @@ struct acceptor {
 	__u64 wait_unknown; /* accepts whose waiting time could not be read */
 	__u64 wait_max_us;
 	__u64 process_start_ns; /* of the thread group leader, CLOCK_BOOTTIME */
-	__u64 cgroup_id; /* cgroup v2 */
 	__u32 pid;
 	__u32 via; /* how it accepted: bits of enum via */
 	char comm[16];
@@ -334,7 +333,7 @@ struct udp_member {
 };
 
 _Static_assert(sizeof(struct acceptor_key) == 16, "acceptor_key");
-_Static_assert(sizeof(struct acceptor) == 176 + 8 * WAIT_BUCKETS, "acceptor");
+_Static_assert(sizeof(struct acceptor) == 168 + 8 * WAIT_BUCKETS, "acceptor");
 _Static_assert(sizeof(struct error_key) == 24, "error_key");
 _Static_assert(sizeof(struct listener) == 208, "listener");
 _Static_assert(sizeof(struct peer) == 24, "peer");

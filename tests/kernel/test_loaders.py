@@ -69,7 +69,7 @@ def facts(item: AcceptorCount) -> tuple[object, ...]:
     """All that must be the same to the last one. Every accept is in one bucket or unknown."""
     assert sum(item.wait_us) + item.wait_unknown == item.accepts
     times = (item.start_ns, item.process_start_ns)
-    who = (item.pid, item.comm, item.cgroup_id)
+    who = (item.pid, item.comm)
     failed = (item.empty, item.wasted, item.errors, item.refused)
     return (*times, *who, item.via, item.accepts, *failed, item.wait_unknown)
 

@@ -8,20 +8,17 @@ from collections import Counter
 import pytest
 
 from accepttrace.facts.records import Losses
-from accepttrace.model.balance import describe, idle, jain, max_over_mean
+from accepttrace.model.balance import describe, idle, max_over_mean
 from accepttrace.model.chance import chance_max_over_mean, chance_of_less
 from tests.unit.pictures import feed, four_workers, holder, listener, reuseport, tracker
 
 
 def test_indices_of_known_splits() -> None:
-    assert jain([5, 5, 5, 5]) == pytest.approx(1)
-    assert jain([20, 0, 0, 0]) == pytest.approx(0.25)
     assert max_over_mean([610, 250, 140, 0]) == pytest.approx(2.44)
     assert idle([610, 250, 140, 0]) == 1
 
 
 def test_nothing_accepted_has_no_index() -> None:
-    assert jain([0, 0]) is None
     assert max_over_mean([0, 0]) is None
 
 

@@ -8,7 +8,7 @@ import random
 import pytest
 
 from accepttrace.facts.buckets import BUCKETS, bucket_of, lower_bound, upper_bound
-from accepttrace.model.histogram import add, percentile, percentiles
+from accepttrace.model.histogram import add, percentiles
 from accepttrace.probe.session import _filled
 
 
@@ -59,24 +59,26 @@ def test_a_percentile_is_the_upper_bound_of_the_nearest_rank(quantile: float) ->
     for value in values:
         histogram[bucket_of(value)] += 1
     rank = max(round(quantile * 100), 1)  # 100 values: the rank is the percentage
-    assert percentile(histogram, quantile) == upper_bound(bucket_of(values[rank - 1]))
+    assert percentiles(histogram, (quantile,)) == [upper_bound(bucket_of(values[rank - 1]))]
 
 
 def test_a_rank_is_not_pushed_on_by_rounding() -> None:
     histogram = [1] * 100 + [0] * (BUCKETS - 100)
     assert 0.07 * 100 > 7
-    assert percentile(histogram, 0.07) == upper_bound(6)
+    assert percentiles(histogram, (0.07,)) == [upper_bound(6)]
 
 
 def test_several_percentiles_are_those_of_one_at_a_time() -> None:
     histogram = [bucket % 5 for bucket in range(BUCKETS)]
     quantiles = (0.5, 0.9, 0.99)
-    assert percentiles(histogram, quantiles) == [percentile(histogram, q) for q in quantiles]
+    assert percentiles(histogram, quantiles) == [
+        percentiles(histogram, (quantile,))[0] for quantile in quantiles
+    ]
 
 
 @pytest.mark.parametrize("empty", [(), [0] * BUCKETS])
 def test_nothing_measured_has_no_percentile(empty: list[int]) -> None:
-    assert percentile(empty, 0.5) is None
+    assert percentiles(empty, (0.5,)) == [None]
 
 
 def test_adding_keeps_every_count() -> None:

@@ -303,7 +303,7 @@ def test_text_is_measured_in_cells() -> None:
 
 
 def test_every_column_explains_itself_and_sorts() -> None:
-    assert all(title and meaning for title, meaning in columns.glossary())
+    assert all(one.title and one.help for one in columns.COLUMNS.values())
     assert {"accepts", "rate", "fair_ratio", "wait_p99_us", "pid", "name"} <= {*columns.sort_keys()}
     model = tracker()
     feed(model, 1, [count(1, 1)], [listener()])

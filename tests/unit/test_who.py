@@ -211,7 +211,7 @@ def test_listeners_by_the_thousand_are_answered_at_once() -> None:
     )
     twins = (replace(many[80], inode=40_000, local_address="127.0.0.2"), *many)
     began = time.process_time()
-    lines = list(text_lines(Inventory(twins), "every listener"))
+    lines = list(text_lines(Inventory(twins), ""))
     assert time.process_time() - began < 1
     assert len(lines) == 2 * len(twins) + 1
     assert lines[-1].startswith("note: :80 has 2 groups (by address)")

@@ -15,7 +15,7 @@ from accepttrace.model.receivers import ReceiverTracker
 from tests.unit.pictures import META, holder
 
 SEES = Sight.of("selected", "datagrams", "dropped")
-UDP_META = replace(META, attach="fentry", filter="UDP :53")
+UDP_META = replace(META, attach="fentry", filter=":53", protocol="udp")
 
 
 def count(inode: int, datagrams: int, selected: int = 0, dropped: int = 0) -> ReceiverCount:

@@ -26,8 +26,8 @@ class Filters:
     addresses: frozenset[str] = frozenset()  # local addresses at which clients reach a socket
     cgroups: frozenset[str] = frozenset()  # path prefixes below the cgroup root
 
-    def describe(self, unfiltered: str = "every listener") -> str:
-        """One short text for headers: `:80,443 pid 12`."""
+    def describe(self) -> str:
+        """One short text for headers: `:80,443 pid 12`; empty where nothing is filtered."""
         parts: list[str] = []
         if self.ports:
             parts.append(":" + ",".join(_ranges(sorted(self.ports))))
@@ -43,7 +43,7 @@ class Filters:
                 parts.append(f"{word} {text}")
         if self.family:
             parts.append(self.family)
-        return " ".join(parts) or unfiltered
+        return " ".join(parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,6 @@ class Config:
     loader: Loader = "auto"
     detail: Detail = "full"
     ready_file: Path | None = None
-    verbose: bool = False
 
 
 def _ranges(numbers: list[int]) -> list[str]:

@@ -33,6 +33,17 @@ class UsageError(AcceptTraceError):
 
 
 class UnsupportedError(AcceptTraceError):
-    """This kernel or these privileges cannot do it."""
+    """This kernel or these privileges cannot do it.
+
+    `code`: the errno (positive) of who refused it; 0: none. `silent`: hooks attached, and nothing
+    came of them.
+    """
 
     exit_code = EXIT_UNSUPPORTED
+
+    def __init__(
+        self, message: str, hint: str = "", detail: str = "", code: int = 0, silent: bool = False
+    ) -> None:
+        super().__init__(message, hint, detail)
+        self.code = code
+        self.silent = silent

@@ -103,7 +103,6 @@ def top(**values: Any) -> None:
         loader=values["loader"],
         detail=values["detail"],
         ready_file=values["ready_file"],
-        verbose=values["verbose"],
     )
     pace = Pace(config.interval_s, config.duration_s)  # before attaching: a signal ends it cleanly
     try:

@@ -67,7 +67,7 @@ def _udp(filters: Filters, output: str) -> None:
     if output == "jsonl":
         _print(view.json_lines(receivers))
     else:
-        _print(view.text_lines(receivers, filters.describe("")))
+        _print(view.text_lines(receivers, filters.describe()))
     _complain(receivers.unread)
 
 

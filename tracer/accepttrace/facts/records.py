@@ -45,7 +45,6 @@ class AcceptorCount:
     left_us: int = 0  # sum of the times of its accepts (µs, CLOCK_MONOTONIC), modulo 2^64
     waited_us: int = 0  # sum of the waits that ended with them, since tracing began
     ready_us: int = 0  # when the connection that it took last became ready to be taken
-    cgroup_id: int = 0
     process_start_ns: int = 0  # of the thread group leader, as /proc shows it here; 0: not known
 
 

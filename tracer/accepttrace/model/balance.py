@@ -12,12 +12,6 @@ from accepttrace.model.snapshot import AcceptorRow, ListenerRow, Snapshot
 RARE: Final = 0.001  # a split this unlikely to be so even was made by turns, not by chance
 
 
-def jain(counts: Sequence[int]) -> float | None:
-    """Jain's index: 1 when all are equal, 1/k when one has everything; None without accepts."""
-    squares = sum(count * count for count in counts)
-    return sum(counts) ** 2 / (len(counts) * squares) if squares else None
-
-
 def max_over_mean(counts: Sequence[int]) -> float | None:
     """The largest as a multiple of its fair share; None without accepts."""
     total = sum(counts)
@@ -54,7 +48,7 @@ def describe(snapshot: Snapshot) -> tuple[str, str]:
     """
     scene = _scene(snapshot)
     if scene is None:
-        return f"Nobody listens ({snapshot.meta.filter}).", "So there was nothing to share."
+        return f"Nobody listens ({snapshot.meta.asked}).", "So there was nothing to share."
     return _sharing(scene), _outcome(scene) + _reservation(snapshot)
 
 

@@ -36,15 +36,10 @@ def octaves(histogram: Sequence[int]) -> list[tuple[int, int, int]]:
     return [((1 << bits) >> 1, (1 << bits) - 1, counts.get(bits, 0)) for bits in span]
 
 
-def percentile(histogram: Sequence[int], quantile: float) -> int | None:
-    """The nearest-rank quantile (0..1) as the upper bound of its bucket; None if empty."""
-    return percentiles(histogram, (quantile,))[0]
-
-
 def percentiles(
     histogram: Sequence[int], quantiles: Iterable[float], longest: int = MOST
 ) -> list[int | None]:
-    """Several quantiles of one histogram at the price of one.
+    """Nearest-rank quantiles (0..1), as upper bounds of their buckets; None if it is empty.
 
     Bounds are those of buckets: the `longest` value of all is known better.
     """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from accepttrace.facts.records import (
     Book,
@@ -28,7 +29,15 @@ class Meta:
     loader: str
     blind_spots: tuple[str, ...]
     started: str  # UTC, RFC 3339
-    filter: str  # for people, as `Filters.describe` says it
+    filter: str  # for people, as `Filters.describe` says it; empty: everything
+    protocol: Literal["tcp", "udp"] = "tcp"
+
+    @property
+    def asked(self) -> str:
+        """What was asked for, in words."""
+        if self.protocol == "udp":
+            return f"UDP {self.filter}" if self.filter else "every UDP socket"
+        return self.filter or "every listener"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 
 from accepttrace.errors import AcceptTraceError, UnsupportedError
 from accepttrace.facts.diagnosis import Diagnosis, Finding, Way
 from accepttrace.probe import choosing, lockdown, preemption, privileges
-from accepttrace.probe.load import bcc_install, btf, headers, loaders
+from accepttrace.probe.load import bcc_install, btf, core, headers, loaders
 from accepttrace.probe.load.libbpf import library
 from accepttrace.probe.plans import Plan, by_preference
 from accepttrace.probe.session import Session
@@ -150,25 +151,26 @@ def _way(plan: Plan, loader: loaders.Name, error: AcceptTraceError | None) -> Wa
     sees = tuple(sorted(plan.sees.facts))
     if error is None:
         return Way(plan.attach, loader, None, "", sees, plan.blind_spots)
-    advice = error.hint or _advice(plan, error.message)
+    advice = error.hint or _advice(plan, error)
     return Way(plan.attach, loader, error.message, advice, sees, plan.blind_spots, error.detail)
 
 
-def _advice(plan: Plan, reason: str) -> str:
+def _advice(plan: Plan, error: AcceptTraceError) -> str:
+    code = error.code if isinstance(error, UnsupportedError) else 0
     if not privileges.may_trace():
         return privileges.ADVICE
     if lockdown.forbids_tracing():
         return lockdown.ADVICE
-    if "silent" in reason:
+    if isinstance(error, UnsupportedError) and error.silent:
         return "see that kernel.ftrace_enabled is 1, and /sys/kernel/debug/kprobes/enabled too"
-    if plan.attach == "fentry" and "EPERM" in reason:
+    if plan.attach == "fentry" and code == errno.EPERM:
         return "nothing to do: this kernel refuses trampolines even to root; another type is used"
-    if plan.attach == "fentry" and "ENOTSUPP" in reason:
+    if plan.attach == "fentry" and code == core.ENOTSUPP:
         # Trampolines on functions: arm64 has them since 6.4.
         return "nothing to do: this kernel has no trampolines; another type is used"
     if plan.attach == "fentry" and not btf.VMLINUX.exists():
         return "nothing to do: needs a kernel with CONFIG_DEBUG_INFO_BTF; another type is used"
-    if plan.attach == "kprobe" and "EACCES" in reason:
+    if plan.attach == "kprobe" and code == errno.EACCES:
         # Debian's and Ubuntu's kernels know a level above 2, which is for CAP_SYS_ADMIN alone.
         return "run as root, or `sysctl kernel.perf_event_paranoid=2`; another type is used"
     if plan.attach == "kprobe" and not loaders.has_kprobes():

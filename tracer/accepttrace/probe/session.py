@@ -208,7 +208,6 @@ class Session(Tracer):
                 value.wait_max_us, lower_bound(len(waits) - 1) if crew and waits else 0
             ),
             wait_unknown=value.wait_unknown,
-            cgroup_id=value.cgroup_id,
         )
 
     def _listener(self, value: wire.Listener) -> ListenerCount:

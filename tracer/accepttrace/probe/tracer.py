@@ -85,8 +85,10 @@ class Tracer(ABC):
         for hook in self._loaded.hooks:
             if hook.proves in wrong:
                 story = wrong[hook.proves]
-                how = "is silent" if story.startswith("0 ") else "counts wrong"
-                raise UnsupportedError(f"{hook.program} attached to {hook.site} but {how}: {story}")
+                silent = story.startswith("0 ")
+                how = "is silent" if silent else "counts wrong"
+                message = f"{hook.program} attached to {hook.site} but {how}: {story}"
+                raise UnsupportedError(message, silent=silent)
         for story in wrong.values():
             raise UnsupportedError(f"the {self.plan.attach} hooks attached but: {story}")
 

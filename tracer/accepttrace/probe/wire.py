@@ -142,7 +142,6 @@ class Acceptor(c.Structure):
         ("wait_unknown", c.c_uint64),
         ("wait_max_us", c.c_uint64),
         ("process_start_ns", c.c_uint64),
-        ("cgroup_id", c.c_uint64),
         ("pid", c.c_uint32),
         ("via", c.c_uint32),
         ("comm", c.c_char * 16),

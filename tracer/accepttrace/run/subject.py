@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 
 from accepttrace import __version__
+from accepttrace.config import Filters
 from accepttrace.probe.tracer import Tracer as AttachedTracer
 
 if TYPE_CHECKING:
@@ -38,7 +39,9 @@ class Subject(Protocol[S]):
         """The last reading, with the whole run as its interval; not `again`: nothing is read."""
 
 
-def meta_of(tracer: AttachedTracer, what: str) -> Meta:
+def meta_of(
+    tracer: AttachedTracer, filters: Filters, protocol: Literal["tcp", "udp"] = "tcp"
+) -> Meta:
     """What is traced, and how."""
     from accepttrace.model.snapshot import Meta
 
@@ -49,5 +52,6 @@ def meta_of(tracer: AttachedTracer, what: str) -> Meta:
         loader=tracer.loader,
         blind_spots=tracer.plan.blind_spots,
         started=utc_now(),
-        filter=what,
+        filter=filters.describe(),
+        protocol=protocol,
     )

@@ -36,7 +36,7 @@ class TcpSubject:
 
         self._reader.use(open_iterator())
         session, filters = self._session, self._config.filters
-        meta = meta_of(session, filters.describe())
+        meta = meta_of(session, filters)
         sees, grains = session.plan.sees, (self._config.by,)
         tracker = Tracker(meta, filters, session.began_s, sees, grains=grains)
         tracker.start(self._baseline)

@@ -34,8 +34,7 @@ class UdpSubject:
 
         self._reader.use(open_iterator("udp"))
         session, filters = self._session, self._config.filters
-        text = filters.describe("")
-        meta = meta_of(session, f"UDP {text}" if text else "every UDP socket")
+        meta = meta_of(session, filters, "udp")
         tracker = ReceiverTracker(meta, filters, session.began_s, session.plan.sees)
         tracker.start(self._baseline)
         return tracker

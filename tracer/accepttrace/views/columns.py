@@ -258,8 +258,3 @@ COLUMNS: Final[Mapping[str, Column]] = {one.key: one for one in _ALL}
 def sort_keys() -> tuple[str, ...]:
     """What `--sort` takes: the names of columns that are fields of a row."""
     return tuple(key for key in COLUMNS if key in SORTABLE)
-
-
-def glossary() -> list[tuple[str, str]]:
-    """Title and meaning of every column, in the order of the table."""
-    return [(one.title, one.help) for one in _ALL]

@@ -78,7 +78,7 @@ def elsewhere(unix: Sequence[str]) -> str:
 
 def _place(text: str) -> str:
     """` on :80`, ` (pid 12)`, or nothing where every listener is traced."""
-    if text == "every listener":
+    if not text:
         return ""
     return f" on {text}" if text.startswith(":") else f" ({text})"
 

@@ -50,7 +50,7 @@ def title(meta: Meta, time: str, elapsed_s: float) -> list[Span]:
     """What is traced and how, and since when."""
     clock = time.partition("T")[2] or time
     return [
-        (f"accepttrace {clean(meta.filter)}", "bold"),
+        (f"accepttrace {clean(meta.asked)}", "bold"),
         (f"attach {meta.attach} ({meta.loader})", ""),
         (_seconds(clock), ""),
         (f"up {span(elapsed_s)}", ""),

@@ -64,7 +64,7 @@ def meta_of(meta: Meta) -> dict[str, object]:
         "loader": meta.loader,
         "blind_spots": list(meta.blind_spots),
         "started": meta.started,
-        "filter": meta.filter,
+        "filter": meta.asked,
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from accepttrace.model.losses import ATTEMPTS
 from accepttrace.model.snapshot import ListenerRow, NamespaceLoss, Snapshot
@@ -14,26 +14,36 @@ from accepttrace.views.text import Line, flow
 INDENT: Final = "  "
 LONG_US: Final = 1_000_000  # whoever has waited longer is named
 MOST_NAMED: Final = 4  # addresses in a sentence
+
+
+class Cause(NamedTuple):
+    """A field of ListenerRow and what it counts; `part`: of the cause before it."""
+
+    field: str
+    words: str
+    part: bool = False
+
+
 # Every cause, for the ledger.
 LOST: Final = (
-    ("overflow_syn", "SYNs dropped (queue full)"),
-    ("overflow_ack", "final ACKs dropped (queue full)"),
-    ("overflow_aborted", "of these ACKs answered with a reset"),
-    ("overflow_peers", "clients behind them"),
-    ("dropped_syn_queue", "SYNs dropped (too many half-open)"),
-    ("dropped_other", "attempts dropped (cause not known)"),
-    ("lost_on_close", "connections reset on close"),
-    ("migration_failed", "of these failed to move"),
-    ("half_open_lost", "half-open handshakes cut off on close"),
+    Cause("overflow_syn", "SYNs dropped (queue full)"),
+    Cause("overflow_ack", "final ACKs dropped (queue full)"),
+    Cause("overflow_aborted", "of these ACKs answered with a reset", part=True),
+    Cause("overflow_peers", "clients behind them"),
+    Cause("dropped_syn_queue", "SYNs dropped (too many half-open)"),
+    Cause("dropped_other", "attempts dropped (cause not known)"),
+    Cause("lost_on_close", "connections reset on close"),
+    Cause("migration_failed", "of these failed to move", part=True),
+    Cause("half_open_lost", "half-open handshakes cut off on close"),
 )
-OVERFLOW: Final = ("dropped_overflow", "SYNs or final ACKs dropped (queue full)")
+OVERFLOW: Final = Cause("dropped_overflow", "SYNs or final ACKs dropped (queue full)")
 NOT_LOST: Final = (
-    ("deferred", "final ACKs put off until data come (TCP_DEFER_ACCEPT)"),
-    ("refused_accepts", "accept() calls without a file descriptor"),
-    ("drops", "packets dropped in all by the kernel's own count"),
+    Cause("deferred", "final ACKs put off until data come (TCP_DEFER_ACCEPT)"),
+    Cause("refused_accepts", "accept() calls without a file descriptor"),
+    Cause("drops", "packets dropped in all by the kernel's own count"),
 )
 SHARED: Final = {
-    "overflow": ("SYN or final ACK dropped (queue full)", OVERFLOW[1]),
+    "overflow": ("SYN or final ACK dropped (queue full)", OVERFLOW.words),
     "syn_queue": ("SYN dropped (too many half-open)", "SYNs dropped (too many half-open)"),
     "cookie": ("final ACK without a good SYN cookie", "final ACKs without a good SYN cookie"),
     "other": ("attempt dropped (cause not known)", "attempts dropped (cause not known)"),
@@ -114,28 +124,24 @@ def delays(snapshot: Snapshot, width: int) -> list[Line]:
 def causes(snapshot: Snapshot, width: int) -> list[Line]:
     """Every cause by name, also when it is 0; those that are not visible stand last, as n/a."""
     rows = snapshot.listeners
-    counts = [(total(rows, field), words) for field, words in LOST]
-    overflow = total(rows, OVERFLOW[0])
-    if counts[0][0] is None and overflow is not None:  # known in sum, not apart
-        counts[:2] = [(overflow, OVERFLOW[1])]
-    more = [(total(rows, field), words) for field, words in NOT_LOST]
+    causes = list(LOST)
+    if total(rows, "overflow_syn") is None and total(rows, OVERFLOW.field) is not None:
+        causes[:2] = [OVERFLOW]  # known in sum, not apart
     return [
-        *_ledger("lost by clients:", counts, width),
-        *_ledger("not lost:", more, width),
+        *_ledger("lost by clients:", causes, rows, width),
+        *_ledger("not lost:", NOT_LOST, rows, width),
     ]
 
 
-def _ledger(head: str, counts: Sequence[tuple[int | None, str]], width: int) -> list[Line]:
-    parts = [f"{number:,} {words}" for number, words in counts if number is not None]
-    hidden = [words for number, words in counts if number is None and not _is_part(words)]
+def _ledger(
+    head: str, causes: Sequence[Cause], rows: Sequence[ListenerRow], width: int
+) -> list[Line]:
+    counts = [(total(rows, cause.field), cause) for cause in causes]
+    parts = [f"{number:,} {cause.words}" for number, cause in counts if number is not None]
+    hidden = [cause.words for number, cause in counts if number is None and not cause.part]
     if hidden:
         parts.append(f"{NA}: {', '.join(hidden)}")
     return sentence(head, parts, width, "dim")
-
-
-def _is_part(words: str) -> bool:
-    """Whether they name a part of another cause."""
-    return words.startswith("of these")
 
 
 def _one_of_several(
@@ -177,7 +183,7 @@ def _places(rows: Sequence[ListenerRow]) -> dict[str, list[ListenerRow]]:
 
 
 def _parts(rows: Sequence[ListenerRow]) -> list[str]:
-    fields = (*ATTEMPTS, *(field for field, _ in LOST))
+    fields = (*ATTEMPTS, *(cause.field for cause in LOST))
     lost = {field: sum(getattr(row, field) or 0 for row in rows) for field in fields}
     parts: list[str] = []
     if lost["dropped_overflow"]:

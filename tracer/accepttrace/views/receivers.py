@@ -39,7 +39,7 @@ def render(
         room = None if height is None else height - len(above) - len(below) - TITLE_AND_TOTAL
         body = _body(snapshot.sockets, width, limited(len(snapshot.sockets), room, rows))
     else:
-        body = flow([(f"no socket: {clean(snapshot.meta.filter)}", "")], width)
+        body = flow([(f"no socket: {clean(snapshot.meta.asked)}", "")], width)
     frame = [cut(line, width) for line in (*above, *body, *below)]
     return frame if height is None else frame[:height]
 

@@ -24,7 +24,7 @@ def text_lines(inventory: Inventory, asked: str) -> Iterator[str]:
     """Lines for people. `asked` is `Filters.describe()`."""
     listeners = inventory.listeners
     if not listeners:
-        place = "" if asked == "every listener" else f" on {clean(asked)}"
+        place = f" on {clean(asked)}" if asked else ""
         yield f"nobody listens{place}{elsewhere(inventory.unix)}"
         return
     several = len({row.netns for row in listeners}) > 1

@@ -15,7 +15,7 @@ from accepttrace.views.who import holder_lines, holder_object
 
 
 def text_lines(receivers: Receivers, asked: str) -> Iterator[str]:
-    """Lines for people. `asked` is `Filters.describe("")`."""
+    """Lines for people. `asked` is `Filters.describe()`."""
     rows = _ordered(receivers.sockets)
     if not rows:
         yield f"no UDP socket{' on ' + clean(asked) if asked else ''}"

@@ -171,5 +171,6 @@ def refused(attach: str, raised: str, printed: str) -> UnsupportedError:
         return UnsupportedError(f"bcc cannot compile the {attach} programs: {first}", "", detail)
     if raised.startswith(_NOT_ALLOWED):
         reason = f"{os.strerror(errno.EPERM)} (EPERM)"
-        return UnsupportedError(f"bcc cannot load the {attach} programs: {reason}", "", detail)
+        message = f"bcc cannot load the {attach} programs: {reason}"
+        return UnsupportedError(message, "", detail, errno.EPERM)
     return UnsupportedError(f"bcc, {attach}: " + _BYTES.sub(r"\1", raised), "", detail)

@@ -18,7 +18,7 @@ from accepttrace.probe.plans import LISTINGS, PROGRAMS, Hook, Plan
 
 GLOBAL_DATA = "settings"  # no map of its own, but global data: all of the section .data
 PREFIX = 8  # of the object's name, in the name that the kernel knows such a map by
-_ENOTSUPP = 524  # the kernel's own; no C library has a name for it
+ENOTSUPP = 524  # the kernel's own; no C library has a name for it
 
 
 def object_bytes(what: str = "") -> bytes:
@@ -154,6 +154,7 @@ def refused(what: str, code: int) -> Exception:
         return OSError(code, os.strerror(code))
     reason = os.strerror(code) if code else "refused"
     name = errno.errorcode.get(code, str(code))
-    if code == _ENOTSUPP:
+    if code == ENOTSUPP:
         reason, name = "not supported by this kernel", "ENOTSUPP"
-    return UnsupportedError(f"cannot {what}: {reason} ({name})", detail=library().log.text())
+    message = f"cannot {what}: {reason} ({name})"
+    return UnsupportedError(message, detail=library().log.text(), code=code)

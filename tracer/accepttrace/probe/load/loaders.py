@@ -94,7 +94,7 @@ def load(name: Name, plan: Plan) -> Attached:
         raise UnsupportedError("the kernel shows no BTF, which trampolines need")
     if plan.attach == "fentry" and (code := sys.trampoline_error()):
         reason = f"{os.strerror(code)} ({errno.errorcode[code]})"
-        raise UnsupportedError(f"cannot load the fentry programs: {reason}")
+        raise UnsupportedError(f"cannot load the fentry programs: {reason}", code=code)
     if plan.attach == "kprobe" and not has_kprobes():
         raise UnsupportedError("this kernel was built without kprobes")
     raise_memlock()
