@@ -91,7 +91,7 @@ def test_accepts_are_of_the_listener_in_the_call(tracing: Tracing, change: Chang
     assert (mine.accepted, mine.unseen) == (ROUNDS, 0)
     assert (others.accepted, others.unseen) == (seen_there, 0)
     assert_balanced(mine)
-    assert (snapshot.books.unattributed, snapshot.books.unseen) == (0, 0)
+    assert (snapshot.books.losses.unattributed, snapshot.books.unseen) == (0, 0)
 
 
 def test_among_several_listeners_of_a_port_it_is_said_to_be_lost(tracing: Tracing) -> None:
@@ -110,7 +110,7 @@ def test_among_several_listeners_of_a_port_it_is_said_to_be_lost(tracing: Tracin
         accepted = [rows[inode_of(each)].accepted for each in (first, second)]
     books = snapshot.books
     if tracing.plan.attach == "tracepoint":
-        assert (accepted, books.unattributed, books.unseen) == ([0, 0], ROUNDS, 0)
+        assert (accepted, books.losses.unattributed, books.unseen) == ([0, 0], ROUNDS, 0)
         assert not books.balanced
     else:
-        assert (accepted, books.unattributed) == ([ROUNDS, 0], 0)
+        assert (accepted, books.losses.unattributed) == ([ROUNDS, 0], 0)

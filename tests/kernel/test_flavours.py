@@ -149,10 +149,10 @@ def test_what_preemption_costs_is_counted(tracing: Tracing) -> None:
         books = account.snapshot().books
     assert sum(count.accepts for count in server.counts()) == CONNECTIONS
     lost = CONNECTIONS - books.accepts
-    assert books.recursion_misses is not None
-    assert before.recursion_misses is not None
-    assert 0 <= lost <= books.recursion_misses - before.recursion_misses
-    assert books.balanced == (books.recursion_misses == 0)
+    assert books.losses.recursion_misses is not None
+    assert before.losses.recursion_misses is not None
+    assert 0 <= lost <= books.losses.recursion_misses - before.losses.recursion_misses
+    assert books.balanced == (books.losses.recursion_misses == 0)
     if tracing.plan.attach == "kprobe":
         assert lost == 0
 

@@ -46,6 +46,6 @@ def test_a_full_map_is_counted_to_the_last_accept(tracing: Tracing) -> None:
     # Who has no row is counted at the listener: nothing is lost.
     assert sum(listener.uncounted for listener in counts.listeners) == SURPLUS
     assert counts.losses.map_full == 0
-    assert account.snapshot("socket").books.map_full == 0
+    assert account.snapshot("socket").books.losses.map_full == 0
     tracing.session.reset()
     assert tracing.session.counts().acceptors == ()

@@ -398,7 +398,7 @@ def test_a_loss_that_came_up_since_the_last_check_counts_too(sees: Sight) -> Non
     assert it.snapshot().books.word == "balanced"
     it.drain(Reading(Counts((), losses=Losses(map_full=3), at_s=2.5)))
     books = it.snapshot().books
-    assert (books.map_full, books.word) == (3, "unchecked")
+    assert (books.losses.map_full, books.word) == (3, "unchecked")
 
 
 def test_a_queue_that_only_refreshes_tell_of_is_said_to_be_sampled() -> None:

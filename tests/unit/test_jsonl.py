@@ -173,7 +173,6 @@ def test_the_type_tells_a_summary(kind: str) -> None:
     [
         ("acceptor", AcceptorRow),
         ("listener", ListenerRow),
-        ("books", Books),
         ("migration", Migration),
         ("group_size", GroupSize),
         ("selector_change", SelectorChange),
@@ -185,6 +184,13 @@ def test_the_schema_knows_every_field_of_a_record(definition: str, record: type)
     known = SCHEMA["$defs"][definition]
     assert set(known["properties"]) == names
     assert set(known["required"]) == names - {"wait_histogram"}
+
+
+def test_the_schema_knows_what_stands_in_books() -> None:
+    known = SCHEMA["$defs"]["books"]
+    names = {field.name for field in (*fields(Books), *fields(Losses))} - {"losses", "rowless"}
+    assert set(known["properties"]) == set(known["required"]) == names
+    assert set(parsed(snapshot_line(four_workers()))["books"]) == names
 
 
 def test_a_holder_tells_what_its_record_knows_of_the_descriptor() -> None:

@@ -378,7 +378,7 @@ def test_books_sum_what_is_shown_and_tell_losses() -> None:
     books = four_workers().books
     assert (books.accepts, books.balanced) == (1000, True)
     lost = four_workers(losses=Losses(map_full=2, probe_misses=None)).books
-    assert (lost.map_full, lost.probe_misses, lost.balanced) == (2, None, False)
+    assert (lost.losses.map_full, lost.losses.probe_misses, lost.balanced) == (2, None, False)
 
 
 @pytest.mark.parametrize(

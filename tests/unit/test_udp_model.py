@@ -102,7 +102,7 @@ def test_losses_unbalance_the_books() -> None:
     counts = ReceiverCounts((), Losses(map_full=2, probe_misses=None), 1)
     model.update(UdpReading(counts, Receivers(), wall=""))
     books = model.snapshot().books
-    assert (books.map_full, books.probe_misses, books.balanced) == (2, None, False)
+    assert (books.losses.map_full, books.losses.probe_misses, books.balanced) == (2, None, False)
 
 
 def test_order_is_by_field_then_by_place() -> None:

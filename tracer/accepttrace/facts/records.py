@@ -165,12 +165,17 @@ class Losses:
     @property
     def total(self) -> int:
         """Everything known to be lost, in events; what is over a share is its owner's own."""
+        return sum(number or 0 for number, _ in self.by_cause)
+
+    @property
+    def by_cause(self) -> tuple[tuple[int | None, str], ...]:
+        """Each number with the name of one."""
         return (
-            self.events_lost
-            + self.map_full
-            + (self.probe_misses or 0)
-            + (self.recursion_misses or 0)
-            + self.unattributed
+            (self.events_lost, "event"),
+            (self.map_full, "map full"),
+            (self.probe_misses, "probe miss"),
+            (self.recursion_misses, "recursion miss"),
+            (self.unattributed, "unattributed"),
         )
 
 

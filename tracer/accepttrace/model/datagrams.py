@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from accepttrace.facts.records import Family, Holder, Program, Selector, Unread, is_partial
+from accepttrace.facts.records import Family, Holder, Losses, Program, Selector, Unread, is_partial
 from accepttrace.model.snapshot import Meta
 
 
@@ -60,8 +60,7 @@ class ReceiverBooks:
     """Sums over all sockets, and what the tracer itself lost.
 
     `unlisted`: of the sums, what went to sockets without a row: those that are gone, but for the
-    last members of groups, and those in network namespaces that cannot be entered. `over_share`: as
-    of `snapshot.Books`.
+    last members of groups, and those in network namespaces that cannot be entered.
     """
 
     selected: int | None
@@ -70,13 +69,7 @@ class ReceiverBooks:
     drops: int | None
     unlisted_sockets: int
     unlisted_datagrams: int | None
-    events_lost: int
-    map_full: int
-    probe_misses: int | None
-    recursion_misses: int | None
-    unattributed: int
-    over_share: int
-    over_whose: tuple[str, ...]
+    losses: Losses
     balanced: bool  # the tracer is not known to have missed anything
 
     @property

@@ -274,13 +274,7 @@ class ReceiverTracker:
             drops=sums.drops if self._tells_drops(listed) else None,
             unlisted_sockets=unlisted.sockets,
             unlisted_datagrams=self._seen("datagrams", unlisted.datagrams),
-            events_lost=losses.events_lost,
-            map_full=losses.map_full,
-            probe_misses=losses.probe_misses,
-            recursion_misses=losses.recursion_misses,
-            unattributed=losses.unattributed,
-            over_share=losses.over_share,
-            over_whose=losses.over_whose,
+            losses=losses,
             balanced=losses.total == 0,
         )
 

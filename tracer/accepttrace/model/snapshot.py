@@ -10,6 +10,7 @@ from accepttrace.facts.records import (
     Book,
     Family,
     Holder,
+    Losses,
     Program,
     Selector,
     Sharing,
@@ -232,21 +233,14 @@ class AcceptorRow:
 class Books:
     """What was counted and what was lost on the way.
 
-    `uncounted`: of the accepts, those by workers for whom there was no row. `over_share`: what was
-    not counted because an owner had used up its share of the maps, and `over_whose`. `unseen`:
+    `uncounted`: of the accepts, those by workers for whom there was no row. `unseen`:
     accepts by somebody who cannot be seen, or more where it is `unseen_at_least`. `word`: of all
     listeners' books, the worst; not balanced where the tracer lost something.
     `balanced`: nothing is known to be missing, and no listener's book is unbalanced.
     """
 
     accepts: int
-    events_lost: int
-    map_full: int
-    probe_misses: int | None
-    recursion_misses: int | None
-    unattributed: int
-    over_share: int
-    over_whose: tuple[str, ...]
+    losses: Losses
     uncounted: int
     unseen: int | None
     unseen_at_least: bool

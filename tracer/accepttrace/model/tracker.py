@@ -399,13 +399,7 @@ class Tracker:
         word = self._ledger.word((row.book for row in listeners), self._losses.total)
         return Books(
             accepts=sum(entry.accepts for entry in kept),
-            events_lost=self._losses.events_lost,
-            map_full=self._losses.map_full,
-            probe_misses=self._losses.probe_misses,
-            recursion_misses=self._losses.recursion_misses,
-            unattributed=self._losses.unattributed,
-            over_share=self._losses.over_share,
-            over_whose=self._losses.over_whose,
+            losses=self._losses,
             uncounted=sum(entry.accepts for entry in kept if entry.process == WITHOUT_ROW),
             unseen=self._ledger.unseen,
             unseen_at_least=self._ledger.unseen_at_least,

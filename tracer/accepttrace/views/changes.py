@@ -58,7 +58,7 @@ def uncounted(snapshot: Snapshot, width: int) -> list[Line]:
 
 def unattributed(snapshot: Snapshot, width: int) -> list[Line]:
     """Accepts of which no listener is known, and how that can be."""
-    number = snapshot.books.unattributed
+    number = snapshot.books.losses.unattributed
     if not number:
         return []
     parts = ["a socket of the kernel itself has no inode"]

@@ -13,14 +13,14 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from accepttrace.model.snapshot import ListenerRow, Snapshot
+from accepttrace.model.snapshot import Books, ListenerRow, Snapshot
 from accepttrace.views.jsonl import (
     ACCEPTOR_FIELDS,
-    BOOKS_FIELDS,
     HISTOGRAM,
     LISTENER_FIELDS,
     acceptor,
     books,
+    books_fields,
     listener,
 )
 from accepttrace.views.sockets import Sockets
@@ -81,7 +81,7 @@ def _of_socket(by: str) -> Sequence[str]:
 def _ledger(by: str) -> Sequence[str]:
     """A sum over the rows, under the name that it has in a row, would mislead."""
     known = {"accepts", *_of_socket(by)}
-    return [name for name in BOOKS_FIELDS if name not in known]
+    return [name for name in books_fields(Books) if name not in known]
 
 
 def text(value: object) -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from accepttrace.model.datagrams import ReceiverBooks
-from accepttrace.model.snapshot import Books, Snapshot
+from accepttrace.facts.records import Losses
+from accepttrace.model.snapshot import Snapshot
 from accepttrace.views.books import totals, unbalanced
 from accepttrace.views.changes import moved, selectors, sizes, unattributed, uncounted, unseen
-from accepttrace.views.formats import known, plural
+from accepttrace.views.formats import known, many, plural
 from accepttrace.views.header import header
 from accepttrace.views.losses import causes, delays, full, losses, sentence
 from accepttrace.views.text import Line, clean, cut
@@ -92,18 +92,11 @@ def _capped(lines: Sequence[Line], limit: int) -> Sequence[Line]:
 
 def _ledger(snapshot: Snapshot, width: int) -> list[Line]:
     """Everything that could be lost, by name, also when it is 0."""
-    own = lost_by_tracer(snapshot.books, width)
+    own = lost_by_tracer(snapshot.books.losses, width)
     return [*totals(snapshot, width), *causes(snapshot, width), *own]
 
 
-def lost_by_tracer(books: Books | ReceiverBooks, width: int) -> list[Line]:
+def lost_by_tracer(losses: Losses, width: int) -> list[Line]:
     """What the tracer itself may lose."""
-    counts = (
-        (books.events_lost, "events"),
-        (books.map_full, "map full"),
-        (books.probe_misses, "probe misses"),
-        (books.recursion_misses, "recursion misses"),
-        (books.unattributed, "unattributed"),
-    )
-    parts = [f"{known(number)} {word}" for number, word in counts]
+    parts = [f"{known(number)} {many(word)}" for number, word in losses.by_cause]
     return sentence("lost by the tracer:", parts, width, "dim")

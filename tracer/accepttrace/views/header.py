@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from accepttrace.facts.records import Unread
-from accepttrace.model.datagrams import ReceiverBooks, ReceiverRow
+from accepttrace.facts.records import Losses, Unread
+from accepttrace.model.datagrams import ReceiverRow
 from accepttrace.model.losses import Verdict, verdict
-from accepttrace.model.snapshot import Books, ListenerRow, Meta, Snapshot
+from accepttrace.model.snapshot import ListenerRow, Meta, Snapshot
 from accepttrace.views.books import word
 from accepttrace.views.formats import many, plural, rates, span
 from accepttrace.views.losses import fullness
@@ -31,7 +31,7 @@ def header(snapshot: Snapshot, width: int) -> list[Line]:
         (f"{rates([_rate(snapshot)])[0]}/s", ""),
         (_crowd(snapshot), ""),
         namespaces(snapshot.listeners),
-        *loss(snapshot.books, BY_CLIENTS[verdict(snapshot)]),
+        *loss(snapshot.books.losses, BY_CLIENTS[verdict(snapshot)]),
         word(snapshot.books),
     ]
     if crowded := fullness(snapshot):
@@ -57,15 +57,9 @@ def title(meta: Meta, time: str, elapsed_s: float) -> list[Span]:
     ]
 
 
-def loss(books: Books | ReceiverBooks, by_clients: Span | None) -> list[Span]:
+def loss(losses: Losses, by_clients: Span | None) -> list[Span]:
     """`nothing lost`, or what the tracer lost, in words, and what clients did."""
-    counts = (
-        (books.events_lost, "event"),
-        (books.map_full, "map full"),
-        (books.probe_misses, "probe miss"),
-        (books.recursion_misses, "recursion miss"),
-        (books.unattributed, "unattributed"),
-    )
+    counts = losses.by_cause
     lost = ", ".join(plural(number, word) for number, word in counts if number)
     unknown = ", ".join(many(word) for number, word in counts if number is None)
     spans: list[Span] = [(f"LOST: {lost}", "bold red")] if lost else []
@@ -75,9 +69,9 @@ def loss(books: Books | ReceiverBooks, by_clients: Span | None) -> list[Span]:
         spans.append(("nothing lost", ""))
     if unknown:
         spans.append((f"({unknown}: n/a)", "dim"))
-    if books.over_share:
-        whose = " and ".join(books.over_whose)
-        text = f"{plural(books.over_share, 'event')} of {whose} not counted: share used up"
+    if losses.over_share:
+        whose = " and ".join(losses.over_whose)
+        text = f"{plural(losses.over_share, 'event')} of {whose} not counted: share used up"
         spans.append((text, "yellow"))
     return spans
 

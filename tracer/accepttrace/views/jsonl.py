@@ -8,7 +8,8 @@ from functools import lru_cache
 from operator import attrgetter
 from typing import Final
 
-from accepttrace.facts.records import Program
+from accepttrace.facts.records import Losses, Program
+from accepttrace.model.datagrams import ReceiverBooks
 from accepttrace.model.histogram import filled
 from accepttrace.model.snapshot import (
     AcceptorRow,
@@ -30,7 +31,7 @@ ACCEPTOR_FIELDS: Final = tuple(
     name for name in AcceptorRow.__dataclass_fields__ if name != HISTOGRAM
 )
 LISTENER_FIELDS: Final = tuple(ListenerRow.__dataclass_fields__)
-BOOKS_FIELDS: Final = tuple(Books.__dataclass_fields__)
+OWN_LOSSES: Final = tuple(name for name in Losses.__dataclass_fields__ if name != "rowless")
 MIGRATION_FIELDS: Final = tuple(Migration.__dataclass_fields__)
 LOSS_FIELDS: Final = tuple(NamespaceLoss.__dataclass_fields__)
 CHANGE_FIELDS: Final = tuple(SelectorChange.__dataclass_fields__)
@@ -88,7 +89,7 @@ def acceptor(row: AcceptorRow, *, histogram: bool = False) -> dict[str, object]:
 
 def books(ledger: Books) -> dict[str, object]:
     """What was counted and what was lost."""
-    return named(ledger, BOOKS_FIELDS)
+    return flat(ledger, Books)
 
 
 def listener(row: ListenerRow) -> dict[str, object]:
@@ -158,6 +159,22 @@ def named(record: object, names: tuple[str, ...]) -> dict[str, object]:
         if isinstance(value, float):
             values[name] = round(value, _DECIMALS[name])
     return values
+
+
+def books_fields(kind: type[Books | ReceiverBooks]) -> tuple[str, ...]:
+    """The names of what stands in books, with each loss in the place of all."""
+    names: list[str] = []
+    for name in kind.__dataclass_fields__:
+        names += OWN_LOSSES if name == "losses" else (name,)
+    return tuple(names)
+
+
+def flat(ledger: Books | ReceiverBooks, kind: type[Books | ReceiverBooks]) -> dict[str, object]:
+    """Those by name."""
+    lost = named(ledger.losses, OWN_LOSSES)
+    return {
+        name: lost[name] if name in lost else getattr(ledger, name) for name in books_fields(kind)
+    }
 
 
 @lru_cache

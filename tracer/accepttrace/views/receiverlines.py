@@ -7,13 +7,20 @@ from typing import Final
 from accepttrace.model.datagrams import ReceiverBooks, ReceiverRow, ReceiverSnapshot
 from accepttrace.model.snapshot import Meta
 from accepttrace.views.csvrows import line, text
-from accepttrace.views.jsonl import HOLDER_FIELDS, PROGRAM_FIELDS, dump, meta_of, named
+from accepttrace.views.jsonl import (
+    HOLDER_FIELDS,
+    PROGRAM_FIELDS,
+    books_fields,
+    dump,
+    flat,
+    meta_of,
+    named,
+)
 from accepttrace.views.unread import objects
 
 ROW_FIELDS: Final = tuple(ReceiverRow.__dataclass_fields__)
-BOOKS_FIELDS: Final = tuple(ReceiverBooks.__dataclass_fields__)
 # In CSV: a sum over the rows, under the name that it has in a row, would mislead.
-LEDGER: Final = tuple(name for name in BOOKS_FIELDS if name not in ROW_FIELDS)
+LEDGER: Final = tuple(name for name in books_fields(ReceiverBooks) if name not in ROW_FIELDS)
 CSV_FIELDS: Final = ("time", "elapsed_s", *ROW_FIELDS, *LEDGER)
 
 
@@ -42,10 +49,11 @@ def csv_rows(snapshot: ReceiverSnapshot) -> str:
     rows = [_row(row) | {"holders": _pids(row)} for row in snapshot.sockets]
     if not rows and not snapshot.books.balanced:
         rows = [{}]
+    books = flat(snapshot.books, ReceiverBooks)
     frame = {
         "time": snapshot.time,
         "elapsed_s": round(snapshot.elapsed_s, 3),
-        **named(snapshot.books, LEDGER),
+        **{name: books[name] for name in LEDGER},
     }
     return "\n".join(line(text({**frame, **row}.get(name)) for name in CSV_FIELDS) for row in rows)
 
@@ -59,7 +67,7 @@ def _snapshot(kind: str, snapshot: ReceiverSnapshot) -> dict[str, object]:
         "partial": snapshot.partial,
         "unread": objects(snapshot.unread),
         "sockets": [_row(row) for row in snapshot.sockets],
-        "books": named(snapshot.books, BOOKS_FIELDS),
+        "books": flat(snapshot.books, ReceiverBooks),
     }
 
 

@@ -34,7 +34,7 @@ def render(
     below = [line for text in alone(snapshot.sockets) for line in sentence(text, [], width, "")]
     below += _unlisted(snapshot, width)
     if height is None and ledger:
-        below = below + _by_clients(books, width) + lost_by_tracer(books, width)
+        below = below + _by_clients(books, width) + lost_by_tracer(books.losses, width)
     if snapshot.sockets:
         room = None if height is None else height - len(above) - len(below) - TITLE_AND_TOTAL
         body = _body(snapshot.sockets, width, limited(len(snapshot.sockets), room, rows))
@@ -54,7 +54,7 @@ def header(snapshot: ReceiverSnapshot, width: int) -> list[Line]:
         *_traffic(snapshot),
         (f"{plural(number, 'worker')} on {plural(sockets, 'socket')}", ""),
         namespaces(snapshot.sockets),
-        *loss(books, _dropped(books)),
+        *loss(books.losses, _dropped(books)),
     ]
     first = title(snapshot.meta, snapshot.time, snapshot.elapsed_s)
     found = flow(first, width) + flow(second, width)
