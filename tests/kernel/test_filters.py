@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import ctypes
+import json
 import os
+import select
 import socket
 import subprocess
 import sys
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
+from functools import partial
+from socket import AF_INET
 
 import pytest
 
 from accepttrace.config import Filters
+from accepttrace.lab.children import READY, fork
 from accepttrace.lab.load import run_load
 from accepttrace.lab.servers import Server
+from accepttrace.sockets.inventory import InventoryReader, held_by
 
-from .conftest import Account, Tracing
+from .conftest import Account, Tracing, iterator
+from .network import own_network
+from .reading import number_of
+
+PR_SET_NAME = 15
 
 
 def counted(tracing: Tracing) -> dict[int, int]:
@@ -160,3 +172,76 @@ def test_network_namespaces_are_told_apart(tracing: Tracing) -> None:
         if expected:
             listener = next(x for x in tracing.session.counts().listeners if x.inode == inode)
             assert listener.netns == netns != here
+
+
+LONG = "a-very-long-name-of-a-program"  # the kernel keeps 15 bytes of it
+
+
+def _accept(name: str, places: Sequence[tuple[str, int]], channel: socket.socket) -> None:
+    """A server of this name: listens there, says its inodes, and takes whatever comes."""
+    ctypes.CDLL(None).prctl(PR_SET_NAME, name.encode())
+    with ExitStack() as stack:
+        listeners = [
+            stack.enter_context(
+                socket.create_server(place, family=socket.AF_INET6 if ":" in place[0] else AF_INET)
+            )
+            for place in places
+        ]
+        channel.sendall(READY)
+        channel.sendall(json.dumps([os.fstat(one.fileno()).st_ino for one in listeners]).encode())
+        while channel not in (ready := select.select([channel, *listeners], [], [])[0]):
+            for one in ready:
+                one.accept()[0].close()
+
+
+@contextmanager
+def scene() -> Iterator[dict[str, tuple[int, int, str]]]:
+    """Three listeners of two processes, two of them on one port: inode, PID, address of each."""
+    with own_network():
+        places = {LONG: (("127.0.0.1", 81),), "two": (("::1", 81), ("127.0.0.2", 82))}
+        children = [fork(partial(_accept, name, there)) for name, there in places.items()]
+        try:
+            found: dict[str, tuple[int, int, str]] = {}
+            for child, there in zip(children, places.values(), strict=True):
+                child.await_ready()
+                inodes = json.loads(child.channel.recv(4096))
+                for (address, _), inode in zip(there, inodes, strict=True):
+                    found[address] = (inode, child.pid, address)
+            yield found
+        finally:
+            for child in children:
+                child.hang_up()
+                child.reap()
+
+
+# Which of them each filter lets through, and whether the kernel's own filter knows it too.
+CHOICES: Mapping[str, tuple[Callable[[int], Filters], set[str], bool]] = {
+    "port": (lambda _: Filters(ports=frozenset({81})), {"127.0.0.1", "::1"}, True),
+    "-4": (lambda _: Filters(family="ipv4"), {"127.0.0.1", "127.0.0.2"}, True),
+    "-6": (lambda _: Filters(family="ipv6"), {"::1"}, True),
+    "address": (lambda _: Filters(addresses=frozenset({"127.0.0.2"})), {"127.0.0.2"}, False),
+    "pid": (lambda pid: Filters(pids=frozenset({pid})), {"127.0.0.1"}, True),
+    "comm": (lambda _: Filters(comms=frozenset({LONG})), {"127.0.0.1"}, False),
+    "both": (lambda _: Filters(family="ipv4", ports=frozenset({81})), {"127.0.0.1"}, True),
+}
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+def test_kernel_who_and_top_let_the_same_through(tracing: Tracing, choice: str) -> None:
+    make, expected, by_kernel = CHOICES[choice]
+    with scene() as there:
+        filters = make(there["127.0.0.1"][1])
+        account = tracing.of(filters=filters)
+        account.snapshot()
+        for address, port in (("127.0.0.1", 81), ("::1", 81), ("127.0.0.2", 82)):
+            for _ in range(3):
+                with socket.create_connection((address, port)) as client:
+                    assert client.recv(1) == b""
+        of = {inode: address for inode, _, address in there.values()}
+        kernel = {of[inode] for inode, number in counted(tracing).items() if number == 3}
+        top = {of[number_of(row)] for row in account.snapshot("socket").listeners if row.accepted}
+        with closing(InventoryReader(filters, iterator())) as reader:
+            shown = held_by(reader.read(full=True), filters).listeners
+        who = {of[row.inode] for row in shown if row.inode in of}
+    assert (top, who) == (expected, expected)
+    assert kernel == expected if by_kernel else kernel >= expected
