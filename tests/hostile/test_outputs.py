@@ -94,7 +94,7 @@ def test_a_reader_that_has_seen_enough_is_no_error() -> None:
     assert (done.returncode, said(done)) == (0, [])
 
 
-@pytest.mark.parametrize("most", [12, 20, 30, 64])
+@pytest.mark.parametrize("most", [12, 20, 30, 40, 48, 64, 80])
 def test_too_few_descriptors_are_told(most: int) -> None:
     limit = partial(resource.setrlimit, resource.RLIMIT_NOFILE, (most, most))
     done = run(*ACCEPTTRACE, *COMMANDS[1], stdout=subprocess.PIPE, preexec_fn=limit)

@@ -21,6 +21,7 @@ from accepttrace.probe.plans import Hook, Plan
 
 Name = Literal["libbpf", "bcc"]
 NAMES: tuple[Name, ...] = ("libbpf", "bcc")
+_MAPS_AND_OWN = 48  # descriptors: 20 maps, BTF, what libbpf tries, the own traffic
 _SYMBOLS = Path("/proc/kallsyms")
 _IPV4 = Path("/proc/sys/net/ipv4")
 _KPROBES = Path("/sys/bus/event_source/devices/kprobe")
@@ -98,7 +99,7 @@ def load(name: Name, plan: Plan) -> Attached:
     if plan.attach == "kprobe" and not has_kprobes():
         raise UnsupportedError("this kernel was built without kprobes")
     raise_memlock()
-    _raise_descriptors()
+    _provide_descriptors(plan)
     if name == "bcc":
         from accepttrace.probe.load.bcc import Compiled
 
@@ -162,11 +163,18 @@ def recursion_misses(programs: Mapping[str, int]) -> dict[str, int] | None:
     return misses
 
 
-def _raise_descriptors() -> None:
-    """Every map, program and link is one."""
+def _provide_descriptors(plan: Plan) -> None:
+    """Every map, program and link is one. With too few, loaders fail with any error or none.
+
+    libbpf tries the kernel's features first, and takes one for absent if it lacks the descriptor
+    to try it with. Raises OSError (EMFILE).
+    """
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    free = resource.getrlimit(resource.RLIMIT_NOFILE)[0] - len(os.listdir("/proc/self/fd"))
+    if free < _MAPS_AND_OWN + 2 * len(plan.hooks):
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
 
 def raise_memlock() -> int | None:
