@@ -76,8 +76,8 @@ main()
 # What may be drawn as the run ends, for as long as a thousand rows take.
 DRAWN = (
     ("model.tracker", "Tracker", "summary"),
-    ("cli.screens", "JsonLines", "finish"),
-    ("cli.forms", "TcpForms", "json"),
+    ("run.sinks", "JsonLines", "finish"),
+    ("run.forms", "TcpForms", "json"),
 )
 
 
