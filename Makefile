@@ -69,10 +69,10 @@ test: $(VENV)/.test objects bench/flood ## all tests that this machine can run
 	$(Q)$(PYTEST) -q tests/unit tests/contract tests/kernel tests/servers tests/hostile
 
 test-vm: $(VENV)/.vm objects ## the kernel tests in a VM with Debian's 6.1 kernel
-	$(Q)$(BIN)/python tests/vm/run.py --quiet --timeout 2700 --rows 6.1
+	$(Q)$(BIN)/python vm/run.py --quiet --timeout 2700 --rows 6.1
 
 test-kernels: $(VENV)/.vm objects ## the kernel tests in VMs with every kernel of the list
-	$(Q)$(BIN)/python tests/vm/run.py --quiet --timeout 2700
+	$(Q)$(BIN)/python vm/run.py --quiet --timeout 2700
 
 test-provision: ## provision.sh, setup and test on bare Debian 12 and 13, by debootstrap
 	$(Q)sh vagrant/test_provision.sh

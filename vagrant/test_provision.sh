@@ -21,7 +21,7 @@ skip() {
 find_mirror() {
 	cd "$here/.." && "$(sh vagrant/provision.sh python)" - <<-'PYTHON'
 		import sys
-		from tests.vm.mirror import MirrorError, find_mirror
+		from vm.mirror import MirrorError, find_mirror
 
 		try:
 		    print(find_mirror().main)

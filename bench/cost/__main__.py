@@ -23,9 +23,9 @@ from bench.cost import report, table, where
 from bench.cost.guest import BLOCKS
 from bench.cost.results import read
 from bench.cost.table import Measured
-from tests.vm import machine, matrix
-from tests.vm.accelerator import COUNTING
-from tests.vm.kernels import fetch, locked
+from vm import machine, matrix
+from vm.accelerator import COUNTING
+from vm.kernels import fetch, locked
 
 ROOT = Path(__file__).resolve().parents[2]
 LOGS = ROOT / ".cache" / "vm-logs"
@@ -122,7 +122,7 @@ def _version(package: str) -> str:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--rows", default=ROWS, help=f"of tests/vm/matrix.py (default: {ROWS})")
+    parser.add_argument("--rows", default=ROWS, help=f"of vm/matrix.py (default: {ROWS})")
     parser.add_argument("--only", default="", help="subjects whose name has this pattern")
     parser.add_argument("--blocks", type=int, default=BLOCKS, help="for each run of a loop")
     parser.add_argument("--jobs", type=int, default=2, help="machines at a time")

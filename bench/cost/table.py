@@ -19,7 +19,7 @@ Cells = tuple[str, ...]
 class Measured:
     """One kernel."""
 
-    row: str  # of tests/vm/matrix.py
+    row: str  # of vm/matrix.py
     release: str
     results: list[Result]
     lost: str = ""  # why not all is there

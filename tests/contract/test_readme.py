@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from tests.vm import support
-
 from accepttrace.cli import cli
 from accepttrace.views import receivercolumns
 from accepttrace.views.columns import COLUMNS
+from vm import support
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
 
@@ -28,4 +27,4 @@ def test_every_command_in_it_exists() -> None:
 
 def test_the_table_of_kernels_is_that_of_the_matrix() -> None:
     shown = README.partition(support.BEGIN)[2].partition(support.END)[0]
-    assert shown == support.table(), "run `python -m tests.vm.support`"
+    assert shown == support.table(), "run `python -m vm.support`"

@@ -27,12 +27,12 @@ from accepttrace.probe.preemption import preempts
 from accepttrace.probe.session import Session, open_session
 from accepttrace.sockets.holding import open_iterator
 from accepttrace.sockets.inventory import InventoryReader
-from tests.vm.matrix import IN_TURN, ROWS
+from vm.matrix import IN_TURN, ROWS
 
 ACCEPTTRACE = (sys.executable, "-m", "accepttrace")
 # A VM names the attach types that its kernel must offer; elsewhere whatever works is tested.
 EXPECTED = tuple(filter(None, os.environ.get("ACCEPTTRACE_EXPECTED_TYPES", "").split(",")))
-ROW = os.environ.get("ACCEPTTRACE_VM_ROW", "")  # the machine's name in tests/vm/matrix.py
+ROW = os.environ.get("ACCEPTTRACE_VM_ROW", "")  # the machine's name in vm/matrix.py
 NOBODY = Filters(ports=frozenset({1}))
 ATTEMPTS = 5
 LOADERS = tuple(os.environ.get("ACCEPTTRACE_LOADER", "libbpf").split(","))
@@ -118,7 +118,7 @@ def exact() -> tuple[Way, ...]:
 def doctor() -> tuple[int, dict[str, Any]]:
     """Exit status and JSON of `accepttrace doctor`, once.
 
-    In a machine of tests/vm without bcc, which would compile for a minute (and see test_loaders).
+    In a machine of vm/ without bcc, which would compile for a minute (and see test_loaders).
     """
     loaders = ("--loader", "libbpf") if ROW else ()
     command = (*ACCEPTTRACE, "doctor", "-o", "json", *loaders)
@@ -140,7 +140,7 @@ def tracing(request: pytest.FixtureRequest) -> Iterator[Tracing]:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """In a plain machine of tests/vm some tests meet the attach types in turn (matrix.IN_TURN)."""
+    """In a plain machine of vm/ some tests meet the attach types in turn (matrix.IN_TURN)."""
     row = next((row for row in ROWS if row.name == ROW and row.flavour == "plain"), None)
     if row is None:
         return

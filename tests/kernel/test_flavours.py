@@ -1,6 +1,6 @@
 """What a flavour of a kernel takes away, and that the tool says so.
 
-Collected only in the machines of tests/vm, where the row is known; the row chooses its tests.
+Collected only in the machines of vm/, where the row is known; the row chooses its tests.
 """
 
 from __future__ import annotations

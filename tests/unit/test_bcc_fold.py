@@ -9,12 +9,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from bpf.fold import fold
 
 from accepttrace.errors import UnsupportedError
 from accepttrace.probe import plans
 from accepttrace.probe.load import bcc, bcc_install, btf, headers, loaders, offsets
 from accepttrace.probe.load.quiet import caught
+from bpf.fold import fold
 
 BPF = Path(__file__).parents[2] / "bpf"
 

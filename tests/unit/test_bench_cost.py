@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
 from bench.cost import report, table, where
 from bench.cost.results import LOOPS, Result, Run, figures
 from bench.cost.subjects import subjects

@@ -1,4 +1,4 @@
-"""The import rules of the architecture, over every module of the package."""
+"""The import rules of the architecture, over every module of the repository but the tests."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 import accepttrace
 
 PACKAGE = Path(accepttrace.__file__).parent
+ROOT = Path(__file__).parents[2]
 MODULES = sorted(PACKAGE.rglob("*.py"))
 NEUTRAL = {"config", "errors", ""}  # "": the package itself, for its version
 
@@ -25,6 +26,8 @@ MAY_USE: dict[str, set[str] | None] = {
     "lab": set(),
     "cli": None,
 }
+# What stands beside the package, and what it must not import: tests import it, not the reverse.
+BESIDE = {"vm": {"tests", "bench", "accepttrace"}, "bench": {"tests"}, "bpf": {"tests"}}
 # Modules that only some rooms may import: folders, or single files.
 OWNERS = {
     "ctypes": ("probe/", "sockets/diag/", "sockets/helper.py"),
@@ -67,6 +70,35 @@ def test_a_module_keeps_the_rules(path: Path) -> None:
     place = path.relative_to(PACKAGE)
     folder = place.parts[0] if len(place.parts) > 1 else ""
     assert violations(folder, str(place), path.read_text(encoding="utf-8")) == []
+
+
+def outside(folder: str, source: str) -> list[str]:
+    """What a module in a folder beside the package imports against the rules."""
+    tops = {name.partition(".")[0] for name in imported(source, folder)}
+    return sorted(tops & BESIDE[folder])
+
+
+@pytest.mark.parametrize("folder", BESIDE)
+def test_what_stands_beside_the_package_keeps_the_rules(folder: str) -> None:
+    modules = sorted((ROOT / folder).rglob("*.py"))
+    assert modules
+    assert {str(path): outside(folder, path.read_text(encoding="utf-8")) for path in modules} == {
+        str(path): [] for path in modules
+    }
+
+
+@pytest.mark.parametrize(
+    ("folder", "source"),
+    [
+        ("bench", "from tests.kernel.clients import listen"),
+        ("bench", "def f():\n    import tests.unit"),
+        ("vm", "from tests import kernel"),
+        ("vm", "from bench.cost import table"),
+        ("vm", "import accepttrace"),
+    ],
+)
+def test_the_rules_beside_the_package_catch_what_breaks_them(folder: str, source: str) -> None:
+    assert outside(folder, source)
 
 
 def test_every_folder_has_its_rule() -> None:

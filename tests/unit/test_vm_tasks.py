@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.vm import matrix
-from tests.vm.machine import Task, script
+from vm import matrix
+from vm.machine import Task, script
 
 
 @pytest.mark.parametrize(

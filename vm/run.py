@@ -1,6 +1,6 @@
 """Run the kernel tests on every kernel of the matrix, in virtual machines, and print a table.
 
-    python -m tests.vm.run [--rows 6.1,rt] [--jobs N] [-- COMMAND of your own, for each row]
+    python -m vm.run [--rows 6.1,rt] [--jobs N] [-- COMMAND of your own, for each row]
 
 Logs stay in .cache/vm-logs/MACHINE/ROW/, where MACHINE is the first row that it ran. Status 0:
 every row as expected.
@@ -19,12 +19,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))  # so that `python tests/vm/run.py` works too
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))  # so that `python vm/run.py` works too
 
-from tests.vm import foreign, machine, matrix  # noqa: E402
-from tests.vm.kernels import fetch, locked  # noqa: E402
-from tests.vm.mirror import MirrorError  # noqa: E402
+from vm import foreign, machine, matrix  # noqa: E402
+from vm.kernels import fetch, locked  # noqa: E402
+from vm.mirror import MirrorError  # noqa: E402
 
 LOGS = ROOT / ".cache" / "vm-logs"
 EMULATOR_MIB = 512  # QEMU's own: translated code and device buffers

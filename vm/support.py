@@ -1,6 +1,6 @@
 """The README's table of the kernels that accepttrace is tested on, from the list in `matrix`.
 
-    python -m tests.vm.support
+    python -m vm.support
 
 writes it between the markers in README.md.
 """
@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.vm.matrix import ALL_TYPES, ROWS, Row
+from vm.matrix import ALL_TYPES, ROWS, Row
 
-README = Path(__file__).resolve().parents[2] / "README.md"
-BEGIN = "<!-- made by `python -m tests.vm.support` from tests/vm/matrix.py -->\n"
+README = Path(__file__).resolve().parents[1] / "README.md"
+BEGIN = "<!-- made by `python -m vm.support` from vm/matrix.py -->\n"
 END = "<!-- end -->\n"
 _SUITES = {"bullseye": "Debian 11", "bookworm": "Debian 12", "trixie": "Debian 13"}
 _VERSIONS = {"bullseye": "5.10", "bookworm": "6.1", "trixie": "6.12", "sid": "newest 7.x"}

@@ -11,7 +11,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from tests.vm.kernels import CACHE, Kernel, locked
+from vm.kernels import CACHE, Kernel, locked
 
 VARIABLE = "ACCEPTTRACE_VM_ACCELERATOR"  # tcg or kvm: no proof is asked for
 LIMIT_S = 15.0

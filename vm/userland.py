@@ -12,8 +12,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from tests.vm.kernels import CACHE, locked
-from tests.vm.mirror import AptRoot, find_mirror
+from vm.kernels import CACHE, locked
+from vm.mirror import AptRoot, find_mirror
 
 SUITE = "bookworm"
 PYTHON = "/usr/bin/python3"

@@ -17,9 +17,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.vm import foreign
-from tests.vm.accelerator import arguments
-from tests.vm.kernels import Kernel
+from vm import foreign
+from vm.accelerator import arguments
+from vm.kernels import Kernel
 
 GUEST_SCRIPT = Path(__file__).with_name("guest.sh")
 GUEST_SHARE = "/run/accepttrace"

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from tests.vm.matrix import Row
-from tests.vm.mirror import AptRoot, find_mirror
+from vm.matrix import Row
+from vm.mirror import AptRoot, find_mirror
 
-CACHE = Path(__file__).resolve().parents[2] / ".cache" / "kernels"
+CACHE = Path(__file__).resolve().parents[1] / ".cache" / "kernels"
 # Drivers of real hardware are nine tenths of a kernel package; a guest needs none of them.
 KEPT = ("arch/", "crypto/", "fs/", "kernel/", "lib/", "mm/", "net/", "security/")
 KEPT_DRIVERS = ("drivers/virtio/", "drivers/block/", "drivers/char/")

@@ -12,8 +12,8 @@ import subprocess
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from tests.vm import userland
-from tests.vm.kernels import Kernel
+from vm import userland
+from vm.kernels import Kernel
 
 HERE = Path(__file__).parent
 # One thread, for the reason in accelerator.py. Pointers are authenticated by a cheap algorithm,

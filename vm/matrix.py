@@ -1,7 +1,7 @@
 """The kernels that the kernel tests are run on: one list, as data.
 
-`tests.vm.run` boots the rows; the README's support table is made from the same list
-(`tests.vm.support`).
+`vm/run.py` boots the rows; the README's support table is made from the same list
+(`vm/support.py`).
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ _AS_NOBODY = (
 class Row:
     """One line of the table: a kernel, in a state, and what must work there.
 
-    `arch` is Debian's name; another one than the host's is run by tests.vm.foreign.
+    `arch` is Debian's name; another one than the host's is run by vm/foreign.py.
     `package` is Debian's meta package: whatever release it points to in `suite` is taken.
     `attach` lists the types that must work there; the tests see the others as refused.
     `tests` are pytest's arguments, run in the guest behind `prefix`, between `setup` and `undo`
