@@ -107,6 +107,10 @@ bench-holders: $(VENV)/.test objects bench/crowd ## what it costs to know who ho
 screenshots: $(VENV)/.test objects ## the picture of the README, from a real run
 	$(Q)$(BIN)/python bench/screenshots.py docs
 
+docs: $(VENV)/.test ## docs/columns.md, the JSON schemas and the README's table, from their tables of data
+	$(Q)$(BIN)/python docs/generate.py
+	$(Q)$(BIN)/python -m vm.support
+
 lint: $(VENV)/.test ## ruff, mypy --strict, each BPF header alone, clang-format
 	$(Q)$(BIN)/ruff check .
 	$(Q)$(BIN)/ruff format --check .
@@ -119,5 +123,5 @@ clean: ## remove what was built, and the virtual environment
 	$(Q)rm -f bench/flood bench/crowd bench/churn bench/loop bench/empty bench/empty.bpf.o bench/profile.so
 	$(Q)$(MAKE) --no-print-directory -C bpf clean
 
-.PHONY: help setup objects demo test test-vm test-kernels test-provision vagrant-validate bench \
+.PHONY: help setup objects demo test docs test-vm test-kernels test-provision vagrant-validate bench \
 	bench-cost bench-where bench-holders soak screenshots lint clean

@@ -11,10 +11,8 @@ import pytest
 from accepttrace.facts.records import Program
 from accepttrace.facts.sight import Sight
 from accepttrace.model.snapshot import Snapshot
-from accepttrace.views.column import Column
-from accepttrace.views.columns import COLUMNS
+from accepttrace.views.columns.tcp import TABLE, TcpRow, ordered, rows_of
 from accepttrace.views.layout import Strip
-from accepttrace.views.sockets import Sockets
 from accepttrace.views.table import render
 from accepttrace.views.text import plain
 from tests.unit.pictures import (
@@ -44,12 +42,12 @@ LOSSES = (
 
 def cells_of(snapshot: Snapshot, key: str) -> list[str]:
     """Of one column, from the first row to the total."""
-    return strip(snapshot, COLUMNS[key]).cells[1:]
+    return strip(snapshot, key).cells[1:]
 
 
-def strip(snapshot: Snapshot, column: Column) -> Strip:
-    rows = snapshot.acceptors
-    return Strip.of(column, rows, rows, Sockets(snapshot.listeners))
+def strip(snapshot: Snapshot, key: str) -> Strip[TcpRow]:
+    rows = rows_of(snapshot, snapshot.acceptors)
+    return Strip.of(TABLE, TABLE.column(key), rows, rows)
 
 
 def titles(snapshot: Snapshot, width: int) -> list[str]:
@@ -122,18 +120,17 @@ def test_a_program_is_told_by_id_and_name_and_several_are() -> None:
 
 @pytest.mark.parametrize("key", LOSSES)
 def test_a_loss_has_a_column_only_where_there_is_one(key: str) -> None:
-    assert strip(pair({}), COLUMNS[key]).empty
-    assert strip(pair({200: {key: None}, 201: {key: None}}), COLUMNS[key]).empty
-    assert not strip(pair({200: {key: 1}}), COLUMNS[key]).empty
-    assert COLUMNS[key].title not in titles(pair({}), 300)
-    assert set(COLUMNS[key].title.split()) <= {*titles(pair({201: {key: 1}}), 300)}
+    assert strip(pair({}), key).empty
+    assert strip(pair({200: {key: None}, 201: {key: None}}), key).empty
+    assert not strip(pair({200: {key: 1}}), key).empty
+    assert TABLE.column(key).title not in titles(pair({}), 300)
+    assert set(TABLE.column(key).title.split()) <= {*titles(pair({201: {key: 1}}), 300)}
 
 
 def test_a_column_shows_for_a_row_that_is_cut_too() -> None:
     snapshot = pair({201: {"lost_on_close": 3}})
-    sockets = Sockets(snapshot.listeners)
-    shown = snapshot.acceptors[:1]
-    one = Strip.of(COLUMNS["lost_on_close"], shown, snapshot.acceptors, sockets)
+    rows = rows_of(snapshot, snapshot.acceptors)
+    one = Strip.of(TABLE, TABLE.column("lost_on_close"), rows[:1], rows)
     assert one.cells[1:] == ["0", "3"]
     assert not one.empty
 
@@ -151,7 +148,7 @@ def accepted_by(**vias: Any) -> Snapshot:
         for tid, way in enumerate(via):
             taken.append(count(pid, 2, tid=10 * pid + tid, via=way, comm=name))
     feed(model, 1, taken, [listener(100, [holder(9)])])
-    return model.snapshot(sort="pid")
+    return ordered(model.snapshot(), "pid")
 
 
 def test_the_way_of_accepting_shows_only_where_it_is_not_the_usual_one() -> None:
@@ -169,7 +166,7 @@ def test_wake_ups_for_nothing_are_counted_and_set_against_the_connections() -> N
     model = tracker()
     taken = [count(1, 4, wasted=10), count(1, 4, tid=5, wasted=2), count(2, 0, wasted=3)]
     feed(model, 1, taken, [listener(100, [holder(1), holder(2), holder(3)])])
-    snapshot = model.snapshot(sort="pid")
+    snapshot = ordered(model.snapshot(), "pid")
     assert cells_of(snapshot, "wasted_wakeups") == ["12", "3", "0", "15"]
     assert cells_of(snapshot, "wasted_per_accept") == ["1.50", "n/a", "n/a", ""]
     assert "WASTED" in titles(snapshot, 80)

@@ -173,7 +173,7 @@ def test_takes_every_filter() -> None:
         (("--by", "group"), "--by is of TCP"),
         (("--histogram",), "--histogram is of TCP"),
         (("--detail", "waits"), "--detail is of TCP"),
-        (("--sort", "accepts"), "choose from: inode"),
+        (("--sort", "accepts"), "choose from: pid"),
     ],
 )
 def test_udp_refuses_what_means_nothing_to_it(arguments: tuple[str, ...], complaint: str) -> None:
@@ -185,9 +185,9 @@ def test_udp_refuses_what_means_nothing_to_it(arguments: tuple[str, ...], compla
 
 @pytest.mark.parametrize(
     ("arguments", "field"),
-    [((), "accepts"), (("--udp",), "datagrams"), (("--udp", "--sort", "dropped"), "dropped")],
+    [((), None), (("--sort", "queue"), "queue"), (("--udp", "--sort", "dropped"), "dropped")],
 )
-def test_what_rows_are_ordered_by(arguments: tuple[str, ...], field: str) -> None:
+def test_what_rows_are_ordered_by(arguments: tuple[str, ...], field: str | None) -> None:
     seen: list[Config] = []
 
     def trace(run: Run, *_: object) -> None:

@@ -11,7 +11,8 @@ import pytest
 from accepttrace.config import Filters
 from accepttrace.facts.records import Losses
 from accepttrace.model.snapshot import Snapshot
-from accepttrace.views import columns, formats
+from accepttrace.views import formats
+from accepttrace.views.columns import tcp
 from accepttrace.views.table import render
 from accepttrace.views.text import Line, cells, clip, cut, flow, plain
 from tests.unit.pictures import (
@@ -303,9 +304,11 @@ def test_text_is_measured_in_cells() -> None:
 
 
 def test_every_column_explains_itself_and_sorts() -> None:
-    assert all(one.title and one.help for one in columns.COLUMNS.values())
-    assert {"accepts", "rate", "fair_ratio", "wait_p99_us", "pid", "name"} <= {*columns.sort_keys()}
+    assert all(one.title and one.help for one in tcp.COLUMNS)
+    keys = tcp.TABLE.keys()
+    assert {"accepts", "rate", "fair_ratio", "wait_p99_us", "pid", "name", "queue"} <= {*keys}
     model = tracker()
     feed(model, 1, [count(1, 1)], [listener()])
-    for key in columns.sort_keys():
-        model.snapshot(sort=key)
+    for key in keys:
+        for by in tcp.TABLE.choice:
+            assert tcp.ordered(model.snapshot(by), key).acceptors

@@ -11,6 +11,7 @@ from accepttrace.facts.records import Losses, Process
 from accepttrace.facts.sight import Sight
 from accepttrace.model.snapshot import AcceptorRow, Snapshot
 from accepttrace.model.tracker import Tracker
+from accepttrace.views.columns.tcp import ordered
 from tests.unit.pictures import (
     META,
     count,
@@ -475,15 +476,9 @@ def test_rows_are_sorted_and_the_unknown_comes_last(sort: str, pids: list[int]) 
     holders = [holder(1), holder(2), holder(3, False, name="a master")]
     taken = [count(1, 9, waits_us=[1]), count(2, 5, waits_us=[7])]
     feed(model, 1, taken, [listener(100, holders)])
-    assert [row.pid for row in model.snapshot(sort=sort).acceptors] == pids
+    assert [row.pid for row in ordered(model.snapshot(), sort).acceptors] == pids
 
 
 def test_an_unknown_order_is_an_error() -> None:
-    with pytest.raises(ValueError, match="no field 'colour'"):
-        four_workers_sorted("colour")
-
-
-def four_workers_sorted(sort: str) -> None:
-    model = tracker()
-    feed(model, 1, [], [listener()])
-    model.snapshot(sort=sort)
+    with pytest.raises(ValueError, match="no column 'colour'"):
+        ordered(four_workers(), "colour")

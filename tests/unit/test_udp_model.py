@@ -9,7 +9,8 @@ from accepttrace.facts.datagrams import Receiver, ReceiverCounts, Receivers
 from accepttrace.facts.reading import UdpReading
 from accepttrace.facts.records import Losses
 from accepttrace.facts.sight import Sight
-from accepttrace.model.receivers import CLOSED_ROWS, SORTABLE, ReceiverTracker, ordered
+from accepttrace.model.receivers import CLOSED_ROWS, ReceiverTracker
+from accepttrace.views.columns.udp import TABLE, ordered
 from tests.unit.udppictures import SEES, count, feed, receiver, tracker
 
 
@@ -114,14 +115,14 @@ def test_order_is_by_field_then_by_place() -> None:
         receiver(2),
     ]
     feed(model, 1, [count(3, 1)], sockets)
-    rows = model.snapshot().sockets
-    assert [row.inode for row in rows] == [3, 2, 5, 4]
-    assert [row.inode for row in ordered(rows, "inode")] == [2, 3, 4, 5]
-    assert ordered(rows, "remote_address")[0].inode == 4
-    for field in SORTABLE:
-        assert len(ordered(rows, field)) == 4
-    with pytest.raises(ValueError, match="no field"):
-        ordered(rows, "holders")
+    snapshot = model.snapshot()
+    assert [row.inode for row in snapshot.sockets] == [3, 2, 5, 4]
+    assert [row.inode for row in ordered(snapshot, "inode").sockets] == [2, 3, 4, 5]
+    assert ordered(snapshot, "remote").sockets[0].inode == 4
+    for column in TABLE.columns:
+        assert len(ordered(snapshot, column.key).sockets) == 4
+    with pytest.raises(ValueError, match="no column"):
+        ordered(snapshot, "holders")
 
 
 def test_the_first_interval_begins_with_tracing() -> None:

@@ -18,8 +18,8 @@ from accepttrace.config import Config, Output
 from accepttrace.model.datagrams import ReceiverBooks, ReceiverRow, ReceiverSnapshot
 from accepttrace.run.sinks import screen_for
 from accepttrace.views import receiverlines
+from accepttrace.views.columns.udp import COLUMNS, TABLE
 from accepttrace.views.jsonl import books_fields
-from accepttrace.views.receivercolumns import BASE, COLUMNS, MORE, sort_keys
 from accepttrace.views.receivers import render
 from accepttrace.views.text import cells, plain
 from tests.unit.test_table import WRITE
@@ -66,11 +66,9 @@ def test_an_empty_table_is_never_silent() -> None:
 
 
 def test_columns_are_chosen_once_and_explained() -> None:
-    chosen = (*BASE.split(), *MORE.split())
-    assert sorted(chosen) == sorted(COLUMNS)
-    assert all(column.help and column.title for column in COLUMNS.values())
-    rows = {field.name for field in fields(ReceiverRow)}
-    assert set(sort_keys()) <= rows
+    base, more = TABLE.chosen("socket")
+    assert sorted(one.key for one in (*base, *more)) == sorted(TABLE.keys())
+    assert all(column.help and column.title for column in COLUMNS)
 
 
 def parsed(line: str) -> dict[str, Any]:

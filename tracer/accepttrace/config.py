@@ -54,7 +54,7 @@ class Config:
     interval_s: float = 1.0
     duration_s: float | None = None
     by: By = "worker"
-    sort: str = "accepts"
+    sort: str | None = None  # a column; None: the most accepts, or datagrams, first
     rows: int | None = None
     histogram: bool = False
     udp: bool = False

@@ -13,17 +13,24 @@ from accepttrace.run.pace import Pace
 from accepttrace.run.run import Run, trace
 
 
-def _sort_key(ctx: click.Context, param: click.Parameter, value: str | None) -> str:
+def _sort_key(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
     udp = ctx.params.get("udp")
     if value is None:  # the views stay unread until somebody asks
-        return "datagrams" if udp else "accepts"
-    if udp:
-        from accepttrace.views.receivercolumns import sort_keys
-    else:
-        from accepttrace.views.columns import sort_keys
-    if value not in sort_keys():
-        raise click.BadParameter(f"choose from: {', '.join(sort_keys())}", ctx, param)
+        return None
+    keys = _columns_of("udp" if udp else "tcp")
+    if value not in keys:
+        raise click.BadParameter(f"choose from: {', '.join(keys)}", ctx, param)
     return value
+
+
+def _columns_of(protocol: str) -> tuple[str, ...]:
+    if protocol == "udp":
+        from accepttrace.views.columns import udp
+
+        return udp.TABLE.keys()
+    from accepttrace.views.columns import tcp
+
+    return tcp.TABLE.keys()
 
 
 def _only_of_tcp(values: dict[str, Any]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from accepttrace.config import Filters
@@ -18,9 +18,6 @@ from accepttrace.model.snapshot import Meta
 
 Counter = Literal["selected", "datagrams", "dropped"]
 COUNTERS: Final[tuple[Counter, ...]] = ("selected", "datagrams", "dropped")
-SORTABLE: Final = frozenset(f.name for f in fields(ReceiverRow)) - {"selector_program", "holders"}
-# An identity is looked up, not compared: those go from small to large.
-ASCENDING: Final = frozenset(("inode", "netns", "local_port", "remote_port", "uid", "group"))
 GONE_AFTER: Final = 2  # readings without it: the second saw all that it got before it went
 _FACTS: Final = (*BOUND, "uid", *GROUPED, "program", "queue_limit_bytes")
 CLOSED_ROWS: Final = 16  # members of groups that keep a row after they closed: the last ones
@@ -147,13 +144,13 @@ class ReceiverTracker:
             tally.socket, tally.missing = sock, 0
         return self._settle()
 
-    def snapshot(self, sort: str = "datagrams") -> ReceiverSnapshot:
-        """The picture as of the last update. `sort`: a field of ReceiverRow; largest first."""
-        return self._picture(sort, self._interval_s, whole=False)
+    def snapshot(self) -> ReceiverSnapshot:
+        """The picture as of the last update, the most datagrams first."""
+        return self._picture(self._interval_s, whole=False)
 
-    def summary(self, sort: str = "datagrams") -> ReceiverSnapshot:
+    def summary(self) -> ReceiverSnapshot:
         """The same with the whole run as its interval."""
-        return self._picture(sort, self._now_s - self._started_s, whole=True)
+        return self._picture(self._now_s - self._started_s, whole=True)
 
     def _settle(self) -> tuple[int, ...]:
         gone = [
@@ -190,7 +187,7 @@ class ReceiverTracker:
             return [*alive, *self._closed], closing
         return [*alive, *closing, *self._closed], []
 
-    def _picture(self, sort: str, interval_s: float, whole: bool) -> ReceiverSnapshot:
+    def _picture(self, interval_s: float, whole: bool) -> ReceiverSnapshot:
         listed, closing = self._listed()
         total = sum(tally.of("datagrams") for tally in listed)
         idle = {tally.socket.inode: tally for tally in listed if tally.socket and tally.is_idle}
@@ -208,7 +205,7 @@ class ReceiverTracker:
             elapsed_s=self._now_s - self._started_s,
             interval_s=interval_s,
             meta=self._meta,
-            sockets=tuple(ordered(rows, sort)),
+            sockets=tuple(ordered(rows)),
             books=self._books(listed, closing),
             unread=self._unread,
         )
@@ -296,18 +293,12 @@ def _of_crowd(row: ReceiverRow, members: Sequence[Receiver]) -> ReceiverRow:
     )
 
 
-def ordered(rows: Iterable[ReceiverRow], sort: str) -> list[ReceiverRow]:
-    """Rows by the field `sort`, the unknown last; equal ones by place, the connected last."""
-    if sort not in SORTABLE:
-        raise ValueError(f"no field {sort!r} to sort by")
-    placed = sorted(rows, key=_place)
-    known = [row for row in placed if getattr(row, sort) is not None]
-    unknown = [row for row in placed if getattr(row, sort) is None]
-    words = any(isinstance(getattr(row, sort), str) for row in known)
-    known.sort(key=lambda row: getattr(row, sort), reverse=not (words or sort in ASCENDING))
-    return known + unknown
+def ordered(rows: Iterable[ReceiverRow]) -> list[ReceiverRow]:
+    """The most datagrams first; equal ones by place, the connected last."""
+    return sorted(rows, key=_place)
 
 
-def _place(row: ReceiverRow) -> tuple[int, str, bool, int]:
+def _place(row: ReceiverRow) -> tuple[int, int, str, bool, int]:
     connected = row.remote_address is not None
-    return row.local_port or 0, row.local_address or "", connected, row.inode or 0
+    taken = -1 if row.datagrams is None else row.datagrams
+    return -taken, row.local_port or 0, row.local_address or "", connected, row.inode or 0

@@ -126,19 +126,19 @@ class Tracker:
         """Pids of the holders that the last inventory found."""
         return self._census.holders
 
-    def snapshot(self, by: str = "worker", sort: str = "accepts") -> Snapshot:
-        """The picture as of the last update. `sort`: a field of AcceptorRow; largest first."""
-        return self._picture(by, sort, self._interval_s, whole=False)
+    def snapshot(self, by: str = "worker") -> Snapshot:
+        """The picture as of the last update, the most accepts first."""
+        return self._picture(by, self._interval_s, whole=False)
 
-    def summary(self, by: str = "worker", sort: str = "accepts") -> Snapshot:
+    def summary(self, by: str = "worker") -> Snapshot:
         """The same with the whole run as its interval."""
-        return self._picture(by, sort, self._elapsed_s, whole=True)
+        return self._picture(by, self._elapsed_s, whole=True)
 
     @property
     def _elapsed_s(self) -> float:
         return self._now_s - (self._started_s or 0.0)
 
-    def _picture(self, by: str, sort: str, interval_s: float, whole: bool) -> Snapshot:
+    def _picture(self, by: str, interval_s: float, whole: bool) -> Snapshot:
         rows = Rows(
             by=by,
             listeners=self._listeners,
@@ -164,7 +164,7 @@ class Tracker:
             by=by,
             meta=self._meta,
             listeners=listeners,
-            acceptors=tuple(ordered(rows.make(kept, shown, crowds), sort)),
+            acceptors=tuple(ordered(rows.make(kept, shown, crowds))),
             books=self._books(kept, listeners),
             migrations=self._migrations.among(
                 {socket for socket in shown if isinstance(socket, int)}

@@ -55,7 +55,7 @@ class TcpSubject:
         reading = self._read()
         with unbroken():  # what the model has summed up must be forgotten, and only that
             self._session.forget(tracker.update(reading))
-        return tracker.snapshot(self._config.by, self._config.sort)
+        return self._sorted(tracker.snapshot(self._config.by))
 
     def drain(self) -> None:
         """Let the rows of those that ended go, so that the maps do not fill before a refresh."""
@@ -75,7 +75,14 @@ class TcpSubject:
             reading = self._read()
             with unbroken():
                 self._tracker.confirm(reading)
-        return self._tracker.summary(self._config.by, self._config.sort)
+        return self._sorted(self._tracker.summary(self._config.by))
+
+    def _sorted(self, snapshot: Snapshot) -> Snapshot:
+        if self._config.sort is None:
+            return snapshot
+        from accepttrace.views.columns.tcp import ordered
+
+        return ordered(snapshot, self._config.sort)
 
     def _read(self) -> Reading:
         """Counts, then the sockets, then what passed meanwhile."""

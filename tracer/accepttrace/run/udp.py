@@ -52,7 +52,7 @@ class UdpSubject:
         reading = self._read()
         with unbroken():
             self._session.forget(tracker.update(reading))
-        return tracker.snapshot(self._config.sort)
+        return self._sorted(tracker.snapshot())
 
     def drain(self) -> None:
         """Let the rows of sockets that are gone go, so that the map does not fill."""
@@ -67,4 +67,11 @@ class UdpSubject:
 
     def summary(self, again: bool = True) -> ReceiverSnapshot:  # noqa: ARG002
         """The last reading, with the whole run as its interval."""
-        return self._tracker.summary(self._config.sort)
+        return self._sorted(self._tracker.summary())
+
+    def _sorted(self, snapshot: ReceiverSnapshot) -> ReceiverSnapshot:
+        if self._config.sort is None:
+            return snapshot
+        from accepttrace.views.columns.udp import ordered
+
+        return ordered(snapshot, self._config.sort)

@@ -14,11 +14,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from accepttrace.model.snapshot import Books, ListenerRow, Snapshot
+from accepttrace.views.columns import tcp
 from accepttrace.views.jsonl import (
     ACCEPTOR_FIELDS,
     HISTOGRAM,
     LISTENER_FIELDS,
-    acceptor,
+    acceptors,
     books,
     books_fields,
     listener,
@@ -41,9 +42,7 @@ def header(by: str, *, histogram: bool = False) -> str:
 
 def rows(snapshot: Snapshot, *, histogram: bool = False) -> str:
     """One line an acceptor. Without any, a line tells only what was lost, if something was."""
-    values: list[dict[str, object]] = [
-        acceptor(row, histogram=histogram) for row in snapshot.acceptors
-    ]
+    values = list(acceptors(snapshot, histogram=histogram))
     if snapshot.by == "socket":
         sockets = Sockets(snapshot.listeners)
         values = [
@@ -67,8 +66,9 @@ def _of(sockets: Sequence[ListenerRow]) -> dict[str, object]:
 
 
 def _fields(by: str, histogram: bool) -> Sequence[str]:
+    made = [column.key for column in tcp.TABLE.made(by)]
     last = (HISTOGRAM,) if histogram else ()
-    return ("time", "elapsed_s", *ACCEPTOR_FIELDS, *_of_socket(by), *_ledger(by), *last)
+    return ("time", "elapsed_s", *ACCEPTOR_FIELDS, *made, *_of_socket(by), *_ledger(by), *last)
 
 
 def _of_socket(by: str) -> Sequence[str]:

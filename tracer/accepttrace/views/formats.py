@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from accepttrace.facts.records import Program
 from accepttrace.views.text import clean
 
 NA: Final = "n/a"  # not measured, or not visible in this way of tracing; never 0
@@ -92,6 +93,11 @@ def endpoint(
     host = "*" if address is None else f"[{address}]" if family == "ipv6" else address
     bound = "" if device is None else f"%{clean(device)}"
     return f"{host}{bound}:{'*' if port is None else port}"
+
+
+def selector(kind: str | None, program: Program | None) -> str | None:
+    """`hash`, or `ebpf 12 steer` with the id and the name of the program."""
+    return f"{kind} {program.id} {program.name}" if program else kind
 
 
 def known(number: int | None) -> str:

@@ -22,6 +22,7 @@ from accepttrace.model.snapshot import (
     SelectorChange,
     Snapshot,
 )
+from accepttrace.views.columns import tcp
 from accepttrace.views.text import well_formed
 from accepttrace.views.unread import objects
 
@@ -38,15 +39,8 @@ CHANGE_FIELDS: Final = tuple(SelectorChange.__dataclass_fields__)
 SIZE_FIELDS: Final = tuple(GroupSize.__dataclass_fields__)
 PROGRAM_FIELDS: Final = tuple(Program.__dataclass_fields__)
 HOLDER_FIELDS: Final = ("pid", "comm", "name", "fd", "waits", "waits_in")
-# Decimals that mean something; more would only make the lines long.
-_DECIMALS: Final = {
-    "rate": 3,
-    "share": 6,
-    "fair_ratio": 4,
-    "queue_mean": 3,
-    "queue_full_s": 3,
-    "elapsed_s": 3,
-}
+# Those of a row have as many as their column.
+_DECIMALS: Final = {**tcp.TABLE.decimals(), "queue_full_s": 3, "elapsed_s": 3}
 
 
 def meta_line(meta: Meta) -> str:
@@ -79,12 +73,15 @@ def summary_line(snapshot: Snapshot, *, histogram: bool = False) -> str:
     return _line("summary", snapshot, histogram)
 
 
-def acceptor(row: AcceptorRow, *, histogram: bool = False) -> dict[str, object]:
-    """One row, its numbers rounded; also the source of a CSV row."""
-    values = named(row, ACCEPTOR_FIELDS)
-    if histogram:
-        values[HISTOGRAM] = filled(row.wait_histogram)
-    return values
+def acceptors(snapshot: Snapshot, *, histogram: bool = False) -> Iterator[dict[str, object]]:
+    """Rows with their numbers rounded, and what columns make of them; also a source of CSV."""
+    made = tcp.TABLE.made(snapshot.by)
+    for line in tcp.rows_of(snapshot, snapshot.acceptors):
+        values = named(line.row, ACCEPTOR_FIELDS)
+        values.update((column.key, column.written(line)) for column in made)
+        if histogram:
+            values[HISTOGRAM] = filled(line.row.wait_histogram)
+        yield values
 
 
 def books(ledger: Books) -> dict[str, object]:
@@ -120,7 +117,7 @@ def _parts(kind: str, snapshot: Snapshot, histogram: bool) -> Iterator[str]:
     yield ',"listeners":['
     yield from _list(dump(listener(row)) for row in snapshot.listeners)
     yield '],"acceptors":['
-    yield from _list(dump(acceptor(row, histogram=histogram)) for row in snapshot.acceptors)
+    yield from _list(map(dump, acceptors(snapshot, histogram=histogram)))
     yield "]," + dump(_tail(snapshot))[1:]
 
 

@@ -4,26 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Generic
 
-from accepttrace.model.snapshot import AcceptorRow
-from accepttrace.views.column import Column
-from accepttrace.views.columns import COLUMNS
+from accepttrace.views.columns.column import Column, Row, Table
 from accepttrace.views.formats import shorten
-from accepttrace.views.sockets import Sockets
 from accepttrace.views.text import cells, pad
 
 GAP: Final = " "
 COMFORT: Final = 24  # cells that an elastic column may want before a further column is let in
-ENDPOINTS: Final = ("listener", "local", "remote")  # columns that show address and port
-ORDER: Final = {key: place for place, key in enumerate(COLUMNS)}
 
 
 @dataclass(slots=True)
-class Strip:
+class Strip(Generic[Row]):
     """One column with its cells as text: the title, the rows, the total or nothing."""
 
-    column: Column
+    column: Column[Row]
     cells: list[str]
     empty: bool = False  # nothing in it that is worth a column
     width: int = 0
@@ -35,21 +30,20 @@ class Strip:
     @classmethod
     def of(
         cls,
-        column: Column,
-        rows: Sequence[AcceptorRow],
-        everyone: Sequence[AcceptorRow],
-        sockets: Sockets,
-    ) -> Strip:
+        table: Table[Row],
+        column: Column[Row],
+        rows: Sequence[Row],
+        everyone: Sequence[Row],
+    ) -> Strip[Row]:
         """A formatted column of `rows`, with the total of everyone where there is one."""
-        values = column.values(rows, sockets)
-        total = column.total(everyone, sockets)
-        if column.tells_apart:
-            empty = len(set(column.values(everyone, sockets))) < 2
+        values, total = column.shown(rows), table.total(column, everyone)
+        if column.hide_if_same:
+            empty = len(set(column.shown(everyone))) < 2
         else:
-            empty = all(value in column.dull for value in (*values, total or None))
+            empty = all(value in column.hide_if for value in (*values, total or None))
         if total is None:
-            return cls(column, [column.title, *column.format(values), ""], empty)
-        return cls(column, [column.title, *column.format([*values, total])], empty)
+            return cls(column, [column.title, *column.text(values), ""], empty)
+        return cls(column, [column.title, *column.text([*values, total])], empty)
 
     @property
     def least(self) -> int:
@@ -58,17 +52,32 @@ class Strip:
 
     def fitted(self, cell: str) -> str:
         """A cell that is too long, cut where it hurts least."""
-        return shorten(cell, self.width) if self.column.key in ENDPOINTS else cell
+        return shorten(cell, self.width) if self.column.unit == "endpoint" else cell
+
+
+def strips(
+    table: Table[Row], by: str, rows: Sequence[Row], everyone: Sequence[Row], width: int
+) -> list[Strip[Row]]:
+    """The columns that fit, with the cells of `rows` and the totals of everyone."""
+
+    def make(column: Column[Row]) -> Strip[Row]:
+        return Strip.of(table, column, rows, everyone)
+
+    base, more = table.chosen(by)
+    order = {key: place for place, key in enumerate(table.keys())}
+    found = fit(map(make, base), map(make, more), width, order)
+    label_total(found)
+    return found
 
 
 def fit(
-    base: Iterable[Strip],
-    more: Iterable[Strip],
+    base: Iterable[Strip[Row]],
+    more: Iterable[Strip[Row]],
     width: int,
-    order: Mapping[str, int] = ORDER,
-) -> list[Strip]:
+    order: Mapping[str, int],
+) -> list[Strip[Row]]:
     """As many as fit, in the order of the table, their widths set; the first always does."""
-    taken: list[Strip] = []
+    taken: list[Strip[Row]] = []
     for one in base:
         if not one.empty and not _take(one, taken, width):
             break
@@ -81,7 +90,7 @@ def fit(
     return sorted(taken, key=lambda one: order[one.column.key])
 
 
-def lines(strips: Sequence[Strip]) -> list[str]:
+def lines(strips: Sequence[Strip[Row]]) -> list[str]:
     """The cells set side by side: the titles first."""
     padded = [
         [pad(one.fitted(cell), one.width, one.column.align) for cell in one.cells] for one in strips
@@ -97,7 +106,7 @@ def limited(rows: int, room: int | None, wanted: int | None) -> int:
     return limit
 
 
-def label_total(strips: Sequence[Strip]) -> None:
+def label_total(strips: Sequence[Strip[Row]]) -> None:
     """In the first column that has no total, if the word fits."""
     for one in strips:
         if not one.cells[-1] and one.width >= len("TOTAL"):
@@ -105,7 +114,7 @@ def label_total(strips: Sequence[Strip]) -> None:
             return
 
 
-def _take(one: Strip, taken: list[Strip], width: int) -> bool:
+def _take(one: Strip[Row], taken: list[Strip[Row]], width: int) -> bool:
     fits = _used(taken) + len(GAP) + one.least <= width
     if fits or not taken:
         one.width = min(one.least, width)
@@ -113,15 +122,15 @@ def _take(one: Strip, taken: list[Strip], width: int) -> bool:
     return fits or len(taken) == 1
 
 
-def _used(strips: Sequence[Strip]) -> int:
+def _used(strips: Sequence[Strip[Row]]) -> int:
     return sum(one.width for one in strips) + len(GAP) * (len(strips) - 1)
 
 
-def _wanted(strips: Sequence[Strip]) -> int:
+def _wanted(strips: Sequence[Strip[Row]]) -> int:
     return sum(max(min(one.natural, COMFORT) - one.width, 0) for one in strips)
 
 
-def _stretch(strips: Sequence[Strip], room: int) -> None:
+def _stretch(strips: Sequence[Strip[Row]], room: int) -> None:
     """Hand out what is left, cell by cell, to those who are cut."""
     while room > 0:
         cut = [one for one in strips if one.width < one.natural]

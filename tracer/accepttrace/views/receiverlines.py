@@ -6,6 +6,7 @@ from typing import Final
 
 from accepttrace.model.datagrams import ReceiverBooks, ReceiverRow, ReceiverSnapshot
 from accepttrace.model.snapshot import Meta
+from accepttrace.views.columns import udp
 from accepttrace.views.csvrows import line, text
 from accepttrace.views.jsonl import (
     HOLDER_FIELDS,
@@ -21,7 +22,12 @@ from accepttrace.views.unread import objects
 ROW_FIELDS: Final = tuple(ReceiverRow.__dataclass_fields__)
 # In CSV: a sum over the rows, under the name that it has in a row, would mislead.
 LEDGER: Final = tuple(name for name in books_fields(ReceiverBooks) if name not in ROW_FIELDS)
-CSV_FIELDS: Final = ("time", "elapsed_s", *ROW_FIELDS, *LEDGER)
+
+
+def csv_fields() -> tuple[str, ...]:
+    """In their order."""
+    made = [column.key for column in udp.TABLE.made("socket")]
+    return ("time", "elapsed_s", *ROW_FIELDS, *made, *LEDGER)
 
 
 def meta_line(meta: Meta) -> str:
@@ -41,7 +47,7 @@ def summary_line(snapshot: ReceiverSnapshot) -> str:
 
 def csv_header() -> str:
     """The names of the columns, without a newline."""
-    return line(CSV_FIELDS)
+    return line(csv_fields())
 
 
 def csv_rows(snapshot: ReceiverSnapshot) -> str:
@@ -49,13 +55,13 @@ def csv_rows(snapshot: ReceiverSnapshot) -> str:
     rows = [_row(row) | {"holders": _pids(row)} for row in snapshot.sockets]
     if not rows and not snapshot.books.balanced:
         rows = [{}]
-    books = flat(snapshot.books, ReceiverBooks)
+    books, names = flat(snapshot.books, ReceiverBooks), csv_fields()
     frame = {
         "time": snapshot.time,
         "elapsed_s": round(snapshot.elapsed_s, 3),
         **{name: books[name] for name in LEDGER},
     }
-    return "\n".join(line(text({**frame, **row}.get(name)) for name in CSV_FIELDS) for row in rows)
+    return "\n".join(line(text({**frame, **row}.get(name)) for name in names) for row in rows)
 
 
 def _snapshot(kind: str, snapshot: ReceiverSnapshot) -> dict[str, object]:
@@ -74,6 +80,7 @@ def _snapshot(kind: str, snapshot: ReceiverSnapshot) -> dict[str, object]:
 def _row(row: ReceiverRow) -> dict[str, object]:
     return {
         **named(row, ROW_FIELDS),
+        **{column.key: column.written(row) for column in udp.TABLE.made("socket")},
         "selector_program": row.selector_program and named(row.selector_program, PROGRAM_FIELDS),
         "holders": [named(holder, HOLDER_FIELDS) for holder in row.holders],
     }

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from accepttrace.model.datagrams import ReceiverBooks, ReceiverRow, ReceiverSnapshot
-from accepttrace.views.column import Column
+from accepttrace.views.columns import udp
 from accepttrace.views.formats import NA, known, plural, rates
 from accepttrace.views.frame import lost_by_tracer
 from accepttrace.views.header import loss, namespaces, title, unread_lines
-from accepttrace.views.layout import Strip, fit, label_total, limited, lines
+from accepttrace.views.layout import limited, lines, strips
 from accepttrace.views.losses import sentence
-from accepttrace.views.receivercolumns import BASE, COLUMNS, MORE, ORDER, owners, value
 from accepttrace.views.sameplace import alone
 from accepttrace.views.text import Line, Span, clean, cut, flow
 
@@ -47,7 +46,7 @@ def render(
 def header(snapshot: ReceiverSnapshot, width: int) -> list[Line]:
     """Two lines where they fit; more in a narrow window."""
     books, rows = snapshot.books, [row for row in snapshot.sockets if row.open]
-    workers = {holder.pid for row in rows for holder in owners(row)}
+    workers = {holder.pid for row in rows for holder in udp.owners(row)}
     number = len(workers) + sum(row.holders_more for row in rows)
     sockets = sum(row.folded or 1 for row in rows)
     second: list[Span] = [
@@ -77,41 +76,15 @@ def _traffic(snapshot: ReceiverSnapshot) -> list[Span]:
 
 
 def _body(rows: Sequence[ReceiverRow], width: int, limit: int) -> list[Line]:
-    table, rest = rows[:limit], rows[limit:]
-
-    def make(key: str) -> Strip:
-        return _strip(COLUMNS[key], table, rows)
-
-    strips = fit(map(make, BASE.split()), map(make, MORE.split()), width, ORDER)
-    label_total(strips)
-    titles, *texts, total = lines(strips)
+    titles, *texts, total = lines(strips(udp.TABLE, "socket", rows[:limit], rows, width))
     body: list[Line] = [((titles, "bold"),)]
-    body += [((text, _style(row)),) for text, row in zip(texts, table, strict=True)]
+    body += [((text, _style(row)),) for text, row in zip(texts, rows, strict=False)]
+    rest = rows[limit:]
     if rest:
-        taken = _total(COLUMNS["datagrams"], rest)
+        taken = udp.TABLE.total(udp.TABLE.column("datagrams"), rest)
         more = "" if taken is None else f" ({plural(int(taken), 'datagram')})"
         body.append(((f"… {plural(len(rest), 'more row')}{more}", "dim"),))
     return [*body, ((total, "bold"),)]
-
-
-def _strip(column: Column, table: Sequence[ReceiverRow], everyone: Sequence[ReceiverRow]) -> Strip:
-    values = [value(row, column.key) for row in table]
-    total = _total(column, everyone) if column.adds_up else None
-    if column.tells_apart:
-        empty = len({value(row, column.key) for row in everyone}) < 2
-    else:
-        empty = all(one in column.dull for one in (*values, total or None))
-    if total is None:
-        return Strip(column, [column.title, *column.format(values), ""], empty)
-    return Strip(column, [column.title, *column.format([*values, total])], empty)
-
-
-def _total(column: Column, rows: Sequence[ReceiverRow]) -> float | None:
-    """None where it is not known of all; a closed socket has no queue."""
-    pairs = [(row.open, value(row, column.key)) for row in rows]
-    values = [one for is_open, one in pairs if is_open or one is not None]
-    numbers = [one for one in values if isinstance(one, int | float)]
-    return sum(numbers) if len(numbers) == len(values) else None
 
 
 def _style(row: ReceiverRow) -> str:

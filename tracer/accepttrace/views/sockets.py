@@ -14,11 +14,17 @@ class Sockets:
     """Those of one snapshot."""
 
     def __init__(self, rows: Iterable[ListenerRow]) -> None:
+        self._rows = rows
+        self._sorted = False
+
+    def _sort(self) -> None:
+        """Once, and only if somebody asks: there may be ten thousand."""
+        self._sorted = True
         self._by_inode: dict[int, ListenerRow] = {}
         self._by_place: dict[_Key, ListenerRow] = {}
         self._crowds: defaultdict[_Key, list[ListenerRow]] = defaultdict(list)
         self._by_group: defaultdict[_Key, list[ListenerRow]] = defaultdict(list)
-        for row in rows:
+        for row in self._rows:
             if row.folded:
                 self._crowds[_place(row), row.group].append(row)
             elif row.inode is None:
@@ -31,6 +37,8 @@ class Sockets:
     def of(self, row: AcceptorRow) -> Sequence[ListenerRow]:
         """The one socket, all of the reuseport group, or all that closed at the place; none where
         a row has other ones. Of many idle ones what they have in common."""
+        if not self._sorted:
+            self._sort()
         if row.folded:
             crowds = self._crowds.get((_place(row), row.group), ())
             return crowds if len(crowds) == 1 else ()  # else of several owners, at many places

@@ -6,12 +6,10 @@ from collections import Counter
 from collections.abc import Sequence
 
 from accepttrace.model.snapshot import AcceptorRow, Snapshot
-from accepttrace.views.choice import chosen
-from accepttrace.views.column import Column
+from accepttrace.views.columns import tcp
 from accepttrace.views.formats import plural
 from accepttrace.views.frame import framed, nothing
-from accepttrace.views.layout import Strip, fit, label_total, limited, lines
-from accepttrace.views.sockets import Sockets
+from accepttrace.views.layout import limited, lines, strips
 from accepttrace.views.text import Line, clean, cut, flow
 
 TITLE_AND_TOTAL = 2
@@ -38,29 +36,15 @@ def render(
 
 
 def _body(snapshot: Snapshot, shown: Sequence[AcceptorRow], width: int, limit: int) -> list[Line]:
-    table, rest = shown[:limit], shown[limit:]
-    strips = _strips(snapshot, table, shown, width)
-    titles, *texts, total = lines(strips)
+    rows = tcp.rows_of(snapshot, shown)
+    titles, *texts, total = lines(strips(tcp.TABLE, snapshot.by, rows[:limit], rows, width))
     body: list[Line] = [((titles, "bold"),)]
-    body += [((text, _style(row)),) for text, row in zip(texts, table, strict=True)]
+    body += [((text, _style(row)),) for text, row in zip(texts, shown, strict=False)]
+    rest = shown[limit:]
     if rest:
         accepts = plural(sum(row.accepts for row in rest), "accept")
         body.append(((f"… {plural(len(rest), 'more row')} ({accepts})", "dim"),))
     return [*body, ((total, "bold"),)]
-
-
-def _strips(
-    snapshot: Snapshot, table: Sequence[AcceptorRow], all_rows: Sequence[AcceptorRow], width: int
-) -> list[Strip]:
-    sockets = Sockets(snapshot.listeners)
-
-    def make(column: Column) -> Strip:
-        return Strip.of(column, table, all_rows, sockets)
-
-    base, more = chosen(snapshot.by)
-    strips = fit(map(make, base), map(make, more), width)
-    label_total(strips)
-    return strips
 
 
 def _style(row: AcceptorRow) -> str:

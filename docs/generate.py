@@ -1,0 +1,35 @@
+"""Write what is made of tables of data: docs/columns.md, and columns in the JSON schemas."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Final
+
+from accepttrace.views.columns import reference, tcp, udp
+from accepttrace.views.columns.column import Table
+
+ROOT: Final = Path(__file__).parents[1]
+VIEWS: Final = ROOT / "tracer" / "accepttrace" / "views"
+
+
+def files() -> dict[Path, str]:
+    """Each file with what it should say."""
+    return {
+        ROOT / "docs" / "columns.md": reference.markdown(),
+        VIEWS / "schema.json": _schema(VIEWS / "schema.json", "acceptor", tcp.TABLE),
+        VIEWS / "udp.schema.json": _schema(VIEWS / "udp.schema.json", "socket", udp.TABLE),
+    }
+
+
+def _schema(path: Path, row: str, table: Table[Any]) -> str:
+    schema = json.loads(path.read_text())
+    one = schema["$defs"][row]
+    one["properties"] = reference.properties(table, one["properties"])
+    one["required"] = reference.required(table, one["required"])
+    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+
+
+if __name__ == "__main__":
+    for path, text in files().items():
+        path.write_text(text)

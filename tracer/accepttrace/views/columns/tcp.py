@@ -1,0 +1,411 @@
+"""The columns of accepts: one entry each; whoever shows, sorts or explains one reads it here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from operator import attrgetter
+from typing import Final
+
+from accepttrace.model.snapshot import AcceptorRow, ListenerRow, Snapshot
+from accepttrace.views import formats
+from accepttrace.views.columns.choice import TCP
+from accepttrace.views.columns.column import NOTHING, UNKNOWN, Column, Table, Unit
+from accepttrace.views.sockets import Sockets
+
+OF_SOCKETS: Final = ("socket", "group")
+
+
+@dataclass(frozen=True, slots=True)
+class TcpRow:
+    """A row, with what is known of the listening sockets that it stands for."""
+
+    row: AcceptorRow
+    _all: Sockets
+
+    @property
+    def sockets(self) -> Sequence[ListenerRow]:
+        """None where there are several that have nothing in common."""
+        return self._all.of(self.row)
+
+    @property
+    def open_ones(self) -> list[ListenerRow]:
+        """Those that are not closed."""
+        return [socket for socket in self.sockets if socket.open]
+
+
+Value = Callable[[TcpRow], object]
+
+
+def _own(key: str) -> Value:
+    """The field of that name of the row itself."""
+    return attrgetter(f"row.{key}")
+
+
+def _sum_of(key: str) -> Value:
+    """This field of its sockets, added up."""
+    return lambda line: _sum([getattr(socket, key) for socket in line.sockets])
+
+
+def _sum_now(key: str) -> Value:
+    """The same of the sockets that are open."""
+    return lambda line: _sum([getattr(socket, key) for socket in line.open_ones])
+
+
+def _most_of(key: str) -> Value:
+    """The largest that one of its sockets has."""
+
+    def value(line: TcpRow) -> object:
+        known = [getattr(socket, key) for socket in line.sockets]
+        return max((number for number in known if number is not None), default=None)
+
+    return value
+
+
+def _sum(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) if known and len(known) == len(values) else None
+
+
+def _name(line: TcpRow) -> str:
+    """Who it is, and whether it is gone, or how many are."""
+    row = line.row
+    if row.left:
+        return f"left {row.name}"
+    if row.alive:
+        return row.name
+    of_sockets = row.pid is None and row.waits is None
+    gone = f"{'closed' if of_sockets else 'gone'} {row.name}".rstrip()
+    return f"{row.ended:,} {gone}" if row.ended else gone
+
+
+def _place(line: TcpRow) -> str:
+    """Where it listens, and with how many idle sockets that have no rows of their own."""
+    row = line.row
+    crowd = f"{row.folded:,} x " if row.folded else ""
+    return crowd + formats.endpoint(
+        row.local_address, row.local_port, row.family, row.listener_inode, row.device
+    )
+
+
+def _by_place(line: TcpRow) -> tuple[int, str]:
+    return line.row.local_port or 0, line.row.local_address or ""
+
+
+def _netns(line: TcpRow) -> str:
+    return "several" if line.row.netns is None else str(line.row.netns)
+
+
+def _via(line: TcpRow) -> str | None:
+    return line.row.via or ("several" if line.row.accepts else None)
+
+
+def _wasted_per_accept(line: TcpRow) -> float | None:
+    if line.row.wasted_wakeups is None or not line.row.accepts:
+        return None
+    return line.row.wasted_wakeups / line.row.accepts
+
+
+def _queue(line: TcpRow) -> str | None:
+    """`3/511`, of several sockets together."""
+    now = _sum([socket.queue for socket in line.open_ones])
+    if now is None:
+        return None
+    limit = _sum([socket.backlog for socket in line.open_ones])
+    if limit is not None and line.row.folded:  # one speaks for all
+        limit *= line.row.folded
+    return f"{now}/{formats.numbers([limit])[0]}"
+
+
+def _longest(line: TcpRow) -> str | None:
+    """`1,234`; `7+` where only refreshes tell, of which none may have met a queue."""
+    known = [one for one in line.sockets if one.queue_max is not None]
+    if not known:
+        return None
+    most = max(one.queue_max or 0 for one in known)
+    if any(one.queue_max_sampled for one in known):
+        return f"{most:,}+" if most else None
+    return f"{most:,}"
+
+
+def _selector(line: TcpRow) -> str | None:
+    """`hash`, or `ebpf 12 steer` with the id and the name of the program."""
+    found = {formats.selector(one.selector, one.selector_program) for one in line.sockets} - {None}
+    return found.pop() if len(found) == 1 else "several" if found else None
+
+
+def _counter(
+    key: str,
+    title: str,
+    help: str,
+    *,
+    value: Value | None = None,
+    hide_if: tuple[object, ...] = (),
+) -> Column[TcpRow]:
+    """A number of the row that only grows, and adds up."""
+    return Column(
+        key, title, "counter", "count", help, value or _own(key), hide_if=hide_if, adds_up=True
+    )
+
+
+def _of_sockets(key: str, title: str, help: str, *, adds_up: bool = True) -> Column[TcpRow]:
+    """A counter of listeners, added up; as a rule there is nothing of it."""
+    return Column(
+        *(key, title, "counter", "count", help, _sum_of(key)),
+        hide_if=NOTHING,
+        adds_up=adds_up,
+        by=OF_SOCKETS,
+    )
+
+
+def _gauge(
+    key: str,
+    title: str,
+    unit: Unit,
+    help: str,
+    *,
+    value: Value | None = None,
+    hide_if: tuple[object, ...] = (),
+    adds_up: bool = False,
+) -> Column[TcpRow]:
+    """A number of the row that may fall too."""
+    return Column(
+        key, title, "gauge", unit, help, value or _own(key), hide_if=hide_if, adds_up=adds_up
+    )
+
+
+def _label(
+    key: str,
+    title: str,
+    unit: Unit,
+    help: str,
+    *,
+    cell: Callable[[TcpRow], str | None] | None = None,
+    value: Value | None = None,
+    least: int | None = None,
+    hide_if: tuple[object, ...] = (),
+    hide_if_same: bool = False,
+) -> Column[TcpRow]:
+    """What a row is known by."""
+    return Column(
+        *(key, title, "label", unit, help, value or _own(key), cell, least),
+        hide_if=hide_if,
+        hide_if_same=hide_if_same,
+    )
+
+
+COLUMNS: Final = (
+    _label("pid", "PID", "id", "process id"),
+    _label("tid", "TID", "id", "thread id; n/a: no thread of it accepted yet"),
+    _label("listener_inode", "INODE", "id", "the listening socket, as in `ss -e`"),
+    _label("group", "GROUP", "id", "SO_REUSEPORT group of the listener", hide_if=UNKNOWN),
+    Column(
+        *("group_size", "SIZE", "gauge", "count", "sockets in that group now"),
+        _most_of("group_size"),
+        hide_if=UNKNOWN,
+        by=OF_SOCKETS,
+    ),
+    Column(
+        *("epoch", "EPOCH", "counter", "count", "how often the socket began to listen"),
+        _most_of("epoch"),
+        hide_if=(None, 1),
+        by=OF_SOCKETS,
+    ),
+    _label(
+        "name",
+        "WORKER",
+        "text",
+        "what the process calls itself, else its program; `gone`: it has ended",
+        cell=_name,
+        least=8,
+    ),
+    _label("comm", "COMM", "text", "the kernel's name of the thread", least=6),
+    _label(
+        "netns",
+        "NETNS",
+        "id",
+        "network namespace of the listener, as `lsns` has it; shown where there are several",
+        cell=_netns,
+        hide_if_same=True,
+    ),
+    _label(
+        "listener",
+        "LISTENER",
+        "endpoint",
+        "local address and port of the listening socket, with the device that it is bound to",
+        value=_by_place,
+        cell=_place,
+        least=9,
+    ),
+    _label(
+        "selector",
+        "SELECTOR",
+        "text",
+        "how the kernel chooses among the group: hash, cbpf, ebpf (with the id and the name of the"
+        " program) or incoming_cpu",
+        value=_selector,
+        least=8,
+        hide_if=UNKNOWN,
+    ),
+    _counter("accepts", "ACCEPTS", "connections accepted since the start"),
+    _gauge(
+        *("rate", "/s", "per_second", "connections accepted per second, last interval"),
+        adds_up=True,
+    ),
+    _gauge("share", "SHARE", "part", "part of all accepts shown, in percent", adds_up=True),
+    _gauge(
+        "fair_ratio",
+        "xFAIR",
+        "ratio",
+        "accepts as a multiple of an even split over those who wait on the same listener or group;"
+        " n/a: it does not wait for connections",
+    ),
+    _label(
+        "via",
+        "VIA",
+        "text",
+        "how it accepts: syscall, io_uring, kernel (a thread of the kernel itself); n/a: in more "
+        "than one way, or the kernel does not tell",
+        value=_via,
+        hide_if=(None, "syscall"),
+    ),
+    _counter(
+        *("selected", "SELECTED", "connections that SO_REUSEPORT steered here"), hide_if=UNKNOWN
+    ),
+    Column(
+        *("arrived", "ARRIVED", "counter", "count"),
+        "connections established, whether or not they were accepted",
+        _sum_of("arrived"),
+        hide_if=UNKNOWN,
+        adds_up=True,
+        by=OF_SOCKETS,
+    ),
+    _of_sockets("unseen", "UNSEEN", "accepted by somebody whom this attach type cannot see"),
+    Column(
+        *("queue", "QUEUE", "gauge", "count"),
+        "connections waiting now / backlog: Recv-Q and Send-Q of `ss -ltn`; of a group, the sum",
+        _sum_now("queue"),
+        cell=_queue,
+    ),
+    Column(
+        *("capacity", "HOLDS", "gauge", "count"),
+        "connections that the queue holds: backlog + 1; of a group, the sum",
+        _sum_now("capacity"),
+        hide_if=UNKNOWN,
+        by=OF_SOCKETS,
+    ),
+    Column(
+        *("queue_max", "LONGEST", "gauge", "count"),
+        "the longest queue seen; of a group, that of one socket; `7+`: seen at a refresh only, it"
+        " may have been longer in between",
+        _most_of("queue_max"),
+        cell=_longest,
+        hide_if=UNKNOWN,
+        by=OF_SOCKETS,
+    ),
+    Column(
+        *("queue_mean", "MEAN", "gauge", "mean"),
+        "the mean length of the queue over time; of a group, the sum",
+        _sum_of("queue_mean"),
+        hide_if=UNKNOWN,
+        by=OF_SOCKETS,
+    ),
+    _gauge(
+        "wait_p50_us",
+        "WAIT p50",
+        "us",
+        "half of the connections waited at most so long in the accept queue (us, ms, s)",
+    ),
+    _gauge("wait_p90_us", "p90", "us", "90 % waited at most so long"),
+    _gauge("wait_p99_us", "p99", "us", "99 % waited at most so long"),
+    _gauge("wait_max_us", "max", "us", "the longest wait"),
+    _counter("empty_accepts", "EAGAIN", "calls of accept() that found nothing"),
+    _counter(
+        "wasted_wakeups",
+        "WASTED",
+        "woken for nothing: of EAGAIN, with no accept() that succeeded since the thread last woke",
+        hide_if=UNKNOWN,
+    ),
+    _gauge(
+        "wasted_per_accept",
+        "PER ACCEPT",
+        "ratio",
+        "how often it was woken for nothing, for each connection that it accepted",
+        value=_wasted_per_accept,
+        hide_if=UNKNOWN,
+    ),
+    _counter("failed_accepts", "FAILED", "calls of accept() that failed otherwise"),
+    _of_sockets(
+        "refused_accepts",
+        "NO FD",
+        "calls of accept() without a free file descriptor (EMFILE, ENFILE) while a connection"
+        " waited",
+    ),
+    _of_sockets(
+        "overflow_syn",
+        "SYNDROP",
+        "SYNs dropped because the queue was full; the client tries again",
+    ),
+    _of_sockets(
+        "overflow_ack",
+        "ACKDROP",
+        "final ACKs of handshakes dropped because the queue was full; the client believes that it"
+        " is connected",
+    ),
+    _of_sockets(
+        "overflow_aborted",
+        "ABORTED",
+        "of ACKDROP, answered with a reset (`tcp_abort_on_overflow`)",
+    ),
+    _of_sockets(
+        "overflow_peers",
+        "CLIENTS",
+        "clients (address and port) whose packets were dropped because the queue was full",
+        adds_up=False,  # some may be the same ones
+    ),
+    _of_sockets(
+        "drops",
+        "DROPS",
+        "packets dropped for whatever reason, by the kernel's own count of the socket",
+    ),
+    _of_sockets(
+        "lost_on_close",
+        "RESET",
+        "queued connections that were reset because the socket closed",
+    ),
+    _of_sockets(
+        "migrated_in",
+        "IN",
+        "queued connections that the kernel moved here from another socket of the group",
+    ),
+    _of_sockets(
+        "migrated_out",
+        "OUT",
+        "queued connections that the kernel moved from here to another socket of the group",
+    ),
+    _label(
+        *("container", "CONTAINER", "text", "container of the process"),
+        least=12,
+        hide_if=UNKNOWN,
+    ),
+    _label("cgroup", "CGROUP", "text", "cgroup of the process", least=12, hide_if=UNKNOWN),
+    _label("ns_pid", "NSPID", "id", "process id inside its container", hide_if=UNKNOWN),
+)
+TABLE: Final = Table(
+    columns=COLUMNS,
+    choice=TCP,
+    fields=(*AcceptorRow.__dataclass_fields__, *ListenerRow.__dataclass_fields__),
+    is_open=lambda line: line.row.alive,
+)
+
+
+def rows_of(snapshot: Snapshot, acceptors: Iterable[AcceptorRow]) -> list[TcpRow]:
+    """Rows of a snapshot, with its sockets."""
+    sockets = Sockets(snapshot.listeners)
+    return [TcpRow(row, sockets) for row in acceptors]
+
+
+def ordered(snapshot: Snapshot, key: str) -> Snapshot:
+    """The same with its rows sorted by a column. ValueError: there is no such."""
+    rows = TABLE.ordered(rows_of(snapshot, snapshot.acceptors), key)
+    return replace(snapshot, acceptors=tuple(line.row for line in rows))
