@@ -117,3 +117,19 @@ def test_losses_are_told_even_when_there_is_no_acceptor() -> None:
     feed(model, 2, [], [], losses=Losses(map_full=4))
     (row,) = table(model.snapshot())
     assert (row["map_full"], row["balanced"], row["pid"], row["accepts"]) == ("4", "false", "", "")
+
+
+def test_owners_of_a_full_share_are_named_and_nobody_is_nothing() -> None:
+    model = tracker()
+    feed(
+        model,
+        1,
+        [],
+        [listener(100, [holder(1)])],
+        losses=Losses(over_share=2, over_whose=("uid 33", "uid 1000")),
+    )
+    (row,) = table(model.snapshot())
+    assert (row["over_share"], row["over_whose"]) == ("2", "uid 33;uid 1000")
+    feed(model, 2, [], [listener(100, [holder(1)])])
+    (row,) = table(model.snapshot())
+    assert row["over_whose"] == ""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -25,7 +24,7 @@ TITLE, KEY, HELP = "LATE", "late", "handshakes that have not ended, and those th
 
 
 @pytest.fixture(autouse=True)
-def _a_copy_with_one_more(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _a_copy_with_one_more(monkeypatch: pytest.MonkeyPatch) -> None:
     late: Column[tcp.TcpRow] = Column(
         *(KEY, TITLE, "counter", "count", HELP),
         lambda line: sum(one.half_open or 0 for one in line.sockets),
@@ -37,7 +36,6 @@ def _a_copy_with_one_more(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     )
     monkeypatch.setattr(tcp, "TABLE", replace(tcp.TABLE, columns=(*tcp.COLUMNS, late)))
     monkeypatch.setattr(udp, "TABLE", replace(udp.TABLE, columns=(*udp.COLUMNS, of_udp)))
-    return
 
 
 def picture(by: str = "socket") -> Snapshot:

@@ -85,9 +85,10 @@ def _ledger(by: str) -> Sequence[str]:
 
 
 def text(value: object) -> str:
-    """None is empty, truth as in JSON, errors as `EMFILE:3;EINTR:1`, buckets as `8-8:3;9-9:1`.
+    """None is empty, truth as in JSON.
 
-    A name that a spreadsheet would take for a formula gets an apostrophe before it.
+    Names are joined as `a;b`, errors as `EMFILE:3;EINTR:1`, buckets as `8-8:3;9-9:1`. A name
+    that a spreadsheet would take for a formula gets an apostrophe before it.
     """
     if value is None:
         return ""
@@ -95,6 +96,8 @@ def text(value: object) -> str:
         return "true" if value else "false"
     if isinstance(value, Mapping):
         return clean(";".join(f"{key}:{count}" for key, count in sorted(value.items())))
+    if isinstance(value, tuple):
+        return clean(";".join(map(str, value)))
     if isinstance(value, list):
         return ";".join(f"{low}-{high}:{count}" for low, high, count in value)
     if not isinstance(value, str):
