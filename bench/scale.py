@@ -78,7 +78,7 @@ class Cost(NamedTuple):
 def measure(shape: Shape, size: int) -> Cost:
     """The mean of some refreshes, after the first one."""
     collect_seldom()
-    tracker = Tracker(META, None, 0.0, SEES, grains=("worker",))
+    tracker = Tracker(META, None, 0.0, SEES, grains=["worker"])
     rounds: list[list[float]] = []
     for second in range(1, REFRESHES + 2):
         counts, inventory = reading(shape, size, second)

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from accepttrace.config import Config, Filters
+from accepttrace.config import By, Config, Filters
 from accepttrace.errors import UnsupportedError
 from accepttrace.facts.reading import Reading
 from accepttrace.facts.records import Inventory
@@ -77,7 +77,7 @@ class Account:
         self._tracker = Tracker(meta, filters, session.began_s, session.plan.sees)
         self._tracker.start(self._reader.baseline())
 
-    def snapshot(self, by: str = "worker", inventory: Inventory | None = None) -> Snapshot:
+    def snapshot(self, by: By = "worker", inventory: Inventory | None = None) -> Snapshot:
         counts = self._session.counts()
         there = {count.netns for count in counts.listeners}
         found = inventory or self._reader.read(full=True, counted=there)

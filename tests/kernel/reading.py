@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TypeVar
 
+from accepttrace.config import By
 from accepttrace.facts.sight import Fact
 from accepttrace.model.snapshot import ListenerRow, Snapshot
 
@@ -19,7 +20,7 @@ def begin(tracing: Tracing, *ports: int) -> Account:
     return account
 
 
-def settled(account: Account, by: str = "socket") -> Snapshot:
+def settled(account: Account, by: By = "socket") -> Snapshot:
     """What stands once nothing happens: the books are exact when two readings find the same."""
     account.snapshot(by)
     return account.snapshot(by)

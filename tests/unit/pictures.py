@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from accepttrace.config import Filters
+from accepttrace.config import By, Filters
 from accepttrace.facts.buckets import BUCKETS, bucket_of
 from accepttrace.facts.reading import Reading
 from accepttrace.facts.records import (
@@ -155,7 +155,7 @@ def feed(
 
 
 def four_workers(
-    accepts: Sequence[int] = (610, 250, 140, 0), by: str = "worker", losses: Losses | None = None
+    accepts: Sequence[int] = (610, 250, 140, 0), by: By = "worker", losses: Losses | None = None
 ) -> Snapshot:
     """nginx on one shared socket: a master that only holds it, and four workers."""
     model = tracker()
@@ -172,7 +172,7 @@ def four_workers(
     return model.snapshot(by)
 
 
-def reuseport(accepts: Sequence[int], by: str = "worker") -> Snapshot:
+def reuseport(accepts: Sequence[int], by: By = "worker") -> Snapshot:
     """nginx with `reuseport`: every worker holds all sockets and waits on its own."""
     model = tracker()
     size = len(accepts)
@@ -247,7 +247,7 @@ def _sum(*numbers: int | None) -> int | None:
     return None if None in numbers else sum(number or 0 for number in numbers)
 
 
-def troubled(by: str = "worker") -> Snapshot:
+def troubled(by: By = "worker") -> Snapshot:
     """Two sockets of a group: one overflowed, the other closed and lost what was queued."""
     sizes = (GroupSize(0.0, 2), GroupSize(1.5, 1))
     overflow = {
@@ -277,7 +277,7 @@ def troubled(by: str = "worker") -> Snapshot:
     return replace(snapshot, migrations=(Migration(201, 200, 5, 1),))
 
 
-def unbalanced(by: str = "worker") -> Snapshot:
+def unbalanced(by: By = "worker") -> Snapshot:
     """One listener of which seven connections are missing."""
     return seen(
         four_workers(by=by),

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import pytest
 
-from accepttrace.config import Filters
+from accepttrace.config import By, Filters
 from accepttrace.facts.buckets import BUCKETS, bucket_of
 from accepttrace.facts.records import Losses
 from accepttrace.model.histogram import filled, octaves
@@ -125,7 +125,7 @@ def test_a_single_row_is_not_told_twice() -> None:
         ("thread", "thread 1001 nginx: worker on 0.0.0.0:80"),
     ],
 )
-def test_a_block_is_named_by_what_a_row_is(by: str, title: str) -> None:
+def test_a_block_is_named_by_what_a_row_is(by: By, title: str) -> None:
     assert title in plain(render(four_workers(by=by), 80, None)).splitlines()
 
 

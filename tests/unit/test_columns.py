@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from accepttrace.config import By
 from accepttrace.facts.records import Program
 from accepttrace.facts.sight import Sight
 from accepttrace.model.snapshot import Snapshot
@@ -55,7 +56,7 @@ def titles(snapshot: Snapshot, width: int) -> list[str]:
     return line.split()
 
 
-def pair(facts: Mapping[int, Mapping[str, Any]], by: str = "socket") -> Snapshot:
+def pair(facts: Mapping[int, Mapping[str, Any]], by: By = "socket") -> Snapshot:
     return seen(reuseport((6, 2), by), facts)
 
 

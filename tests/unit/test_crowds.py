@@ -9,14 +9,15 @@ from dataclasses import replace
 import pytest
 from jsonschema import Draft202012Validator
 
+from accepttrace.config import By
 from accepttrace.facts.datagrams import Receiver
 from accepttrace.facts.records import Holder, Listener
 from accepttrace.facts.sight import Sight
 from accepttrace.model.crowds import CLOSED_APART, FEW, HOLDERS_NAMED, LEVELS, MOST_ROWS
+from accepttrace.model.grains import GRAINS
 from accepttrace.model.receivers import CLOSED_ROWS
 from accepttrace.model.snapshot import AcceptorRow, ListenerRow, Snapshot
 from accepttrace.model.tracker import Tracker
-from accepttrace.model.yardstick import GRAINS
 from accepttrace.views.csvrows import rows as csv_rows
 from accepttrace.views.jsonl import snapshot_line
 from accepttrace.views.receiverlines import snapshot_line as udp_line
@@ -215,7 +216,7 @@ def test_who_had_a_part_in_the_group_is_remembered_when_it_closes(holders: Holde
 
 
 @pytest.mark.parametrize("by", [*GRAINS, "group"])
-def test_many_that_closed_just_now_are_summed_up_where_they_were(by: str) -> None:
+def test_many_that_closed_just_now_are_summed_up_where_they_were(by: By) -> None:
     it, size = model(), 2 * CLOSED_APART
     taken = [count(20, 1, inode) for inode in range(100, 100 + size)]
     feed(it, 1, taken, [server(), *group(100, size, 20)])

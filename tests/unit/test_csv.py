@@ -8,6 +8,7 @@ import json
 
 from accepttrace.facts.records import Losses
 from accepttrace.facts.sight import Sight
+from accepttrace.model.grains import GRAINS
 from accepttrace.model.snapshot import Snapshot
 from accepttrace.views import csvrows
 from accepttrace.views.jsonl import snapshot_line
@@ -44,7 +45,7 @@ def test_a_row_of_a_socket_has_what_is_known_of_the_socket() -> None:
 
 
 def test_every_row_has_as_many_cells_as_there_are_names() -> None:
-    for by in ("worker", "process", "thread", "socket", "group"):
+    for by in GRAINS:
         for histogram in (False, True):
             text = csvrows.rows(troubled(by), histogram=histogram)
             names = csvrows.header(by, histogram=histogram).split(",")

@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from accepttrace.cli.top import top
+from accepttrace.config import By
 from accepttrace.model.snapshot import Snapshot
 from accepttrace.views import csvrows, jsonl, receiverlines, receivers, table
 from accepttrace.views.columns import reference, tcp, udp
@@ -38,7 +39,7 @@ def _a_copy_with_one_more(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(udp, "TABLE", replace(udp.TABLE, columns=(*udp.COLUMNS, of_udp)))
 
 
-def picture(by: str = "socket") -> Snapshot:
+def picture(by: By = "socket") -> Snapshot:
     return seen(reuseport((6, 2), by), {200: {"half_open": 3}, 201: {"half_open": 14}})
 
 

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from accepttrace.config import By
 from accepttrace.facts.reading import Reading
 from accepttrace.facts.records import (
     AcceptorCount,
@@ -23,6 +24,7 @@ from accepttrace.facts.records import (
 )
 from accepttrace.facts.sight import Sight
 from accepttrace.model.books import CPUS
+from accepttrace.model.grains import GRAINS
 from accepttrace.model.places import MOST
 from accepttrace.model.snapshot import AcceptorRow, ListenerRow, Snapshot
 from accepttrace.model.tallies import LAST
@@ -31,7 +33,6 @@ from tests.unit.pictures import count, feed, holder, listener, tracker
 from tests.unit.test_books import BY_PORT, EVERYTHING, flow, model, passing
 
 NGINX = Process(1, 1, "nginx", "nginx: worker")
-GRAINS = ("worker", "process", "thread", "socket", "group")
 Key = tuple[int, int, int]
 
 
@@ -118,7 +119,7 @@ def test_a_year_of_workers_that_die_is_one_row_and_no_memory() -> None:
 
 
 @pytest.mark.parametrize("by", GRAINS)
-def test_what_a_worker_took_in_the_interval_in_which_it_died_is_not_lost(by: str) -> None:
+def test_what_a_worker_took_in_the_interval_in_which_it_died_is_not_lost(by: By) -> None:
     kernel = Kernel(tracker())
     kernel.open[100] = [1]
     kernel.read()
@@ -339,7 +340,7 @@ def test_a_socket_nobody_waits_on_is_held_against_its_group() -> None:
 
 
 @pytest.mark.parametrize("by", ["worker", "socket"])
-def test_closed_sockets_of_a_group_keep_their_ratio(by: str) -> None:
+def test_closed_sockets_of_a_group_keep_their_ratio(by: By) -> None:
     kernel = Kernel(tracker())
     kernel.open = {100: [1], 101: [2]}
     kernel.accept(1, 100, 30)

@@ -12,8 +12,10 @@ import pytest
 from jsonschema import Draft202012Validator
 
 import accepttrace.views
+from accepttrace.config import By
 from accepttrace.facts.records import Holder, Losses, Program
 from accepttrace.facts.sight import Sight
+from accepttrace.model.grains import GRAINS
 from accepttrace.model.snapshot import (
     AcceptorRow,
     Books,
@@ -41,7 +43,6 @@ SCHEMA: dict[str, Any] = json.loads(
     (Path(accepttrace.views.__file__).parent / "schema.json").read_text(encoding="utf-8")
 )
 VALIDATOR = Draft202012Validator(SCHEMA)
-KINDS = ("worker", "process", "thread", "socket", "group")
 
 
 def parsed(line: str) -> dict[str, Any]:
@@ -61,8 +62,8 @@ def test_meta_is_valid_and_numbered() -> None:
     assert (value["type"], value["schema"], value["attach"]) == ("meta", 1, "tracepoint")
 
 
-@pytest.mark.parametrize("by", KINDS)
-def test_snapshots_are_valid(by: str) -> None:
+@pytest.mark.parametrize("by", GRAINS)
+def test_snapshots_are_valid(by: By) -> None:
     pictures = (four_workers(by=by), reuseport((3, 0, 1), by), troubled(by), unbalanced(by))
     for snapshot in pictures:
         for histogram in (False, True):

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from accepttrace.config import By
 from accepttrace.facts.records import Losses, Program
 from accepttrace.model.balance import describe
+from accepttrace.model.grains import GRAINS
 from accepttrace.model.losses import verdict
 from accepttrace.model.snapshot import GroupSize, Migration, NamespaceLoss, SelectorChange, Snapshot
 from accepttrace.views import histogram, table
@@ -18,7 +20,6 @@ from tests.unit.pictures import four_workers, reuseport, seen, troubled, unbalan
 
 Render = Callable[[Snapshot, int, "int | None"], "list[Line]"]
 RENDERS: tuple[Render, ...] = (table.render, histogram.render)
-KINDS = ("worker", "process", "thread", "socket", "group")
 
 
 def text(snapshot: Snapshot, width: int = 400, height: int | None = None) -> str:
@@ -174,9 +175,9 @@ def test_many_addresses_are_counted() -> None:
 
 
 @pytest.mark.parametrize("render", RENDERS)
-@pytest.mark.parametrize("by", KINDS)
+@pytest.mark.parametrize("by", GRAINS)
 @pytest.mark.parametrize("height", [24, 40, None])
-def test_a_loss_is_in_every_view(render: Render, by: str, height: int | None) -> None:
+def test_a_loss_is_in_every_view(render: Render, by: By, height: int | None) -> None:
     shown = plain(render(troubled(by), 80, height))
     assert "LOSSES BELOW" in shown.splitlines()[1]
     assert "nothing lost" not in shown

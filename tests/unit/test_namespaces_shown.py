@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from accepttrace.config import By
 from accepttrace.model.snapshot import Snapshot
 from accepttrace.views import csvrows, histogram, jsonl, receivers, table
 from accepttrace.views.text import plain
@@ -17,7 +18,7 @@ from tests.unit.pictures import count, feed, four_workers, holder, listener, tra
 HERE, THERE = 4026531840, 4026532999
 
 
-def two_namespaces(by: str = "worker") -> Snapshot:
+def two_namespaces(by: By = "worker") -> Snapshot:
     """The same address twice: ours, and that of a stranger who is called as ours is."""
     model = tracker()
     ours, theirs = [holder(1)], [holder(2)]
@@ -29,7 +30,7 @@ def two_namespaces(by: str = "worker") -> Snapshot:
 
 @pytest.mark.parametrize("by", ["worker", "process", "thread", "socket", "group"])
 @pytest.mark.parametrize("width", [80, 140, 250])
-def test_a_namespace_is_a_column_where_there_are_two(by: str, width: int) -> None:
+def test_a_namespace_is_a_column_where_there_are_two(by: By, width: int) -> None:
     text = plain(table.render(two_namespaces(by), width, None))
     assert "NETNS" in text
     assert re.search(rf"\b{HERE}\b.*\b25\b", text)

@@ -9,12 +9,12 @@ from dataclasses import replace
 
 import pytest
 
-from accepttrace.config import Config, Output
+from accepttrace.config import By, Config, Output
 from accepttrace.run.sinks import screen_for
 from tests.unit.pictures import four_workers
 
 
-def printed(config: Config, by: str = "worker") -> str:
+def printed(config: Config, by: By = "worker") -> str:
     """All that one run of two pictures prints into a pipe."""
     out = io.StringIO()
     snapshot = four_workers(by=by)
@@ -36,7 +36,7 @@ def test_json_has_the_histogram_in_snapshots_and_summary(histogram: bool) -> Non
 
 @pytest.mark.parametrize("by", ["worker", "socket"])
 @pytest.mark.parametrize("histogram", [False, True])
-def test_csv_is_one_table_with_one_header(histogram: bool, by: str) -> None:
+def test_csv_is_one_table_with_one_header(histogram: bool, by: By) -> None:
     text = printed(Config(output="csv", histogram=histogram), by)
     rows = list(csv.DictReader(io.StringIO(text), strict=True))
     assert all(None not in row and None not in row.values() for row in rows)

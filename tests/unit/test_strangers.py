@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from accepttrace.facts.datagrams import Receivers
 from accepttrace.facts.diagnosis import Diagnosis, Finding, Way
 from accepttrace.facts.records import Holder, Inventory
+from accepttrace.model.grains import GRAINS
 from accepttrace.views import (
     csvrows,
     doctor,
@@ -30,8 +31,6 @@ from accepttrace.views.text import Line, cells, clean, clip, degraded, plain
 from tests.unit import udppictures
 from tests.unit.pictures import count, feed, four_workers, listener, seen, tracker, troubled
 from tests.unit.strangers import NASTY, is_harmless, names
-
-KINDS = ("worker", "process", "thread", "socket", "group")
 
 
 def strict(line: str) -> dict[str, Any]:
@@ -69,7 +68,7 @@ def test_csv_is_what_a_reader_reads_back(name: str, comm: str) -> None:
     model = tracker()
     taken = [count(7, 1, comm=comm, errors={24: 1}), count(8, 2, comm=name)]
     feed(model, 1, taken, [listener(100, [named(name)])])
-    for by in KINDS:
+    for by in GRAINS:
         snapshot = model.snapshot(by)
         text = f"{csvrows.header(by)}\n{csvrows.rows(snapshot)}\n"
         assert all(is_harmless(line) for line in text.split("\n"))
@@ -87,7 +86,7 @@ def test_csv_is_what_a_reader_reads_back(name: str, comm: str) -> None:
 def test_json_is_read_by_strict_readers(name: str, comm: str) -> None:
     model = tracker()
     feed(model, 1, [count(7, 1, comm=comm)], [listener(100, [named(name)])])
-    for by in KINDS:
+    for by in GRAINS:
         strict(jsonl.snapshot_line(model.snapshot(by)))
     (row,) = strict(jsonl.summary_line(model.snapshot()))["acceptors"]
     assert row["name"] == whole(name or comm)
@@ -105,7 +104,7 @@ def test_tables_are_harmless_and_fit(name: str, width: int) -> None:
     model = tracker()
     idle = replace(named(name), pid=9, waits=False)
     feed(model, 1, [count(7, 1, waits_us=[5])], [listener(100, [named(name), idle])])
-    for by in KINDS:
+    for by in GRAINS:
         snapshot = seen(model.snapshot(by))
         snapshot = replace(snapshot, meta=replace(snapshot.meta, filter=f"comm {name}"))
         for view in (table, histogram):

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from accepttrace.config import Filters
+from accepttrace.config import By, Filters
 from accepttrace.facts.records import Losses
+from accepttrace.model.grains import GRAINS
 from accepttrace.model.snapshot import Snapshot
 from accepttrace.views import formats
 from accepttrace.views.columns import tcp
@@ -30,10 +31,9 @@ from tests.unit.pictures import (
 
 STORED = Path(__file__).parent / "snapshots"
 WRITE = os.environ.get("ACCEPTTRACE_SNAPSHOTS") == "write"
-KINDS = ("worker", "process", "thread", "socket", "group")
 
 
-def busy(by: str = "worker") -> Snapshot:
+def busy(by: By = "worker") -> Snapshot:
     """Two ports, IPv6, threads, a container, a dead worker, errors, and odd names."""
     model = tracker(Filters(ports=frozenset({80, 8443})))
     group = "/system.slice/docker-0123456789abcdef.scope"
@@ -64,8 +64,8 @@ PICTURES = {
     "shared": four_workers(),
     "reuseport": reuseport((30, 10, 0, 5)),
     "blind": four_workers(losses=Losses(probe_misses=None, recursion_misses=None)),
-    **{f"busy-{by}": busy(by) for by in KINDS},
-    **{f"troubled-{by}": troubled(by) for by in KINDS},
+    **{f"busy-{by}": busy(by) for by in GRAINS},
+    **{f"troubled-{by}": troubled(by) for by in GRAINS},
     "unbalanced": unbalanced(),
 }
 
@@ -310,5 +310,5 @@ def test_every_column_explains_itself_and_sorts() -> None:
     model = tracker()
     feed(model, 1, [count(1, 1)], [listener()])
     for key in keys:
-        for by in tcp.TABLE.choice:
+        for by in GRAINS:
             assert tcp.ordered(model.snapshot(by), key).acceptors

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 
 from accepttrace.cli.options import filter_options, seconds, take_filters, way_options
-from accepttrace.config import Config
+from accepttrace.config import By, Config
 from accepttrace.run.pace import Pace
 from accepttrace.run.run import Run, trace
 
@@ -65,7 +65,7 @@ def _only_of_tcp(values: dict[str, Any]) -> None:
 )
 @click.option(
     "--by",
-    type=click.Choice(["worker", "process", "thread", "socket", "group"]),
+    type=click.Choice(get_args(By)),
     default="worker",
     help="What a row is.  [default: worker = process x listener]",
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
@@ -87,16 +87,6 @@ class Entry:
         self.fresh += other.fresh
         self.barred = self.barred or other.barred
         self.active_s = max(self.active_s, other.active_s)
-
-
-# What rows of each kind have in common.
-KEYS: Final[Mapping[str, Callable[[Entry], Key]]] = {
-    "worker": lambda e: (e.socket, e.process),
-    "process": lambda e: e.process,
-    "thread": lambda e: (e.socket, e.process, e.thread),
-    "socket": lambda e: e.socket,
-    "group": lambda e: e.members,
-}
 
 
 def plus(one: AcceptorCount, other: AcceptorCount) -> AcceptorCount:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from accepttrace.config import Filters
+from accepttrace.config import By, Filters
 from accepttrace.facts.matching import by_process, process_matches
 from accepttrace.model.census import Census
 from accepttrace.model.crowds import Crowd, Crowds
-from accepttrace.model.entries import KEYS, Bygone, Entry, Key
+from accepttrace.model.entries import Bygone, Entry, Key
+from accepttrace.model.grains import GRAINS
 from accepttrace.model.labels import Who, of_place, of_process, of_sockets
 from accepttrace.model.listeners import Listeners, SetKey, Socket
 from accepttrace.model.places import Place
@@ -26,7 +27,7 @@ class Rows:
     `passed_over`: sockets that get none.
     """
 
-    by: str
+    by: By
     listeners: Listeners
     census: Census
     filters: Filters
@@ -39,7 +40,7 @@ class Rows:
     @property
     def of_sockets(self) -> bool:
         """Whether a row stands for sockets, not for somebody who accepts."""
-        return self.by in ("socket", "group")
+        return GRAINS[self.by].of_sockets
 
     def make(
         self, kept: Sequence[Entry], shown: Sequence[Socket], crowds: Crowds
@@ -64,7 +65,7 @@ class Rows:
         """What the row of an entry stands for."""
         shared = crowds.shared.get(entry.socket)
         if shared is None or self.by == "process":
-            return KEYS[self.by](entry)
+            return GRAINS[self.by].key(entry)
         if self.by == "socket":
             return shared
         if self.by == "group":
@@ -164,7 +165,7 @@ class Rows:
         """What the yardstick knows of a row: of one that is shared, all that share it."""
         if self.by == "socket":
             return sockets
-        return {key, *map(KEYS[self.by], pile)}
+        return {key, *map(GRAINS[self.by].key, pile)}
 
     def _ratio(
         self, keys: Collection[Key], pile: Sequence[Entry], who: Who, accepts: int

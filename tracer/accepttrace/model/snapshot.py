@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from accepttrace.config import By
 from accepttrace.facts.records import (
     Book,
     Family,
@@ -255,7 +256,7 @@ class Snapshot:
     time: str  # UTC, RFC 3339
     elapsed_s: float
     interval_s: float
-    by: str
+    by: By
     meta: Meta
     listeners: tuple[ListenerRow, ...]
     acceptors: tuple[AcceptorRow, ...]

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
-from accepttrace.config import Filters
+from accepttrace.config import By, Filters
 from accepttrace.facts.matching import process_matches
 from accepttrace.facts.reading import Reading
 from accepttrace.facts.records import (
@@ -36,7 +36,7 @@ from accepttrace.model.snapshot import Books, ListenerRow, Meta, Snapshot
 from accepttrace.model.strays import Strays
 from accepttrace.model.sums import Visible
 from accepttrace.model.tallies import LAST, WITHOUT_ROW, Tallies
-from accepttrace.model.yardstick import GRAINS, Yardsticks
+from accepttrace.model.yardstick import MEASURED, Yardsticks
 
 
 class Tracker:
@@ -55,7 +55,7 @@ class Tracker:
         filters: Filters | None = None,
         started_s: float | None = None,
         sees: Sight | None = None,
-        grains: Collection[str] = GRAINS,
+        grains: Collection[By] = MEASURED,
     ) -> None:
         self._sees = sees
         self._meta = meta
@@ -126,11 +126,11 @@ class Tracker:
         """Pids of the holders that the last inventory found."""
         return self._census.holders
 
-    def snapshot(self, by: str = "worker") -> Snapshot:
+    def snapshot(self, by: By = "worker") -> Snapshot:
         """The picture as of the last update, the most accepts first."""
         return self._picture(by, self._interval_s, whole=False)
 
-    def summary(self, by: str = "worker") -> Snapshot:
+    def summary(self, by: By = "worker") -> Snapshot:
         """The same with the whole run as its interval."""
         return self._picture(by, self._elapsed_s, whole=True)
 
@@ -138,7 +138,7 @@ class Tracker:
     def _elapsed_s(self) -> float:
         return self._now_s - (self._started_s or 0.0)
 
-    def _picture(self, by: str, interval_s: float, whole: bool) -> Snapshot:
+    def _picture(self, by: By, interval_s: float, whole: bool) -> Snapshot:
         rows = Rows(
             by=by,
             listeners=self._listeners,

@@ -6,10 +6,12 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Final
 
-from accepttrace.model.entries import KEYS, Entry, Key
+from accepttrace.config import By
+from accepttrace.model.entries import Entry, Key
+from accepttrace.model.grains import GRAINS
 from accepttrace.model.listeners import Listeners, SetKey, Socket
 
-GRAINS: Final = ("worker", "process", "thread", "socket")  # a group shares with nobody
+MEASURED: Final = tuple(by for by in GRAINS if by != "group")  # a group shares with nobody
 Takers = Iterable[tuple[SetKey, Key]]
 
 
@@ -62,13 +64,13 @@ class Yardsticks:
     and who left keeps his part.
     """
 
-    def __init__(self, grains: Collection[str], listeners: Listeners) -> None:
+    def __init__(self, grains: Collection[By], listeners: Listeners) -> None:
         wanted = {"worker", *grains} if "process" in grains else {*grains}  # see `took_part`
-        self._by_grain = {grain: Yardstick() for grain in GRAINS if grain in wanted}
+        self._by_grain: dict[By, Yardstick] = {by: Yardstick() for by in MEASURED if by in wanted}
         self._listeners = listeners
         self._before: set[int] | None = None  # the sockets that were open; None: not looked yet
 
-    def of(self, by: str) -> Yardstick:
+    def of(self, by: By) -> Yardstick:
         """The one for rows of this kind; one that never saw anything where there is none."""
         return self._by_grain.get(by) or Yardstick()
 
@@ -100,12 +102,12 @@ class Yardsticks:
     def join(self, one: Entry, other: Entry) -> None:
         """The first has become part of the second."""
         for grain, yardstick in self._by_grain.items():
-            yardstick.move(KEYS[grain](one), KEYS[grain](other))
+            yardstick.move(GRAINS[grain].key(one), GRAINS[grain].key(other))
 
     def took_part(self, entry: Entry) -> bool:
         """Whether it ever could have had something, on this listener."""
         return any(
-            yardstick.expected(KEYS[grain](entry))
+            yardstick.expected(GRAINS[grain].key(entry))
             for grain, yardstick in self._by_grain.items()
             if grain != "process"
         )
@@ -113,16 +115,18 @@ class Yardsticks:
     def keep(self, entries: Sequence[Entry]) -> None:
         """Forget what belongs to nobody any more."""
         for grain, yardstick in self._by_grain.items():
-            there = {KEYS[grain](entry) for entry in entries}
+            there = {GRAINS[grain].key(entry) for entry in entries}
             yardstick.keep(there if grain != "socket" else there | set(self._listeners.sockets))
 
     def _shares(self, socket: Socket) -> bool:
         return not isinstance(socket, int) or self._listeners.is_listed(socket)
 
-    def _takers(self, grain: str, takers: Sequence[Entry], taken: Collection[SetKey]) -> Takers:
+    def _takers(self, grain: By, takers: Sequence[Entry], taken: Collection[SetKey]) -> Takers:
         if grain == "thread":
             takers = [entry for entry in takers if entry.fresh or not entry.ended]
-        yield from ((entry.members, KEYS[grain](entry)) for entry in takers if grain != "socket")
+        yield from (
+            (entry.members, GRAINS[grain].key(entry)) for entry in takers if grain != "socket"
+        )
         if grain == "socket":
             yield from self._sockets(takers, taken)
 

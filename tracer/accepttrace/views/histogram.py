@@ -9,6 +9,8 @@ from itertools import zip_longest
 from math import ceil
 from typing import Final
 
+from accepttrace.config import By
+from accepttrace.model.grains import GRAINS
 from accepttrace.model.histogram import add, octaves, percentiles
 from accepttrace.model.snapshot import AcceptorRow, Snapshot
 from accepttrace.model.sums import QUANTILES
@@ -19,14 +21,6 @@ from accepttrace.views.text import Line, Span, cells, clean, cut, flow
 MARKS: Final = ("p50", "p90", "p99")
 BLOCK: Final = 70  # cells that a block wants, to stand beside another one
 GAP: Final = "    "
-# What a row of this kind is known by: a word, and the field.
-IDENTITY: Final = {
-    "worker": ("pid", "pid"),
-    "process": ("pid", "pid"),
-    "thread": ("thread", "tid"),
-    "socket": ("inode", "listener_inode"),
-    "group": ("group", "group"),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,10 +139,10 @@ def _bars(histogram: Sequence[int], marks: Sequence[tuple[str, int]], width: int
         yield ((text, ""), ("#" * ceil(count * room / most), "bold"), (f" {names}", ""))
 
 
-def _pile(by: str, row: AcceptorRow, several: bool) -> Pile:
-    noun, field = IDENTITY[by]
-    number = getattr(row, field)
-    known = "" if number is None else f"{noun} {number} "
+def _pile(by: By, row: AcceptorRow, several: bool) -> Pile:
+    grain = GRAINS[by]
+    number = getattr(row, grain.identity)
+    known = "" if number is None else f"{grain.noun} {number} "
     place = endpoint(row.local_address, row.local_port, row.family, row.listener_inode, row.device)
     gone = "" if row.alive else "closed " if row.pid is None else "gone "
     where = f"{place} in netns {row.netns}" if several and row.netns else place

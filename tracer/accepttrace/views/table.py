@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from accepttrace.model.grains import GRAINS
 from accepttrace.model.snapshot import AcceptorRow, Snapshot
 from accepttrace.views.columns import tcp
 from accepttrace.views.formats import plural
@@ -53,8 +54,8 @@ def _style(row: AcceptorRow) -> str:
 
 def _aside(snapshot: Snapshot, row: AcceptorRow) -> bool:
     """A holder that accepts nothing and does not wait either: a master process."""
-    by_process = snapshot.by in ("worker", "process", "thread")
-    return by_process and row.waits is False and not row.accepts and row.alive
+    of_sockets = GRAINS[snapshot.by].of_sockets
+    return not of_sockets and row.waits is False and not row.accepts and row.alive
 
 
 def _waiting_aside(snapshot: Snapshot, width: int) -> list[Line]:

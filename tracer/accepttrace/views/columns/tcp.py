@@ -7,13 +7,12 @@ from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import Final
 
+from accepttrace.model.grains import OF_SOCKETS
 from accepttrace.model.snapshot import AcceptorRow, ListenerRow, Snapshot
 from accepttrace.views import formats
 from accepttrace.views.columns.choice import TCP
 from accepttrace.views.columns.column import NOTHING, UNKNOWN, Column, Table, Unit
 from accepttrace.views.sockets import Sockets
-
-OF_SOCKETS: Final = ("socket", "group")
 
 
 @dataclass(frozen=True, slots=True)
