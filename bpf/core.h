@@ -20,7 +20,7 @@ enum access { DIRECT, PROBED };
 	((how) == DIRECT ? (pointer)->field : BPF_CORE_READ(pointer, field))
 /* The inode of a socket's file, by plain loads; 0 where it has no file. */
 #define READ_FILE_INODE(socket) ((__u32)(socket)->file->f_inode->i_ino)
-/* bpf_get_current_task_btf() came with 5.11. */
+/* Whether the kernel has bpf_get_current_task_btf(): see drift.bpf.h. */
 #define HAS_TASK_POINTERS                                                                          \
 	bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_get_current_task_btf)
 #define CURRENT_TASK() bpf_get_current_task_btf()

@@ -1,6 +1,29 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause) */
 /*
- * Every difference between kernels that the logic meets, each with the kernel commit that made it.
+ * Every difference between kernels that the logic meets, each with the kernel commit that made it
+ * and the first release that has it. Distributions backport, so the code asks for the field or the
+ * parameter itself, and never for the version.
+ *
+ * What needs no code here, because a hook or a declaration elsewhere is the whole of it:
+ *
+ * 711bdd5141d8 ("inet: factor out locked section of inet_accept() in a new helper"), 6.5 and stable
+ * 6.1: __inet_accept. Where it is missing, graft.bpf.h counts.
+ *
+ * efce3d1fdff5 ("tcp: Don't initialise tp->tsoffset in tcp_get_cookie_sock()."), 6.8: one parameter
+ * less. e34100c2ecbb ("tcp: add a drop_reason pointer to tcp_check_req()"), 6.15: one more. There
+ * is a program for each; user space loads the one whose number of parameters BTF confirms.
+ *
+ * d7ba4cc900bf ("bpf: return long from bpf_map_ops funcs"), 6.4: what changes a map returned an int
+ * before, though the helper's type says long. See maps.h.
+ *
+ * 3ca1032ab7ab ("bpf: Implement get_current_task_btf and RET_PTR_TO_BTF_ID"), 5.11: see
+ * HAS_TASK_POINTERS.
+ *
+ * Of the inventory of holders: e6f2dd0f8067 ("bpf: Add bpf_loop helper"), 5.17: before, the kernel
+ * unrolled every loop to verify it. cfd86ef7e8e7 ("anon_inode: use a proper mode internally"),
+ * 6.16: an epoll set looks like a regular file. b6f58a3f4aa8 ("io_uring: move struct io_kiocb from
+ * task_struct to io_uring_task"), 6.13. And 6.0 renamed io_poll_iocb to io_poll (commit not looked
+ * up).
  */
 #ifndef ACCEPTTRACE_DRIFT_H
 #define ACCEPTTRACE_DRIFT_H
@@ -8,7 +31,7 @@
 #include "core.h"
 
 /* 92ef0fd55ac8 ("net: change proto and proto_ops accept type"), 6.10: (sk, flags, err, kern) became
- * (sk, arg). Trampolines choose by the parameter count in BTF, see fentry.bpf.h. */
+ * (sk, arg). */
 static __always_inline bool accept_cannot_sleep(void *flags_or_arg)
 {
 	if (HAS_FIELD(proto_accept_arg, flags))
@@ -16,7 +39,7 @@ static __always_inline bool accept_cannot_sleep(void *flags_or_arg)
 	return (unsigned long)flags_or_arg & O_NONBLOCK;
 }
 
-/* In 6.18 but not in 6.12: the socket itself knows its inode number. */
+/* 5d6b58c932ec ("net: lockless sock_i_ino()"), 6.17: the socket itself knows its inode number. */
 static __always_inline bool inode_in_sock(enum access how, struct sock *sk, __u32 *inode)
 {
 #if defined(PLACED_BY_HEADERS) && !HAS_sock_sk_ino
@@ -29,7 +52,8 @@ static __always_inline bool inode_in_sock(enum access how, struct sock *sk, __u3
 #endif
 }
 
-/* In 6.1 but not in 5.10: a closing listener may hand its queue to another of its group. */
+/* f9ac779f881c ("net: Introduce net.ipv4.tcp_migrate_req."), 5.14: a closing listener may hand its
+ * queue to another of its group. Stable 5.10 has the setting too, but nothing that heeds it. */
 static __always_inline bool migrates(struct sock *sk)
 {
 #if defined(PLACED_BY_HEADERS) && !HAS_netns_ipv4_sysctl_tcp_migrate_req
@@ -44,7 +68,8 @@ static __always_inline bool migrates(struct sock *sk)
 #endif
 }
 
-/* Since the same kernels a selector may ask for that too. Headers alone do not show it: maybe. */
+/* d5e4ddaeb6ab ("bpf: Support socket migration by eBPF."), 5.14: a selector may ask for that too.
+ * Headers alone do not show whether it does: maybe. */
 static __always_inline bool selector_migrates(struct sock *sk)
 {
 	struct sock_reuseport *group = BPF_CORE_READ(sk, sk_reuseport_cb);
@@ -76,7 +101,8 @@ static __always_inline bool serves_other_ports(struct sock *sk)
 	return READ_BIT(inet, transparent);
 }
 
-/* An int in 5.10, a byte in 6.1: 0 or 1 in the first byte of either. */
+/* 4ecc1baf362c ("tcp: convert elligible sysctls to u8"), 5.13 and stable 5.10: an int became a
+ * byte; 0 or 1 in the first byte of either. */
 static __always_inline bool aborts_on_overflow(struct sock *sk)
 {
 	struct net *net = BPF_CORE_READ(sk, __sk_common.skc_net.net);
@@ -87,7 +113,8 @@ static __always_inline bool aborts_on_overflow(struct sock *sk)
 }
 
 #ifndef PLACED_BY_HEADERS /* nobody asks: without BTF there is no iterator either */
-/* In 6.1 but not in 5.10: SO_INCOMING_CPU takes part in the selection. */
+/* b261eda84ec1 ("soreuseport: Fix socket selection for SO_INCOMING_CPU."), 6.2 and stable 6.1: that
+ * option takes part in the selection. */
 static __always_inline __u32 incoming_cpu_members(struct sock_reuseport *group)
 {
 	if (HAS_FIELD(sock_reuseport, incoming_cpu))
@@ -96,9 +123,13 @@ static __always_inline __u32 incoming_cpu_members(struct sock_reuseport *group)
 }
 #endif
 
-/* THREAD_SIZE of x86-64 and arm64 without KASAN: the registers of a system call lie at its end.
- * bpf_task_pt_regs() would tell, but came with 5.15. Kernels with FRED (CONFIG_X86_FRED) keep room
- * behind them: there the proof finds that the way of an accept is not told so (session.py). */
+/*
+ * THREAD_SIZE of x86-64 and arm64 without KASAN: the registers of a system call lie at its end.
+ * dd6e10fbd9fb ("bpf: Add bpf_task_pt_regs() helper"), 5.15, would find them; 5.10 and what bcc
+ * loads have no such helper. 65c9cc9e2c14 ("x86/fred: Reserve space for the FRED stack frame"),
+ * 6.9: with CONFIG_X86_FRED there is room behind them, so that they are not found. The proof
+ * notices that (session.py), and the way of an accept is then unknown.
+ */
 enum { KERNEL_STACK = 16384 };
 
 /* Syscall numbers and registers at sys_exit. A 32-bit task on a 64-bit kernel has other numbers. */

@@ -81,7 +81,7 @@ int fentry_cookie_v6(__u64 *ctx)
 	return 0;
 }
 
-/* A fifth parameter until 6.9. */
+/* By the number of parameters: see drift.bpf.h. */
 SEC("fexit/tcp_get_cookie_sock")
 int fexit_cookie_sock_4(__u64 *ctx)
 {
@@ -115,7 +115,7 @@ static __always_inline int check_returned(__u64 *ctx, struct sock *child)
 	return 0;
 }
 
-/* A sixth parameter since 6.14; user space loads the one whose parameter count BTF confirms. */
+/* By the number of parameters: see drift.bpf.h. */
 SEC("fexit/tcp_check_req")
 int fexit_check_req_5(__u64 *ctx)
 {

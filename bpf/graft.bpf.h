@@ -2,10 +2,11 @@
 /*
  * The accept() that a thread is in, remembered at its entry.
  *
- * Kernels without __inet_accept (before 6.1): nothing that runs after the sleep gets both sockets.
- * So the entry of inet_csk_accept remembers the listener of the thread, and security_sock_graft,
- * which runs after the sleep with the child, counts. A thread that slept before the tracer attached
- * has no entry: its listener is found by the descriptor in the registers of its system call.
+ * Kernels without __inet_accept (see drift.bpf.h): nothing that runs after the sleep gets both
+ * sockets. So the entry of inet_csk_accept remembers the listener of the thread, and
+ * security_sock_graft, which runs after the sleep with the child, counts. A thread that slept
+ * before the tracer attached has no entry: its listener is found by the descriptor in the registers
+ * of its system call.
  */
 #ifndef ACCEPTTRACE_GRAFT_H
 #define ACCEPTTRACE_GRAFT_H

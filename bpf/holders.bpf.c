@@ -182,7 +182,7 @@ static __always_inline void file_met(struct visit *visit, enum loops loops)
 	struct socket *socket;
 	struct sock *sk;
 
-	if (!kind || kind == S_IFREG) { /* as epoll sets look, before and since 6.16 */
+	if (!kind || kind == S_IFREG) { /* as epoll sets look: see drift.bpf.h */
 		epoll_met(visit);
 		return;
 	}

@@ -14,7 +14,7 @@ enum {
 	MAX_WALKED = 65536, /* sockets asked for, that were met lately */
 	MAX_SEEN = 4096, /* a power of two */
 	MAX_WAITERS = 2048, /* of one socket: what they take must fit into a buffer of 32 KiB */
-	MAX_WAITERS_UNROLLED = 256, /* ... before 5.17 */
+	MAX_WAITERS_UNROLLED = 256, /* ... in kernels without bpf_loop() */
 	MAX_SLEEPERS = 8, /* of one epoll set, in epoll_wait() */
 };
 

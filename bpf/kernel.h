@@ -38,7 +38,7 @@
 	} within
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 #endif
-/* Not in every supported kernel: ask HAS_FIELD before use. */
+/* Not in every supported kernel: ask HAS_FIELD before use. For what made it, see drift.bpf.h. */
 #define FIELD_OR_NOT(record, type, name) FIELD(record, type, name)
 
 /* Who */
@@ -147,8 +147,8 @@ struct ns_common {
 };
 struct netns_ipv4 {
 	BEGIN;
-	FIELD(netns_ipv4, __u8, sysctl_tcp_abort_on_overflow); /* an int before 5.12; 0 or 1 */
-	FIELD_OR_NOT(netns_ipv4, __u8, sysctl_tcp_migrate_req); /* since 5.14 */
+	FIELD(netns_ipv4, __u8, sysctl_tcp_abort_on_overflow); /* or an int: see drift.bpf.h */
+	FIELD_OR_NOT(netns_ipv4, __u8, sysctl_tcp_migrate_req);
 	END;
 };
 struct user_namespace {
@@ -212,7 +212,7 @@ struct bpf_prog {
 struct sock_reuseport {
 	BEGIN;
 	FIELD(sock_reuseport, __u16, num_socks);
-	FIELD_OR_NOT(sock_reuseport, __u16, incoming_cpu); /* since 6.1 */
+	FIELD_OR_NOT(sock_reuseport, __u16, incoming_cpu);
 	FIELD(sock_reuseport, unsigned int, reuseport_id);
 	FIELD(sock_reuseport, struct bpf_prog *, prog);
 	END;
@@ -228,14 +228,14 @@ struct sock {
 	FIELD(sock, atomic_t, sk_drops);
 	FIELD(sock, int, sk_err);
 	FIELD_IN(sock, sk_uid, __u32, val);
-	FIELD_OR_NOT(sock, unsigned long, sk_ino); /* since 6.18 */
+	FIELD_OR_NOT(sock, unsigned long, sk_ino);
 	FIELD_IN(sock, sk_receive_queue, __u32, qlen);
 	END;
 };
 struct inet_sock {
 	BEGIN;
 	FIELD(inet_sock, __u16, inet_sport);
-	FIELD_OR_NOT(inet_sock, unsigned long, inet_flags); /* since 6.6, before: */
+	FIELD_OR_NOT(inet_sock, unsigned long, inet_flags); /* before there were these: */
 #ifndef PLACED_BY_BTF
 	__u8 transparent : 1;
 #endif
@@ -276,7 +276,7 @@ struct udp_sock {
 	FIELD_IN(udp_sock, reader_queue, __u32, qlen); /* what a reader took over from the queue */
 	END;
 };
-struct proto_accept_arg { /* since 6.10 */
+struct proto_accept_arg {
 	BEGIN;
 	FIELD_OR_NOT(proto_accept_arg, int, flags);
 	FIELD_OR_NOT(proto_accept_arg, int, err);

@@ -50,8 +50,8 @@ static __always_inline struct acceptor *seat_at(__u32 place)
 }
 
 /*
- * What changes a map returns an int before 6.4, though its type says long: the upper half is
- * whatever it is. So here it becomes an int at once.
+ * What changes a map returns an int in old kernels, though its type says long: the upper half is
+ * whatever it is. So here it becomes an int at once. See drift.bpf.h.
  */
 static __always_inline int seat_take(__u32 place, struct acceptor_key *key)
 {

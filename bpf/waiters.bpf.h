@@ -143,7 +143,7 @@ static long waiter_step(__u32 index, void *walk)
 	return waiter_next(walk);
 }
 
-/* Before 5.17 the kernel unrolls every loop to verify it. */
+/* Kernels without bpf_loop() unroll every loop to verify it. */
 enum loops { BY_HELPER, UNROLLED };
 
 /* False: the buffer is full. */

@@ -50,13 +50,13 @@ struct eppoll_entry {
 	struct wait_queue_entry wait;
 	struct wait_queue_head *whead;
 };
-struct io_uring_task { /* since 5.10 */
+struct io_uring_task {
 	struct task_struct *task;
 };
 struct io_kiocb {
-	struct io_uring_task *tctx; /* since 6.13 */
+	struct io_uring_task *tctx; /* or as below: see drift.bpf.h */
 };
-struct io_kiocb___task { /* before */
+struct io_kiocb___task {
 	struct task_struct *task;
 };
 struct io_poll { /* `private`: struct io_kiocb, with flags in the lowest bits */
@@ -64,7 +64,7 @@ struct io_poll { /* `private`: struct io_kiocb, with flags in the lowest bits */
 	struct wait_queue_head *head;
 	struct wait_queue_entry wait;
 };
-struct io_poll_iocb { /* before 6.0 */
+struct io_poll_iocb { /* what io_poll was called */
 	struct file *file;
 	struct wait_queue_head *head;
 	struct wait_queue_entry wait;

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import importlib
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -86,6 +87,33 @@ def test_every_field_of_the_audit_list_is_found_in_the_text() -> None:
     assert found["sock_reuseport", "incoming_cpu"] is True
     used = [line for line in (BPF / "kernel.h").read_text().splitlines() if "\tFIELD" in line]
     assert len(list(offsets.fields(text))) == len(used)
+
+
+@pytest.mark.parametrize(("member", "there"), [("\tunsigned long\t\tsk_ino;\n", 1), ("", 0)])
+def test_optional_fields_are_looked_for_in_the_headers(
+    member: str, there: int, tmp_path: Path
+) -> None:
+    net = tmp_path / "net"
+    (net / "netns").mkdir(parents=True)
+    (net / "sock.h").write_text(
+        f"struct other {{\n\tint sk_ino;\n}};\nstruct sock {{\n{member}\tint sk_err;\n}};\n"
+        "static inline int sk_ino;\n"
+    )
+    (net / "netns" / "ipv4.h").write_text("struct netns_ipv4 {\n\tu8 sysctl_tcp_migrate_req;\n};\n")
+    said = offsets.presence(fold(BPF / "bcc.c"), tmp_path).splitlines()
+    assert f"#define HAS_sock_sk_ino {there}" in said
+    assert "#define HAS_netns_ipv4_sysctl_tcp_migrate_req 1" in said
+    assert "#define HAS_proto_accept_arg_flags 0" in said
+
+
+def test_no_difference_between_kernels_is_known_by_version() -> None:
+    text = fold(BPF / "bcc.c")
+    assert "LINUX_VERSION_CODE" not in text
+    asked = set(re.findall(r"\bHAS_(\w+_\w+)\b", (BPF / "drift.bpf.h").read_text()))
+    optional = {
+        f"{field.record}_{field.path[0]}" for field in offsets.fields(text) if field.optional
+    }
+    assert asked - {"TASK_POINTERS"} <= optional
 
 
 def test_missing_bcc_names_the_packages(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -166,7 +166,7 @@ def _advice(plan: Plan, error: AcceptTraceError) -> str:
     if plan.attach == "fentry" and code == errno.EPERM:
         return "nothing to do: this kernel refuses trampolines even to root; another type is used"
     if plan.attach == "fentry" and code == core.ENOTSUPP:
-        # Trampolines on functions: arm64 has them since 6.4.
+        # arm64: 2aa6ac03516d ("arm64: ftrace: Add direct call support"), 6.4.
         return "nothing to do: this kernel has no trampolines; another type is used"
     if plan.attach == "fentry" and not btf.VMLINUX.exists():
         return "nothing to do: needs a kernel with CONFIG_DEBUG_INFO_BTF; another type is used"

@@ -1,10 +1,13 @@
 """Whether this kernel preempts itself: then trampolines and raw tracepoints lose events.
 
-Since 6.1 (and 5.11 for trampolines) a program that was preempted in the middle keeps other tasks
-on its CPU from running it: their events are skipped, and counted as recursion misses. Kprobe
-handlers run with preemption off. But a system call on any BPF map keeps all kprobe programs from
-running on its CPU while it lasts (bpf_disable_instrumentation() in the kernel), for others too when
-it is preempted. So whoever reads maps beside kprobes must not be.
+A program that was preempted in the middle keeps other tasks on its CPU from running it: their
+events are skipped, and counted as recursion misses. That is so for trampolines since ca06f55b9002
+("bpf: Add per-program recursion prevention mechanism"), 5.12, and for raw tracepoints since
+05b24ff9b2cf ("bpf: Prevent bpf program recursion for raw tracepoint probes"), 6.1.
+
+Kprobe handlers run with preemption off. But a system call on any BPF map keeps all kprobe programs
+from running on its CPU while it lasts (bpf_disable_instrumentation() in the kernel), for others too
+when it is preempted. So whoever reads maps beside kprobes must not be.
 """
 
 from __future__ import annotations

@@ -95,7 +95,7 @@ class Tracer(ABC):
     def skipped(self) -> dict[str, int] | None:
         """By program, hits since the last `reset` that the kernel's recursion guard dropped.
 
-        None where this kernel does not tell (before 5.11).
+        None where this kernel does not count them (loaders.recursion_misses).
         """
         misses = self._loaded.recursion_misses()
         if misses is None:

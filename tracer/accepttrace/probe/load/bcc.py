@@ -16,7 +16,7 @@ import errno
 import os
 import re
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +92,7 @@ class Compiled:
         return None if self.plan.attach == "kprobe" else 0
 
     def recursion_misses(self) -> dict[str, int] | None:
-        """By program, runs skipped because it already ran on that CPU; None before 5.11."""
+        """By program, runs skipped because it already ran on that CPU; None: see loaders."""
         programs = {n: p.fd for n, p in self._bpf.funcs.items() if n not in _ITERATORS.values()}
         return loaders.recursion_misses({name.decode(): fd for name, fd in programs.items()})
 
@@ -113,17 +113,9 @@ class Compiled:
 
     def _compile(self, kind: Any) -> None:
         """Also loads and attaches trampolines: bcc does that by itself."""
-        text, flags = source(), _flags(self.hooks)
-        place: AbstractContextManager[None]
-        if btf.VMLINUX.exists() and not os.environ.get(BY_HEADERS):
-            text = offsets.definitions(text) + text
-            place = headers.stubs()
-            flags.append("-DPLACED_BY_BTF")
-        else:
-            place = headers.real()
         self._bpf = kind.__new__(kind)  # kept although its __init__ may raise: it must be closed
-        with place:
-            self._bpf.__init__(text=text.encode(), cflags=flags)
+        with _placed() as (text, flags):
+            self._bpf.__init__(text=text.encode(), cflags=[*_flags(self.hooks), *flags])
 
     def _attach(self, hook: Hook) -> None:
         site, program = hook.site.encode(), hook.program.encode()
@@ -140,6 +132,18 @@ class Compiled:
         name = _ITERATORS[self.plan.listing]
         with suppress(Exception):  # bcc raises nothing more special
             self._sockets_link = iterators.link(self._bpf.load_func(name, kind.TRACING).fd)
+
+
+@contextmanager
+def _placed() -> Iterator[tuple[str, list[str]]]:
+    """The text with what it must know of the kernel's structs, and flags; within, its headers."""
+    text = source()
+    if btf.VMLINUX.exists() and not os.environ.get(BY_HEADERS):
+        with headers.stubs():
+            yield offsets.definitions(text) + text, ["-DPLACED_BY_BTF"]
+    else:
+        with headers.real() as folder:
+            yield offsets.presence(text, folder / "include") + text, []
 
 
 def _flags(hooks: tuple[Hook, ...]) -> list[str]:

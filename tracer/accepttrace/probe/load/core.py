@@ -80,7 +80,7 @@ class Loaded:
         return total
 
     def recursion_misses(self) -> dict[str, int] | None:
-        """By program, runs skipped because it already ran on that CPU; None before 5.11."""
+        """By program, runs skipped because it already ran on that CPU; None: see loaders."""
         names = [hook.program for hook in self.hooks]
         descriptor = library().bpf_program__fd
         return loaders.recursion_misses({n: descriptor(self._program(n)) for n in names})

@@ -91,14 +91,15 @@ def stubs() -> Iterator[None]:
 
 
 @contextmanager
-def real() -> Iterator[None]:
-    """Within, bcc finds the headers that `required` names.
+def real() -> Iterator[Path]:
+    """Within, bcc finds the headers that `required` names; yields their folder.
 
     The kernel's own archive is unpacked into a folder of ours: bcc would take what lies in
     /tmp/kheaders-RELEASE for it, whoever made that (CVE-2024-2314).
     """
-    if required().is_dir():
-        yield
+    installed = required()
+    if installed.is_dir():
+        yield installed
         return
     archive = _archive()
     with _folder() as folder:
@@ -108,7 +109,7 @@ def real() -> Iterator[None]:
         except (tarfile.TarError, EOFError, OSError, ValueError) as error:
             why = str(error).splitlines()[0]
             raise UnsupportedError(f"cannot unpack {archive}: {why}", package()) from None
-        yield
+        yield folder
 
 
 def _archive() -> Path:

@@ -38,10 +38,10 @@ class Attached(Protocol):
         """File descriptor of a map, which stays with the loader."""
 
     def probe_misses(self) -> int | None:
-        """Hits that kprobes had no room for; None where that is not told."""
+        """Hits that kprobes had no room for; None where that is not known."""
 
     def recursion_misses(self) -> dict[str, int] | None:
-        """By program, runs skipped because it already ran on that CPU; None before 5.11."""
+        """By program, runs skipped because it already ran on that CPU. None: see below."""
 
     def sockets(self, record: type[Record]) -> list[Record]:
         """What the plan's iterator writes of the sockets in the current network namespace."""
@@ -115,8 +115,11 @@ def has_kprobes() -> bool:
 
 
 def may_migrate() -> bool:
-    """Whether this kernel can move a queue to another listener (5.14)."""
-    if _IPV4.exists():  # came with the function, and asking for it takes no look at BTF
+    """Whether this kernel may move a queue to another listener (bpf/drift.bpf.h).
+
+    Stable 5.10 has the setting alone: there, too, the answer is yes.
+    """
+    if _IPV4.exists():  # asking for the setting takes no look at BTF
         return (_IPV4 / "tcp_migrate_req").exists()
     return has_function("reuseport_migrate_sock")
 
@@ -153,7 +156,10 @@ def has_function(function: str) -> bool:
 
 
 def recursion_misses(programs: Mapping[str, int]) -> dict[str, int] | None:
-    """By name, for loaded programs (name → fd); None where this kernel does not tell."""
+    """By name, for loaded programs (name → fd); None where this kernel does not count them.
+
+    9ed9e9ba2337 ("bpf: Count the number of times recursion was prevented"), 5.12.
+    """
     misses = {}
     for name, fd in programs.items():
         info = wire.ProgramInfo()
@@ -178,8 +184,9 @@ def _provide_descriptors(plan: Plan) -> None:
 
 
 def raise_memlock() -> int | None:
-    """Before 5.11 maps are charged to RLIMIT_MEMLOCK. Not allowed to raise it: harmless since.
+    """Old kernels charge maps to RLIMIT_MEMLOCK. Where they do not, it does no harm to leave it.
 
+    80ee81e0403c ("bpf: Eliminate rlimit-based memory accounting infra for bpf maps"), 5.11.
     Returns the limit that remains, in bytes; None: unlimited.
     """
     unlimited = resource.RLIM_INFINITY

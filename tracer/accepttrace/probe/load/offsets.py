@@ -1,14 +1,16 @@
-"""Where the kernel keeps the fields that bpf/kernel.h declares: offsets from its BTF, for bcc.
+"""Where the kernel keeps the fields that bpf/kernel.h declares, for bcc: offsets from its BTF.
 
 libbpf relocates field accesses when it loads a program; bcc's compiler understands the attribute
 but its loader drops the relocations. So every FIELD of the text gets its offset as a macro, and
-kernel.h places the field there.
+kernel.h places the field there. Without BTF the kernel's headers declare the structs, and only
+which fields there are has to be known.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 from accepttrace.probe.load import btf
@@ -54,3 +56,23 @@ def definitions(text: str) -> str:
         if size is not None:
             lines.append(f"#define SIZE_{record} {size}")
     return "\n".join((*lines, ""))
+
+
+def presence(text: str, include: Path) -> str:
+    """C macros HAS_<record>_<field> for the optional fields, as the kernel's headers have them.
+
+    `include`: their folder of that name. The version would not do: distributions backport.
+    """
+    lines = []
+    for record, path, optional in fields(text):
+        if optional:
+            there = any(f" {path[0]};" in body for body in _bodies(record, include))
+            lines.append(f"#define HAS_{record}_{path[0]} {int(there)}")
+    return "\n".join((*lines, ""))
+
+
+def _bodies(record: str, include: Path) -> Iterator[str]:
+    """What stands between the braces of a struct, in whatever header of the network declares it."""
+    begin = re.compile(rf"^struct {record} {{\n(.*?)^}}", re.MULTILINE | re.DOTALL)
+    for header in (include / "net").rglob("*.h"):
+        yield from begin.findall(header.read_text(errors="replace").replace("\t", " "))
