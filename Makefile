@@ -39,8 +39,10 @@ $(VENV)/.bench: $(VENV)/.vm
 objects: $(VENV)/.run
 	$(Q)$(MAKE) --no-print-directory -C bpf
 
-bench/flood: bench/flood.c $(wildcard bench/flood*.h) bench/common.h $(VENV)/.test
-	$(Q)cc -O2 -Wall -Wextra -Werror -o $@ $<
+FLOOD := $(wildcard bench/flood*.c)
+
+bench/flood: $(FLOOD) bench/flood.h bench/common.h $(VENV)/.test
+	$(Q)cc -O2 -Wall -Wextra -Werror -o $@ $(FLOOD)
 
 bench/churn: bench/churn.c bench/common.h $(VENV)/.test
 	$(Q)cc -O2 -Wall -Wextra -Werror -pthread -o $@ $<

@@ -18,11 +18,12 @@
  * the connection stays queued and is accepted all the same.
  */
 #define _GNU_SOURCE
-#include <inttypes.h>
-
 #include "flood.h"
-#include "flood_client.h"
-#include "flood_server.h"
+
+#include <inttypes.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 static void report(const struct plan *plan, double seconds)
 {

@@ -1,30 +1,16 @@
 // SPDX-License-Identifier: BSD-3-Clause OR GPL-2.0-only
-/* What the parts of flood.c share: the plan, the counters, and how processes are started. */
+/* What the parts of flood share: the plan, the counters, and how processes are started. */
 #ifndef FLOOD_H
 #define FLOOD_H
 
-#include <arpa/inet.h>
-#include <errno.h>
-#include <netinet/in.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
-#include <sys/prctl.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
-#include <time.h>
-#include <unistd.h>
+#include <sys/types.h>
 #include "common.h"
 
 enum {
 	MAX_PROCESSES = 64,
-	DESTINATIONS = 8, // 127.0.0.1 .. 127.0.0.8: more (address, source port) pairs
-	DRAIN_TIMEOUT_S = 10,
 };
 
 struct plan {
@@ -42,49 +28,29 @@ struct tally {
 	pid_t pid;
 };
 
-static struct board {
+struct board {
 	struct tally workers[MAX_PROCESSES], clients[MAX_PROCESSES];
 	_Atomic int ready;
-} *board;
+};
 
-static volatile sig_atomic_t stopped;
+extern struct board *board; // in memory that all processes share
+extern volatile sig_atomic_t stopped;
 
-static void on_stop(int number)
-{
-	(void)number;
-	stopped = 1;
-}
+/* Handler of the signals that end it. */
+void on_stop(int number);
+void sleep_s(double seconds);
+/* Of `done`, over n processes. */
+uint64_t sum(const struct tally *tallies, int n);
+/* As fork(), for a child that dies with this process and counts in `tally`. */
+pid_t spawn(struct tally *tally);
 
-static void sleep_s(double seconds)
-{
-	struct timespec t = {(time_t)seconds, (long)((seconds - (double)(time_t)seconds) * 1e9)};
+/* The server: processes that accept and close. It serves when this returns; `plan` has its port. */
+void start_server(struct plan *plan);
+void stop_server(const struct plan *plan);
 
-	nanosleep(&t, NULL);
-}
-
-static uint64_t sum(const struct tally *tallies, int n)
-{
-	uint64_t total = 0;
-
-	for (int i = 0; i < n; i++)
-		total += tallies[i].done;
-	return total;
-}
-
-static pid_t spawn(struct tally *tally)
-{
-	pid_t parent = getpid(), pid = fork();
-
-	if (pid < 0)
-		die("fork");
-	if (pid) {
-		tally->pid = pid;
-		return pid;
-	}
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	if (getppid() != parent)
-		_exit(1);
-	return 0;
-}
+/* The client: processes that connect and reset. Returns when all have ended. */
+void run_clients(const struct plan *plan);
+/* Until the server of the same plan has accepted what its clients made, or for some seconds. */
+void await_accepts(const struct plan *plan);
 
 #endif

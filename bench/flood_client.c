@@ -1,9 +1,20 @@
 // SPDX-License-Identifier: BSD-3-Clause OR GPL-2.0-only
-/* The client of flood.c: processes that connect and reset. */
-#ifndef FLOOD_CLIENT_H
-#define FLOOD_CLIENT_H
-
+/* The client of flood: processes that connect and reset. */
+#define _GNU_SOURCE
 #include "flood.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <sched.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum {
+	DESTINATIONS = 8, // 127.0.0.1 .. 127.0.0.8: more (address, source port) pairs
+	DRAIN_TIMEOUT_S = 10,
+};
 
 /* Connections made that the server has not accepted yet. */
 static bool queue_is_long(const struct plan *plan)
@@ -52,7 +63,7 @@ static void flood(const struct plan *plan, struct tally *tally, uint64_t count)
 	}
 }
 
-static void run_clients(const struct plan *plan)
+void run_clients(const struct plan *plan)
 {
 	int status;
 
@@ -72,7 +83,7 @@ static void run_clients(const struct plan *plan)
 				kill(board->clients[i].pid, SIGTERM);
 }
 
-static void await_accepts(const struct plan *plan)
+void await_accepts(const struct plan *plan)
 {
 	uint64_t made = sum(board->clients, plan->clients);
 
@@ -80,5 +91,3 @@ static void await_accepts(const struct plan *plan)
 		if (sum(board->workers, plan->workers) >= made)
 			return;
 }
-
-#endif

@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: BSD-3-Clause OR GPL-2.0-only
-/* The server of flood.c: workers that accept and close. */
-#ifndef FLOOD_SERVER_H
-#define FLOOD_SERVER_H
-
+/* The server of flood: workers that accept and close. */
+#define _GNU_SOURCE
 #include "flood.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 static int bind_listener(struct plan *plan, bool listening)
 {
@@ -43,7 +47,7 @@ static void serve(int listener, struct tally *tally)
 	}
 }
 
-static void start_server(struct plan *plan)
+void start_server(struct plan *plan)
 {
 	/* With a socket a worker this one never listens: it reserves the port. */
 	int bound = bind_listener(plan, !plan->reuseport);
@@ -64,12 +68,10 @@ static void start_server(struct plan *plan)
 	close(bound);
 }
 
-static void stop_server(const struct plan *plan)
+void stop_server(const struct plan *plan)
 {
 	for (int i = 0; i < plan->workers; i++)
 		kill(board->workers[i].pid, SIGKILL);
 	for (int i = 0; i < plan->workers; i++)
 		waitpid(board->workers[i].pid, NULL, 0);
 }
-
-#endif
