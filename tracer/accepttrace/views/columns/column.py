@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from operator import attrgetter
 from typing import Any, Final, Generic, Literal, TypeVar
 
 from accepttrace.views import formats
@@ -40,11 +41,17 @@ FORMATS: Final[Mapping[Unit, Callable[[Sequence[object]], list[str]]]] = {
 DECIMALS: Final[Mapping[Unit, int]] = {"mean": 3, "per_second": 3, "part": 6, "ratio": 4}
 
 
+def its_own(_: object) -> object:
+    """Stands for the field of a row that a column is named after, until a table has the column."""
+    raise NotImplementedError
+
+
 @dataclass(frozen=True, slots=True)
 class Column(Generic[Row]):
     """`key` is its name in `--sort`, and in JSON and CSV, which have all counters and gauges.
 
-    `value`: what is sorted, added up and written; None: not known. `cell`: the words that a table
+    `value`: what is sorted, added up and written; None: not known. By default it is the field of
+    that name. `cell`: the words that a table
     shows instead. `least` makes it elastic: it may shrink to so many cells before other columns
     give way. It is left out while all that it has to show is in `hide_if`, or, with
     `hide_if_same`, while all rows have the same. Only what `adds_up` has a total. `by`: the kinds
@@ -56,7 +63,7 @@ class Column(Generic[Row]):
     kind: Kind
     unit: Unit
     help: str
-    value: Callable[[Row], object]
+    value: Callable[[Row], object] = its_own
     cell: Callable[[Row], str | None] | None = None
     least: int | None = None
     hide_if: tuple[object, ...] = ()
@@ -87,6 +94,11 @@ class Column(Generic[Row]):
         return not self.by or by in self.by
 
 
+def counter(key: str, title: str, help: str, **more: Any) -> Column[Any]:
+    """A column of what only grows, and adds up."""
+    return Column(key, title, "counter", "count", help, **{"adds_up": True, **more})
+
+
 @dataclass(frozen=True, slots=True)
 class Table(Generic[Row]):
     """Columns in their order from left to right, and what else is to be known of such rows.
@@ -94,13 +106,24 @@ class Table(Generic[Row]):
     `choice`: by the kind of row, the keys of those to show, the most important first; behind the
     bar are those that only come when nothing else has to shrink for them. One that no kind names
     comes last for each that it is for. `fields`: what JSON and CSV have of a row without columns.
-    `is_open`: False for rows whose gauges are gone, and are missing in no total.
+    `is_open`: False for rows whose gauges are gone, and are missing in no total. `record`: what of
+    a row has the fields.
     """
 
     columns: tuple[Column[Row], ...]
     choice: Mapping[str, str]
     fields: tuple[str, ...]
     is_open: Callable[[Row], bool]
+    record: str = ""
+
+    def __post_init__(self) -> None:
+        known = tuple(map(self._with_value, self.columns))
+        object.__setattr__(self, "columns", known)
+
+    def _with_value(self, column: Column[Row]) -> Column[Row]:
+        if column.value is not its_own:
+            return column
+        return replace(column, value=attrgetter(self.record + column.key))
 
     def column(self, key: str) -> Column[Row]:
         """The one of that name."""

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from operator import attrgetter
 from typing import Final
 
 from accepttrace.model.grains import OF_SOCKETS
 from accepttrace.model.snapshot import AcceptorRow, ListenerRow, Snapshot
 from accepttrace.views import formats
 from accepttrace.views.columns.choice import TCP
-from accepttrace.views.columns.column import NOTHING, UNKNOWN, Column, Table, Unit
+from accepttrace.views.columns.column import NOTHING, UNKNOWN, Column, Table, counter
 from accepttrace.views.sockets import Sockets
 
 
@@ -34,11 +33,6 @@ class TcpRow:
 
 
 Value = Callable[[TcpRow], object]
-
-
-def _own(key: str) -> Value:
-    """The field of that name of the row itself."""
-    return attrgetter(f"row.{key}")
 
 
 def _sum_of(key: str) -> Value:
@@ -133,71 +127,17 @@ def _selector(line: TcpRow) -> str | None:
     return found.pop() if len(found) == 1 else "several" if found else None
 
 
-def _counter(
-    key: str,
-    title: str,
-    help: str,
-    *,
-    value: Value | None = None,
-    hide_if: tuple[object, ...] = (),
-) -> Column[TcpRow]:
-    """A number of the row that only grows, and adds up."""
-    return Column(
-        key, title, "counter", "count", help, value or _own(key), hide_if=hide_if, adds_up=True
-    )
-
-
 def _of_sockets(key: str, title: str, help: str, *, adds_up: bool = True) -> Column[TcpRow]:
     """A counter of listeners, added up; as a rule there is nothing of it."""
-    return Column(
-        *(key, title, "counter", "count", help, _sum_of(key)),
-        hide_if=NOTHING,
-        adds_up=adds_up,
-        by=OF_SOCKETS,
-    )
+    value = _sum_of(key)
+    return counter(key, title, help, value=value, hide_if=NOTHING, adds_up=adds_up, by=OF_SOCKETS)
 
 
-def _gauge(
-    key: str,
-    title: str,
-    unit: Unit,
-    help: str,
-    *,
-    value: Value | None = None,
-    hide_if: tuple[object, ...] = (),
-    adds_up: bool = False,
-) -> Column[TcpRow]:
-    """A number of the row that may fall too."""
-    return Column(
-        key, title, "gauge", unit, help, value or _own(key), hide_if=hide_if, adds_up=adds_up
-    )
-
-
-def _label(
-    key: str,
-    title: str,
-    unit: Unit,
-    help: str,
-    *,
-    cell: Callable[[TcpRow], str | None] | None = None,
-    value: Value | None = None,
-    least: int | None = None,
-    hide_if: tuple[object, ...] = (),
-    hide_if_same: bool = False,
-) -> Column[TcpRow]:
-    """What a row is known by."""
-    return Column(
-        *(key, title, "label", unit, help, value or _own(key), cell, least),
-        hide_if=hide_if,
-        hide_if_same=hide_if_same,
-    )
-
-
-COLUMNS: Final = (
-    _label("pid", "PID", "id", "process id"),
-    _label("tid", "TID", "id", "thread id; n/a: no thread of it accepted yet"),
-    _label("listener_inode", "INODE", "id", "the listening socket, as in `ss -e`"),
-    _label("group", "GROUP", "id", "SO_REUSEPORT group of the listener", hide_if=UNKNOWN),
+COLUMNS: Final[tuple[Column[TcpRow], ...]] = (
+    Column("pid", "PID", "label", "id", "process id"),
+    Column("tid", "TID", "label", "id", "thread id; n/a: no thread of it accepted yet"),
+    Column("listener_inode", "INODE", "label", "id", "the listening socket, as in `ss -e`"),
+    Column("group", "GROUP", "label", "id", "SO_REUSEPORT group of the listener", hide_if=UNKNOWN),
     Column(
         *("group_size", "SIZE", "gauge", "count", "sockets in that group now"),
         _most_of("group_size"),
@@ -210,35 +150,39 @@ COLUMNS: Final = (
         hide_if=(None, 1),
         by=OF_SOCKETS,
     ),
-    _label(
+    Column(
         "name",
         "WORKER",
+        "label",
         "text",
         "what the process calls itself, else its program; `gone`: it has ended",
         cell=_name,
         least=8,
     ),
-    _label("comm", "COMM", "text", "the kernel's name of the thread", least=6),
-    _label(
+    Column("comm", "COMM", "label", "text", "the kernel's name of the thread", least=6),
+    Column(
         "netns",
         "NETNS",
+        "label",
         "id",
         "network namespace of the listener, as `lsns` has it; shown where there are several",
         cell=_netns,
         hide_if_same=True,
     ),
-    _label(
+    Column(
         "listener",
         "LISTENER",
+        "label",
         "endpoint",
         "local address and port of the listening socket, with the device that it is bound to",
         value=_by_place,
         cell=_place,
         least=9,
     ),
-    _label(
+    Column(
         "selector",
         "SELECTOR",
+        "label",
         "text",
         "how the kernel chooses among the group: hash, cbpf, ebpf (with the id and the name of the"
         " program) or incoming_cpu",
@@ -246,29 +190,33 @@ COLUMNS: Final = (
         least=8,
         hide_if=UNKNOWN,
     ),
-    _counter("accepts", "ACCEPTS", "connections accepted since the start"),
-    _gauge(
-        *("rate", "/s", "per_second", "connections accepted per second, last interval"),
+    counter("accepts", "ACCEPTS", "connections accepted since the start"),
+    Column(
+        *("rate", "/s", "gauge", "per_second", "connections accepted per second, last interval"),
         adds_up=True,
     ),
-    _gauge("share", "SHARE", "part", "part of all accepts shown, in percent", adds_up=True),
-    _gauge(
+    Column(
+        "share", "SHARE", "gauge", "part", "part of all accepts shown, in percent", adds_up=True
+    ),
+    Column(
         "fair_ratio",
         "xFAIR",
+        "gauge",
         "ratio",
         "accepts as a multiple of an even split over those who wait on the same listener or group;"
         " n/a: it does not wait for connections",
     ),
-    _label(
+    Column(
         "via",
         "VIA",
+        "label",
         "text",
         "how it accepts: syscall, io_uring, kernel (a thread of the kernel itself); n/a: in more "
         "than one way, or the kernel does not tell",
         value=_via,
         hide_if=(None, "syscall"),
     ),
-    _counter(
+    counter(
         *("selected", "SELECTED", "connections that SO_REUSEPORT steered here"), hide_if=UNKNOWN
     ),
     Column(
@@ -309,31 +257,33 @@ COLUMNS: Final = (
         hide_if=UNKNOWN,
         by=OF_SOCKETS,
     ),
-    _gauge(
+    Column(
         "wait_p50_us",
         "WAIT p50",
+        "gauge",
         "us",
         "half of the connections waited at most so long in the accept queue (us, ms, s)",
     ),
-    _gauge("wait_p90_us", "p90", "us", "90 % waited at most so long"),
-    _gauge("wait_p99_us", "p99", "us", "99 % waited at most so long"),
-    _gauge("wait_max_us", "max", "us", "the longest wait"),
-    _counter("empty_accepts", "EAGAIN", "calls of accept() that found nothing"),
-    _counter(
+    Column("wait_p90_us", "p90", "gauge", "us", "90 % waited at most so long"),
+    Column("wait_p99_us", "p99", "gauge", "us", "99 % waited at most so long"),
+    Column("wait_max_us", "max", "gauge", "us", "the longest wait"),
+    counter("empty_accepts", "EAGAIN", "calls of accept() that found nothing"),
+    counter(
         "wasted_wakeups",
         "WASTED",
         "woken for nothing: of EAGAIN, with no accept() that succeeded since the thread last woke",
         hide_if=UNKNOWN,
     ),
-    _gauge(
+    Column(
         "wasted_per_accept",
         "PER ACCEPT",
+        "gauge",
         "ratio",
         "how often it was woken for nothing, for each connection that it accepted",
         value=_wasted_per_accept,
         hide_if=UNKNOWN,
     ),
-    _counter("failed_accepts", "FAILED", "calls of accept() that failed otherwise"),
+    counter("failed_accepts", "FAILED", "calls of accept() that failed otherwise"),
     _of_sockets(
         "refused_accepts",
         "NO FD",
@@ -382,19 +332,20 @@ COLUMNS: Final = (
         "OUT",
         "queued connections that the kernel moved from here to another socket of the group",
     ),
-    _label(
-        *("container", "CONTAINER", "text", "container of the process"),
+    Column(
+        *("container", "CONTAINER", "label", "text", "container of the process"),
         least=12,
         hide_if=UNKNOWN,
     ),
-    _label("cgroup", "CGROUP", "text", "cgroup of the process", least=12, hide_if=UNKNOWN),
-    _label("ns_pid", "NSPID", "id", "process id inside its container", hide_if=UNKNOWN),
+    Column("cgroup", "CGROUP", "label", "text", "cgroup of the process", least=12, hide_if=UNKNOWN),
+    Column("ns_pid", "NSPID", "label", "id", "process id inside its container", hide_if=UNKNOWN),
 )
 TABLE: Final = Table(
     columns=COLUMNS,
     choice=TCP,
     fields=(*AcceptorRow.__dataclass_fields__, *ListenerRow.__dataclass_fields__),
     is_open=lambda line: line.row.alive,
+    record="row.",
 )
 
 

@@ -12,7 +12,7 @@ from accepttrace.model.datagrams import ReceiverRow, ReceiverSnapshot
 from accepttrace.model.labels import few
 from accepttrace.views import formats
 from accepttrace.views.columns.choice import UDP
-from accepttrace.views.columns.column import NOTHING, UNKNOWN, Column, Table, Unit
+from accepttrace.views.columns.column import NOTHING, UNKNOWN, Column, Table, counter
 
 Value = Callable[[ReceiverRow], object]
 Cell = Callable[[ReceiverRow], str | None]
@@ -68,70 +68,43 @@ def _by_remote(row: ReceiverRow) -> tuple[str, int] | None:
     return (row.remote_address, row.remote_port or 0) if row.remote_address else None
 
 
-def _label(
-    key: str,
-    title: str,
-    unit: Unit,
-    help: str,
-    *,
-    value: Value | None = None,
-    cell: Cell | None = None,
-    least: int | None = None,
-    hide_if: tuple[object, ...] = (),
-    hide_if_same: bool = False,
-) -> Column[ReceiverRow]:
-    return Column(
-        *(key, title, "label", unit, help, value or attrgetter(key), cell, least),
-        hide_if=hide_if,
-        hide_if_same=hide_if_same,
-    )
-
-
-def _counter(
-    key: str, title: str, help: str, *, hide_if: tuple[object, ...] = ()
-) -> Column[ReceiverRow]:
-    return Column(
-        *(key, title, "counter", "count", help, attrgetter(key)), hide_if=hide_if, adds_up=True
-    )
-
-
-def _gauge(
-    key: str, title: str, unit: Unit, help: str, *, adds_up: bool = True
-) -> Column[ReceiverRow]:
-    return Column(key, title, "gauge", unit, help, attrgetter(key), adds_up=adds_up)
-
-
-COLUMNS: Final = (
-    _label("pid", "PID", "id", "process that owns the socket", value=_first_pid, cell=_pid),
-    _label("inode", "INODE", "id", "the socket, as in `ss -e`"),
-    _label("group", "GROUP", "id", "its SO_REUSEPORT group", hide_if=UNKNOWN),
-    _label(
+COLUMNS: Final[tuple[Column[ReceiverRow], ...]] = (
+    Column(
+        "pid", "PID", "label", "id", "process that owns the socket", value=_first_pid, cell=_pid
+    ),
+    Column("inode", "INODE", "label", "id", "the socket, as in `ss -e`"),
+    Column("group", "GROUP", "label", "id", "its SO_REUSEPORT group", hide_if=UNKNOWN),
+    Column(
         "name",
         "WORKER",
+        "label",
         "text",
         "who owns it: of several holders, those that wait for input on it",
         value=_name,
         least=8,
     ),
-    _label(
+    Column(
         "netns",
         "NETNS",
+        "label",
         "id",
         "its network namespace, as `lsns` has it; shown where there are several",
         hide_if_same=True,
     ),
-    _label(
+    Column(
         "local",
         "LOCAL",
+        "label",
         "endpoint",
         "its local address and port",
         value=_by_local,
         cell=_local,
         least=9,
     ),
-    _label(
+    Column(
         "remote",
         "CONNECTED TO",
+        "label",
         "endpoint",
         "the one peer that a connected socket gets datagrams of; the hash of its group never"
         " chooses it",
@@ -140,9 +113,10 @@ COLUMNS: Final = (
         least=9,
         hide_if=UNKNOWN,
     ),
-    _label(
+    Column(
         "selector",
         "SELECTOR",
+        "label",
         "text",
         "how the kernel chooses among the group: hash, cbpf, ebpf (with the id and the name of the"
         " program) or incoming_cpu",
@@ -150,36 +124,39 @@ COLUMNS: Final = (
         least=8,
         hide_if=UNKNOWN,
     ),
-    _counter(
+    counter(
         "selected",
         "SELECTED",
         "packets for which SO_REUSEPORT chose it. More than DATAGRAMS in a group with a connected"
         " socket: the kernel chooses, and goes on looking. Fewer where a packet holds several"
         " datagrams (GRO). A socket without SO_REUSEPORT is never chosen",
     ),
-    _counter("datagrams", "DATAGRAMS", "datagrams that its queue took since the start"),
-    _gauge("rate", "/s", "per_second", "datagrams per second, last interval"),
-    _gauge("share", "SHARE", "part", "part of all datagrams shown"),
-    _counter(
+    counter("datagrams", "DATAGRAMS", "datagrams that its queue took since the start"),
+    Column(
+        "rate", "/s", "gauge", "per_second", "datagrams per second, last interval", adds_up=True
+    ),
+    Column("share", "SHARE", "gauge", "part", "part of all datagrams shown", adds_up=True),
+    counter(
         "dropped",
         "DROPPED",
         "datagrams that its queue did not take since the start: the receive buffer was full",
     ),
-    _counter(
+    counter(
         "drops",
         "DROPS",
         "packets dropped for whatever reason since the start, by the kernel's own count",
         hide_if=NOTHING,
     ),
-    _gauge("queue", "QUEUE", "count", "packets waiting to be read"),
-    _gauge("queue_bytes", "BYTES", "bytes", "memory that they take: Recv-Q of `ss -lun`"),
-    _gauge(
-        "queue_limit_bytes",
-        "LIMIT",
+    Column("queue", "QUEUE", "gauge", "count", "packets waiting to be read", adds_up=True),
+    Column(
+        "queue_bytes",
+        "BYTES",
+        "gauge",
         "bytes",
-        "memory that they may take (SO_RCVBUF)",
-        adds_up=False,
+        "memory that they take: Recv-Q of `ss -lun`",
+        adds_up=True,
     ),
+    Column("queue_limit_bytes", "LIMIT", "gauge", "bytes", "memory that they may take (SO_RCVBUF)"),
 )
 TABLE: Final = Table(
     columns=COLUMNS,
