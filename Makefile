@@ -118,7 +118,7 @@ lint: $(VENV)/.test ## ruff, mypy --strict, each BPF header alone, clang-format
 	$(Q)$(BIN)/ruff format --check .
 	$(Q)$(BIN)/mypy --strict
 	$(Q)$(MAKE) --no-print-directory -C bpf headers
-	$(Q)$(BIN)/clang-format --style=file:bpf/.clang-format --dry-run -Werror bpf/*.[ch] bench/*.[ch] tests/*/*.c
+	$(Q)$(BIN)/clang-format --style=file:bpf/.clang-format --dry-run -Werror bpf/*.[ch] bpf/*/*.[ch] bench/*.[ch] tests/*/*.c
 
 clean: ## remove what was built, and the virtual environment
 	$(Q)rm -rf $(VENV) build dist

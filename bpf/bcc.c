@@ -5,26 +5,26 @@
  * its hooks (ATTACH_<type>, HOOK_<program>), since bcc attaches every trampoline that it compiles.
  */
 #include "drift.bpf.h"
-#include "accept.bpf.h"
-#include "request.bpf.h"
-#include "close.bpf.h"
-#include "udp.bpf.h"
+#include "tcp/accept.bpf.h"
+#include "tcp/request.bpf.h"
+#include "tcp/close.bpf.h"
+#include "udp/datagrams.bpf.h"
 
 /* bcc knows a program by its linkage, not by its section. */
 #define SEC(name)
 #ifdef ATTACH_kprobe
-#include "kprobe.bpf.h"
+#include "attach/kprobe.bpf.h"
 #endif
 #ifdef ATTACH_tracepoint
-#include "tracepoint.bpf.h"
+#include "attach/tracepoint.bpf.h"
 #endif
 #undef SEC
 
 /* Trampolines and iterators it knows by names of its own, which differ between its versions. */
 #ifdef PLACED_BY_BTF
 #define SEC(name) static __always_inline
-#include "members.bpf.h"
-#include "receivers.bpf.h"
+#include "tcp/members.bpf.h"
+#include "udp/receivers.bpf.h"
 BPF_ITER(tcp)
 {
 	return iter_members(ctx);
@@ -34,7 +34,7 @@ BPF_ITER(udp)
 	return iter_receivers(ctx);
 }
 #ifdef ATTACH_fentry
-#include "fentry.bpf.h"
+#include "attach/fentry.bpf.h"
 #ifdef HOOK_fentry_inet_accept
 KFUNC_PROBE(__inet_accept, void *socket)
 {

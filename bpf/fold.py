@@ -24,20 +24,22 @@ def fold(root: Path) -> str:
     """One text; `#line` marks keep diagnostics at the file and line that people can open.
 
     A header is folded in once, unless that was under a condition, which may not hold; guards of
-    headers are none. In place of core.h stands bcc.h. FileNotFoundError where an include is not
-    beside the file that names it, ValueError where a file includes itself.
+    headers are none. In place of core.h stands bcc.h. Includes are found from the root's folder, as
+    with `-I.` there; FileNotFoundError where one is not, ValueError where a file includes itself.
     """
-    return "".join(_lines(root, (), set(), sure=True))
+    return "".join(_lines(root.parent, root.name, (), set(), sure=True))
 
 
-def _lines(path: Path, parents: tuple[str, ...], folded: set[str], *, sure: bool) -> Iterator[str]:
-    if path.name in parents:
-        raise ValueError(f"{path.name} includes itself: {' > '.join((*parents, path.name))}")
-    if path.name in folded:
+def _lines(
+    folder: Path, name: str, parents: tuple[str, ...], folded: set[str], *, sure: bool
+) -> Iterator[str]:
+    if name in parents:
+        raise ValueError(f"{name} includes itself: {' > '.join((*parents, name))}")
+    if name in folded:
         return
-    text = path.read_text()
+    text = (folder / name).read_text()
     conditions = -1 if _GUARD.search(text) else 0
-    yield f'#line 1 "{path.name}"\n'
+    yield f'#line 1 "{name}"\n'
     for number, line in enumerate(text.splitlines(), start=1):
         conditions += bool(_BEGINS.match(line)) - bool(_ENDS.match(line))
         found = _INCLUDE.match(line)
@@ -45,11 +47,11 @@ def _lines(path: Path, parents: tuple[str, ...], folded: set[str], *, sure: bool
             yield _CALL.sub(lambda call: f"{call[2]}.{_METHODS[call[1]]}(", line) + "\n"
             continue
         here = sure and conditions == 0
-        name = _DIALECT.get(found[1], found[1])
-        yield from _lines(path.parent / name, (*parents, path.name), folded, sure=here)
-        yield f'#line {number + 1} "{path.name}"\n'
+        other = _DIALECT.get(found[1], found[1])
+        yield from _lines(folder, other, (*parents, name), folded, sure=here)
+        yield f'#line {number + 1} "{name}"\n'
     if sure and parents:
-        folded.add(path.name)
+        folded.add(name)
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ STRUCTS = {
     "udp_member": wire.UdpMember,
 }
 HOLDERS = {"asked": holderwire.Asked, "progress": holderwire.Progress}
-HOLDERS_HEADER = HEADER.with_name("holders.h")
+HOLDERS_HEADER = HEADER.parent / "holders" / "holders.h"
 ALL_OF = ("LOSS_", "SHARED_", "OWNER_", "PIECE_", "WAITS_")  # kinds that are mirrored as a whole
 Types = list[dict[str, Any]]
 

@@ -50,6 +50,13 @@ def test_calls_of_maps_become_those_that_bcc_rewrites(tmp_path: Path) -> None:
     ]
 
 
+def test_includes_are_found_from_the_folder_of_the_root(tmp_path: Path) -> None:
+    (tmp_path / "tcp").mkdir()
+    (tmp_path / "tcp" / "a.h").write_text('#include "b.h"\n')
+    root = write(tmp_path, root='#include "tcp/a.h"\n', b="b\n")
+    assert fold(root).splitlines()[1:4] == ['#line 1 "tcp/a.h"', '#line 1 "b.h"', "b"]
+
+
 def test_an_include_of_itself_or_of_nothing_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"root\.c > a\.h > a\.h"):
         fold(write(tmp_path, root='#include "a.h"\n', a='#include "a.h"\n'))
@@ -198,9 +205,9 @@ def test_stub_headers_are_there_only_within(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_compile_errors_show_the_first_and_keep_all() -> None:
-    printed = "note: x\naccept.bpf.h:7:1: error: first\nsocket.bpf.h:2:2: error: second\n"
+    printed = "note: x\ntcp/accept.bpf.h:7:1: error: first\nsocket.bpf.h:2:2: error: second\n"
     error = bcc.refused("kprobe", "Failed to compile BPF module <text>", printed)
-    assert error.message.endswith("the kprobe programs: accept.bpf.h:7:1: error: first")
+    assert error.message.endswith("the kprobe programs: tcp/accept.bpf.h:7:1: error: first")
     assert "second" in error.detail
     refused = bcc.refused("fentry", "Need super-user privileges to run", "verifier log")
     assert "EPERM" in refused.message

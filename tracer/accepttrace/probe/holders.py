@@ -1,7 +1,7 @@
 """Who holds which sockets and who waits on them, asked of the kernel: a BPF iterator over files.
 
 One pass over all descriptors of all processes takes no system call for each of them, cannot block
-on memory of a stranger, and shows threads whose leader has ended. Source: bpf/holders.bpf.c.
+on memory of a stranger, and shows threads whose leader has ended. Source: bpf/holders/.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The Python mirror of bpf/holders.h. tests/contract holds it against the object's BTF."""
+"""The Python mirror of bpf/holders/holders.h. tests/contract compares it with the object's BTF."""
 
 from __future__ import annotations
 

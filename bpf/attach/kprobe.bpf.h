@@ -6,10 +6,10 @@
 #ifndef ACCEPTTRACE_KPROBE_H
 #define ACCEPTTRACE_KPROBE_H
 
-#include "close.bpf.h"
-#include "graft.bpf.h"
-#include "request.bpf.h"
-#include "udp.bpf.h"
+#include "tcp/close.bpf.h"
+#include "tcp/graft.bpf.h"
+#include "tcp/request.bpf.h"
+#include "udp/datagrams.bpf.h"
 
 SEC("kprobe/__inet_accept")
 int kprobe_inet_accept(struct pt_regs *ctx)

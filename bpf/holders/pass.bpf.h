@@ -3,7 +3,7 @@
 #ifndef ACCEPTTRACE_PASS_H
 #define ACCEPTTRACE_PASS_H
 
-#include "holders.h"
+#include "holders/holders.h"
 #include "kernel.h"
 #include <bpf/bpf_helpers.h>
 

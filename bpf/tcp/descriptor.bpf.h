@@ -3,8 +3,8 @@
 #ifndef ACCEPTTRACE_DESCRIPTOR_H
 #define ACCEPTTRACE_DESCRIPTOR_H
 
-#include "accept.bpf.h"
-#include "signal.bpf.h"
+#include "tcp/accept.bpf.h"
+#include "tcp/signal.bpf.h"
 
 static __always_inline struct file *file_of(struct task_struct *task, __u32 fd)
 {

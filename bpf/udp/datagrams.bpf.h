@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause) */
-/* UDP: to which socket of a SO_REUSEPORT group a packet was steered, and what the queue took. */
-#ifndef ACCEPTTRACE_UDP_H
-#define ACCEPTTRACE_UDP_H
+/* To which socket of a SO_REUSEPORT group a packet was steered, and what the queue took. */
+#ifndef ACCEPTTRACE_DATAGRAMS_H
+#define ACCEPTTRACE_DATAGRAMS_H
 
 #include "socket.bpf.h"
 

@@ -3,8 +3,8 @@
  * Who holds the sockets asked for, and who waits on them: one pass over the descriptors of all
  * processes, without a system call for each. An object of its own, because `who` needs no other.
  */
-#include "pass.bpf.h"
-#include "waiters.bpf.h"
+#include "holders/pass.bpf.h"
+#include "holders/waiters.bpf.h"
 
 /* Whether this pass has written it already. Forgetful: two things may compete for one place. */
 static __always_inline bool seen_before(__u32 pass, __u32 one, __u32 other)

@@ -3,8 +3,8 @@
 #ifndef ACCEPTTRACE_CLOSE_H
 #define ACCEPTTRACE_CLOSE_H
 
-#include "accept.bpf.h"
-#include "request.bpf.h"
+#include "tcp/accept.bpf.h"
+#include "tcp/request.bpf.h"
 
 /*
  * What is half-open now will be reset, with the ACK that it ends with. Those that move to another

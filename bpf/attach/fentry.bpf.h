@@ -3,10 +3,10 @@
 #ifndef ACCEPTTRACE_FENTRY_H
 #define ACCEPTTRACE_FENTRY_H
 
-#include "close.bpf.h"
-#include "graft.bpf.h"
-#include "request.bpf.h"
-#include "udp.bpf.h"
+#include "tcp/close.bpf.h"
+#include "tcp/graft.bpf.h"
+#include "tcp/request.bpf.h"
+#include "udp/datagrams.bpf.h"
 
 /* Entered after the caller slept, so threads asleep in accept() at attach are counted too. */
 SEC("fentry/__inet_accept")

@@ -11,7 +11,7 @@
 #ifndef ACCEPTTRACE_GRAFT_H
 #define ACCEPTTRACE_GRAFT_H
 
-#include "descriptor.bpf.h"
+#include "tcp/descriptor.bpf.h"
 
 static __always_inline void called(struct sock *listener)
 {

@@ -6,8 +6,8 @@
 #ifndef ACCEPTTRACE_TRACEPOINT_H
 #define ACCEPTTRACE_TRACEPOINT_H
 
-#include "descriptor.bpf.h"
-#include "states.bpf.h"
+#include "tcp/descriptor.bpf.h"
+#include "tcp/states.bpf.h"
 
 static __always_inline void accept_returned(struct pt_regs *regs, long returned)
 {

@@ -3,7 +3,7 @@
 #ifndef ACCEPTTRACE_RECEIVERS_H
 #define ACCEPTTRACE_RECEIVERS_H
 
-#include "members.bpf.h"
+#include "group.bpf.h"
 
 /* Not inlined, so that the type of its result stands in the BTF of the object. */
 static __noinline void udp_member_read(struct udp_sock *udp, struct udp_member *found)

@@ -4,7 +4,7 @@
 #define ACCEPTTRACE_ACCEPT_H
 
 #include "socket.bpf.h"
-#include "syscall.bpf.h"
+#include "tcp/syscall.bpf.h"
 
 /* Threads of the kernel accept in one way for ever; others may change it with every call. */
 static __always_inline __u32 only_way_of(struct task_struct *task)

@@ -6,8 +6,8 @@
 #ifndef ACCEPTTRACE_WAITERS_H
 #define ACCEPTTRACE_WAITERS_H
 
-#include "pass.bpf.h"
-#include "waits.h"
+#include "holders/pass.bpf.h"
+#include "holders/waits.h"
 #include <bpf/bpf_core_read.h>
 
 #define OUTER(entry, type, field) ((type *)((char *)(entry) - FIELD_AT(type, field)))
