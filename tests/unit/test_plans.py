@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from accepttrace.probe.plans import FENTRY, KPROBE, PLANS, Plan, by_preference
+from accepttrace.probe.plans import (
+    FENTRY,
+    KPROBE,
+    KPROBE_IN_PROCESSES,
+    PLANS,
+    TRACEPOINT,
+    Plan,
+    by_preference,
+    knows_rings,
+)
 
 
 @pytest.mark.parametrize("plan", PLANS, ids=lambda plan: plan.attach)
@@ -39,6 +48,31 @@ def test_a_kernel_that_preempts_itself_gets_kprobes_where_tasks_run_and_trampoli
     }
     assert {hook.site for hook in first.hooks} == {hook.site for hook in KPROBE.hooks}
     assert not trampolines & {hook.site for hook in first.hooks if hook.is_kprobe}
+
+
+@pytest.mark.parametrize(
+    ("plan", "trampolines", "kprobes", "infers"),
+    [
+        (FENTRY, True, False, False),
+        (KPROBE, False, True, True),
+        (KPROBE_IN_PROCESSES, False, True, True),  # without trampolines it has its fallback
+        (TRACEPOINT, False, False, False),
+    ],
+)
+def test_what_a_plan_needs_of_the_kernel_follows_from_its_hooks(
+    plan: Plan, trampolines: bool, kprobes: bool, infers: bool
+) -> None:
+    assert (plan.needs_trampolines, plan.needs_kprobes) == (trampolines, kprobes)
+    assert plan.infers_failures is infers
+    assert not plan.at("waits").infers_failures
+    assert knows_rings(plan.hooks)
+    assert not knows_rings([hook for hook in FENTRY.hooks if hook.site != "io_accept"])
+
+
+def test_softirqs_that_trampolines_see_are_no_blind_spot() -> None:
+    (spot,) = set(KPROBE.blind_spots) - set(KPROBE_IN_PROCESSES.blind_spots)
+    assert "softirq" in spot
+    assert set(KPROBE_IN_PROCESSES.blind_spots) < set(KPROBE.blind_spots)
 
 
 def test_elsewhere_the_cheapest_is_tried_first() -> None:

@@ -163,16 +163,16 @@ def _advice(plan: Plan, error: AcceptTraceError) -> str:
         return lockdown.ADVICE
     if isinstance(error, UnsupportedError) and error.silent:
         return "see that kernel.ftrace_enabled is 1, and /sys/kernel/debug/kprobes/enabled too"
-    if plan.attach == "fentry" and code == errno.EPERM:
+    if plan.needs_trampolines and code == errno.EPERM:
         return "nothing to do: this kernel refuses trampolines even to root; another type is used"
-    if plan.attach == "fentry" and code == core.ENOTSUPP:
+    if plan.needs_trampolines and code == core.ENOTSUPP:
         # arm64: 2aa6ac03516d ("arm64: ftrace: Add direct call support"), 6.4.
         return "nothing to do: this kernel has no trampolines; another type is used"
-    if plan.attach == "fentry" and not btf.VMLINUX.exists():
+    if plan.needs_trampolines and not btf.VMLINUX.exists():
         return "nothing to do: needs a kernel with CONFIG_DEBUG_INFO_BTF; another type is used"
-    if plan.attach == "kprobe" and code == errno.EACCES:
+    if plan.needs_kprobes and code == errno.EACCES:
         # Debian's and Ubuntu's kernels know a level above 2, which is for CAP_SYS_ADMIN alone.
         return "run as root, or `sysctl kernel.perf_event_paranoid=2`; another type is used"
-    if plan.attach == "kprobe" and not loaders.has_kprobes():
+    if plan.needs_kprobes and not loaders.has_kprobes():
         return "nothing to do: needs a kernel with CONFIG_KPROBES; another type is used"
     return "run with -v and report what it prints"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
@@ -29,9 +30,19 @@ class Hook:
     optional: bool = False
 
     @property
+    def kind(self) -> str:
+        """The first word of its name: fentry, fexit, kprobe, kretprobe, or raw (tracepoint)."""
+        return self.program.partition("_")[0]
+
+    @property
     def is_kprobe(self) -> bool:
         """Whether it is one, at the entry or the return."""
-        return self.program.startswith(("kprobe_", "kretprobe_"))
+        return self.kind in ("kprobe", "kretprobe")
+
+    @property
+    def is_trampoline(self) -> bool:
+        """Whether it is one, at the entry or the return."""
+        return self.kind in ("fentry", "fexit")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +59,21 @@ class Plan:
     detail: Detail = "full"
     fallback: Plan | None = None  # what to try where this one does not work
     listing: Listing = "iter_members"
+
+    @property
+    def needs_kprobes(self) -> bool:
+        """Whether there are kprobes among its hooks."""
+        return any(hook.is_kprobe for hook in self.hooks)
+
+    @property
+    def needs_trampolines(self) -> bool:
+        """Whether it cannot do without trampolines, and so without BTF."""
+        return self.fallback is None and any(hook.is_trampoline for hook in self.hooks)
+
+    @property
+    def infers_failures(self) -> bool:
+        """Whether calls are seen at their entry alone, so that a failure shows in what follows."""
+        return any(hook.is_kprobe and hook.proves == "empty" for hook in self.hooks)
 
     def at(self, detail: Detail) -> Plan:
         """The same with so much detail: below `full` only the hooks that count accepts."""
@@ -95,6 +121,11 @@ _SOFTIRQ_KPROBES = (
     Hook("kretprobe_check_req", "tcp_check_req", "arrived"),
 )
 
+_INTERRUPTED = "what a softirq does that interrupts another kprobe"
+_KPROBE_BLIND = (
+    "the errno of failed accepts",
+    "EAGAIN of calls that slept first (SO_RCVTIMEO), and of io_uring",
+)
 FENTRY = Plan(
     "fentry",
     (
@@ -131,11 +162,7 @@ KPROBE = Plan(
         *("accepts", "waits", "empty", "refused", "selected", "overflow"),
         *("arrived", "closed", "migrated", "unseen"),
     ),
-    (
-        "the errno of failed accepts",
-        "EAGAIN of calls that slept first (SO_RCVTIMEO), and of io_uring",
-        "what a softirq does that interrupts another kprobe",
-    ),
+    (*_KPROBE_BLIND, _INTERRUPTED),
 )
 # On one CPU no kprobe program runs while another does: a softirq that interrupts one is not seen. A
 # trampoline keeps only itself out, which matters where a task is preempted inside it. So a kernel
@@ -146,7 +173,7 @@ KPROBE_IN_PROCESSES = replace(
         *(hook for hook in KPROBE.hooks if hook not in _SOFTIRQ_KPROBES),
         *_SOFTIRQ_TRAMPOLINES,
     ),
-    blind_spots=KPROBE.blind_spots[:-1],
+    blind_spots=_KPROBE_BLIND,
     fallback=KPROBE,
 )
 TRACEPOINT = Plan(
@@ -189,7 +216,7 @@ UDP_PLANS: tuple[Plan, ...] = (
             Hook("kretprobe_udp_enqueue", "__udp_enqueue_schedule_skb", "dropped"),
         ),
         _UDP,
-        (_UDP_BLIND, KPROBE.blind_spots[-1]),
+        (_UDP_BLIND, _INTERRUPTED),
         listing="iter_receivers",
     ),
     Plan(
@@ -205,6 +232,11 @@ UDP_PLANS: tuple[Plan, ...] = (
 def by_preference(preempts: bool | None) -> tuple[Plan, ...]:
     """The order in which `auto` tries: the cheapest first, unless it would lose events."""
     return (KPROBE_IN_PROCESSES, FENTRY, TRACEPOINT) if preempts else PLANS
+
+
+def knows_rings(hooks: Iterable[Hook]) -> bool:
+    """Whether they know accepts through io_uring from others. At sys_exit there are none."""
+    return any(hook.site in ("io_accept", "sys_exit") for hook in hooks)
 
 
 PROGRAMS = tuple(hook.program for plan in PLANS + UDP_PLANS for hook in plan.hooks)

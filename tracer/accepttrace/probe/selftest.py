@@ -25,6 +25,19 @@ _HOST = "127.0.0.1"
 _SO_ATTACH_FILTER = 26
 
 
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What is wrong with a count. `silent`: there is none at all."""
+
+    story: str
+    silent: bool = False
+
+    @classmethod
+    def of(cls, found: int | None, made: int, noun: str) -> Fault:
+        """`found` of `made` were counted."""
+        return cls(f"{found} of {made} {noun} were counted", silent=found == 0)
+
+
 class LoopbackError(UnsupportedError):
     """Traffic of our own does not arrive, which says nothing of any hook."""
 
@@ -159,41 +172,43 @@ def not_in_time(what: str, protocol: str, limit_s: float) -> LoopbackError:
     )
 
 
-def verdicts(counts: Counts, traffic: Traffic, sees: Sight) -> dict[Fact, str]:
-    """By fact, what is wrong with it; empty when every hook told the truth."""
+def verdicts(counts: Counts, traffic: Traffic, sees: Sight) -> dict[Fact, Fault]:
+    """By fact, what is wrong with it; empty when every hook counted right."""
     mine = [a for a in counts.acceptors if a.listener_inode == traffic.inode]
     listener = next((x for x in counts.listeners if x.inode == traffic.inode), None)
     if not mine or listener is None:
-        return {"accepts": f"0 of {CONNECTIONS} accepts were counted"}
+        return {"accepts": Fault.of(0, CONNECTIONS, "accepts")}
     if len(mine) != 1:
-        return {"accepts": f"{CONNECTIONS} accepts by 1 thread were counted for {len(mine)}"}
+        story = f"{CONNECTIONS} accepts by 1 thread were counted for {len(mine)}"
+        return {"accepts": Fault(story)}
     return _acceptor_faults(mine[0], traffic, sees) | _listener_faults(listener, sees)
 
 
-def _listener_faults(mine: ListenerCount, sees: Sight) -> dict[Fact, str]:
+def _listener_faults(mine: ListenerCount, sees: Sight) -> dict[Fact, Fault]:
     arrived, lost = (mine.flow.arrived, mine.flow.lost) if mine.flow else (None, None)
     made = CONNECTIONS + LEFT
-    wrong: dict[Fact, str] = {}
+    wrong: dict[Fact, Fault] = {}
     if sees.selected and mine.selected != made:
-        wrong["selected"] = f"{mine.selected} of {made} requests for a connection were counted"
+        wrong["selected"] = Fault.of(mine.selected, made, "requests for a connection")
     if sees.arrived and arrived != made:
-        wrong["arrived"] = f"{arrived} of {made} arrivals were counted"
+        wrong["arrived"] = Fault.of(arrived, made, "arrivals")
     if sees.closed and (lost, mine.stops) != (LEFT, 1):
-        wrong["closed"] = f"{lost} of {LEFT} connections lost with the listener were counted"
+        wrong["closed"] = Fault.of(lost, LEFT, "connections lost with the listener")
     return wrong
 
 
-def _acceptor_faults(mine: AcceptorCount, traffic: Traffic, sees: Sight) -> dict[Fact, str]:
-    wrong: dict[Fact, str] = {}
+def _acceptor_faults(mine: AcceptorCount, traffic: Traffic, sees: Sight) -> dict[Fact, Fault]:
+    wrong: dict[Fact, Fault] = {}
     if mine.accepts != CONNECTIONS:
-        wrong["accepts"] = f"{mine.accepts} of {CONNECTIONS} accepts were counted"
+        wrong["accepts"] = Fault.of(mine.accepts, CONNECTIONS, "accepts")
     if sees.empty and mine.empty != EMPTY:
-        wrong["empty"] = f"{mine.empty} of {EMPTY} EAGAIN were counted"
+        wrong["empty"] = Fault.of(mine.empty, EMPTY, "EAGAIN")
     if sees.refused and mine.refused != REFUSED:
-        wrong["refused"] = f"{mine.refused} of {REFUSED} calls without a descriptor were counted"
+        wrong["refused"] = Fault.of(mine.refused, REFUSED, "calls without a descriptor")
     if sees.errors and mine.errors != {errno.EMFILE: REFUSED}:
-        wrong["errors"] = f"{mine.errors} is not the errno of {REFUSED} calls without a descriptor"
+        story = f"{mine.errors} is not the errno of {REFUSED} calls without a descriptor"
+        wrong["errors"] = Fault(story)
     measured = sum(mine.wait_us) == CONNECTIONS and mine.wait_max_us <= traffic.most_us()
     if sees.waits and (mine.wait_unknown or not measured):
-        wrong["waits"] = "the time in the accept queue is not readable"
+        wrong["waits"] = Fault("the time in the accept queue is not readable")
     return wrong

@@ -44,10 +44,7 @@ class Session(Tracer):
         super().__init__(loaded)
         self._acceptors = AcceptorRows(loaded, self._shares)
         self._listeners = ListenerRows(loaded, self._shares)
-        hooked = any(hook.site == "io_accept" for hook in loaded.hooks)
-        # The end of a system call is all that the attach type tracepoint counts.
-        is_told = hooked or self.plan.attach == "tracepoint"
-        self._rings = 0 if is_told else wire.RINGS_UNHOOKED
+        self._rings = 0 if plans.knows_rings(loaded.hooks) else wire.RINGS_UNHOOKED
 
     def _settings_for(self, filters: Filters) -> wire.Settings:
         settings = super()._settings_for(filters)
@@ -159,7 +156,7 @@ class Session(Tracer):
 
     def _pending_refusals(self) -> Mapping[tuple[int, int], int]:
         """By PID and TID, the socket (inode) whose last accept() never got as far as its queue."""
-        if self.plan.attach != "kprobe":
+        if not self.plan.infers_failures:
             return {}
         first = dict(self._stuck_calls())
         return {
@@ -183,7 +180,7 @@ class Session(Tracer):
     ) -> AcceptorCount:
         sees, crew = self.plan.sees, bool(value.who.tid & wire.CREW)
         inode, tid, start_ns = key = identity(value.who)
-        inferred = crew and self.plan.attach == "kprobe"
+        inferred = crew and self.plan.infers_failures
         # Its last one tells how long some wait was at least: threads of a crew that write the
         # longest at once may overwrite each other's.
         waits = _filled(value.wait_us)

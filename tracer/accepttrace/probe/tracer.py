@@ -28,7 +28,7 @@ class Tracer(ABC):
         self.loader = loaded.loader
         self.began_s = 0.0  # when the filters were set last, the kernel's CLOCK_MONOTONIC
         self._skipped: dict[str, int] = {}
-        if self.plan.attach == "kprobe" and preemption.preempts() is not False:
+        if self.plan.needs_kprobes and preemption.preempts() is not False:
             Map.never_preempted = True
         self._settings = Map(loaded.map_fd("settings"), wire.U32, wire.Settings)
         self._pids = Map(loaded.map_fd("pids"), wire.U32, wire.U8)
@@ -80,17 +80,16 @@ class Tracer(ABC):
     def _prove(self, limit_s: float) -> None:
         """One try of `prove`."""
 
-    def _require(self, wrong: Mapping[Fact, str]) -> None:
+    def _require(self, wrong: Mapping[Fact, selftest.Fault]) -> None:
         """Raise `UnsupportedError` where a fact (`wrong`: which, and in what way) is not right."""
         for hook in self._loaded.hooks:
             if hook.proves in wrong:
-                story = wrong[hook.proves]
-                silent = story.startswith("0 ")
-                how = "is silent" if silent else "counts wrong"
-                message = f"{hook.program} attached to {hook.site} but {how}: {story}"
-                raise UnsupportedError(message, silent=silent)
-        for story in wrong.values():
-            raise UnsupportedError(f"the {self.plan.attach} hooks attached but: {story}")
+                fault = wrong[hook.proves]
+                how = "is silent" if fault.silent else "counts wrong"
+                message = f"{hook.program} attached to {hook.site} but {how}: {fault.story}"
+                raise UnsupportedError(message, silent=fault.silent)
+        for fault in wrong.values():
+            raise UnsupportedError(f"the {self.plan.attach} hooks attached but: {fault.story}")
 
     def skipped(self) -> dict[str, int] | None:
         """By program, hits since the last `reset` that the kernel's recursion guard dropped.

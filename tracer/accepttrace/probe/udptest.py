@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from accepttrace.facts.datagrams import ReceiverCounts
 from accepttrace.facts.sight import Fact, Sight
-from accepttrace.probe.selftest import not_arrived, not_in_time
+from accepttrace.probe.selftest import Fault, not_arrived, not_in_time
 
 SENT = 12  # of SIZE bytes: more than the smallest receive buffer takes
 SIZE = 1000
@@ -107,8 +107,8 @@ class Traffic:
         return self.dropped
 
 
-def verdicts(counts: ReceiverCounts, traffic: Traffic, sees: Sight) -> dict[Fact, str]:
-    """By fact, what is wrong with it; empty when every hook told the truth."""
+def verdicts(counts: ReceiverCounts, traffic: Traffic, sees: Sight) -> dict[Fact, Fault]:
+    """By fact, what is wrong with it; empty when every hook counted right."""
     mine = next((item for item in counts.receivers if item.inode == traffic.inode), None)
     came = traffic.received + traffic.dropped
     expected: dict[Fact, tuple[int, str]] = {
@@ -116,11 +116,11 @@ def verdicts(counts: ReceiverCounts, traffic: Traffic, sees: Sight) -> dict[Fact
         "datagrams": (traffic.received, "datagrams"),
         "dropped": (traffic.dropped, "dropped datagrams"),
     }
-    wrong: dict[Fact, str] = {}
+    wrong: dict[Fact, Fault] = {}
     for fact, (number, noun) in expected.items():
         found = getattr(mine, fact) if mine else 0
         # The kernel may choose once for many datagrams, which ours are not (UDP_SEGMENT).
         fewer = fact == "selected" and came > SENT and SENT <= found <= number
         if fact in sees.facts and found != number and not fewer:
-            wrong[fact] = f"{found} of {number} {noun} were counted"
+            wrong[fact] = Fault.of(found, number, noun)
     return wrong

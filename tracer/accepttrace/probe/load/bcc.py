@@ -27,7 +27,7 @@ from accepttrace.probe.load import bcc_install, btf, headers, loaders, offsets
 from accepttrace.probe.load.quiet import Caught, caught
 from accepttrace.probe.plans import Hook, Listing, Plan
 
-# By the first word of a program's name: the text that it stands in.
+# By the kind of a hook: the text that its program stands in.
 _ATTACHED_AS = {
     "fentry": "fentry",
     "fexit": "fentry",
@@ -89,7 +89,7 @@ class Compiled:
 
     def probe_misses(self) -> int | None:
         """0 where there are no kprobes, else None: the kernel does not tell."""
-        return None if self.plan.attach == "kprobe" else 0
+        return None if self.plan.needs_kprobes else 0
 
     def recursion_misses(self) -> dict[str, int] | None:
         """By program, runs skipped because it already ran on that CPU; None: see loaders."""
@@ -119,12 +119,11 @@ class Compiled:
 
     def _attach(self, hook: Hook) -> None:
         site, program = hook.site.encode(), hook.program.encode()
-        kind = hook.program.partition("_")[0]
-        if kind == "kprobe":
+        if hook.kind == "kprobe":
             self._bpf.attach_kprobe(event=site, fn_name=program)
-        elif kind == "kretprobe":
+        elif hook.kind == "kretprobe":
             self._bpf.attach_kretprobe(event=site, fn_name=program)
-        elif kind == "raw":
+        elif hook.kind == "raw":
             self._bpf.attach_raw_tracepoint(tp=site, fn_name=program)
 
     def _open_iterator(self, kind: Any) -> None:
@@ -148,7 +147,7 @@ def _placed() -> Iterator[tuple[str, list[str]]]:
 
 def _flags(hooks: tuple[Hook, ...]) -> list[str]:
     machine = _ARCHITECTURES[os.uname().machine]
-    kinds = {_ATTACHED_AS[hook.program.partition("_")[0]] for hook in hooks}
+    kinds = {_ATTACHED_AS[hook.kind] for hook in hooks}
     names = [f"__TARGET_ARCH_{machine}", *(f"ATTACH_{kind}" for kind in sorted(kinds))]
     return [f"-D{name}" for name in names + [f"HOOK_{hook.program}" for hook in hooks]]
 

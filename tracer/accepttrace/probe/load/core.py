@@ -67,7 +67,7 @@ class Loaded:
 
     def probe_misses(self) -> int | None:
         """Hits that kprobes had no room for; None where this kernel does not tell."""
-        if self.plan.attach != "kprobe":
+        if not self.plan.needs_kprobes:
             return 0
         total = 0
         for hook, link in self._links:

@@ -91,12 +91,12 @@ def require(name: Name) -> None:
 
 def load(name: Name, plan: Plan) -> Attached:
     """Load and attach the programs of a plan; `UnsupportedError` tells why that cannot be."""
-    if plan.attach == "fentry" and not btf.VMLINUX.exists():
+    if plan.needs_trampolines and not btf.VMLINUX.exists():
         raise UnsupportedError("the kernel shows no BTF, which trampolines need")
-    if plan.attach == "fentry" and (code := sys.trampoline_error()):
+    if plan.needs_trampolines and (code := sys.trampoline_error()):
         reason = f"{os.strerror(code)} ({errno.errorcode[code]})"
         raise UnsupportedError(f"cannot load the fentry programs: {reason}", code=code)
-    if plan.attach == "kprobe" and not has_kprobes():
+    if plan.needs_kprobes and not has_kprobes():
         raise UnsupportedError("this kernel was built without kprobes")
     raise_memlock()
     _provide_descriptors(plan)
@@ -129,7 +129,7 @@ def usable_hooks(plan: Plan) -> tuple[Hook, ...]:
 
     Raises `UnsupportedError` naming the functions where a fact would have no hook at all.
     """
-    fits = tuple(hook for hook in plan.hooks if _fits(plan, hook))
+    fits = tuple(hook for hook in plan.hooks if _fits(hook))
     needed = {hook.proves for hook in plan.hooks if not hook.optional}
     for fact in sorted(needed - {hook.proves for hook in fits}):
         sites = sorted({hook.site for hook in plan.hooks if hook.proves == fact})
@@ -138,8 +138,8 @@ def usable_hooks(plan: Plan) -> tuple[Hook, ...]:
     return fits
 
 
-def _fits(plan: Plan, hook: Hook) -> bool:
-    if plan.attach == "tracepoint":
+def _fits(hook: Hook) -> bool:
+    if hook.kind == "raw":
         return True
     if hook.parameters is not None and hook.parameters != btf.parameters(hook.site):
         return False
