@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes as c
 import json
 import re
+import runpy
 import subprocess
 from pathlib import Path
 from types import ModuleType
@@ -125,6 +126,17 @@ def assert_mirrored(types: Types, name: str, mirror: Any) -> None:
     }
     assert mine == fields
     assert c.sizeof(mirror) == size
+
+
+def test_the_mirror_is_that_of_the_header() -> None:
+    mirror = runpy.run_path(str(HEADER.with_name("mirror.py")))["mirror"]
+    assert Path(wire.__file__).read_text() == mirror(HEADER.read_text()), "run `make objects`"
+
+
+@pytest.mark.parametrize("plan", plans.PLANS, ids=lambda plan: plan.attach)
+def test_what_a_hook_counts_is_a_counter_of_listeners(plan: plans.Plan) -> None:
+    kinds = {field[0]: field[1] for field in wire.Listener._fields_}
+    assert all(kinds[name] is c.c_uint64 for name in plan.sees.counted)
 
 
 def test_object_holds_exactly_the_programs_of_the_plans(types: Types) -> None:

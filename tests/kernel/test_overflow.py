@@ -160,6 +160,7 @@ def test_cookies_that_come_back_to_a_full_queue_are_counted(tracing: Tracing, fa
             row = only(account)
         dropped = counted()["ListenOverflows"]
         assert counted()["SyncookiesSent"] == len(PEERS)
+    assert row.counted.get("cookies_sent") == if_seen(tracing, "selected", len(PEERS))
     assert (row.queue, row.capacity, dropped) == (3, 3, len(TOO_MANY))
     assert overflow(row) == if_overflow_seen(tracing, ack=dropped, peers=len(TOO_MANY))
     assert_balanced(row)

@@ -164,6 +164,8 @@ def test_with_cookies_each_connection_is_selected_once(tracing: Tracing, family:
         assert counted()["SyncookiesSent"] == counted()["SyncookiesRecv"] == CONNECTIONS
     assert sum(got.values()) == CONNECTIONS
     assert_selected(tracing, snapshot, got)
+    sent = [row.counted.get("cookies_sent", 0) for row in snapshot.listeners]
+    assert sum(sent) == (if_seen(tracing, "selected", CONNECTIONS) or 0)
 
 
 def test_of_two_selections_for_a_cookie_the_second_counts(tracing: Tracing) -> None:

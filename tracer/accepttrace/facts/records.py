@@ -81,7 +81,10 @@ class Overflow:
 
 @dataclass(frozen=True, slots=True)
 class ListenerCount:
-    """What the kernel side saw of one listening socket. Source: BPF map `listeners`."""
+    """What the kernel side saw of one listening socket. Source: BPF map `listeners`.
+
+    `counted`: by name, counters that only grow and that no other number rests on.
+    """
 
     inode: int
     netns: int
@@ -99,6 +102,7 @@ class ListenerCount:
     drops: int | None = None  # sk_drops when it last ended to listen; None: it never did
     requests: int = 0  # SYNs that came here, also those that were answered with a cookie
     cut_off: int | None = 0  # handshakes half-open when it ended to listen, moved later or not
+    counted: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 Fact = Literal[
     "accepts",
@@ -39,14 +39,16 @@ class Sight:
     unseen: bool = False  # accepts by somebody whom this way cannot see
     datagrams: bool = False  # UDP: what came to the queues
     dropped: bool = False  # UDP: what they did not take
+    counted: tuple[str, ...] = ()  # plain counters of listeners, see `ListenerCount.counted`
 
     @classmethod
     def of(cls, *facts: Fact) -> Sight:
         """These, and no others."""
-        return cls(**{str(fact): True for fact in facts})
+        seen: dict[str, Any] = dict.fromkeys(facts, True)
+        return cls(**seen)
 
     @property
     def facts(self) -> frozenset[Fact]:
         """Those that are seen, by name."""
         names = (field.name for field in fields(self))
-        return frozenset(cast("Fact", name) for name in names if getattr(self, name))
+        return frozenset(cast("Fact", name) for name in names if getattr(self, name) is True)

@@ -147,6 +147,7 @@ class Told:
     complete: bool  # False: some listener has no row though something passed
     nothing_passed: Flow
     no_overflow: Overflow | None
+    no_counts: Mapping[str, int]  # plain counters of one that nothing was counted of
     queues: bool  # how long they grew, not only how long they were when somebody looked
 
 
@@ -431,6 +432,7 @@ class Listeners:
             refused_accepts=verdict.refused,
             migrated_in=flow.migrated_in,
             migrated_out=flow.migrated_out,
+            counted=known.counted.counted if known.counted else told.no_counts,
             book=verdict.book,
             imbalance=verdict.imbalance,
             sharing=listed.sharing if listed else None,

@@ -147,6 +147,7 @@ def both(one: ListenerRow, other: ListenerRow) -> ListenerRow:
         one,
         **sums,
         accepted=one.accepted + other.accepted,
+        counted={k: one.counted[k] + other.counted[k] for k in one.counted if k in other.counted},
         queue_max=max(lengths, default=None),
         queue_max_sampled=one.queue_max_sampled or other.queue_max_sampled,
         book=max(one.book, other.book, key=lambda book: WORST[book]),

@@ -162,6 +162,7 @@ class ListenerRow:
     refused_accepts: int | None
     migrated_in: int | None
     migrated_out: int | None
+    counted: Mapping[str, int]  # plain counters that the attach type has, by name
     book: Book
     imbalance: int | None
     sharing: Sharing | None

@@ -392,6 +392,7 @@ class Tracker:
             complete=complete,
             nothing_passed=Flow(zero[sees.arrived], zero[sees.closed], *(moved,) * 3),
             no_overflow=Overflow(0, 0, 0, 0) if sees.overflow else None,
+            no_counts=dict.fromkeys(sees.counted, 0),
             queues=sees.arrived,
         )
 

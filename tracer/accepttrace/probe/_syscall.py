@@ -49,6 +49,23 @@ class BatchAttr(c.Structure):
     )
 
 
+class ProgramInfo(c.Structure):
+    """The part of struct bpf_prog_info (linux/bpf.h) that is read; the kernel fills a prefix."""
+
+    _fields_ = (
+        ("before", c.c_uint8 * 192),
+        ("run_time_ns", c.c_uint64),
+        ("run_cnt", c.c_uint64),
+        ("recursion_misses", c.c_uint64),
+    )
+
+
+class KprobeLinkInfo(c.Structure):
+    """The part of struct bpf_link_info (linux/bpf.h) that is read, for a kprobe."""
+
+    _fields_ = (("before", c.c_uint8 * 48), ("missed", c.c_uint64))
+
+
 class InfoAttr(c.Structure):
     """union bpf_attr for BPF_OBJ_GET_INFO_BY_FD."""
 

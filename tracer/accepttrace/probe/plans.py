@@ -19,7 +19,8 @@ class Hook:
 
     `proves`: the count that tells it fired. `parameters`: those of the kernel function, None: any.
     `without`: a function in whose absence alone it is needed. `optional`: a kernel that lacks the
-    function does not do what it would tell.
+    function does not do what it would tell. `counts`: fields of `struct listener` that it adds to,
+    and that no other number rests on.
     """
 
     program: str
@@ -28,6 +29,7 @@ class Hook:
     parameters: int | None = None
     without: str | None = None
     optional: bool = False
+    counts: tuple[str, ...] = ()
 
     @property
     def kind(self) -> str:
@@ -59,6 +61,10 @@ class Plan:
     detail: Detail = "full"
     fallback: Plan | None = None  # what to try where this one does not work
     listing: Listing = "iter_members"
+
+    def __post_init__(self) -> None:
+        counts = dict.fromkeys(name for hook in self.hooks for name in hook.counts)
+        object.__setattr__(self, "sees", replace(self.sees, counted=tuple(counts)))
 
     @property
     def needs_kprobes(self) -> bool:
@@ -98,10 +104,11 @@ def _process_entries(kind: str) -> tuple[Hook, ...]:
 
 def _softirq_entries(kind: str) -> tuple[Hook, ...]:
     """The same for functions that run in softirqs."""
+    cookie = Hook("", "", "selected", optional=True, counts=("cookies_sent",))
     return (
         Hook(f"{kind}_conn_request", "tcp_conn_request", "selected"),
-        Hook(f"{kind}_cookie_v4", "cookie_v4_init_sequence", "selected", optional=True),
-        Hook(f"{kind}_cookie_v6", "cookie_v6_init_sequence", "selected", optional=True),
+        replace(cookie, program=f"{kind}_cookie_v4", site="cookie_v4_init_sequence"),
+        replace(cookie, program=f"{kind}_cookie_v6", site="cookie_v6_init_sequence"),
         Hook(f"{kind}_queue_add", "inet_csk_reqsk_queue_add", "arrived", optional=True),
     )
 

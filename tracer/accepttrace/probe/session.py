@@ -235,6 +235,7 @@ class Session(Tracer):
             cut_off=None if value.cut_off & wire.CUT_OFF_UNKNOWN else value.cut_off,
             uncounted=value.uncounted,
             requests=value.requests,
+            counted={name: getattr(value, name) for name in sees.counted},
         )
 
     def _flow(self, value: wire.Listener) -> Flow:

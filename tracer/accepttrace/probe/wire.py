@@ -1,4 +1,4 @@
-"""The Python mirror of bpf/accepttrace.h. tests/contract holds it against the object's BTF."""
+"""The Python mirror of bpf/accepttrace.h, written by bpf/mirror.py: do not edit."""
 
 from __future__ import annotations
 
@@ -7,22 +7,29 @@ import ctypes as c
 WAIT_BUCKETS = 240
 PORTS = 65536
 MAX_NETNS = 16
-MAX_PIDS = 4096
-
-MAX_PLACES = 4096
-MAX_LISTENERS = 12288
+MAX_ACCEPTORS = 15360
 MAX_SEATS = 1024
 SEAT_PROBES = 4
-MAX_ACCEPTORS = 15360
+MAX_LISTENERS = 12288
+MAX_PLACES = 4096
+PLACE_PROBES = 4
+MAX_CREWS = 16384
+CREW_ROWS = 256
+MAX_SHARES = 8192
+SHARE = 4
+GUESTS_SHARE = 16
 MAX_ERRORS = 4096
+MAX_PIDS = 4096
+MAX_CALLS = 65536
+MAX_CLOSINGS = 4096
 MAX_MIGRATIONS = 4096
 MAX_PEERS = 65536
 MAX_PORTS = 16384
-PORT_STRAYS = 1 << 16
-PORT_UNMADE = 1 << 17
-PORT_LATE = 1 << 18
+PORT_STRAYS = 65536
+PORT_UNMADE = 131072
+PORT_LATE = 262144
+MAX_RINGS = 16384
 MAX_RECEIVERS = 16384
-
 LOSS_LISTENERS_FULL = 0
 LOSS_ERRORS_FULL = 1
 LOSS_UNATTRIBUTED = 2
@@ -32,12 +39,10 @@ LOSS_PORTS_FULL = 5
 LOSS_RECEIVERS_FULL = 6
 LOSS_ROWLESS = 7
 LOSS_MAX = 8
-
 OWNER_ROOT = 0
 OWNER_RANGES = 65536
-OWNER_GUESTS = 0xFFFFFFFE
-OWNER_ALL = 0xFFFFFFFF
-
+OWNER_GUESTS = 4294967294
+OWNER_ALL = 4294967295
 SHARED_LISTENERS = 0
 SHARED_ACCEPTORS = 1
 SHARED_ERRORS = 2
@@ -46,23 +51,22 @@ SHARED_PEERS = 4
 SHARED_PORTS = 5
 SHARED_RECEIVERS = 6
 SHARED_MAX = 7
-
-CREW = 1 << 31
-
-RINGS_UNHOOKED, RINGS_UNTOLD = 2, 3
-
-CUT_OFF_UNKNOWN = 1 << 31
-
-CALL_AWAITED = 2
-
-PENDING_NONE = 0
-PENDING_EMPTY = 1
-PENDING_WASTED = 2
-
+RINGS_UNUSED = 0
+RINGS_IN_USE = 1
+RINGS_UNHOOKED = 2
+RINGS_UNTOLD = 3
+CREW = 2147483648
 VIA_SYSCALL = 1
 VIA_IO_URING = 2
 VIA_KERNEL = 4
-
+PENDING_NONE = 0
+PENDING_EMPTY = 1
+PENDING_WASTED = 2
+CALL_UNKNOWN = 0
+CALL_BEGAN = 1
+CALL_AWAITED = 2
+CUT_OFF_UNKNOWN = 2147483648
+PROGRAM_NONE = 0
 PROGRAM_CLASSIC = 1
 PROGRAM_EXTENDED = 2
 
@@ -74,19 +78,37 @@ class U8(c.Structure):
 
 
 class U32(c.Structure):
-    """A plain key: an index, a PID, an inode."""
+    """A plain value; a structure, because ctypes turns bare integers of arrays into int."""
 
     _fields_ = (("value", c.c_uint32),)
 
 
 class U64(c.Structure):
-    """A plain count."""
+    """A plain value; a structure, because ctypes turns bare integers of arrays into int."""
 
     _fields_ = (("value", c.c_uint64),)
 
 
+class ShareKey(c.Structure):
+    """struct share_key."""
+
+    _fields_ = (
+        ("owner", c.c_uint32),
+        ("map", c.c_uint32),
+    )
+
+
+class Share(c.Structure):
+    """struct share."""
+
+    _fields_ = (
+        ("taken", c.c_uint64),
+        ("refused", c.c_uint64),
+    )
+
+
 class Settings(c.Structure):
-    """struct settings: the filters."""
+    """struct settings."""
 
     _fields_ = (
         ("began_us", c.c_uint64),
@@ -103,22 +125,14 @@ class Settings(c.Structure):
     )
 
 
-class ShareKey(c.Structure):
-    """struct share_key."""
-
-    _fields_ = (("owner", c.c_uint32), ("map", c.c_uint32))
-
-
-class Share(c.Structure):
-    """struct share."""
-
-    _fields_ = (("taken", c.c_uint64), ("refused", c.c_uint64))
-
-
 class AcceptorKey(c.Structure):
     """struct acceptor_key."""
 
-    _fields_ = (("start_ns", c.c_uint64), ("inode", c.c_uint32), ("tid", c.c_uint32))
+    _fields_ = (
+        ("start_ns", c.c_uint64),
+        ("inode", c.c_uint32),
+        ("tid", c.c_uint32),
+    )
 
 
 class Acceptor(c.Structure):
@@ -153,19 +167,31 @@ class Acceptor(c.Structure):
 class ErrorKey(c.Structure):
     """struct error_key."""
 
-    _fields_ = (("acceptor", AcceptorKey), ("error", c.c_uint32), ("pad", c.c_uint32))
+    _fields_ = (
+        ("acceptor", AcceptorKey),
+        ("error", c.c_uint32),
+        ("pad", c.c_uint32),
+    )
 
 
 class Tally(c.Structure):
     """struct tally."""
 
-    _fields_ = (("count", c.c_uint64), ("owner", c.c_uint32), ("pad", c.c_uint32))
+    _fields_ = (
+        ("count", c.c_uint64),
+        ("owner", c.c_uint32),
+        ("pad", c.c_uint32),
+    )
 
 
 class Call(c.Structure):
     """struct call."""
 
-    _fields_ = (("listener", c.c_uint64), ("fd", c.c_uint32), ("state", c.c_uint32))
+    _fields_ = (
+        ("listener", c.c_uint64),
+        ("fd", c.c_uint32),
+        ("state", c.c_uint32),
+    )
 
 
 class Listener(c.Structure):
@@ -205,10 +231,25 @@ class Listener(c.Structure):
     )
 
 
-class MigrationKey(c.Structure):
-    """struct migration_key: inodes."""
+class Closing(c.Structure):
+    """struct closing."""
 
-    _fields_ = (("from_inode", c.c_uint32), ("to_inode", c.c_uint32))
+    _fields_ = (
+        ("listener", c.c_uint64),
+        ("counted", c.c_uint32),
+        ("seen", c.c_uint32),
+        ("netns", c.c_uint32),
+        ("port", c.c_uint32),
+    )
+
+
+class MigrationKey(c.Structure):
+    """struct migration_key."""
+
+    _fields_ = (
+        ("from_inode", c.c_uint32),
+        ("to_inode", c.c_uint32),
+    )
 
 
 class Migration(c.Structure):
@@ -236,7 +277,26 @@ class Peer(c.Structure):
 class PortKey(c.Structure):
     """struct port_key."""
 
-    _fields_ = (("netns", c.c_uint32), ("port", c.c_uint32))
+    _fields_ = (
+        ("netns", c.c_uint32),
+        ("port", c.c_uint32),
+    )
+
+
+class Scratch(c.Structure):
+    """struct scratch."""
+
+    _fields_ = (
+        ("listener", c.c_uint64),
+        ("packet", c.c_uint64),
+        ("stolen", c.c_uint64),
+        ("from", c.c_uint64),
+        ("migrating", c.c_uint64),
+        ("moved", c.c_uint64),
+        ("receiver", c.c_uint64),
+        ("datagrams", c.c_uint32),
+        ("steering", c.c_uint32),
+    )
 
 
 class Member(c.Structure):
@@ -270,29 +330,20 @@ class Receiver(c.Structure):
 
 
 class TcpMember(c.Structure):
-    """struct tcp_member: what the socket iterator writes."""
-
-    _fields_ = (("member", Member), ("half_open", c.c_uint32), ("defers", c.c_uint32))
-
-
-class UdpMember(c.Structure):
-    """struct udp_member: what the socket iterator writes."""
-
-    _fields_ = (("member", Member), ("queue", c.c_uint32), ("pad", c.c_uint32))
-
-
-class ProgramInfo(c.Structure):
-    """The part of struct bpf_prog_info (linux/bpf.h) that is read; the kernel fills a prefix."""
+    """struct tcp_member."""
 
     _fields_ = (
-        ("before", c.c_uint8 * 192),
-        ("run_time_ns", c.c_uint64),
-        ("run_cnt", c.c_uint64),
-        ("recursion_misses", c.c_uint64),
+        ("member", Member),
+        ("half_open", c.c_uint32),
+        ("defers", c.c_uint32),
     )
 
 
-class KprobeLinkInfo(c.Structure):
-    """The part of struct bpf_link_info (linux/bpf.h) that is read, for a kprobe."""
+class UdpMember(c.Structure):
+    """struct udp_member."""
 
-    _fields_ = (("before", c.c_uint8 * 48), ("missed", c.c_uint64))
+    _fields_ = (
+        ("member", Member),
+        ("queue", c.c_uint32),
+        ("pad", c.c_uint32),
+    )

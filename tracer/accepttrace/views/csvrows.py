@@ -31,7 +31,7 @@ from accepttrace.views.text import clean
 _FORMULA: Final = tuple("=+-@\uff1d\uff0b\uff0d\uff20")
 # An acceptor has these by another name, or they are lists.
 _NOT_OF_A_SOCKET: Final = frozenset(
-    ("inode", "accepted", "open", "ended", "group_sizes", "selectors", "holders")
+    ("inode", "accepted", "open", "ended", "counted", "group_sizes", "selectors", "holders")
 )
 
 

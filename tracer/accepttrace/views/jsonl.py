@@ -93,6 +93,7 @@ def listener(row: ListenerRow) -> dict[str, object]:
     """One listening socket; also a source of CSV."""
     return {
         **named(row, LISTENER_FIELDS),
+        "counted": dict(row.counted),
         "group_sizes": [named(size, SIZE_FIELDS) for size in row.group_sizes],
         "selector_program": _program(row.selector_program),
         "selectors": [

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from accepttrace.errors import UnsupportedError
 from accepttrace.probe import _syscall as sys
-from accepttrace.probe import iterators, privileges, wire
+from accepttrace.probe import iterators, privileges
 from accepttrace.probe.iterators import Record
 from accepttrace.probe.load import btf, loaders
 from accepttrace.probe.load.libbpf import OpenOptions, library
@@ -73,7 +73,7 @@ class Loaded:
         for hook, link in self._links:
             if not hook.is_kprobe:
                 continue
-            info = wire.KprobeLinkInfo()
+            info = sys.KprobeLinkInfo()
             if sys.info(library().bpf_link__fd(link), info) < c.sizeof(info):
                 return None
             total += info.missed

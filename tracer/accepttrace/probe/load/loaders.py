@@ -14,7 +14,6 @@ from typing import Literal, Protocol
 
 from accepttrace.errors import UnsupportedError
 from accepttrace.probe import _syscall as sys
-from accepttrace.probe import wire
 from accepttrace.probe.iterators import Record
 from accepttrace.probe.load import btf
 from accepttrace.probe.plans import Hook, Plan
@@ -162,7 +161,7 @@ def recursion_misses(programs: Mapping[str, int]) -> dict[str, int] | None:
     """
     misses = {}
     for name, fd in programs.items():
-        info = wire.ProgramInfo()
+        info = sys.ProgramInfo()
         if sys.info(fd, info) < c.sizeof(info):
             return None
         misses[name] = int(info.recursion_misses)

@@ -133,6 +133,15 @@ def _of_sockets(key: str, title: str, help: str, *, adds_up: bool = True) -> Col
     return counter(key, title, help, value=value, hide_if=NOTHING, adds_up=adds_up, by=OF_SOCKETS)
 
 
+def _counted(key: str, title: str, help: str) -> Column[TcpRow]:
+    """A plain counter of listeners; as a rule there is nothing of it."""
+
+    def value(line: TcpRow) -> object:
+        return _sum([socket.counted.get(key) for socket in line.sockets])
+
+    return counter(key, title, help, value=value, hide_if=NOTHING, by=OF_SOCKETS)
+
+
 COLUMNS: Final[tuple[Column[TcpRow], ...]] = (
     Column("pid", "PID", "label", "id", "process id"),
     Column("tid", "TID", "label", "id", "thread id; n/a: no thread of it accepted yet"),
@@ -311,6 +320,11 @@ COLUMNS: Final[tuple[Column[TcpRow], ...]] = (
         "CLIENTS",
         "clients (address and port) whose packets were dropped because the queue was full",
         adds_up=False,  # some may be the same ones
+    ),
+    _counted(
+        "cookies_sent",
+        "COOKIES",
+        "SYNs answered with a cookie, since too many handshakes were half-open",
     ),
     _of_sockets(
         "drops",
