@@ -32,6 +32,10 @@ $(VENV)/.vm: $(VENV)/.test
 	$(Q)$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev,vm]'
 	$(Q)touch $@
 
+$(VENV)/.mutants: $(VENV)/.test
+	$(Q)$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev,mutants]'
+	$(Q)touch $@
+
 $(VENV)/.bench: $(VENV)/.vm
 	$(Q)sh vagrant/provision.sh bench
 	$(Q)touch $@
@@ -84,6 +88,12 @@ vagrant-validate: ## the Vagrantfile for each provider, and the shell scripts
 	$(Q)sh vagrant/validate.sh
 	$(Q)shellcheck vagrant/*.sh
 
+N ?= 300
+SEED ?= 1
+
+mutants: $(VENV)/.mutants objects ## which of 300 small changes the tests do not notice; N=0 SEED=2
+	$(Q)$(BIN)/python -m tests.mutants.run --number $(N) --seed $(SEED)
+
 bench: $(VENV)/.test objects bench/flood ## start, memory, CPU, exactness at 40,000/s; bench-cost
 	$(Q)$(BIN)/python bench/figures.py
 	$(Q)$(MAKE) --no-print-directory bench-cost
@@ -125,5 +135,5 @@ clean: ## remove what was built, and the virtual environment
 	$(Q)rm -f bench/flood bench/crowd bench/churn bench/loop bench/empty bench/empty.bpf.o bench/profile.so
 	$(Q)$(MAKE) --no-print-directory -C bpf clean
 
-.PHONY: help setup objects demo test docs test-vm test-kernels test-provision vagrant-validate bench \
-	bench-cost bench-where bench-holders soak screenshots lint clean
+.PHONY: help setup objects demo test docs test-vm test-kernels test-provision vagrant-validate mutants \
+	bench bench-cost bench-where bench-holders soak screenshots lint clean

@@ -1,0 +1,128 @@
+"""Where the code can be changed, and how: by the operators of Cosmic Ray, without those whose
+change only a reader or mypy sees."""
+
+from __future__ import annotations
+
+import ast
+import random
+import re
+import warnings
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cosmic_ray.ast import ast_nodes, get_ast
+from cosmic_ray.mutating import mutate_code
+from cosmic_ray.plugins import get_operator, operator_names
+
+PACKAGE = Path("tracer/accepttrace")
+ROOMS = ("facts", "model", "sockets", "views")
+# Of the probe, what needs no kernel.
+PURE = ("choosing", "clock", "filtering", "lockdown", "plans", "privileges")
+# `is` and `==` are one for enum members and None; the operators for variables need their names.
+LEFT_OUT = re.compile(r"Comparison.*_(Is_Eq|IsNot_NotEq|Eq_Is|NotEq_IsNot)$|/Variable")
+CHECKED_BY_MYPY = {"frozen", "slots", "kw_only"}  # of dataclasses
+
+Position = tuple[int, int]  # line from 1, column from 0
+Change = tuple[str, int]  # the operator's name, and which one of its places
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One change of one file, which is `source` with it."""
+
+    file: Path
+    line: int
+    statement: range  # line numbers; of a compound statement its head
+    before: str
+    after: str
+    source: str
+
+
+def all_files() -> list[Path]:
+    """What is changed, from the root of the repository."""
+    rooms = (path for room in ROOMS for path in (PACKAGE / room).rglob("*.py"))
+    return sorted([*rooms, *(PACKAGE / "probe" / f"{name}.py" for name in PURE)])
+
+
+def draw(files: Sequence[Path], number: int, seed: int) -> list[Mutant]:
+    """`number` places, all where it is 0, and one change at each: the same for the same seed."""
+    chance = random.Random(seed)
+    places = [(file, *place) for file in files for place in _places(file)]
+    chance.shuffle(places)
+    mutants: list[Mutant] = []
+    for file, start, changes in places:
+        chance.shuffle(changes)
+        made = (_mutant(file, start[0], change) for change in changes)
+        mutants += [mutant for mutant in made if mutant][:1]
+        if len(mutants) == number:
+            break
+    return mutants
+
+
+def _places(file: Path) -> Iterator[tuple[Position, list[Change]]]:
+    source = file.read_text(encoding="utf-8")
+    unseen = list(_unseen(ast.parse(source)))
+    nodes = list(ast_nodes(get_ast(source)))
+    changes: dict[Position, list[Change]] = defaultdict(list)
+    for name in operator_names():
+        if LEFT_OUT.search(name):
+            continue
+        operator = get_operator(name)()
+        starts = (start for node in nodes for start, _ in operator.mutation_positions(node))
+        for number, start in enumerate(starts):
+            if not any(first <= start < last for first, last in unseen):
+                changes[start].append((name, number))
+    return ((start, changes[start]) for start in sorted(changes))
+
+
+def _unseen(tree: ast.Module) -> Iterator[tuple[Position, Position]]:
+    """From where to where nothing is executed, or nothing that the code's behaviour shows."""
+    for node in ast.walk(tree):
+        part: ast.expr | ast.keyword | None = None
+        if isinstance(node, ast.arg | ast.AnnAssign):
+            part = node.annotation
+        elif isinstance(node, ast.FunctionDef):
+            part = node.returns
+        elif isinstance(node, ast.keyword) and node.arg in CHECKED_BY_MYPY:
+            part = node
+        if part is not None:
+            assert part.end_lineno is not None
+            assert part.end_col_offset is not None
+            yield (part.lineno, part.col_offset), (part.end_lineno, part.end_col_offset)
+
+
+def _mutant(file: Path, line: int, change: Change) -> Mutant | None:
+    """None where Python refuses it, or warns."""
+    source = file.read_text(encoding="utf-8")
+    name, number = change
+    mutated = str(mutate_code(source, get_operator(name)(), number))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", SyntaxWarning)
+            compile(mutated, file, "exec")
+    except SyntaxError:
+        return None
+    before, after = _different(source.splitlines(), mutated.splitlines())
+    return Mutant(file, line, _statement(ast.parse(source), line), before, after, mutated)
+
+
+def _different(before: list[str], after: list[str]) -> tuple[str, str]:
+    """The lines that changed, each side as one."""
+    while before and after and before[0] == after[0]:
+        before, after = before[1:], after[1:]
+    while before and after and before[-1] == after[-1]:
+        before, after = before[:-1], after[:-1]
+    return " ".join(" ".join(before).split()), " ".join(" ".join(after).split())
+
+
+def _statement(tree: ast.Module, line: int) -> range:
+    """The lines of the innermost statement that has `line`."""
+    found = range(line, line + 1)
+    for node in ast.walk(tree):  # the outer ones first
+        if isinstance(node, ast.stmt) and node.lineno <= line <= (node.end_lineno or 0):
+            body = getattr(node, "body", None)
+            last = body[0].lineno - 1 if body else node.end_lineno or line
+            found = range(node.lineno, max(last, line) + 1)
+    return found

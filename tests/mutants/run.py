@@ -1,0 +1,191 @@
+"""Do the unit and contract tests notice when the code is changed? Prints each change that they
+do not, and the share of those that they do.
+
+    python -m tests.mutants.run [--number 300] [--seed 1] [FILE of the package ...]
+
+In a copy of the tree, one change after the other, with the tests that reach the changed statement.
+Status 1: fewer than 90 % were noticed, or known.txt names what is not there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from coverage import CoverageData
+
+from tests.mutants.places import PACKAGE, Mutant, all_files, draw
+
+ROOT = Path(__file__).resolve().parents[2]
+KNOWN = Path(__file__).with_name("known.txt")
+SUITES = ("tests/unit", "tests/contract")
+PYTEST = ("-m", "pytest", "-x", "-q", "-p", "no:cacheprovider")
+COVERAGE = """[run]
+dynamic_context = test_function
+source = tracer/accepttrace
+parallel = true
+patch = fork, _exit, subprocess
+"""
+ENOUGH = 0.9
+LONGEST_S = 120  # a loop without an end is noticed too
+MEMORY = 2 << 30
+
+
+@dataclass(frozen=True)
+class Known:
+    """A line of known.txt."""
+
+    file: str
+    before: str
+    after: str
+    reason: str
+
+    def is_of(self, mutant: Mutant) -> bool:
+        """Whether it is about this change."""
+        return (
+            PACKAGE / self.file == mutant.file
+            and self.before == mutant.before
+            and self.after in ("*", mutant.after)
+        )
+
+
+class Tests:
+    """A copy of the tree, and which tests reach which lines of it."""
+
+    def __init__(self, tree: Path) -> None:
+        """Runs all of them. Raises SystemExit where they fail without any change."""
+        self._tree = tree
+        self._output = tree.with_suffix(".log")  # of the last run
+        if not self._pass(*PYTEST, *SUITES, may_cache=True):
+            raise SystemExit(f"without any change:\n{self._output.read_text()}")
+        (tree / ".coveragerc").write_text(COVERAGE)
+        # Slower than some tests allow: one that fails has reached its lines all the same.
+        self._pass("-m", "coverage", "run", *PYTEST, *SUITES, "--maxfail=0")
+        self._pass("-m", "coverage", "combine")
+        self._data = CoverageData(str(tree / ".coverage"))
+        self._data.read()
+
+    def notice(self, mutant: Mutant) -> bool:
+        """Whether one of them fails with it."""
+        tests = self._reaching(mutant)
+        if not tests:
+            return False
+        file = self._tree / mutant.file
+        original = file.read_text(encoding="utf-8")
+        for cached in (file.parent / "__pycache__").glob(f"{file.stem}.*"):
+            cached.unlink()  # Python takes it for the change's, if of the same size and second
+        file.write_text(mutant.source, encoding="utf-8")
+        try:
+            return not self._pass(*PYTEST, *tests) and self._fail_again()
+        finally:
+            file.write_text(original, encoding="utf-8")
+
+    def _fail_again(self) -> bool:
+        """Whether the test that failed does so twice: it may have failed for want of time."""
+        output = self._output.read_text(errors="replace")
+        failed = re.search(r"^(?:FAILED|ERROR) (\S+?::\w+)", output, re.MULTILINE)
+        return failed is None or not self._pass(*PYTEST, failed[1])
+
+    def _reaching(self, mutant: Mutant) -> list[str]:
+        """Those that execute the statement; all where that is done outside of a test's function:
+        at import, in a fixture, in another process."""
+        by_line = self._data.contexts_by_lineno(str(self._tree / mutant.file))
+        contexts = {name for line in mutant.statement for name in by_line.get(line, ())}
+        tests = sorted(filter(None, map(self._node, contexts)))
+        return tests or list(SUITES if contexts else ())
+
+    def _node(self, context: str) -> str:
+        """tests.unit.test_a.test_b as pytest names it; nothing for what is no test."""
+        module, _, test = context.rpartition(".")
+        stem = module.rpartition(".")[2]
+        files = (f"{suite}/{stem}.py" for suite in SUITES if stem.startswith("test_"))
+        return next((f"{file}::{test}" for file in files if (self._tree / file).exists()), "")
+
+    def _pass(self, *arguments: str, may_cache: bool = False) -> bool:
+        """Whether Python ends well with these; what is left of its processes is ended."""
+        environment = {**os.environ, "PYTHONPATH": str(self._tree / "tracer")}
+        if not may_cache:
+            environment["PYTHONDONTWRITEBYTECODE"] = "1"
+        with (
+            self._output.open("wb") as output,
+            subprocess.Popen(
+                (sys.executable, *arguments),
+                cwd=self._tree,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY)),
+            ) as process,
+        ):
+            try:
+                return process.wait(LONGEST_S) == 0
+            except subprocess.TimeoutExpired:
+                return False
+            finally:
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+
+
+def main() -> int:
+    """Parse, run, print; returns the exit status."""
+    options = _options()
+    os.chdir(ROOT)
+    known = _known()
+    mutants = draw(options.files or all_files(), options.number, options.seed)
+    noticed = survivors = 0
+    with tempfile.TemporaryDirectory(prefix="accepttrace-mutants-") as place:
+        os.chmod(place, 0o755)  # some tests become another user
+        tests = Tests(_copied(Path(place) / "tree"))
+        for mutant in mutants:
+            reason = next((one.reason for one in known if one.is_of(mutant)), "")
+            if not reason and tests.notice(mutant):
+                noticed += 1
+                continue
+            survivors += not reason
+            word = f"known: {reason}" if reason else "SURVIVED"
+            print(f"{mutant.file}:{mutant.line}: {word}")
+            print(f"  - {mutant.before}\n  + {mutant.after}", flush=True)
+    tried = noticed + survivors
+    share = noticed / max(1, tried)
+    others = len(mutants) - tried
+    print(f"{noticed} of {tried} changes noticed, {share:.1%}; {others} known besides")
+    return int(share < ENOUGH)
+
+
+def _known() -> list[Known]:
+    """Raises SystemExit for a line that is no longer in its file."""
+    lines = [line for line in KNOWN.read_text().splitlines() if not line.startswith("#")]
+    known = [Known(*line.split(" | ")) for line in lines]
+    for one in known:
+        code = " ".join((PACKAGE / one.file).read_text(encoding="utf-8").split())
+        if one.before not in code:
+            raise SystemExit(f"{KNOWN}: not in {one.file}: {one.before}")
+    return known
+
+
+def _copied(tree: Path) -> Path:
+    return Path(shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns(".*", "__pycache__")))
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n\n")[0])
+    parser.add_argument("--number", type=int, default=300, help="of changes; 0: one at each place")
+    parser.add_argument("--seed", type=int, default=1, help="another seed, other changes")
+    parser.add_argument("files", nargs="*", type=Path, help="by default, all that needs no kernel")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
