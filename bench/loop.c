@@ -63,7 +63,7 @@ static struct connection connected(const struct listener *to)
 	return made;
 }
 
-/* The client resets: TIME_WAIT would use up the ports, and costs more than it tells. */
+/* The client resets: TIME_WAIT would use up the ports, and costs more than it is worth. */
 static void closed(struct connection made)
 {
 	struct linger reset = {.l_onoff = 1};

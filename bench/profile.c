@@ -22,12 +22,12 @@ enum { BUCKETS = 1 << 16 };
 struct code {
 	struct code *next;
 	uint64_t address, instructions;
-	uint64_t runs; // QEMU counts here by itself
+	uint64_t runs; // QEMU itself counts here
 };
 
 int qemu_plugin_version = 1;
 static struct code *known[BUCKETS];
-static uint64_t in_user_space; // instructions: compilers have too much code to tell apart
+static uint64_t in_user_space; // instructions: compilers have too much code to list it
 static const char *prefix = "profile";
 
 static struct code *code_at(uint64_t address, uint64_t instructions)

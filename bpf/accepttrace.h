@@ -81,18 +81,18 @@ struct share_key {
 	__u32 map; /* enum shared */
 };
 
-/* Map `shares`. How many rows user space has deleted since says the map `freed`, same key. */
+/* Map `shares`. The map `freed`, same key, has how many rows user space deleted since. */
 struct share {
 	__u64 taken; /* rows */
 	__u64 refused; /* what was not counted because the share was used up */
 };
 
-/* How accepts through io_uring are told from others. */
+/* How accepts through io_uring are distinguished from others. */
 enum rings {
 	RINGS_UNUSED, /* by a hook that was not hit yet */
 	RINGS_IN_USE, /* by the hook, which says so here when it is hit first */
 	RINGS_UNHOOKED, /* there is no place for a hook: by the system call that the thread is in */
-	RINGS_UNTOLD, /* nor can that be found here */
+	RINGS_UNKNOWN, /* nor can that be found here */
 };
 
 /* The filters: global data, with bcc the one entry of the map `settings`. Written by user space,
@@ -112,7 +112,7 @@ struct settings {
 };
 
 /*
- * One thread on one listener. The start time tells a reused TID from the old one. Or a crew: all
+ * One thread on one listener. The start time distinguishes a reused TID. Or a crew: all
  * threads of a process that have no row of their own, because it has so many; then `tid` is its PID
  * and CREW, and the start time that of the process.
  */
@@ -231,18 +231,18 @@ struct listener {
 
 /*
  * Map `closings` (tracepoint only), keyed by PID << 32 | TID: the listener that a thread closes, or
- * closed last. The kernel tells of its new state before it stores it: what is queued in between is
+ * closed last. The kernel reports its new state before it stores it: what is queued in between is
  * reset with the rest.
  */
 struct closing {
-	__u64 listener; /* kernel pointer; 0: nobody can tell what becomes of its queue */
+	__u64 listener; /* kernel pointer; 0: what becomes of its queue is not known */
 	__u32 counted; /* of its queue, in `lost` */
 	__u32 seen; /* of those, children that were seen to be reset */
 	__u32 netns; /* of the listener, as its port: a thread may close other sockets later */
 	__u32 port;
 };
 
-/* In `cut_off`: they may have moved to another listener, and nobody tells. */
+/* In `cut_off`: they may have moved to another listener, which is not known. */
 enum { CUT_OFF_UNKNOWN = 1U << 31 };
 
 /* Map `migrations`: from one listener to another (inodes; 0: it has none any more). */
@@ -278,7 +278,7 @@ struct port_key {
 	__u32 port;
 };
 
-/* What hooks on one CPU tell each other; softirqs do not interrupt one another. */
+/* What hooks on one CPU pass to each other; softirqs do not interrupt one another. */
 struct scratch {
 	__u64 listener; /* kernel pointers: of the SYN or final ACK that is being handled */
 	__u64 packet; /* kprobe only: that ACK */

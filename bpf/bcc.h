@@ -54,7 +54,7 @@ enum access { DIRECT, PROBED };
 #define HAS_FIELD(record, field) HAS_##record##_##field
 
 /*
- * bcc compiles for the oldest instruction set, without 32-bit registers: unless told, the compiler
+ * bcc compiles for the oldest instruction set, without 32-bit registers: without this the compiler
  * checks one extension of an index and uses another, which the verifier cannot tie together.
  */
 #define CHECK_AND_USE_AS_ONE(index) asm volatile("" : "+r"(index))

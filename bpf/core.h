@@ -29,7 +29,7 @@ enum access { DIRECT, PROBED };
 #define SIZE_OF(record) bpf_core_type_size(struct record)
 #define CHECK_AND_USE_AS_ONE(index)
 
-/* By a plain load: the helper also tells whether it is a TCP socket. */
+/* By a plain load: the helper also checks that it is a TCP socket. */
 static __always_inline bool read_ready(struct sock *child, __u64 *ready)
 {
 	struct tcp_sock *tcp = bpf_skc_to_tcp_sock(child);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause) */
 /*
- * Whose a new row is, and whether there is room for it: what one owner does leaves room for others.
- * Asked only when a row is made.
+ * The owner of a new row, and whether there is room for it: one owner cannot take the room of all.
+ * Only needed when a row is made.
  */
 #ifndef ACCEPTTRACE_SHARES_H
 #define ACCEPTTRACE_SHARES_H
@@ -99,7 +99,7 @@ static __noinline void share_return(__u32 owner, __u32 map)
 	share_change(OWNER_ALL, map, -1);
 }
 
-/* Something was not counted for want of a row: told once, as its owner's own or as `loss`. */
+/* Something was not counted for want of a row: a loss, of its owner alone or as `loss`. */
 static __noinline void lost_for(__u32 owner, __u32 map, __u32 loss)
 {
 	struct share_key key = {.owner = owner, .map = map};

@@ -60,7 +60,7 @@ static __always_inline bool is_open_to_ipv4(struct sock *sk)
 	       ((!address[2] && !address[3]) || address[2] == __builtin_bswap32(0xffff));
 }
 
-/* Whether clients of a family reach it. Only user space tells those of IPv6 from mapped ones. */
+/* Whether clients of a family reach it. Only user space distinguishes IPv6 from mapped IPv4. */
 static __always_inline bool serves(enum access how, struct sock *sk, __u32 family)
 {
 	__u16 own = READ(how, sk, __sk_common.skc_family);
@@ -223,7 +223,7 @@ static __noinline struct listener *listener_meet(struct sock *sk, __u32 inode, _
 	return listener;
 }
 
-/* The same; where there is no room that is told, once for all that happens but accepts. */
+/* The same; where there is no room that is counted, once for all that happens but accepts. */
 static __always_inline struct listener *listener_met(struct sock *sk, __u32 inode, __s32 uncounted)
 {
 	struct listener *listener;

@@ -76,7 +76,7 @@ LIFE = _about(
 ARCHITECTURE = (*LIFE, *_about("counts", "failures", "preemption", "udp"), *ONCE)
 BY_HEADERS = ("env", "ACCEPTTRACE_BCC_HEADERS=1")
 
-# As the README tells people to; the tests inside then run as nobody with just these.
+# As the README says; the tests inside then run as nobody with just these.
 _CAPABILITIES = "cap_bpf,cap_perfmon,cap_sys_ptrace,cap_dac_read_search"
 _AS_NOBODY = (
     *("capsh", "--keep=1", f"--inh={_CAPABILITIES}", "--gid=65534", "--uid=65534"),
@@ -265,7 +265,7 @@ ROWS: tuple[Row, ...] = (
         package="linux-image-rt-amd64",
         flavour="PREEMPT_RT",
         tests=SOME_BY_KPROBE,
-        why="preempts everywhere: kprobe loses nothing, the others tell what they lost",
+        why="preempts everywhere: kprobe loses nothing, the others report what they lost",
     ),
     Row(
         name="cgroup-v1",
@@ -281,7 +281,7 @@ mount -t cgroup -o pids none /sys/fs/cgroup/pids""",
 umount /sys/fs/cgroup/pids /sys/fs/cgroup
 mount -t cgroup2 none /sys/fs/cgroup""",
         tests=SPECIAL,
-        why="no unified hierarchy: cgroups are told by their v1 path",
+        why="no unified hierarchy: cgroups are shown by their v1 path",
     ),
 )
 

@@ -161,7 +161,7 @@ def _outcome(row: matrix.Row, release: str, result: machine.Result) -> Outcome:
 
 
 def _environment(row: matrix.Row) -> dict[str, str]:
-    """What the tests inside are told about the row."""
+    """What the tests inside know of the row."""
     passed = {k: v for k, v in os.environ.items() if k.startswith(("ACCEPTTRACE_", "PYTHON"))}
     there = foreign.environment(ROOT) if row.arch in foreign.QEMU else {}
     return {

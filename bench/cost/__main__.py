@@ -108,8 +108,8 @@ def _folder(row: str) -> Path:
 def _details() -> str:
     """The levels of --detail, comma-separated; empty where this accepttrace has no such option."""
     call = (sys.executable, "-m", "accepttrace", "top", "--help")
-    told = subprocess.run(call, capture_output=True, text=True, check=True).stdout
-    return ",".join(DETAILS) if "--detail" in told else ""
+    shown = subprocess.run(call, capture_output=True, text=True, check=True).stdout
+    return ",".join(DETAILS) if "--detail" in shown else ""
 
 
 def _version(package: str) -> str:

@@ -57,7 +57,7 @@ answer it either:
   the entry of `inet_csk_complete_hashdance`; but an ACK without a child calls nothing of its own,
   the socket's `sk_drops` mixes all causes, and `tcp_v4_syn_recv_sock` has more parameters than
   trampolines of Debian's 6.1 take.
-- To hook what tells of a full queue only once one fills: a burst fills it sooner than a program
+- To hook what shows a full queue only once one fills: a burst fills it sooner than a program
   is attached.
 
 Tried and kept: arrays instead of hashes for listeners and acceptors (about 430 instructions
@@ -70,7 +70,7 @@ loads instead of `bpf_probe_read_kernel`; one hook for arrivals and dropped ACKs
   connection would be counted for the wrong listener.
 - a clock of ticks for arrivals (45 less), even if departures had the same: what waits now is the
   difference of two sums over all connections ever, so the errors of a tick would add up in it.
-- `__sys_accept4` hooked only while calls fail: nothing else tells of a call without a descriptor.
+- `__sys_accept4` hooked only while calls fail: nothing else shows a call without a descriptor.
 - rows as global data, which user space would map (by estimate 36 less): to be done.
 """
 UNINVOLVED = """
@@ -114,9 +114,9 @@ def markdown(
     date = datetime.datetime.now(datetime.timezone.utc).date().isoformat()
     measured = list(measured)
     parts = [HEADER.format(command=command, date=date, **versions), table.markdown(measured)]
-    parts += [WHY.format(floors=", ".join(told)) for told in [_floors(measured)] if told]
+    parts += [WHY.format(floors=", ".join(floors)) for floors in [_floors(measured)] if floors]
     parts += [
-        UNINVOLVED.format(floors=told) + rows for told, rows in [_uninvolved(measured)] if rows
+        UNINVOLVED.format(floors=floors) + rows for floors, rows in [_uninvolved(measured)] if rows
     ]
     parts.append(EVERYBODY)
     found = [f"\nLinux {release}:\n\n```\n{text}```\n" for release, text in breakdowns if text]
@@ -134,20 +134,20 @@ def _uninvolved(measured: Iterable[Measured]) -> tuple[str, str]:
             other = added.get(f"{name}{ANOTHER_PORT}")
             if other:
                 attach, costs = name.split()[0], (matched, other)
-                told = (f"{cost.path:+,.0f} ({cost.path_percent:.2f} %)" for cost in costs)
-                rows.append(f"| {each.release} | `{attach}` | {' | '.join(told)} |\n")
+                shown = (f"{cost.path:+,.0f} ({cost.path_percent:.2f} %)" for cost in costs)
+                rows.append(f"| {each.release} | `{attach}` | {' | '.join(shown)} |\n")
     floors = ", ".join(_floors(measured))
     return f" (`fentry`: {floors})" if floors else "", "".join(rows)
 
 
 def _floors(measured: Iterable[Measured]) -> list[str]:
     """What the four hooks cost if they do nothing, on each kernel where that was measured."""
-    told = []
+    floors = []
     for each in measured:
         empty = {result.name: result for result in each.results if not result.error}
         if HOOKS.keys() <= empty.keys():
             found = {name: figures(empty[name], "plain") for name in HOOKS}
             floor = sum(count * found[name].path for name, count in HOOKS.items())
             percent = sum(count * found[name].path_percent for name, count in HOOKS.items())
-            told.append(f"{floor:,.0f} ({percent:.2f} %) on {each.release}")
-    return told
+            floors.append(f"{floor:,.0f} ({percent:.2f} %) on {each.release}")
+    return floors

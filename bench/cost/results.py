@@ -28,7 +28,7 @@ Runs = dict[str, Run]  # by loop: "plain", "reuseport"
 
 @dataclass(slots=True)
 class Result:
-    """One subject. Where `error` tells why it failed, what follows `before` may lack."""
+    """One subject. Where `error` says why it failed, what follows `before` may lack."""
 
     kind: Kind
     name: str

@@ -101,10 +101,10 @@ def _wait(process: subprocess.Popen[bytes], traces: Callable[[], bool], said: Pa
 
 
 def reason(said: str) -> str:
-    """The line of all that a tracer said that tells most."""
+    """The line of all that a tracer printed that says most."""
     lines = [line.strip() for line in said.splitlines() if line.strip()]
-    told = [line for line in lines if "error:" in line.lower()] or lines[-1:]
-    return told[0] if told else "without a word"
+    lines = [line for line in lines if "error:" in line.lower()] or lines[-1:]
+    return lines[0] if lines else "without a word"
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

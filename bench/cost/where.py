@@ -25,8 +25,8 @@ Profile = dict[str, float]  # instructions for each connection, by function
 def is_possible() -> bool:
     """Whether the QEMU that is installed can load the plugin."""
     call = ("qemu-system-x86_64", "--version")
-    told = subprocess.run(call, capture_output=True, text=True, check=True).stdout
-    version = re.search(r"version (\d+)", told)
+    shown = subprocess.run(call, capture_output=True, text=True, check=True).stdout
+    version = re.search(r"version (\d+)", shown)
     return version is not None and int(version.group(1)) in QEMU_MAJORS
 
 

@@ -62,7 +62,7 @@ int kprobe_io_accept(struct pt_regs *ctx)
 	return 0;
 }
 
-/* It may sleep, but only in threads of io_uring itself, which are told by their flags. */
+/* It may sleep, but only in threads of io_uring itself, which their flags show. */
 SEC("kretprobe/io_accept")
 int kretprobe_io_accept(struct pt_regs *ctx)
 {

@@ -208,7 +208,7 @@ static __always_inline int descriptor_met(struct bpf_iter__task_file *ctx, enum 
 	visit.task = (void *)task;
 	visit.file = file;
 	visit.tgid = visit.task->tgid;
-	/* Every process is told, for its network namespace. */
+	/* Every process is written, for its network namespace. */
 	if (visit.here->tgid != visit.tgid && begin_process(&visit, PIECE_PROCESS))
 		visit.here->tgid = visit.tgid;
 	file_met(&visit, loops);

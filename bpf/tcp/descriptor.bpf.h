@@ -63,7 +63,7 @@ static __always_inline void refused(__u32 fd)
 		count(is_crew(&key), &acceptor->refused, 1);
 }
 
-/* A call of accept() that took nothing. `error` is positive; EMFILE and ENFILE are told here too.
+/* A call of accept() that took nothing. `error` is positive; EMFILE and ENFILE come here too.
  */
 static __noinline void accept_failed(__u32 fd, __u32 error)
 {

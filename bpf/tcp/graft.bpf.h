@@ -26,7 +26,7 @@ static __always_inline void called(struct sock *listener)
 	call_put(thread, &first);
 }
 
-/* The listener of the accept() that the current task is in; NULL where it cannot be told. */
+/* The listener of the accept() that the current task is in; NULL where it is not known. */
 static __always_inline struct sock *listener_of_syscall(struct sock *child)
 {
 	struct task_struct *task = (void *)bpf_get_current_task();

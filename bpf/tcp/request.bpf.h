@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause) */
 /*
  * From the SYN to the accept queue: whom the kernel asked, what arrived, what met a full queue. All
- * of it runs in softirqs, where the current task is nobody's.
+ * of it runs in softirqs, where the current task has nothing to do with it.
  */
 #ifndef ACCEPTTRACE_REQUEST_H
 #define ACCEPTTRACE_REQUEST_H

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause) */
-/* What changes of socket states alone tell of arrivals and of queues that were closed. */
+/* Arrivals, and queues that were closed, as far as changes of socket states alone show them. */
 #ifndef ACCEPTTRACE_STATES_H
 #define ACCEPTTRACE_STATES_H
 
@@ -58,7 +58,7 @@ static __noinline struct listener *row_at_end(struct sock *sk, bool matters)
 	return listener || !matters ? listener : listener_met(sk, inode, 0);
 }
 
-/* What waits now is reset, unless it may migrate: then nobody tells. */
+/* What waits now is reset, unless it may migrate: then it is not known. */
 static __always_inline void listener_closed(struct sock *sk)
 {
 	struct settings *want = settings_get();
@@ -117,7 +117,7 @@ static __always_inline void child_reset(struct sock *child)
 /*
  * A socket that no process has. If it was half-open, its listener ended to listen just before it
  * was to be queued: it is reset, and nobody can have accepted it; but one of Fast Open is queued by
- * then. What the other side or time has ended has an error. And a child that ends by itself was
+ * then. What the other side or time has ended has an error. And a child that ends alone was
  * made of a listener that was ending. Returns as what it counts at its port.
  */
 static __always_inline __u32 child_ended(struct sock *child, __u32 state)

@@ -177,8 +177,8 @@ def test_a_signal_before_the_first_line() -> None:
             out, err = process.communicate()
         assert process.returncode == 0
         types = [json.loads(line)["type"] for line in out.splitlines()]
-        told = b"nothing was counted" in err
-        assert (types, told) in ((["meta", "summary"], False), ([], True))
+        said = b"nothing was counted" in err
+        assert (types, said) in ((["meta", "summary"], False), ([], True))
     assert mine
     wait_for(lambda: not mine & programs_loaded(), "the programs to be freed")
 

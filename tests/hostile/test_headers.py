@@ -39,7 +39,7 @@ def test_the_archive_is_unpacked_where_nobody_else_can_write(archive: Path) -> N
     assert "BCC_KERNEL_SOURCE" not in os.environ
 
 
-def test_a_broken_archive_is_told_in_a_line(archive: Path) -> None:
+def test_a_broken_archive_is_reported_in_a_line(archive: Path) -> None:
     archive.write_bytes(archive.read_bytes()[:40])
     with pytest.raises(UnsupportedError, match="cannot unpack") as caught, headers.real():
         pass

@@ -77,7 +77,7 @@ def test_nine_thousand_descriptors_of_a_set_of_nine_thousand_cost_no_time(
 ) -> None:
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     count = min(9000, hard // 2 - 100)
-    ready, tell = os.pipe()
+    ready, announce = os.pipe()
 
     def run() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -86,7 +86,7 @@ def test_nine_thousand_descriptors_of_a_set_of_nine_thousand_cost_no_time(
             epoll.register(os.dup(other), select.EPOLLIN)
         for _ in range(count):
             os.dup(epoll.fileno())
-        os.write(tell, b"x")
+        os.write(announce, b"x")
         listener.accept()
 
     with child(run) as pid:
@@ -187,7 +187,7 @@ def test_who_moves_to_a_namespace_is_found_there_and_a_zombie_does_not_close_it(
 
 
 class Listening:
-    """A port of somebody else, as a socket tells it."""
+    """A port of somebody else, as a socket shows it."""
 
     def __init__(self, port: int) -> None:
         self._port = port
@@ -291,7 +291,7 @@ def test_an_inherited_epoll_set_does_not_make_a_parent_a_worker(listener: socket
     if iterator is None:
         pytest.skip("BPF may not be used here")
     reader = InventoryReader(Filters(ports=frozenset({listener.getsockname()[1]})), iterator)
-    tell, told = os.pipe()
+    source, sink = os.pipe()
 
     def run() -> None:
         epoll = select.epoll()
@@ -300,14 +300,14 @@ def test_an_inherited_epoll_set_does_not_make_a_parent_a_worker(listener: socket
         if not worker:
             ctypes.CDLL(None).prctl(1, signal.SIGKILL)
             epoll.poll()
-        os.write(told, worker.to_bytes(4, "little"))
+        os.write(sink, worker.to_bytes(4, "little"))
         signal.pause()
 
     def ways(found: Inventory) -> dict[int, str | bool | None]:
         return {h.pid: h.waits_in or h.waits for h in found.listeners[0].holders}
 
     with iterator, child(run) as parent:
-        worker = int.from_bytes(os.read(tell, 4), "little")
+        worker = int.from_bytes(os.read(source, 4), "little")
         expected = {parent: False, worker: "epoll"}
         wait_until(lambda: expected.items() <= ways(reader.read()).items())
     reader.close()

@@ -36,7 +36,7 @@ def said(done: subprocess.CompletedProcess[str]) -> list[str]:
 
 
 @pytest.mark.parametrize("arguments", COMMANDS, ids=lambda each: each[0])
-def test_a_full_disk_is_told(arguments: tuple[str, ...]) -> None:
+def test_a_full_disk_is_reported(arguments: tuple[str, ...]) -> None:
     with open("/dev/full", "w") as full:
         done = run(*ACCEPTTRACE, *arguments, stdout=full)
     (line,) = said(done)
@@ -95,14 +95,14 @@ def test_a_reader_that_has_seen_enough_is_no_error() -> None:
 
 
 @pytest.mark.parametrize("most", [12, 20, 30, 40, 48, 64, 80])
-def test_too_few_descriptors_are_told(most: int) -> None:
+def test_too_few_descriptors_are_reported(most: int) -> None:
     limit = partial(resource.setrlimit, resource.RLIMIT_NOFILE, (most, most))
     done = run(*ACCEPTTRACE, *COMMANDS[1], stdout=subprocess.PIPE, preexec_fn=limit)
     assert_works_or_tells(done, "accepttrace: there are not enough file descriptors")
 
 
 @pytest.mark.parametrize("mib", [30, 38, 50, 100])
-def test_too_little_memory_is_told(mib: int) -> None:
+def test_too_little_memory_is_reported(mib: int) -> None:
     limit = partial(resource.setrlimit, resource.RLIMIT_AS, (mib << 20, mib << 20))
     done = run(*ACCEPTTRACE, *COMMANDS[1], stdout=subprocess.PIPE, preexec_fn=limit)
     assert_works_or_tells(done, "accepttrace: there is not enough memory")

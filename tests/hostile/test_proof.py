@@ -130,7 +130,7 @@ def test_a_busy_machine_is_no_silent_hook(session: Session) -> None:
 
 
 @pytest.mark.parametrize("datagrams", [0, STRANGERS])
-def test_datagrams_of_strangers_are_told_from_ours(datagrams: int) -> None:
+def test_datagrams_of_strangers_are_distinguished_from_ours(datagrams: int) -> None:
     """What came in all is compared: to the last one, from whomever it is."""
     traffic = udptest.Traffic.prepare(LIMIT_S)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:

@@ -93,7 +93,7 @@ def test_a_link_that_another_made_is_not_followed_on_the_way(theirs: Path, tmp_p
         ("/dev/null", "is no file"),
     ],
 )
-def test_what_cannot_be_is_told(name: str, said: str, tmp_path: Path) -> None:
+def test_what_cannot_be_is_reported(name: str, said: str, tmp_path: Path) -> None:
     done = run(tmp_path / name)
     assert done.returncode == 2
     assert said in done.stderr

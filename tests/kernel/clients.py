@@ -93,7 +93,7 @@ class Clients:
     def failed(self, code: int) -> int:
         """How many ended with that errno so far: ECONNRESET, ECONNREFUSED, ..."""
         for opened in self.sockets:
-            if found := opened.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):  # told only once
+            if found := opened.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):  # shown only once
                 self._errors[opened] = found
         return sum(1 for found in self._errors.values() if found == code)
 

@@ -171,7 +171,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     """Try a test again whose traced events were not all seen, where the tracer says so.
 
     A kernel that preempts itself skips trampolines and raw tracepoints often; any may, where an
-    interrupt meets a program. A number that is wrong without a loss told fails at once.
+    interrupt meets a program. A number that is wrong without a loss reported fails at once.
     """
     found = (each for each in pyfuncitem.funcargs.values() if isinstance(each, Tracing))
     tracing = next(found, None)
@@ -192,7 +192,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
 
 
 def complete(session: Session, snapshot: Snapshot, expected: int) -> bool:
-    """Whether all were counted; if not, what is missing must be told, and to the last one.
+    """Whether all were counted; if not, what is missing must be reported, and to the last one.
 
     A kernel that preempts itself may skip trampolines and raw tracepoints.
     """

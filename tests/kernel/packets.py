@@ -67,7 +67,7 @@ class Segment:
 
 @dataclass
 class Peers:
-    """Clients of the server at `port`, told apart by their own port.
+    """Clients of the server at `port`, known by their own port.
 
     `family`: "ipv4", "ipv6", or "mapped" (IPv4 to a dual-stack listener).
     """

@@ -53,7 +53,7 @@ def assert_balanced(*rows: ListenerRow) -> None:
     assert {(row.book, row.imbalance) for row in rows} == {("balanced", 0)}
 
 
-def told_to_be_incomplete(tracing: Tracing, snapshot: Snapshot) -> bool:
+def says_incomplete(tracing: Tracing, snapshot: Snapshot) -> bool:
     """Whether the kernel skipped a hook, which must not be kept secret.
 
     An interrupt within one kprobe program makes it skip those of the packets that come then.

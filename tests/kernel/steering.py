@@ -1,4 +1,4 @@
-"""What a reuseport group can be told to choose by: BPF programs, old and new."""
+"""What a reuseport group can choose by: BPF programs, old and new."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from accepttrace.probe.session import Session
 from .clients import Clients, address_of, drain, listen, port_of
 from .conftest import Tracing, Way, attached, name, offered, wait_until
 from .network import own_network
-from .reading import assert_balanced, begin, by_inode, if_seen, only, settled, told_to_be_incomplete
+from .reading import assert_balanced, begin, by_inode, if_seen, only, says_incomplete, settled
 
 FEW = 20
 LOOKS = 5
@@ -54,7 +54,7 @@ def test_books_balance_at_every_moment_of_a_load(tracing: Tracing, mode: str) ->
         accepts = [snapshot.books.accepts for snapshot in snapshots]
         assert len(set(accepts)) > 2  # the load went on meanwhile
         snapshots.append(settled(account))
-    if told_to_be_incomplete(tracing, snapshots[-1]):
+    if says_incomplete(tracing, snapshots[-1]):
         return
     for snapshot in snapshots:
         assert {row.book for row in snapshot.listeners} == {"balanced"}
@@ -90,12 +90,12 @@ def test_a_start_amid_a_load_leaves_no_debt(tracing: Tracing) -> None:
             before = sum(count.accepts for count in server.counts())
             for _ in range(LOOKS):
                 snapshot = account.snapshot()
-                if told_to_be_incomplete(tracing, snapshot):
+                if says_incomplete(tracing, snapshot):
                     return
                 assert snapshot.books.word == "balanced"
             connected = load.stop().connected
         snapshot = settled(account)
-    if told_to_be_incomplete(tracing, snapshot):
+    if says_incomplete(tracing, snapshot):
         return
     (row,) = snapshot.listeners
     # Each worker may have taken one before that it had not counted yet.
@@ -106,7 +106,7 @@ def test_a_start_amid_a_load_leaves_no_debt(tracing: Tracing) -> None:
 def test_a_queue_that_never_rests_was_never_longer_than_its_clients_can_make_it(
     tracing: Tracing,
 ) -> None:
-    """No moment of rest tells how long it was when tracing began, which its mean stands on."""
+    """No moment of rest shows how long it was when tracing began, which its mean stands on."""
     plan = Plan(duration_s=LIMIT_S, rate=200, concurrency=4)
     with own_network(), Server("epoll", workers=16) as server, Load(server.addresses, plan) as load:
         wait_until(lambda: sum(c.accepts for c in server.counts()) > FEW, "a load")
@@ -119,7 +119,7 @@ def test_a_queue_that_never_rests_was_never_longer_than_its_clients_can_make_it(
         (row,) = account.snapshot("socket").listeners
         load.stop()
         last = settled(account)
-    if told_to_be_incomplete(tracing, last):
+    if says_incomplete(tracing, last):
         return
     if row.queue_mean is None or row.queue_start is None or row.queue_max is None:
         assert not tracing.plan.sees.arrived
@@ -143,7 +143,7 @@ def test_the_mean_of_a_queue_that_never_rests_is_what_its_clients_fill(tracing: 
         (row,) = account.snapshot("socket").listeners
         load.stop()
         last = settled(account)
-    if told_to_be_incomplete(tracing, last) or not tracing.plan.sees.arrived:
+    if says_incomplete(tracing, last) or not tracing.plan.sees.arrived:
         return
     assert row.queue_mean is not None
     assert plan.concurrency - 0.5 < row.queue_mean <= plan.concurrency
@@ -151,7 +151,7 @@ def test_the_mean_of_a_queue_that_never_rests_is_what_its_clients_fill(tracing: 
 
 
 def detach(session: Session, proves: Fact) -> None:
-    """Take away the hooks that this is told by, as if they had failed in silence."""
+    """Take away the hooks that show this, as if they had failed in silence."""
     loaded = session._loaded
     assert isinstance(loaded, Loaded)
     for hook, link in [each for each in loaded._links if each[0].proves == proves]:

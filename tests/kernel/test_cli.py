@@ -60,8 +60,8 @@ def programs_loaded() -> set[int]:
     return {program["id"] for program in json.loads(done.stdout)}
 
 
-def assert_all_told(books: dict[str, Any], made: int) -> None:
-    """Every connection counted; on a kernel that preempts itself, or told to be missed."""
+def assert_all_reported(books: dict[str, Any], made: int) -> None:
+    """Every connection counted; on a kernel that preempts itself, or reported as missed."""
     missing = made - books["accepts"]
     may_miss = preempts() and ATTACH != "kprobe"
     assert 0 <= missing <= (books["recursion_misses"] if may_miss else 0)
@@ -80,7 +80,7 @@ def test_a_signal_ends_with_a_summary_and_status_0(tmp_path: Path, number: int) 
     assert (meta["type"], meta["schema"], meta["attach"]) == ("meta", 1, ATTACH)
     assert summary["type"] == "summary"
     assert load.connected == 123
-    assert_all_told(summary["books"], load.connected)
+    assert_all_reported(summary["books"], load.connected)
     assert {a["pid"] for a in summary["acceptors"]} == set(server.pids) or not server.pids
 
 

@@ -23,7 +23,7 @@ HAS_TIME = Path("/proc/self/ns/time").exists()
 in_time = pytest.mark.xfail(not HAS_TIME, run=False, reason="no time namespaces here")
 
 
-# Prints its own start as the kernel side and as /proc tell it, and three times in a row.
+# Prints its own start as the kernel side and as /proc have it, and three times in a row.
 ACCEPTS_ITSELF = """
 import json, os, socket, sys
 from accepttrace.config import Config, Filters

@@ -158,7 +158,7 @@ def test_half_open_requests_move_when_their_client_comes_back(tracing: Tracing) 
     if tracing.plan.sees.migrated:
         (moved,) = snapshot.migrations
         assert moved == Migration(moved.from_inode, other, 0, len(PEERS))
-        assert moved.from_inode in (inode, 0)  # closed long ago: it may not be told any more
+        assert moved.from_inode in (inode, 0)  # closed long ago: it may not be known any more
     assert_balanced(gone, left)
 
 

@@ -93,7 +93,7 @@ def test_selection_is_counted_for_the_socket_that_was_chosen(tracing: Tracing) -
 def test_reuseport_groups_are_read_from_the_kernel(tracing: Tracing) -> None:
     with Server("reuseport", workers=4) as server, Server("shared", workers=2) as other:
         members = tracing.session.listening()
-        if not VMLINUX.exists():  # an iterator needs it: groups are told by address alone
+        if not VMLINUX.exists():  # an iterator needs it: groups are known by address alone
             assert not members
             return
         inodes = {c.inode for c in server.counts()}

@@ -172,7 +172,7 @@ def test_what_is_dropped_before_the_first_reading_counts(tracing: Tracing) -> No
             pass
         drain(server)
         before = listening(port)[inode_of(server)].drops
-        account = tracing.of(port)  # what the ready file tells of
+        account = tracing.of(port)  # what the ready file announces
         with turned_away(port, 3) as dropped:
             row = only(account)
             shown = listening(port)[number_of(row)].drops

@@ -161,7 +161,7 @@ print(os.stat("/proc/self/ns/net").st_ino, os.fstat(server.fileno()).st_ino)
 """
 
 
-def test_network_namespaces_are_told_apart(tracing: Tracing) -> None:
+def test_network_namespaces_are_kept_apart(tracing: Tracing) -> None:
     here = os.stat("/proc/self/ns/net").st_ino
     for filters, expected in ((Filters(netns=frozenset({here})), None), (Filters(), 11)):
         tracing.of(filters=filters)

@@ -93,7 +93,7 @@ def test_udp_is_traced_by_the_same_types() -> None:
 
 
 @on("no-btf")
-def test_missing_type_information_is_told() -> None:
+def test_missing_type_information_is_reported() -> None:
     assert not Path("/sys/kernel/btf/vmlinux").exists()
     assert "BTF" in refusal()
     assert finding("BTF")["state"] == "missing"
@@ -108,7 +108,7 @@ def test_bcc_traces_by_headers_alone() -> None:
 
 
 @on("integrity", "confidentiality")
-def test_lockdown_is_told() -> None:
+def test_lockdown_is_reported() -> None:
     assert f"[{ROW}]" in Path("/sys/kernel/security/lockdown").read_text()
     assert finding("lockdown")["text"].startswith(ROW)
 
@@ -133,7 +133,7 @@ def test_four_capabilities_are_all_there_is() -> None:
 
 
 @on("paranoid")
-def test_what_keeps_kprobes_away_is_told() -> None:
+def test_what_keeps_kprobes_away_is_reported() -> None:
     way = next(w for w in doctor()[1]["ways"] if w["attach"] == "kprobe")
     assert "perf_event_paranoid" in way["advice"]
     assert "EACCES" in refusal("--attach", "kprobe")

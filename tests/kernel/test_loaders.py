@@ -172,7 +172,7 @@ def test_both_count_the_same_datagrams(attach: str) -> None:
     assert set(counts[0].receivers) == set(counts[1].receivers)
     if btf.VMLINUX.exists():
         assert len(queues[0]) == len(received)
-    # What it placed by headers has no iterator, and so tells of no queue.
+    # What it placed by headers has no iterator, and so knows no queue.
     assert queues[1] == (set() if os.environ.get(BY_HEADERS) else queues[0])
 
 

@@ -54,7 +54,7 @@ def overflow(row: ListenerRow) -> Overflow:
 def if_overflow_seen(
     tracing: Tracing, *, syn: int = 0, ack: int = 0, peers: int = 0, aborted: int = 0
 ) -> Overflow:
-    """Without hooks the counters of the namespace tell how many, of both kinds together."""
+    """Without hooks the counters of the namespace show how many, of both kinds together."""
     found = Overflow(syn, ack, syn + ack, peers, aborted)
     return if_seen(tracing, "overflow", found) or Overflow(None, None, syn + ack, None, None)
 
@@ -119,7 +119,7 @@ def no_descriptor_left() -> Iterator[None]:
 def test_handshakes_that_end_at_a_full_queue_are_counted(
     tracing: Tracing, family: str, abort: int
 ) -> None:
-    """The clients believe that they are connected, unless `tcp_abort_on_overflow` tells them."""
+    """The clients believe that they are connected, unless `tcp_abort_on_overflow` resets them."""
     with own_network(tcp_abort_on_overflow=abort), listen(9, family=family) as server:
         port = port_of(server)
         account = begin(tracing, port)

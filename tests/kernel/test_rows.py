@@ -67,7 +67,7 @@ def let_go(tracing: Tracing) -> Counts:
     return counts
 
 
-def test_only_threads_that_ended_are_told_as_ended(tracing: Tracing) -> None:
+def test_only_threads_that_ended_are_reported_as_ended(tracing: Tracing) -> None:
     with listening() as listener:
         tracing.of(listener.getsockname()[1])
         connect(listener)

@@ -293,7 +293,7 @@ def test_the_size_of_a_group_is_shown_over_time(tracing: Tracing) -> None:
     assert rows[inode].group_size == 2
 
 
-def test_two_groups_on_one_port_are_told_apart(tracing: Tracing) -> None:
+def test_two_groups_on_one_port_are_kept_apart(tracing: Tracing) -> None:
     """The same number of another family is another group, with a choice of its own."""
     with own_network(), group(2) as four, ExitStack() as stack:
         port = port_of(four[0])

@@ -122,7 +122,7 @@ def listed(subject: TcpSubject, inodes: set[int]) -> dict[int, Any]:
 
 
 @pytest.mark.parametrize(("name", "options"), CASES, ids=lambda part: "".join(part) or "all")
-def test_what_the_kernel_tests_of_itself_is_told(
+def test_what_the_kernel_tests_of_itself_is_reported(
     tracing: Tracing, programs: Path, name: str, options: tuple[str, ...]
 ) -> None:
     config = Config(attach=tracing.plan.attach, loader=tracing.session.loader)
@@ -133,11 +133,11 @@ def test_what_the_kernel_tests_of_itself_is_told(
         paused(programs / name, *options) as (process, channel),
     ):
         for picture in pictures(channel):
-            told = {one["inode"]: one for one in picture}
-            rows = listed(subject, set(told))
-            groups = {(one["group"], rows[inode].group) for inode, one in told.items()}
+            shown = {one["inode"]: one for one in picture}
+            rows = listed(subject, set(shown))
+            groups = {(one["group"], rows[inode].group) for inode, one in shown.items()}
             assert len(groups) == len({ours for ours, _ in groups}) == len({i for _, i in groups})
-            for inode, one in told.items():
+            for inode, one in shown.items():
                 row = rows[inode]
                 assert (row.accepted, row.group_size) == (one["accepts"], one["size"])
                 if one["selector"] != "incoming_cpu" or RELEASE >= (6, 1):

@@ -29,13 +29,13 @@ def test_sleepers_at_attach_are_counted_from_their_first_accept(way: Way, mode: 
         all_counted &= complete(session, second, 2 * SLEEPERS)
     if not all_counted:
         return
-    told = {c.tid: c.accepts for c in server.counts()}
+    counted = {c.tid: c.accepts for c in server.counts()}
     apart = {r.tid: r.accepts for r in second.acceptors if r.accepts and r.tid is not None}
-    assert apart == {tid: told[tid] for tid in apart}
+    assert apart == {tid: counted[tid] for tid in apart}
     # They have ended: all but the last ones are one sum.
     folded = sum(r.accepts for r in second.acceptors if r.tid is None)
-    assert folded == sum(accepts for tid, accepts in told.items() if tid not in apart)
-    assert len(apart) == min(LAST, sum(accepts > 0 for accepts in told.values()))
+    assert folded == sum(accepts for tid, accepts in counted.items() if tid not in apart)
+    assert len(apart) == min(LAST, sum(accepts > 0 for accepts in counted.values()))
 
 
 def _account(session: Any, port: int) -> Account:

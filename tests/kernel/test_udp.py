@@ -37,7 +37,7 @@ CLIENTS = 199
 SIZE = 100  # so that one queue has room for those of all clients
 SO_ATTACH_REUSEPORT_CBPF = 51
 SO_ATTACH_REUSEPORT_EBPF = 52
-GROUPS = btf.VMLINUX.exists()  # without it there is no iterator that tells of them
+GROUPS = btf.VMLINUX.exists()  # without it there is no iterator that lists them
 
 
 @dataclass
@@ -168,7 +168,9 @@ def ss(port: int) -> dict[int, tuple[int, int]]:
     return found
 
 
-def test_only_what_was_dropped_since_it_is_ready_is_told_and_in_the_header(tmp_path: Path) -> None:
+def test_only_what_was_dropped_since_it_is_ready_is_reported_and_in_the_header(
+    tmp_path: Path,
+) -> None:
     port, sockets = group(socket.AF_INET, buffer=4096)
     options = ("--attach", ATTACH, "--loader", LOADER, "--udp", "--port", str(port), "-i", "0.5")
     with UdpServer(sockets, asleep=True):
@@ -215,7 +217,7 @@ def test_what_a_full_queue_drops_is_counted(udp: UdpTracing, family: int) -> Non
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_connected_member_is_told_apart(udp: UdpTracing, family: int) -> None:
+def test_a_connected_member_is_kept_apart(udp: UdpTracing, family: int) -> None:
     port, sockets = group(family)
     connected = member(family, port)
     client = socket.socket(family, socket.SOCK_DGRAM)

@@ -1,7 +1,7 @@
 """Who was woken for nothing, against what the workers themselves counted.
 
 One connection at a time, once all workers sleep: then an EAGAIN is either a wake-up for nothing or
-the end of a drain, and the worker's own count tells which.
+the end of a drain, and the worker's own count shows which.
 """
 
 from __future__ import annotations

@@ -134,7 +134,7 @@ class UdpServer:
 
 
 def _datagrams(data: bytes, control: Any) -> int:
-    """One, or as many as GRO put together: it tells their size."""
+    """One, or as many as GRO put together: it has their size."""
     for level, kind, value in control:
         if (level, kind) == (socket.IPPROTO_UDP, UDP_GRO):
             return -(-len(data) // int(struct.unpack("=i", value[:4])[0]))

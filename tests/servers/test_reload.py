@@ -10,7 +10,7 @@ from accepttrace.lab.load import Load
 from accepttrace.lab.nginx import Nginx
 from tests.kernel.conftest import Tracing, tracing
 from tests.kernel.network import own_network
-from tests.kernel.reading import assert_balanced, begin, if_seen, settled, told_to_be_incomplete
+from tests.kernel.reading import assert_balanced, begin, if_seen, says_incomplete, settled
 
 from .test_real_servers import needs
 
@@ -40,7 +40,7 @@ def test_books_balance_through_reloads_under_load(tracing: Tracing, reuseport: b
     assert not result.failed
     assert sum(logged.values()) == result.connected - result.reset
     assert logged.keys() <= seen
-    if told_to_be_incomplete(tracing, last):
+    if says_incomplete(tracing, last):
         return
     assert {row.pid: row.accepts for row in last.acceptors if row.accepts} == logged
     for snapshot in snapshots:

@@ -120,7 +120,7 @@ def listener(
 
 
 def counted(inode: int = 100, selected: int | None = None, port: int = 80) -> ListenerCount:
-    """A listener as the kernel side tells of it."""
+    """A listener as the kernel side has it."""
     return ListenerCount(inode, 4026531840, "ipv4", "0.0.0.0", port, selected)
 
 

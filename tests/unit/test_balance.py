@@ -54,9 +54,9 @@ def test_chance_is_seldom_taken_for_turns() -> None:
     assert sum(p < 0.5 for p in fair) == pytest.approx(1000, abs=150)
 
 
-def test_turns_are_told_from_chance() -> None:
+def test_turns_are_distinguished_from_chance() -> None:
     assert chance_of_less([250, 250, 250, 250]) < 0.001
-    assert chance_of_less([3, 3]) > 0.001  # too few to tell
+    assert chance_of_less([3, 3]) > 0.001  # too few to decide
     assert chance_of_less([1000, 0]) == pytest.approx(1)
 
 

@@ -58,7 +58,7 @@ def test_octaves_begin_and_end_with_something_and_show_the_gap() -> None:
     assert octaves([0] * BUCKETS) == octaves(()) == []
 
 
-def test_only_buckets_with_something_in_them_are_told() -> None:
+def test_only_buckets_with_something_in_them_are_reported() -> None:
     histogram = [0] * BUCKETS
     histogram[bucket_of(3)] = 2
     histogram[bucket_of(1_000)] = 1
@@ -129,7 +129,7 @@ def test_a_block_is_named_by_what_a_row_is(by: By, title: str) -> None:
     assert title in plain(render(four_workers(by=by), 80, None)).splitlines()
 
 
-def test_who_is_gone_is_told_by_a_word() -> None:
+def test_who_is_gone_is_named_by_a_word() -> None:
     model = tracker()
     feed(model, 1, [count(55, 2, waits_us=[5, 6])], [listener(100, [holder(55)])])
     feed(model, 2, [count(55, 2, waits_us=[5, 6])], [listener(100, [holder(56)])])
@@ -157,9 +157,9 @@ def test_a_wide_window_sets_blocks_side_by_side() -> None:
 @pytest.mark.parametrize("height", [12, 14, 24, 27, 40])
 def test_every_row_is_a_block_or_a_line_or_counted(height: int) -> None:
     text = plain(render(four_workers(), 80, height))
-    told = sum(line.endswith("on 0.0.0.0:80") for line in text.splitlines())
+    shown = sum(line.endswith("on 0.0.0.0:80") for line in text.splitlines())
     left = [int(n) for n in re.findall(r"… (\d+) more row", text)]
-    assert told + sum(left) == 3
+    assert shown + sum(left) == 3
     brief = [line for line in text.splitlines() if line.startswith("p50")]
     assert all(line.startswith("p50 127us  p90 127us  p99 127us  max 3.4ms  pid") for line in brief)
 
@@ -178,7 +178,7 @@ def test_without_waiting_times_it_says_so() -> None:
     assert "no waiting time was measured\n" in plain(render(reuseport((3, 1)), 80, 24))
 
 
-def test_it_has_the_header_and_the_ledger_of_every_view() -> None:
+def test_it_has_the_header_and_the_footer_of_every_view() -> None:
     text = plain(render(four_workers(losses=Losses(map_full=3)), 80, None))
     assert "LOST: 3 map full" in text
     assert text.endswith("recursion misses, 0\n  unattributed\n")

@@ -98,8 +98,8 @@ def test_instructions_go_to_the_function_that_holds_them(tmp_path: Path) -> None
         (tmp_path / f"profile.{number}").write_text(f"ffffffff81000104 5 50\n400000 {number} 50\n")
     with (tmp_path / "profile.2").open("a") as file:
         file.write("ffffffff81000190 1 100\nffffffffc0000010 20 50\n")
-    told = where.text([result(1300)], tmp_path, loops=("plain",)).splitlines()
-    found = {line.split(maxsplit=3)[3]: [float(n) for n in line.split()[:3]] for line in told[2:]}
+    lines = where.text([result(1300)], tmp_path, loops=("plain",)).splitlines()
+    found = {line.split(maxsplit=3)[3]: [float(n) for n in line.split()[:3]] for line in lines[2:]}
     assert found == {
         "bpf_prog_1_count": [20, 0, 20],
         "2 others": [4, 5, 9],  # of user space 2, of the helper 2: data is no function
@@ -115,12 +115,12 @@ def test_every_way_to_count_is_a_subject_of_its_own() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "told"),
+    ("said", "reason_given"),
     [
         ("", "without a word"),
         ("warm\nfile.h:1: error: no member\n1 error generated.\n", "file.h:1: error: no member"),
         ("Traceback\nException: Failed\n\n", "Exception: Failed"),
     ],
 )
-def test_the_reason_is_the_line_that_tells_most(said: str, told: str) -> None:
-    assert reason(said) == told
+def test_the_reason_is_the_line_that_says_most(said: str, reason_given: str) -> None:
+    assert reason(said) == reason_given

@@ -59,7 +59,7 @@ def test_an_account_agrees_with_any_queue_at_the_start() -> None:
 
 
 @pytest.mark.parametrize(("left", "imbalance"), [(47, 3), (50, 0), (52, -2)])
-def test_what_is_missing_or_counted_twice_is_told_to_the_last_one(
+def test_what_is_missing_or_counted_twice_is_reported_to_the_last_one(
     left: int, imbalance: int
 ) -> None:
     account = Account(high=0)
@@ -267,7 +267,7 @@ def at_port(
     )
 
 
-def test_where_arrivals_are_told_by_port_the_missing_was_accepted_unseen() -> None:
+def test_where_arrivals_are_known_by_port_the_missing_was_accepted_unseen() -> None:
     it = model(BY_PORT)
     at_port(it, 1, 0, 0, [2])
     at_port(it, 2, 0, 0, [2])
@@ -392,10 +392,10 @@ def test_overflow_refusals_migrations_and_sizes_reach_the_rows() -> None:
 def test_accepts_without_a_row_are_known_accepts(sees: Sight) -> None:
     it = model(sees)
     netns = listener(100).netns
-    told = sees.arrived
+    known = sees.arrived
     for second in (1, 2, 3, 4):
         came = 40 * (second > 2)
-        row = passing(100, flow(came if told else None), uncounted=came - 10 * (second > 2))
+        row = passing(100, flow(came if known else None), uncounted=came - 10 * (second > 2))
         it.update(
             Reading(
                 Counts(

@@ -99,7 +99,7 @@ def test_a_socket_that_closed_has_no_queue_but_counts_in_its_group() -> None:
 
 
 def test_a_group_is_its_own_sockets_and_no_others() -> None:
-    """The id alone does not tell a group: it may be used again in another family or namespace."""
+    """The id alone does not name a group: it may be used again in another family or namespace."""
     snapshot = pair({200: {"lost_on_close": 1}, 201: {"lost_on_close": 2}}, "group")
     stranger = replace(snapshot.listeners[0], inode=999, family="ipv6", lost_on_close=100)
     snapshot = replace(snapshot, listeners=(*snapshot.listeners, stranger))
@@ -112,7 +112,7 @@ def test_what_one_socket_does_not_know_the_group_does_not_know() -> None:
     assert cells_of(four_workers(by="socket"), "arrived") == ["n/a", ""]
 
 
-def test_a_program_is_told_by_id_and_name_and_several_are() -> None:
+def test_a_program_is_named_by_id_and_name_and_several_are() -> None:
     steer = {"selector": "ebpf", "selector_program": Program(42, "steer")}
     other = {"selector": "ebpf", "selector_program": Program(43, "steer")}
     assert cells_of(pair({200: steer, 201: steer}, "group"), "selector") == ["ebpf 42 steer", ""]

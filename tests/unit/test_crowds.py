@@ -286,5 +286,5 @@ def test_sockets_that_closed_just_now_have_no_row_each(got: int) -> None:
         snapshot = it.snapshot()
         assert len(snapshot.sockets) <= CLOSED_ROWS
         assert snapshot.books.datagrams == got * many
-        told = len(snapshot.sockets) + snapshot.books.unlisted_sockets
-        assert told == (many if got else 0)
+        shown = len(snapshot.sockets) + snapshot.books.unlisted_sockets
+        assert shown == (many if got else 0)

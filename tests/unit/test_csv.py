@@ -22,9 +22,9 @@ def table(snapshot: Snapshot) -> list[dict[str, str]]:
 
 def test_columns_are_the_time_the_fields_of_json_and_the_books() -> None:
     value = json.loads(snapshot_line(four_workers()))
-    ledger = [name for name in value["books"] if name != "accepts"]
+    totals = [name for name in value["books"] if name != "accepts"]
     names = csvrows.header("worker").split(",")
-    assert names == ["time", "elapsed_s", *value["acceptors"][0], *ledger]
+    assert names == ["time", "elapsed_s", *value["acceptors"][0], *totals]
     assert len(set(names)) == len(names)
 
 
@@ -111,7 +111,7 @@ def test_a_line_end_in_a_cell_is_quoted() -> None:
     assert csvrows.line(["a\rb", "c\nd", "e"]) == '"a\rb","c\nd",e'
 
 
-def test_losses_are_told_even_when_there_is_no_acceptor() -> None:
+def test_losses_are_reported_even_when_there_is_no_acceptor() -> None:
     model = tracker()
     feed(model, 1, [], [])
     assert csvrows.rows(model.snapshot()) == ""

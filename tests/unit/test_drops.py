@@ -60,7 +60,7 @@ def hooked(inode: int, syn: int, ack: int = 0) -> ListenerCount:
     return ListenerCount(inode, NETNS, "ipv4", "0.0.0.0", 80, 0, overflow=overflow)
 
 
-def test_only_what_came_since_the_start_is_told_by_its_cause() -> None:
+def test_only_what_came_since_the_start_is_named_by_its_cause() -> None:
     found = started()
     feed(found, {1: 7 + 60}, replace(AT_START, overflows=148, listen_drops=203, syn_queue_full=23))
     assert found.of(1) == Dropped(60, 48, 3, 2, 0, 0)
@@ -138,7 +138,7 @@ def test_what_is_put_off_is_out_of_the_way_of_what_is_lost() -> None:
     assert found.of(2) == Dropped(4, 4, 0, 0, 0, 0)
 
 
-def test_what_cannot_be_divided_is_told_of_both() -> None:
+def test_what_cannot_be_divided_is_reported_for_both() -> None:
     found = started()
     feed(found, {1: 27, 2: 14}, replace(AT_START, overflows=114, listen_drops=164))
     assert found.shared((1, 2)) == (NamespaceLoss(NETNS, "overflow", 14, (1, 2), sure=True),)
@@ -184,7 +184,7 @@ def test_hooks_know_better_and_leave_the_rest_to_the_counters() -> None:
     assert found.shared((1, 2)) == ()
 
 
-def test_a_listener_that_closed_unlisted_told_its_drops_as_it_went() -> None:
+def test_a_listener_that_closed_unlisted_left_its_drops_as_it_went() -> None:
     found = started()
     after = replace(AT_START, overflows=194, listen_drops=244)
     gone = replace(hooked(3, 0), overflow=None, drops=94)

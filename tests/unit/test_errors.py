@@ -57,7 +57,7 @@ def test_without_libbpf_the_package_to_install_is_named(monkeypatch: pytest.Monk
     assert "libbpf1" in caught.value.hint
 
 
-def test_a_libbpf_that_is_too_old_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_libbpf_that_is_too_old_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(libbpf._PROTOTYPES, "bpf_future__call", (None, ()))
     with pytest.raises(UnsupportedError, match="too old: it has no bpf_future__call"):
         libbpf.Library()

@@ -403,10 +403,10 @@ def test_a_loss_that_came_up_since_the_last_check_counts_too(sees: Sight) -> Non
 
 
 def test_a_queue_that_only_refreshes_tell_of_is_said_to_be_sampled() -> None:
-    told = {sees: model(sees) for sees in (EVERYTHING, BY_PORT)}
-    for it in told.values():
+    models = {sees: model(sees) for sees in (EVERYTHING, BY_PORT)}
+    for it in models.values():
         feed(it, 1, [], [listener(100, queue=4)])
-    assert [it.snapshot().listeners[0].queue_max_sampled for it in told.values()] == [False, True]
+    assert [it.snapshot().listeners[0].queue_max_sampled for it in models.values()] == [False, True]
 
 
 def test_the_first_in_the_queue_has_waited_since_a_reading_that_found_it_there() -> None:
@@ -487,5 +487,5 @@ def test_whatever_happens_totals_are_exact_and_what_is_kept_is_bounded(
     assert len([row for row in rows.listeners if row.inode is not None]) <= LAST
     assert len(kernel.it._census._known) <= LAST
     expected = sum(kernel.it._yardsticks.of("worker")._expected.values())
-    # Of sockets that no inventory told of it is not known with whom they share.
+    # Of sockets that no inventory listed it is not known with whom they share.
     assert expected == pytest.approx(sum(kernel.taken[inode] for inode in kernel.listed))

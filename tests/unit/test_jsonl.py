@@ -130,7 +130,7 @@ def test_the_facts_of_a_listener_are_those_of_the_snapshot() -> None:
     ]
 
 
-def test_migrations_are_told_from_where_to_where() -> None:
+def test_migrations_are_distinguished_from_where_to_where() -> None:
     assert parsed(snapshot_line(four_workers()))["migrations"] == []
     (one,) = parsed(summary_line(troubled()))["migrations"]
     assert one == {"from_inode": 201, "to_inode": 200, "connections": 5, "requests": 1}

@@ -223,7 +223,7 @@ def test_load_in_the_background_keeps_its_rate_and_stops_when_asked() -> None:
 def test_load_is_not_misled_by_a_socket_that_somebody_else_still_looks_at(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """epoll goes on telling of a socket that was closed, as long as anybody has its file open."""
+    """epoll goes on reporting a socket that was closed, as long as anybody has its file open."""
     looked_at = []
 
     class Watched(socket.socket):

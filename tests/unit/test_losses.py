@@ -1,4 +1,4 @@
-"""What stands around every view: losses that clients felt, the books, what moved, the ledger."""
+"""What stands around every view: losses that clients felt, the books, what moved, the footer."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def lossy(**facts: object) -> Snapshot:
         ({"dropped_other": 1}, "1 attempt dropped (cause not known)"),
     ],
 )
-def test_a_loss_is_told_by_its_cause(facts: dict[str, object], words: str) -> None:
+def test_a_loss_is_named_by_its_cause(facts: dict[str, object], words: str) -> None:
     assert line(lossy(**facts), "lost on 0.0.0.0:80:") == words
 
 
@@ -205,7 +205,7 @@ def test_sockets_of_one_address_lose_together_and_others_apart() -> None:
     assert line(snapshot, "lost on [::1]:443:") == "3 SYNs dropped from 1 client (queue full)"
 
 
-def test_the_same_address_in_two_namespaces_is_told_apart() -> None:
+def test_the_same_address_in_two_namespaces_is_kept_apart() -> None:
     facts = {200: {"lost_on_close": 1}, 201: {"lost_on_close": 2}}
     one, two = seen(reuseport((1, 1)), facts).listeners
     snapshot = replace(reuseport((1, 1)), listeners=(one, replace(two, netns=7)))
@@ -227,8 +227,8 @@ def test_a_long_list_leaves_room_for_the_table() -> None:
     )
     snapshot = replace(snapshot, listeners=rows)
     lines = text(snapshot, 80, 24).splitlines()
-    told = [one for one in lines if one.startswith("lost on")]
-    assert len(told) == 7
+    said = [one for one in lines if one.startswith("lost on")]
+    assert len(said) == 7
     assert "… 33 more lines of this in the summary at the end" in lines
     assert sum("nginx: worker" in one for one in lines) > 8
     assert text(snapshot).count("lost on") == 40
@@ -252,7 +252,7 @@ def test_books_that_balance_are_not_spoken_of_below() -> None:
     assert "books of" not in text(four_workers())
 
 
-def test_the_amounts_are_told_where_the_books_do_not_balance() -> None:
+def test_the_amounts_are_reported_where_the_books_do_not_balance() -> None:
     assert line(unbalanced(), "books of 0.0.0.0:80 inode 100:", height=24) == (
         "200 at start + 809 arrived, but 1,000 accepted + 2 waiting + 0 lost: 7 unaccounted for"
     )
@@ -299,13 +299,13 @@ def test_a_difference_that_is_not_known_is_not_made_up() -> None:
     )
 
 
-def test_the_ledger_names_every_cause_also_at_zero() -> None:
+def test_the_footer_names_every_cause_also_at_zero() -> None:
     shown = text(seen(four_workers()))
     assert (
         "books balanced: came 0 at start + 1,002 arrived + 0 moved in, went 1,000 accepted"
         " + 0 by somebody unseen + 2 waiting + 0 lost + 0 moved out\n"
         "lost by clients: 0 SYNs dropped (queue full), 0 final ACKs dropped (queue full), 0 of"
-        " these ACKs answered with a reset, 0 clients behind them, 0 SYNs dropped (too many"
+        " these ACKs answered with a reset, 0 clients that sent them, 0 SYNs dropped (too many"
         " half-open), 0 attempts dropped (cause not known), 0 connections reset on close, 0 of"
         " these failed to move, 0 half-open handshakes cut off on close\n"
         "not lost: 0 final ACKs put off until data come (TCP_DEFER_ACCEPT), 0 accept() calls"
@@ -316,10 +316,10 @@ def test_the_ledger_names_every_cause_also_at_zero() -> None:
     assert "lost by" not in text(seen(four_workers()), height=24)
 
 
-def test_the_ledger_says_na_where_a_cause_is_not_visible() -> None:
-    ledger = line(four_workers(), "lost by clients:")
-    assert ledger == (
-        "n/a: SYNs dropped (queue full), final ACKs dropped (queue full), clients behind them,"
+def test_the_footer_says_na_where_a_cause_is_not_visible() -> None:
+    footer = line(four_workers(), "lost by clients:")
+    assert footer == (
+        "n/a: SYNs dropped (queue full), final ACKs dropped (queue full), clients that sent them,"
         " SYNs dropped (too many half-open), attempts dropped (cause not known), connections reset"
         " on close, half-open handshakes cut off on close"
     )
@@ -338,13 +338,13 @@ def test_the_ledger_says_na_where_a_cause_is_not_visible() -> None:
     assert line(unbalanced(), "books unbalanced:").startswith("came 200 at start + 809 arrived")
 
 
-def test_the_ledger_knows_of_the_unseen_also_where_no_listener_can_be_blamed() -> None:
+def test_the_footer_knows_of_the_unseen_also_where_no_listener_can_be_blamed() -> None:
     snapshot = seen(reuseport((1, 1)), {200: {"unseen": None}, 201: {"unseen": None}})
     snapshot = replace(snapshot, books=replace(snapshot.books, unseen=7))
     assert "+ 7 by somebody unseen" in line(snapshot, "books balanced:")
 
 
-def test_the_ledger_adds_up_all_listeners_and_the_unknown_makes_it_unknown() -> None:
+def test_the_footer_adds_up_all_listeners_and_the_unknown_makes_it_unknown() -> None:
     snapshot = seen(reuseport((1, 1)), {200: {"overflow_syn": 5}, 201: {"overflow_syn": 4}})
     assert line(snapshot, "lost by clients:").startswith("9 SYNs")
     snapshot = seen(reuseport((1, 1)), {200: {"overflow_syn": 5}, 201: {"overflow_syn": None}})
@@ -352,7 +352,7 @@ def test_the_ledger_adds_up_all_listeners_and_the_unknown_makes_it_unknown() -> 
     assert ", n/a: SYNs dropped (queue full)" in line(snapshot, "lost by clients:")
 
 
-def test_moves_are_told_also_where_the_end_is_unknown() -> None:
+def test_moves_are_reported_also_where_the_end_is_unknown() -> None:
     moves = (Migration(5, 6, 1, 0), Migration(5, 0, 0, 2), Migration(7, 8, 0, 0))
     assert line(replace(four_workers(), migrations=moves), "moved by the kernel:") == (
         "1 connection from inode 5 to inode 6,"
@@ -361,7 +361,7 @@ def test_moves_are_told_also_where_the_end_is_unknown() -> None:
     assert "moved by" not in text(replace(four_workers(), migrations=moves[2:]))
 
 
-def test_a_group_that_changed_is_told_once() -> None:
+def test_a_group_that_changed_is_reported_once() -> None:
     sizes = (GroupSize(0.0, 4), GroupSize(61.0, 2), GroupSize(65.4, 4))
     snapshot = seen(
         reuseport((1, 1)), {200: {"group_sizes": sizes[1:]}, 201: {"group_sizes": sizes}}
@@ -373,7 +373,7 @@ def test_a_group_that_changed_is_told_once() -> None:
     assert "group 7" not in text(steady)
 
 
-def test_what_chose_is_told_where_it_was_not_the_hash() -> None:
+def test_what_chose_is_reported_where_it_was_not_the_hash() -> None:
     steer, other = Program(5, "steer"), Program(6, "other")
     history = (
         SelectorChange(0.0, "hash"),
@@ -417,7 +417,7 @@ def test_who_waits_in_io_uring_is_named_for_accepts_unseen() -> None:
     assert line(snapshot, begin) == "io_uring, the kernel, or a 32-bit program"
 
 
-def test_accepts_of_somebody_unseen_are_told() -> None:
+def test_accepts_of_somebody_unseen_are_reported() -> None:
     assert line(lossy(unseen=12), "12 connections accepted by somebody unseen:") == (
         "io_uring, the kernel, or a 32-bit program"
     )
@@ -438,9 +438,9 @@ def test_the_sentence_of_the_demo_tells_of_unbalanced_books() -> None:
 
 
 @pytest.mark.parametrize("view", [table, histogram])
-def test_between_two_intervals_no_ledger_is_printed(view: Any) -> None:
+def test_between_two_intervals_no_footer_is_printed(view: Any) -> None:
     whole = plain(view.render(troubled(), 120, None))
-    body = plain(view.render(troubled(), 120, None, ledger=False))
+    body = plain(view.render(troubled(), 120, None, footer=False))
     assert whole.startswith(body)
     assert whole[len(body) :].startswith("books ")
     assert "lost on" in body

@@ -1,4 +1,4 @@
-"""Names of workers, and what a control group path tells."""
+"""Names of workers, and what a control group path shows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Network namespaces and devices: told apart in every view as soon as two differ."""
+"""Network namespaces and devices: distinguished in every view as soon as two differ."""
 
 from __future__ import annotations
 

@@ -170,9 +170,9 @@ def test_takes_every_filter() -> None:
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (("--by", "group"), "--by is of TCP"),
-        (("--histogram",), "--histogram is of TCP"),
-        (("--detail", "waits"), "--detail is of TCP"),
+        (("--by", "group"), "--by applies to TCP only"),
+        (("--histogram",), "--histogram applies to TCP only"),
+        (("--detail", "waits"), "--detail applies to TCP only"),
         (("--sort", "accepts"), "choose from: pid"),
     ],
 )

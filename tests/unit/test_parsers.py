@@ -103,7 +103,7 @@ def test_a_message_of_netlink_is_read_back(
     length = 4 if family == socket.AF_INET else 16
     assert socket.inet_pton(family, row.local_address) == raw[:length]
     assert row.v6only is (v6only if family == socket.AF_INET6 else None)
-    # The text table of the kernel tells the same, in words of the machine.
+    # The text table of the kernel says the same, in words of the machine.
     words = [raw[at : at + 4][::-1].hex().upper() for at in range(0, length, 4)]
     line = f" 0: {''.join(words)}:{port:04X} 0:0 0A 0:3 0:0 0 1000 0 {inode} 1 0 0"
     entry = proctcp.parse(line, row.family)

@@ -41,7 +41,7 @@ def test_what_was_given_stays_given() -> None:
     assert given(found) == {100: 5}
     assert found.losses.unattributed == 2
     found = strays.settle(strayed(8), Inventory((SECOND,)))
-    assert given(found) == {101: 1}  # nothing is told again of one that is closed
+    assert given(found) == {101: 1}  # nothing is reported again of one that is closed
     assert found.losses.unattributed == 2
 
 

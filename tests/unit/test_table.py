@@ -194,7 +194,7 @@ def test_losses_are_words(losses: Losses, words: str) -> None:
     assert words in plain(render(four_workers(losses=losses), 120, 24))
 
 
-def test_the_whole_ledger_ends_what_is_printed_uncut() -> None:
+def test_the_whole_footer_ends_what_is_printed_uncut() -> None:
     text = plain(render(four_workers(losses=Losses(probe_misses=None)), 120, None))
     assert text.endswith(
         "lost by the tracer: 0 events, 0 map full, n/a probe misses, 0 recursion misses,"
@@ -225,7 +225,7 @@ def test_an_empty_table_says_why() -> None:
     assert "0 accepts on :80 so far; 2 listeners there\n" in text
 
 
-def test_processes_that_cannot_be_seen_are_told_of() -> None:
+def test_processes_that_cannot_be_seen_are_reported() -> None:
     model = tracker()
     feed(model, 1, [], [listener(1)], partial=True)
     assert "1 process could not be read (PID 1 systemd: permission denied)" in plain(
@@ -239,7 +239,7 @@ def test_names_cannot_steer_the_terminal() -> None:
     assert "\x1b" not in plain(render(busy(), 120, None))
 
 
-def test_the_dead_are_told_by_a_word() -> None:
+def test_the_dead_are_named_by_a_word() -> None:
     lines = plain(render(busy(), 120, 24)).splitlines()
     assert [line.split()[0] for line in lines if " gone " in line] == ["55"]
 

@@ -61,7 +61,7 @@ def test_the_first_interval_begins_with_the_tracker() -> None:
     assert model.snapshot().acceptors[0].rate == 5.0
 
 
-def test_a_tracker_that_was_told_no_start_has_no_rate_at_first() -> None:
+def test_a_tracker_that_got_no_start_has_no_rate_at_first() -> None:
     model = Tracker(META)
     feed(model, 50, [count(1, 10)], [listener()])
     snapshot = model.snapshot()
@@ -196,7 +196,7 @@ def test_who_was_sent_away_empty_handed_takes_part() -> None:
     assert row_of(model.snapshot(), 2).fair_ratio == 0.0
 
 
-def test_holders_of_whom_nothing_can_be_told_have_no_ratio() -> None:
+def test_holders_of_whom_nothing_is_known_have_no_ratio() -> None:
     model = tracker()
     feed(model, 1, [count(1, 8)], [listener(100, [holder(1), holder(2, None)])])
     row = row_of(model.snapshot(), 2)

@@ -169,7 +169,7 @@ def test_unknown_is_not_zero() -> None:
     lines = text(row(backlog=None, queue=None, sharing=None, group_size=None), partial=True)
     assert lines[0].endswith("queue n/a, backlog n/a  one process, as far as can be seen")
     unseen = text(row(holders=(holder(1, waits=None),)))
-    assert unseen[1].endswith("waits: cannot be told")
+    assert unseen[1].endswith("waits: not known")
 
 
 def test_many_idle_holders_take_one_line() -> None:

@@ -86,7 +86,7 @@ def main() -> None:
     except (OSError, MemoryError) as error:
         if _verbose():
             raise
-        _complain(*_told(error), "")
+        _complain(*_message(error), "")
         _exit(EXIT_FAILED)
 
 
@@ -95,7 +95,7 @@ def _exit(status: int) -> NoReturn:
     sys.exit(status)
 
 
-def _told(error: OSError | MemoryError) -> tuple[str, str]:
+def _message(error: OSError | MemoryError) -> tuple[str, str]:
     """What failed and what to do next, of what the system refused."""
     if isinstance(error, MemoryError) or error.errno == errno.ENOMEM:
         return "there is not enough memory", "look at `ulimit -v` and the limits of the cgroup"

@@ -200,7 +200,7 @@ WAYS: Final = (
     click.option("--loader", type=click.Choice(["auto", "libbpf", "bcc"]), default="auto",
                  help="Force a way of loading; an error if it cannot work."),
     click.option("--detail", type=click.Choice(["accepts", "waits", "full"]), default="full",
-                 help="How much to trace: the less, the cheaper.  [default: full]"),
+                 help="How much to trace; `accepts` costs least.  [default: full]"),
     click.option("-v", "--verbose", is_flag=True, help="Show what libbpf and the verifier said."),
 )  # fmt: skip
 

@@ -37,7 +37,7 @@ def _only_of_tcp(values: dict[str, Any]) -> None:
     """UsageError where `--udp` stands beside an option that means nothing to it."""
     for option, default in (("by", "worker"), ("histogram", False), ("detail", "full")):
         if values[option] != default:
-            raise click.UsageError(f"--{option} is of TCP: with --udp a row is a socket")
+            raise click.UsageError(f"--{option} applies to TCP only: with --udp a row is a socket")
 
 
 @click.command()

@@ -38,8 +38,8 @@ APART_S: Final = 0.05
 def who(output: str, udp: bool, **values: Any) -> None:
     """Who shares a port, and how: every listening socket, and every process that holds it.
 
-    Needs no BPF and no privileges, but only root sees the processes of all users. An answer of
-    "nobody" is an answer: exit status 0.
+    Needs no BPF and no privileges, but only root sees the processes of all users. The exit status
+    is 0 also where nothing was found.
     """
     filters = take_filters(values)
     (_udp if udp else _tcp)(filters, output)
@@ -110,7 +110,7 @@ def _look_udp(filters: Filters) -> Receivers:
 
 
 def _groups(stack: ExitStack) -> Queues:
-    """What tells the groups of sockets: BPF without a hook. Nothing, where it may not be used."""
+    """What reads the groups of sockets: BPF without a hook. Nothing, where it may not be used."""
     from accepttrace.config import Config
     from accepttrace.probe.udp import open_udp
 

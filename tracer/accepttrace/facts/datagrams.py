@@ -34,7 +34,7 @@ class ReceiverCounts:
 class Receiver:
     """A UDP socket as it stands now. Source: sock_diag, /proc, the BPF socket iterator.
 
-    `None`: this source does not tell, or (group) it is in none. A socket with a remote address is
+    `None`: not known to this source, or (group) it is in none. A socket with a remote address is
     connected: it gets datagrams of that peer alone, and the hash of a group never chooses it.
     """
 

@@ -20,7 +20,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """An attach type with a loader. `reason` tells why it does not work; None: it was proved.
+    """An attach type with a loader. `reason` says why it does not work; None: it was proved.
 
     `detail` is what the loader, the compiler and the verifier said of that.
     """
@@ -36,7 +36,7 @@ class Way:
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """Everything `doctor` found; the ways of the loader that is chosen by itself come first."""
+    """Everything `doctor` found; the ways of the default loader come first."""
 
     findings: tuple[Finding, ...]
     ways: tuple[Way, ...]

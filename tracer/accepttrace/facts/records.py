@@ -31,7 +31,7 @@ class AcceptorCount:
     listener_inode: int
     pid: int
     tid: int
-    start_ns: int  # thread start, CLOCK_BOOTTIME: tells a reused TID from the old one
+    start_ns: int  # thread start, CLOCK_BOOTTIME: distinguishes a reused TID
     comm: str
     accepts: int
     empty: int | None
@@ -41,7 +41,7 @@ class AcceptorCount:
     wait_unknown: int  # accepts whose waiting time could not be read
     wasted: int | None = None  # EAGAIN before any success since the thread last woke
     via: Via | None = "syscall"  # None: in several ways, or it never took any
-    refused: int | None = None  # EMFILE, ENFILE, while a connection waited; None: not told
+    refused: int | None = None  # EMFILE, ENFILE, while a connection waited; None: not known
     left_us: int = 0  # sum of the times of its accepts (µs, CLOCK_MONOTONIC), modulo 2^64
     waited_us: int = 0  # sum of the waits that ended with them, since tracing began
     ready_us: int = 0  # when the connection that it took last became ready to be taken
@@ -71,7 +71,7 @@ class Flow:
 
 @dataclass(frozen=True, slots=True)
 class Overflow:
-    """Packets that met a full accept queue; `peers`: the clients behind them."""
+    """Packets that met a full accept queue; `peers`: the clients that sent them."""
 
     syn: int
     ack: int
@@ -155,7 +155,7 @@ class Program:
 
 @dataclass(frozen=True, slots=True)
 class Losses:
-    """What the tracer itself lost. `None`: this kernel does not tell."""
+    """What the tracer itself lost. `None`: this kernel does not count it."""
 
     events_lost: int = 0
     map_full: int = 0
@@ -244,7 +244,7 @@ class NamespaceCount:
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """What was there when tracing began, so that what came later can be told.
+    """What was there when tracing began, so that what came later can be counted.
 
     `sockets`: the inodes of all. `complete`: no namespace was hidden.
     """
@@ -266,11 +266,11 @@ class Holder:
     """A process with a file descriptor on a listener. Source: /proc."""
 
     pid: int
-    start_ticks: int  # field 22 of /proc/PID/stat: tells a reused PID from the old one
+    start_ticks: int  # field 22 of /proc/PID/stat: distinguishes a reused PID
     comm: str
     name: str  # what people call it: "nginx: worker", "gunicorn", else comm
     fd: int
-    waits: bool | None  # it waits on it, or did so lately; None: cannot be told
+    waits: bool | None  # it waits on it, or did so lately; None: not known
     cgroup: str | None = None
     container: str | None = None
     ns_pid: int | None = None
@@ -292,7 +292,7 @@ class Process:
 
 @dataclass(frozen=True, slots=True)
 class ListenerFact:
-    """What no system call tells of one listening socket. Source: the BPF socket iterator.
+    """What no system call shows of one listening socket. Source: the BPF socket iterator.
 
     In no reuseport group: `group`, `size` and `selector` are None.
     """

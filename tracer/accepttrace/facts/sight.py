@@ -24,7 +24,7 @@ Fact = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """Which facts an attach type tells at a level of detail."""
+    """Which facts an attach type sees at a level of detail."""
 
     accepts: bool = False
     waits: bool = False

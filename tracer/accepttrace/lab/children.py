@@ -135,7 +135,7 @@ def _live(
         _reset_signals()
         run(theirs)
         status = 0
-    except ConnectionError:  # the parent is gone: nobody is left to tell
+    except ConnectionError:  # the parent is gone: nobody is left to report to
         pass
     except BaseException:
         traceback.print_exc()

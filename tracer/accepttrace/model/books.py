@@ -29,7 +29,7 @@ class Span(NamedTuple):
 class Account:
     """What is known of the queue of one listener, or port, when tracing began.
 
-    Each reading tells between which bounds it was; a reading that leaves no number within the
+    Each reading sets bounds for it; a reading that leaves no number within the
     bounds of the earlier ones proves that something is missing, or was counted twice.
     """
 

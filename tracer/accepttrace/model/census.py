@@ -1,4 +1,4 @@
-"""Who is who: processes by pid and start, so that a reused pid is nobody's successor."""
+"""Who is who: processes by pid and start, so that a reused pid inherits nothing."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def _described(holder: Holder) -> Process:
 
 
 def _process_start(acceptor: AcceptorCount) -> int:
-    """In ticks; 0 if the counters do not tell."""
+    """In ticks; 0 if the counters do not show it."""
     if acceptor.process_start_ns:
         return acceptor.process_start_ns // NS_PER_TICK
     return acceptor.start_ns // NS_PER_TICK if acceptor.tid == acceptor.pid else 0

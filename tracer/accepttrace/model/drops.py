@@ -88,7 +88,7 @@ class Drops:
         self._sockets: dict[int, _Socket] = {}
         self._in: defaultdict[int, dict[int, _Socket]] = defaultdict(dict)  # the same by namespace
         self._asking: defaultdict[int, dict[int, _Socket]] = defaultdict(dict)  # with a question
-        self._told: set[int] = set()  # inodes whose own count the kernel shows
+        self._counting: set[int] = set()  # inodes whose own count the kernel shows
         self._counters: dict[int, TcpCounters] = {}  # as last read
         self._shared: defaultdict[int, Counter[Cause]] = defaultdict(Counter)
         self._involved: defaultdict[tuple[int, Cause], set[int]] = defaultdict(set)
@@ -97,7 +97,7 @@ class Drops:
         self._by_hooks: Counter[int] = Counter()  # overflow by namespace, since last explained
 
     def start(self, baseline: Baseline) -> None:
-        """What was there when tracing began: only what comes on top is told."""
+        """What was there when tracing began: only what comes on top is reported."""
         self._baseline = baseline
         for one in baseline.namespaces.values():
             if one.counters is not None:
@@ -107,7 +107,7 @@ class Drops:
         """Take in one reading."""
         for listener in inventory.listeners if inventory else ():
             if listener.drops is not None:
-                self._told.add(listener.inode)
+                self._counting.add(listener.inode)
                 self._see(listener.netns, listener.inode, listener.drops).defers = listener.defers
         for count in counted:
             self._hear(count)
@@ -125,7 +125,7 @@ class Drops:
     def of(self, inode: int) -> Dropped:
         """What is known of one listener."""
         one = self._sockets.get(inode)
-        if one is None or inode not in self._told:
+        if one is None or inode not in self._counting:
             return Dropped()
         if one.netns not in self._counters:
             return Dropped(one.now - one.start, unclear=one.open_question)
@@ -159,7 +159,7 @@ class Drops:
         """Listeners that are gone for good."""
         for inode in inodes:
             self._remove(inode)
-            self._told.discard(inode)
+            self._counting.discard(inode)
             for involved in self._involved.values():
                 if inode in involved:
                     involved.remove(inode)
@@ -200,7 +200,7 @@ class Drops:
     def _hear(self, count: ListenerCount) -> None:
         """What the kernel side counted; a listener that closed may never have been listed."""
         if count.drops is not None:
-            self._told.add(count.inode)
+            self._counting.add(count.inode)
             self._see(count.netns, count.inode, count.drops)
         one = self._sockets.get(count.inode)
         if one is not None and count.overflow is not None:
@@ -225,7 +225,7 @@ class Drops:
         self._divide(netns, "other", grown["other"], sockets)
         if grown["cookie"]:  # no listener counts these
             self._shared[netns]["cookie"] += grown["cookie"]
-            self._involved[netns, "cookie"] |= self._told.intersection(self._in[netns])
+            self._involved[netns, "cookie"] |= self._counting.intersection(self._in[netns])
             self._involved[netns, "cookie"].add(SOMEBODY)
         self._age(namespace)
 
@@ -236,7 +236,7 @@ class Drops:
             one.age()
             if not one.open_question:
                 del asking[inode]
-        for inode in there.keys() - namespace.drops.keys() - self._told:
+        for inode in there.keys() - namespace.drops.keys() - self._counting:
             self._remove(inode)
 
     def _divide(self, netns: int, cause: Cause, packets: int, among: Mapping[int, _Socket]) -> None:
@@ -251,7 +251,7 @@ class Drops:
                 one.explain(share)
             return
         self._shared[netns][cause] += packets
-        known = self._told.intersection(asked)
+        known = self._counting.intersection(asked)
         somebody = {SOMEBODY} if len(known) < len(asked) or packets > there else set()
         self._involved[netns, cause] |= known | somebody
 

@@ -32,7 +32,7 @@ class Entry:
     """A thread that called accept() on a listener, or several of them that ended, or somebody who
     only waits there (`thread` None).
 
-    `waits`: None if it cannot be told whether connections can reach it at all. `left`: its process
+    `waits`: None if it is not known whether connections can reach it at all. `left`: its process
     is alive, and holds the listener no more. `ended`: so many threads that ended; 0: one that may
     be alive. `workers`: so many processes, by now only known by their program. `waited`: it did
     when the yardstick was last put to it. `fresh`: accepts that the yardstick has not taken in yet.

@@ -71,7 +71,7 @@ def of_process(entries: Sequence[Entry], census: Census, by_thread: bool) -> Who
 
 
 def _of_program(program: Bygone, entries: Sequence[Entry]) -> Who:
-    """Processes that ended, or workers that were never told apart."""
+    """Processes that ended, or workers without rows of their own."""
     lives = program == WITHOUT_ROW
     workers = 0 if lives else sum(entry.workers for entry in entries)
     waits = None if lives else False
@@ -84,9 +84,9 @@ def of_sockets(
     """One socket or a group of them, named after those who serve it."""
     sockets = list(sockets)
     at_work = [entry for entry in entries if entry.takes_part]
-    told = {entry.process: entry for entry in at_work if not isinstance(entry.process, Bygone)}
-    serving = {process for process in told if census.alive(process)}
-    processes = [census.process(key) for key in sorted(serving or told)]
+    known = {entry.process: entry for entry in at_work if not isinstance(entry.process, Bygone)}
+    serving = {process for process in known if census.alive(process)}
+    processes = [census.process(key) for key in sorted(serving or known)]
     names = list(dict.fromkeys(process.name or process.comm for process in processes))
     if not names:
         names = list(
@@ -156,6 +156,6 @@ def common(values: Sequence[T]) -> T | None:
 
 
 def _any(answers: Iterable[bool | None]) -> bool | None:
-    """True if one is; None if that cannot be told."""
+    """True if one is; None if that is not known."""
     known = list(answers)
     return True if True in known else (None if None in known or not known else False)

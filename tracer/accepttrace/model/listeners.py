@@ -55,7 +55,7 @@ class Known:
     epochs_before: int = 0  # of the same socket, let go since
     drawn: tuple[object, ...] = ()  # what its last row was made from, and that row
     queues: list[tuple[int, int]] = field(default_factory=list)  # see `oldest_us`
-    forgotten: int = 0  # accepts that the kernel's own rows no longer tell of
+    forgotten: int = 0  # accepts that the kernel's own rows no longer have
 
     @property
     def queue(self) -> int | None:
@@ -89,7 +89,7 @@ class Known:
 
     @property
     def untouched(self) -> bool:
-        """Whether no client came, nor was there when it was met, as far as this tells."""
+        """Whether no client came, nor was there when it was met, as far as this is known."""
         if self.longest or (self.open and self.listed and self.listed.half_open):
             return False
         count = self.counted
@@ -140,8 +140,8 @@ class Known:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """What the attach type in use tells of a socket on which nothing was counted yet."""
+class Uncounted:
+    """What is known of a socket on which nothing was counted yet: by attach type 0, or nothing."""
 
     selected: bool
     complete: bool  # False: some listener has no row though something passed
@@ -164,7 +164,7 @@ class Verdict(NamedTuple):
 
     @property
     def is_plain(self) -> bool:
-        """Whether it tells of nothing that happened."""
+        """Whether nothing happened, as far as it is known."""
         return not (self.imbalance or self.unseen or self.start or self.refused)
 
 
@@ -308,7 +308,7 @@ class Listeners:
         return known is not None and known.open
 
     def is_listed(self, socket: Socket) -> bool:
-        """Whether an inventory ever told of it, and so with whom it shares."""
+        """Whether an inventory ever listed it, and so with whom it shares."""
         known = self._known.get(socket) if isinstance(socket, int) else None
         return known is not None and known.listed is not None
 
@@ -353,7 +353,7 @@ class Listeners:
     def waits(self, socket: Socket) -> Mapping[ProcessKey, bool | None]:
         """Every process that holds it now, and whether it was lately seen to wait on it.
 
-        Lately, because one look may find a worker busy. None: it cannot be told.
+        Lately, because one look may find a worker busy. None: it is not known.
         """
         known = self._known.get(socket) if isinstance(socket, int) else None
         return known.waits if known and known.open else {}
@@ -366,30 +366,32 @@ class Listeners:
             return ("socket", socket)
         return ("group", listed.group, listed.netns, listed.family, listed.local_port)
 
-    def row(self, inode: int, accepted: int, told: Told, verdict: Verdict) -> ListenerRow | None:
+    def row(
+        self, inode: int, accepted: int, uncounted: Uncounted, verdict: Verdict
+    ) -> ListenerRow | None:
         """The picture of one socket; None if nothing describes it."""
         known = self._known.get(inode)
         if known is None or known.facts is None:
             return None
         # What changes most often comes first: that is compared first.
         made_from: tuple[object, ...] = (accepted, known.counted, verdict, known.listed, known.open)
-        made_from += (told, self.drops.of(inode), self._requests_moved[inode], self._changes)
+        made_from += (uncounted, self.drops.of(inode), self._requests_moved[inode], self._changes)
         if known.full_since_s is not None or known.drawn[:-1] != made_from:
-            known.drawn = (*made_from, self._draw(inode, known, accepted, told, verdict))
+            known.drawn = (*made_from, self._draw(inode, known, accepted, uncounted, verdict))
         row = known.drawn[-1]
         assert isinstance(row, ListenerRow)
         return row
 
     def _draw(
-        self, inode: int, known: Known, accepted: int, told: Told, verdict: Verdict
+        self, inode: int, known: Known, accepted: int, uncounted: Uncounted, verdict: Verdict
     ) -> ListenerRow:
         facts = known.facts
         assert facts is not None
         listed = known.listed
         backlog = listed.backlog if listed else None
-        visible = told.selected and (told.complete or known.counted is not None)
-        flow = known.flow or told.nothing_passed
-        overflow = (known.counted.overflow if known.counted else None) or told.no_overflow
+        visible = uncounted.selected and (uncounted.complete or known.counted is not None)
+        flow = known.flow or uncounted.nothing_passed
+        overflow = (known.counted.overflow if known.counted else None) or uncounted.no_overflow
         dropped, holders = self.drops.of(inode), self.holders(inode)
         return ListenerRow(
             inode=inode,
@@ -406,7 +408,7 @@ class Listeners:
             queue_start=verdict.start,
             queue_max=known.longest,
             queue_full_s=self._full_for(known),
-            queue_max_sampled=not told.queues,
+            queue_max_sampled=not uncounted.queues,
             queue_mean=verdict.mean,
             oldest_wait_us=verdict.oldest_us if known.open else None,
             arrived=flow.arrived,
@@ -427,12 +429,12 @@ class Listeners:
             half_open=listed.half_open if listed and known.open else None,
             drops=dropped.total,
             lost_on_close=flow.lost,
-            half_open_lost=self._cut_off(inode, told),
+            half_open_lost=self._cut_off(inode, uncounted),
             migration_failed=flow.migration_failed,
             refused_accepts=verdict.refused,
             migrated_in=flow.migrated_in,
             migrated_out=flow.migrated_out,
-            counted=known.counted.counted if known.counted else told.no_counts,
+            counted=known.counted.counted if known.counted else uncounted.no_counts,
             book=verdict.book,
             imbalance=verdict.imbalance,
             sharing=listed.sharing if listed else None,
@@ -454,10 +456,10 @@ class Listeners:
             return None
         return self._elapsed_s - known.full_since_s
 
-    def _cut_off(self, inode: int, told: Told) -> int | None:
+    def _cut_off(self, inode: int, uncounted: Uncounted) -> int | None:
         """Handshakes that a listener took along when it closed, but for those that moved."""
         counted = self._known[inode].counted
-        if told.nothing_passed.lost is None:
+        if uncounted.nothing_passed.lost is None:
             return None
         if counted is None or not counted.cut_off:
             return counted.cut_off if counted else 0

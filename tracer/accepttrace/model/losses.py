@@ -1,4 +1,4 @@
-"""Whether clients lost anything: the one rule that header, lines and ledger follow.
+"""Whether clients lost anything: the one rule that header, lines and footer follow.
 
 Lost are attempts to connect that the kernel dropped, and queued connections that it reset. Not lost
 are those whose final ACK it ignored until data come (TCP_DEFER_ACCEPT), and those for which

@@ -34,16 +34,16 @@ class Migrations:
         """A listener is gone for good."""
         if any(inode in way for way in (*self._now, *self._past)):
             self._gone.add(inode)
-            self._past = self._told(self._past.items())
+            self._past = self._summed(self._past.items())
 
     def among(self, shown: AbstractSet[int]) -> tuple[Migration, ...]:
         """From or to one of the listeners `shown`, and such that are gone."""
         ours = shown | self._gone
         found = [(way, amount) for way, amount in self._now.items() if ours & {*way}]
-        sums = self._told([*self._past.items(), *found])
+        sums = self._summed([*self._past.items(), *found])
         return tuple(Migration(*way, *amount) for way, amount in sums.items())
 
-    def _told(self, ways: Iterable[tuple[Way, Amount]]) -> dict[Way, Amount]:
+    def _summed(self, ways: Iterable[tuple[Way, Amount]]) -> dict[Way, Amount]:
         sums: dict[Way, Amount] = {}
         for (start, end), amount in ways:
             way = (0 if start in self._gone else start, 0 if end in self._gone else end)

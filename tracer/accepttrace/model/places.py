@@ -87,7 +87,7 @@ class Places:
         self.own: set[Place] = set()  # those with an address
 
     def has_room(self, place: Place) -> bool:
-        """Whether a listener there is told apart from those at other addresses."""
+        """Whether a listener there has a row apart from those at other addresses."""
         return place in self.own or len(self.own) < MOST
 
     def nearest(self, row: ListenerRow) -> Place:

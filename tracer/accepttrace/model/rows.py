@@ -78,7 +78,7 @@ class Rows:
         process = entry.process
         if entry.socket in self.passed_over:
             return False
-        if process == WITHOUT_ROW:  # the kernel side tells them apart by pid alone
+        if process == WITHOUT_ROW:  # the kernel side distinguishes them by pid alone
             return not (self.filters.comms or self.filters.cgroups)
         if isinstance(process, Bygone):
             return process.kept

@@ -63,7 +63,7 @@ class SelectorChange:
 class Migration:
     """What the kernel moved from one listener to another: queued connections, half-open requests.
 
-    An inode of 0: that listener could not be told any more.
+    An inode of 0: that listener is not known any more.
     """
 
     from_inode: int
@@ -104,10 +104,10 @@ class ListenerRow:
     to another socket later; `uncounted`: of the accepted, by workers without a row of their own;
     `unseen`: of the arrived, accepted by somebody whom the attach type cannot see. `overflow_syn`
     and `overflow_ack` count packets dropped because the queue was full, `overflow_peers` the
-    clients behind them (address and port), `overflow_aborted` the ACKs answered with a reset.
+    clients that sent them (address and port), `overflow_aborted` the ACKs answered with a reset.
     `dropped_syn_queue` are SYNs dropped because too many others were half-open, `dropped_other`
     attempts to connect that the kernel gave up for a reason that it does not count,
-    `dropped_unclear` packets of which nothing tells whether a client lost by that. `deferred` are
+    `dropped_unclear` packets of which it is not known whether a client lost by that. `deferred` are
     bare final ACKs that TCP_DEFER_ACCEPT ignored: no client lost anything, it is connected and has
     sent nothing yet. `defer_accept`: whether that option is set; `half_open`: handshakes that are
     not finished, with it also those that wait for data. `drops` is the kernel's own count of

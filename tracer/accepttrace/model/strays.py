@@ -1,7 +1,7 @@
 """Accepts whose listener must be found by its port.
 
 A descriptor may be closed, or given to another socket, while a thread sleeps in accept(). Who looks
-it up when the call ends finds another socket, or none; only the child tells the port it came to.
+it up when the call ends finds another socket, or none; only the child has the port it came to.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Strays:
     def _with_given(self, counted: Iterable[ListenerCount]) -> tuple[ListenerCount, ...]:
         rows = {row.inode: row for row in counted}
         there = {inode: one for place in self._places.values() for inode, one in place.items()}
-        for inode in self._given.keys() - there.keys():  # it is closed, and was told before
+        for inode in self._given.keys() - there.keys():  # it is closed, and was reported before
             del self._given[inode]
         for inode, given in self._given.items():
             row = rows.get(inode) or _count_of(there[inode])

@@ -20,7 +20,7 @@ AcceptorKey = tuple[int, int, int]  # inode of the listener, tid, start of the t
 Joined = Callable[[Entry, Entry], None]  # the first has become part of the second
 
 LAST: Final = 16  # threads, and processes, that stay apart after they ended
-MOST_PROGRAMS: Final = 16  # that are told apart on one listener
+MOST_PROGRAMS: Final = 16  # that have rows of their own on one listener
 OTHERS: Final = "other programs"
 # Those whose accepts were counted at the listener, for want of a row of their own.
 WITHOUT_ROW: Final = Bygone("workers without a row", kept=True)
@@ -106,7 +106,7 @@ class Tallies:
 
     def let_go(self, ended: Iterable[AcceptorKey]) -> dict[AcceptorKey, int]:
         """Those of threads that have ended; returns the keys of all whose rows are not needed, and
-        how many accepts these rows tell of that were not let go before."""
+        how many accepts these rows have that were not let go before."""
         again = dict.fromkeys(self._parting, 0)
         there = [key for key in ended if key in self._live]
         there.sort(key=lambda key: self._live[key].active_s)
@@ -187,7 +187,7 @@ class Tallies:
         """Add an entry to the sum of its listener and process, or of others."""
         socket = entry.socket if socket is None else socket
         sums = self._sums.setdefault(socket, {})
-        actor = _told_apart(entry.process if actor is None else actor, sums)
+        actor = _own_row(entry.process if actor is None else actor, sums)
         whole = sums.get(actor)
         if whole is None:
             members = entry.members if socket == entry.socket else ("socket", socket)
@@ -216,8 +216,8 @@ class Tallies:
         return taken
 
 
-def _told_apart(actor: Actor, there: Collection[Actor]) -> Actor:
-    """Programs of any name are told apart, but for those that are too many on one listener."""
+def _own_row(actor: Actor, there: Collection[Actor]) -> Actor:
+    """Programs of any name have rows of their own, unless they are too many on one listener."""
     if not isinstance(actor, Bygone) or actor in there or len(there) < MOST_PROGRAMS:
         return actor
     if sum(isinstance(other, Bygone) for other in there) < MOST_PROGRAMS:

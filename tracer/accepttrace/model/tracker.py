@@ -25,12 +25,12 @@ from accepttrace.facts.sight import Fact, Sight
 from accepttrace.model.census import Census
 from accepttrace.model.crowds import Crowds, Judge, gathered
 from accepttrace.model.entries import Bygone, Entry
-from accepttrace.model.ledger import Evidence, Ledger
-from accepttrace.model.listeners import Known, Listeners, Socket, Told
+from accepttrace.model.listeners import Known, Listeners, Socket, Uncounted
 from accepttrace.model.migrations import Migrations
 from accepttrace.model.order import ordered
 from accepttrace.model.places import ELSEWHERE, Place, place_of
 from accepttrace.model.presence import Presence
+from accepttrace.model.reconciler import Evidence, Reconciler
 from accepttrace.model.rows import Rows
 from accepttrace.model.snapshot import Books, ListenerRow, Meta, Snapshot
 from accepttrace.model.strays import Strays
@@ -70,7 +70,7 @@ class Tracker:
         self._yardsticks = Yardsticks(grains, self._listeners)
         self._tallies = Tallies(self._census, self._program, self._yardsticks.join)
         self._presence = Presence(self._listeners, self._census, self._tallies)
-        self._ledger = Ledger(self._filters, sees or Sight())
+        self._reconciler = Reconciler(self._filters, sees or Sight())
         self._migrations = Migrations()
         self._strays = Strays()
         self._losses = Losses()
@@ -78,7 +78,7 @@ class Tracker:
         self._unix: tuple[str, ...] = ()
 
     def start(self, baseline: Baseline) -> None:
-        """What was there when tracing began; read before anybody is told that it did."""
+        """What was there when tracing began; read before it is announced that it did."""
         self._listeners.start(baseline)
 
     def update(self, reading: Reading) -> Gone:
@@ -114,7 +114,7 @@ class Tracker:
     @property
     def quiet(self) -> bool:
         """Whether nothing came or left between the last two readings."""
-        return self._ledger.quiet
+        return self._reconciler.quiet
 
     @property
     def pids(self) -> set[int]:
@@ -199,17 +199,17 @@ class Tracker:
         """Whether nothing that happened belongs to it, beside what was counted there."""
         return (
             self._is_plain(inode)
-            and not self._ledger.may_have_passed(known)
+            and not self._reconciler.may_have_passed(known)
             and not self._yardsticks.took_part(Entry(inode, Bygone("", kept=True)))
         )
 
     def _is_plain(self, inode: int) -> bool:
-        """Whether neither the kernel's drops nor the books tell of anything there."""
-        return self._listeners.drops.none_of(inode) and self._ledger.verdict(inode).is_plain
+        """Whether neither the kernel's drops nor the books have anything there."""
+        return self._listeners.drops.none_of(inode) and self._reconciler.verdict(inode).is_plain
 
     def _crowds(self, shown: Sequence[Socket], accepted: Mapping[Socket, int]) -> Crowds:
         """Which of the listeners to show share a row."""
-        told, idle, closing = self._told(), [], []
+        uncounted, idle, closing = self._uncounted(), [], []
         for socket in shown:
             known = self._listeners.known.get(socket) if isinstance(socket, int) else None
             if known is None or not isinstance(socket, int):
@@ -226,9 +226,9 @@ class Tracker:
                 idle.append(known.listed)
 
         def draw(socket: Socket) -> ListenerRow | None:
-            return self._row_of(socket, accepted, told)
+            return self._row_of(socket, accepted, uncounted)
 
-        return gathered(idle, closing, self._listeners, Judge(draw, self._ledger.verdict))
+        return gathered(idle, closing, self._listeners, Judge(draw, self._reconciler.verdict))
 
     def _pass_time(self, now_s: float, wall: str) -> None:
         if self._started_s is None:
@@ -243,9 +243,9 @@ class Tracker:
             self._tallies.begin_interval()
             self._ended = False
         self._census.update(counts.acceptors, inventory, processes)
-        told = self._told()
+        uncounted = self._uncounted()
         for inode in self._listeners.returning(counts, inventory):
-            self._fold(inode, told, returns=True)
+            self._fold(inode, uncounted, returns=True)
         moved = self._tallies.count(counts, counts.at_s)
         self._listeners.update(counts, inventory, moved, counts.at_s - (self._started_s or 0.0))
         for inode, accepts in self._listeners.uncounted:
@@ -260,7 +260,7 @@ class Tracker:
     def _check(self, counts: Counts, after: Passed | None) -> None:
         began_us = round((self._started_s or 0.0) * 1e6)
         evidence = Evidence(counts, after, began_us, round(counts.at_s * 1e6))
-        self._ledger.update(self._listeners, self._tallies, evidence)
+        self._reconciler.update(self._listeners, self._tallies, evidence)
 
     def _let_go(self, counts: Counts) -> Gone:
         """Everything that ended leaves the kernel's maps, and the last of it the rows."""
@@ -270,34 +270,34 @@ class Tracker:
             if known is not None:
                 known.forgotten += accepts
         self._tallies.end_processes()
-        closed, told = self._listeners.ending, self._told()
+        closed, uncounted = self._listeners.ending, self._uncounted()
         acceptors |= self._tallies.close(set(closed))
         for inode in closed:
             self._listeners.finish(inode)
             self._forget_if_nothing_happened(inode)
         finished = list(self._listeners.finished)
         for inode in finished[: max(len(finished) - LAST, 0)]:
-            self._fold(inode, told)
+            self._fold(inode, uncounted)
         self._sweep()
-        return Gone(tuple(acceptors), tuple(self._listeners.parting), self._ledger.idle_ports)
+        return Gone(tuple(acceptors), tuple(self._listeners.parting), self._reconciler.idle_ports)
 
     def _forget_if_nothing_happened(self, inode: int) -> None:
         known = self._listeners.known[inode]
         if known.untouched and self._is_bare(inode, known) and not self._tallies.at(inode):
-            self._ledger.drop(inode, known, 0)
+            self._reconciler.drop(inode, known, 0)
             self._migrations.forget(inode)
             self._listeners.drop(inode)
 
-    def _fold(self, inode: int, told: Told, *, returns: bool = False) -> None:
+    def _fold(self, inode: int, uncounted: Uncounted, *, returns: bool = False) -> None:
         """Sum up a closed listener with the others at its place."""
         known = self._listeners.known[inode]
-        row = self._listeners.row(inode, 0, told, self._ledger.verdict(inode))
+        row = self._listeners.row(inode, 0, uncounted, self._reconciler.verdict(inode))
         accepts = self._accepts_at(inode)
         place = self._place_for(row, accepts) if row else ELSEWHERE
         if row:
             self._listeners.places.fold(row, place)
         self._move(inode, place)
-        self._ledger.drop(inode, known, accepts)
+        self._reconciler.drop(inode, known, accepts)
         self._migrations.forget(inode)
         self._listeners.drop(inode, returns=returns)
 
@@ -366,28 +366,29 @@ class Tracker:
     def _listener_rows(
         self, shown: Sequence[Socket], accepted: Mapping[Socket, int], crowds: Crowds
     ) -> tuple[ListenerRow, ...]:
-        told, apart = self._told(), (one for one in shown if one not in crowds.shared)
+        uncounted, apart = self._uncounted(), (one for one in shown if one not in crowds.shared)
         found = [
             row
             for one in apart
-            if one not in crowds.rows and (row := self._row_of(one, accepted, told)) is not None
+            if one not in crowds.rows
+            and (row := self._row_of(one, accepted, uncounted)) is not None
         ]
         return tuple(sorted((*found, *crowds.rows.values()), key=_by_place))
 
     def _row_of(
-        self, socket: Socket, accepted: Mapping[Socket, int], told: Told
+        self, socket: Socket, accepted: Mapping[Socket, int], uncounted: Uncounted
     ) -> ListenerRow | None:
         number = accepted.get(socket, 0)
         if isinstance(socket, Place):
             return replace(self._listeners.places.rows[socket], accepted=number)
-        return self._listeners.row(socket, number, told, self._ledger.verdict(socket))
+        return self._listeners.row(socket, number, uncounted, self._reconciler.verdict(socket))
 
-    def _told(self) -> Told:
+    def _uncounted(self) -> Uncounted:
         complete = not self._losses.rowless
         sees = (self._sees or Sight()) if complete else Sight()
         zero = {True: 0, False: None}
         moved = zero[sees.migrated]
-        return Told(
+        return Uncounted(
             selected=self._visible().selected,
             complete=complete,
             nothing_passed=Flow(zero[sees.arrived], zero[sees.closed], *(moved,) * 3),
@@ -397,13 +398,13 @@ class Tracker:
         )
 
     def _books(self, kept: Sequence[Entry], listeners: Sequence[ListenerRow]) -> Books:
-        word = self._ledger.word((row.book for row in listeners), self._losses.total)
+        word = self._reconciler.word((row.book for row in listeners), self._losses.total)
         return Books(
             accepts=sum(entry.accepts for entry in kept),
             losses=self._losses,
             uncounted=sum(entry.accepts for entry in kept if entry.process == WITHOUT_ROW),
-            unseen=self._ledger.unseen,
-            unseen_at_least=self._ledger.unseen_at_least,
+            unseen=self._reconciler.unseen,
+            unseen_at_least=self._reconciler.unseen_at_least,
             word=word,
             balanced=self._losses.total == 0 and word != "unbalanced",
         )

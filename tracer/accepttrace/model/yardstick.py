@@ -145,9 +145,9 @@ class Yardsticks:
         all_counted: Callable[[Socket], bool],
     ) -> None:
         """Who shares with somebody that is not counted cannot be measured."""
-        untold = {e.members for e in moved if e.barred or not all_counted(e.socket)}
-        for entry in takers if untold else ():
-            entry.barred = entry.barred or entry.members in untold
+        unknown = {e.members for e in moved if e.barred or not all_counted(e.socket)}
+        for entry in takers if unknown else ():
+            entry.barred = entry.barred or entry.members in unknown
 
     def _takes(self, entry: Entry) -> bool:
         """Not whoever came in the midst of the interval and took nothing of it."""

@@ -1,4 +1,4 @@
-"""The bpf(2) system call, for maps and for what programs and links tell about themselves."""
+"""The bpf(2) system call, for maps, and for the information that programs and links have."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def bpf(command: int, attr: c.Structure) -> int:
 
 
 def info(fd: int, into: c.Structure) -> int:
-    """What a program or link tells about itself: fills a prefix of `into`.
+    """The information that a program or link has: fills a prefix of `into`.
 
     Returns how many bytes this kernel knows, 0 where it refuses.
     """

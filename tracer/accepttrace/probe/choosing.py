@@ -1,4 +1,4 @@
-"""Choose an attach type by trying: load, attach, prove, and else tell why not."""
+"""Choose an attach type by trying: load, attach, prove, or say why not."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Attempt:
 def first(config: Config, plans: Iterable[Plan], kind: Kind[T]) -> T:
     """The first plan that can be proved, with the filters set.
 
-    Raises `UnsupportedError` telling why each of them failed.
+    Raises `UnsupportedError` that says why each of them failed.
     """
     loader = loaders.choose(config.loader)
     attempts: list[Attempt] = []

@@ -26,7 +26,7 @@ def start_shown(start_ns: int) -> int:
 def _offsets() -> dict[str, int]:
     """By clock, the nanoseconds by which it is ahead here; empty where none is."""
     try:
-        # The file tells of the namespace for children, which may be another one.
+        # The file is that of the namespace for children, which may be another one.
         if os.readlink("/proc/self/ns/time") == os.readlink("/proc/self/ns/time_for_children"):
             return parsed(_OFFSETS.read_text())
     except OSError:

@@ -24,7 +24,7 @@ def diagnose(only: loaders.Name | None = None) -> Diagnosis:
         *(_kernel(), _btf(), _libbpf(), _bcc(), _headers()),
         *(_privileges(), _lockdown(), _kprobes(), _preemption(), _memlock()),
     )
-    # The one that is chosen by itself first.
+    # The default one first.
     both = loaders.NAMES if btf.VMLINUX.exists() else loaders.NAMES[::-1]
     names = both if only is None else (only,)
     return Diagnosis(findings, tuple(way for name in names for way in _ways(name)))
@@ -111,7 +111,7 @@ def _preemption() -> Finding:
             advice = "kprobe is tried first; it misses none with CAP_SYS_NICE, to read undisturbed"
         return Finding("preemption", "note", story, advice)
     if preemption.preempts() is None:
-        return Finding("preemption", "note", "not told; mount debugfs on /sys/kernel/debug")
+        return Finding("preemption", "note", "not known; mount debugfs on /sys/kernel/debug")
     return Finding("preemption", "good", "the kernel does not preempt itself")
 
 

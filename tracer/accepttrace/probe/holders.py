@@ -224,7 +224,7 @@ class HolderIterator:
             self._fd = None
 
     def _decoded(self, data: bytes) -> tuple[Holdings, bool]:
-        """What was read, and whether it tells of an epoll set that was not known before."""
+        """What was read, and whether there is an epoll set in it that was not known before."""
         found = Holdings()
         before, self._known = self._known, {}
         is_new = False
@@ -273,7 +273,7 @@ class _Piece:
         return piece
 
     def add_to(self, found: Holdings) -> bool:
-        """Whether it tells of a new epoll set."""
+        """Whether there is a new epoll set in it."""
         if self.waiters is not None:
             found.waiters[self.inode] = self.waiters
             found.sockets[self.inode] = self.netns

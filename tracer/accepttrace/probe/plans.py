@@ -17,9 +17,9 @@ Listing = Literal["iter_members", "iter_receivers"]
 class Hook:
     """One BPF program and where it sits.
 
-    `proves`: the count that tells it fired. `parameters`: those of the kernel function, None: any.
+    `proves`: the count that shows that it fired. `parameters`: of the kernel function; None: any.
     `without`: a function in whose absence alone it is needed. `optional`: a kernel that lacks the
-    function does not do what it would tell. `counts`: fields of `struct listener` that it adds to,
+    function does not do what it would see. `counts`: fields of `struct listener` that it adds to,
     and that no other number rests on.
     """
 

@@ -24,7 +24,7 @@ _NORMAL: Final = frozenset((os.SCHED_OTHER, os.SCHED_BATCH, os.SCHED_IDLE))
 
 
 def preempts() -> bool | None:
-    """True for the modes full and lazy and for RT; None where the kernel does not tell."""
+    """True for the modes full and lazy and for RT; None where the kernel does not show it."""
     try:
         mode = re.search(r"\((\w+)\)", _MODE.read_text())
     except OSError:

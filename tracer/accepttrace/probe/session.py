@@ -124,13 +124,13 @@ class Session(Tracer):
         mine = [a for a in counts.acceptors if a.listener_inode == traffic.inode]
         if self._rings == wire.RINGS_UNHOOKED and {a.via for a in mine} - {"syscall"}:
             # Here the registers of a system call lie elsewhere, and EAGAIN was taken for a ring's.
-            self._rings = wire.RINGS_UNTOLD
+            self._rings = wire.RINGS_UNKNOWN
             self._prove(limit_s)
             return
         self._require(wrong)
         if {a.pid for a in mine} != {os.getpid()}:
             raise UnsupportedError(
-                "this is not the machine's own PID namespace, so PIDs could not be told",
+                "this is not the machine's own PID namespace, so PIDs would be wrong",
                 "run on the host, or in a container with the host's PID namespace (--pid=host)",
             )
 
@@ -181,7 +181,7 @@ class Session(Tracer):
         sees, crew = self.plan.sees, bool(value.who.tid & wire.CREW)
         inode, tid, start_ns = key = identity(value.who)
         inferred = crew and self.plan.infers_failures
-        # Its last one tells how long some wait was at least: threads of a crew that write the
+        # The last bucket shows how long some wait was at least: threads of a crew that write the
         # longest at once may overwrite each other's.
         waits = _filled(value.wait_us)
         return AcceptorCount(
@@ -240,10 +240,10 @@ class Session(Tracer):
 
     def _flow(self, value: wire.Listener) -> Flow:
         sees = self.plan.sees
-        told = sees.closed and not value.stakes_unknown
+        known = sees.closed and not value.stakes_unknown
         return Flow(
             arrived=value.arrived if sees.arrived else None,
-            lost=value.lost if told else None,
+            lost=value.lost if known else None,
             migrated_in=value.migrated_in if sees.migrated else None,
             migrated_out=value.migrated_out if sees.migrated else None,
             migration_failed=value.migration_failed if sees.migrated else None,
@@ -261,7 +261,7 @@ def _filled(buckets: c.Array[c.c_uint64]) -> tuple[int, ...]:
 
 
 def open_session(config: Config) -> Session:
-    """Attach, prove, and set the filters. Raises `UnsupportedError` telling why each way failed."""
+    """Attach, prove, and set the filters. `UnsupportedError` says why each way failed."""
     ways = plans.by_preference(preemption.preempts())
     return choosing.first(config, (plan.at(config.detail) for plan in ways), Session)
 

@@ -76,7 +76,7 @@ class UdpSession(Tracer):
 
 
 def open_udp(config: Config) -> UdpSession:
-    """Attach, prove, and set the filters. Raises `UnsupportedError` telling why each way failed."""
+    """Attach, prove, and set the filters. `UnsupportedError` says why each way failed."""
     return choosing.first(config, plans.UDP_PLANS, UdpSession)
 
 

@@ -18,9 +18,9 @@ class Forms(Protocol[S]):
     """Every form of one kind of snapshot. The views stay unread until they are asked for."""
 
     def table(
-        self, snapshot: S, width: int, height: int | None, *, ledger: bool = True
+        self, snapshot: S, width: int, height: int | None, *, footer: bool = True
     ) -> list[Line]:
-        """At most `width` cells a line; without a height, all of it, with the `ledger` if asked."""
+        """At most `width` cells a line; without a height, all of it, with the footer if asked."""
 
     def json(self, snapshot: S, kind: str) -> str:
         """A line of JSON: `meta`, `snapshot` or `summary`."""
@@ -29,7 +29,7 @@ class Forms(Protocol[S]):
         """The names of the columns."""
 
     def csv_rows(self, snapshot: S) -> str:
-        """A line for each row; empty where there is nothing to tell."""
+        """A line for each row; empty where there is nothing to report."""
 
 
 class TcpForms:
@@ -39,13 +39,13 @@ class TcpForms:
         self._rows, self._histogram = config.rows, config.histogram
 
     def table(
-        self, snapshot: Snapshot, width: int, height: int | None, *, ledger: bool = True
+        self, snapshot: Snapshot, width: int, height: int | None, *, footer: bool = True
     ) -> list[Line]:
         if self._histogram:
             from accepttrace.views.histogram import render
         else:
             from accepttrace.views.table import render
-        return render(snapshot, width, height, rows=self._rows, ledger=ledger)
+        return render(snapshot, width, height, rows=self._rows, footer=footer)
 
     def json(self, snapshot: Snapshot, kind: str) -> str:
         from accepttrace.views import jsonl
@@ -73,11 +73,11 @@ class UdpForms:
         self._rows = config.rows
 
     def table(
-        self, snapshot: ReceiverSnapshot, width: int, height: int | None, *, ledger: bool = True
+        self, snapshot: ReceiverSnapshot, width: int, height: int | None, *, footer: bool = True
     ) -> list[Line]:
         from accepttrace.views.receivers import render
 
-        return render(snapshot, width, height, rows=self._rows, ledger=ledger)
+        return render(snapshot, width, height, rows=self._rows, footer=footer)
 
     def json(self, snapshot: ReceiverSnapshot, kind: str) -> str:
         from accepttrace.views import receiverlines

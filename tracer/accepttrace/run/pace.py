@@ -60,7 +60,7 @@ class Pace:
 
     @property
     def age_s(self) -> float:
-        """Since it was made: what a machine took for the start tells how fast it is."""
+        """Since it was made: what a machine took for the start shows how fast it is."""
         return time.monotonic() - self._made_s
 
     @property

@@ -107,10 +107,10 @@ class Tables(Text[S]):
     """A plain table, or histograms, an interval."""
 
     def show(self, snapshot: S) -> None:
-        self._print(_plain(self._forms, snapshot, ledger=False) + "\n")
+        self._print(_plain(self._forms, snapshot, footer=False) + "\n")
 
     def finish(self, last: S, summary: S) -> None:  # noqa: ARG002
-        self._print(_plain(self._forms, summary, ledger=True))
+        self._print(_plain(self._forms, summary, footer=True))
 
 
 class Live(Screen[S]):
@@ -149,8 +149,8 @@ def window(columns: int = 80) -> tuple[int, int]:
     return min(max(width, 1), _WIDEST), max(height, 1)
 
 
-def _plain(forms: Forms[S], snapshot: S, *, ledger: bool) -> str:
+def _plain(forms: Forms[S], snapshot: S, *, footer: bool) -> str:
     from accepttrace.views.text import plain
 
     width, _ = window(_PIPE_COLUMNS)
-    return plain(forms.table(snapshot, width, None, ledger=ledger))
+    return plain(forms.table(snapshot, width, None, footer=footer))

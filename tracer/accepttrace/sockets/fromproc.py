@@ -58,7 +58,7 @@ class ProcSource:
         return tuple(found)
 
     def facts(self, inodes: Collection[int], full: bool = False) -> dict[int, Facts]:
-        """Those who hold one of these, by PID. Full by itself every `full_every_s` seconds, and
+        """Those who hold one of these, by PID. Full every `full_every_s` seconds, and
         soon after a listener turned up that no full scan has looked for."""
         began = time.monotonic()
         self._inodes = frozenset(inodes)

@@ -102,7 +102,7 @@ class _Child:
     def ask(
         self, function: Callable[[A], R], arguments: list[A], until_s: float
     ) -> Iterator[R | None]:
-        """Results in order, as many as come; `is_stuck` tells whether it was the next's fault."""
+        """Results in order, as many as come; `is_stuck` is true where the next one is at fault."""
         try:
             _put(self._output, pickle.dumps((function, arguments)))
             for _ in arguments:

@@ -37,7 +37,7 @@ class InventoryReader:
     """Reads listeners and holders again and again, at little cost after the first time.
 
     Of the filters, ports, netns, family and addresses decide which listeners are listed;
-    `held_by` applies those that speak of processes. `ask_facts` tells what BPF reads of the
+    `held_by` applies those that speak of processes. `ask_facts` returns what BPF reads of the
     listeners in the namespace of the calling thread; `iterator` is the kernel's list of open files:
     without it /proc is read.
     """
@@ -56,7 +56,7 @@ class InventoryReader:
         self._counting = False  # their counters are read as well
 
     def baseline(self) -> Baseline:
-        """What was dropped so far, in every namespace; from now on `read` tells that as well.
+        """What was dropped so far, in every namespace; from now on `read` has that as well.
 
         Who holds what is not looked at: whoever waits for the tracer to be ready waits for this.
         Raises as `read` does.
@@ -143,7 +143,7 @@ class InventoryReader:
         try:
             path = self._holding.path(netns)
             return call_inside(path, self._ask_facts) if path else self._ask_facts()
-        except OSError:  # it went away, or is not ours to enter: told by address alone
+        except OSError:  # it went away, or is not ours to enter: known by address alone
             return {}
 
     def _listener(

@@ -113,7 +113,7 @@ def cgroup_path(lines: str) -> str | None:
 
 
 def container_id(path: str | None) -> str | None:
-    """The container that a cgroup path tells of, as its tools show it.
+    """The container that a cgroup path names, as its tools show it.
 
     Of docker, podman and Kubernetes the first 12 of 64 hexadecimal digits; of LXC, LXD, Incus and
     systemd-nspawn the name. The innermost, where containers are nested.

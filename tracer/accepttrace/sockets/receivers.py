@@ -21,7 +21,7 @@ Queues = Callable[[], tuple[Queue, ...]]
 class ReceiverReader:
     """Reads UDP sockets and their holders again and again, at little cost after the first time.
 
-    `queues` tells the lengths of queues and the groups in the namespace of the calling thread.
+    `queues` returns the lengths of queues and the groups in the namespace of the calling thread.
     """
 
     def __init__(

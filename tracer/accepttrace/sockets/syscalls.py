@@ -15,7 +15,7 @@ Call = Literal["accept", "poll", "select", "elsewhere"]
 
 # Asleep in `elsewhere`, a thread waits for something that is certainly no listener: a parent for
 # its children, a signal, an epoll set (whose members are known). Any other call (read, futex, ...)
-# may be a worker serving somebody, of which nothing can be told.
+# may be a worker serving somebody, of which nothing is known.
 NUMBERS: Final[dict[str, dict[Call, tuple[int, ...]]]] = {
     "x86_64": {
         "accept": (43, 288),  # accept, accept4
@@ -76,7 +76,7 @@ NOWHERE: Final = Sleep("elsewhere", frozenset())
 
 
 def sleep_of(task: str) -> Sleep | None:
-    """What the thread at `task` (/proc/PID/task/TID) sleeps in; None if that cannot be told.
+    """What the thread at `task` (/proc/PID/task/TID) sleeps in; None if that is not known.
 
     OSError if the thread is gone. The file `syscall` asks for more rights than `wchan` does
     (ptrace attach against read), so that is the second choice.

@@ -1,7 +1,7 @@
 """Whether a process waits for connections on a listener that it holds: the worker, or its parent?
 
 A master process holds the listeners of its workers and accepts nothing; counting it as a lazy
-worker would spoil every ratio. Where the kernel shows its wait queues (`queues`) they tell. Else,
+worker would spoil every ratio. Where the kernel shows its wait queues (`queues`) they say so. Else,
 as here, what a process shows of itself:
 - the listener is in an epoll set of the process (`tfd` lines of /proc/PID/fdinfo/EPFD);
 - a thread sleeps in accept() on it, or in poll() or select() with it in its list (`syscalls`).
@@ -87,7 +87,7 @@ def _socket_device() -> int:
 
 
 def _sleeping(pid: int) -> list[syscalls.Sleep | None] | None:
-    """What each thread sleeps in (None: cannot be told); None if there are too many threads."""
+    """What each thread sleeps in (None: not known); None if there are too many threads."""
     try:
         threads = procfs.names(f"/proc/{pid}/task", THREADS_READ + 1)
         if len(threads) > THREADS_READ:

@@ -49,7 +49,7 @@ def unbalanced(snapshot: Snapshot, width: int) -> list[Line]:
 
 
 def totals(snapshot: Snapshot, width: int) -> list[Line]:
-    """All listeners together, for the ledger. Under load the sides are not of the same moment."""
+    """All listeners together, for the footer. Under load the sides are not of the same moment."""
     rows = snapshot.listeners
     amounts = {field: _amount(rows, field) for field, _ in (*CAME, *LEFT)}
     amounts["unseen"] = snapshot.books.unseen  # known also where no listener can be blamed

@@ -52,11 +52,11 @@ def rows(snapshot: Snapshot, *, histogram: bool = False) -> str:
     if not values and not snapshot.books.balanced:
         values = [{}]
     fields = _fields(snapshot.by, histogram)
-    ledger = books(snapshot.books)
+    totals = books(snapshot.books)
     frame = {
         "time": snapshot.time,
         "elapsed_s": round(snapshot.elapsed_s, 3),
-        **{name: ledger[name] for name in _ledger(snapshot.by)},
+        **{name: totals[name] for name in _totals(snapshot.by)},
     }
     return "\n".join(line(text({**frame, **row}.get(name)) for name in fields) for row in values)
 
@@ -68,7 +68,7 @@ def _of(sockets: Sequence[ListenerRow]) -> dict[str, object]:
 def _fields(by: str, histogram: bool) -> Sequence[str]:
     made = [column.key for column in tcp.TABLE.made(by)]
     last = (HISTOGRAM,) if histogram else ()
-    return ("time", "elapsed_s", *ACCEPTOR_FIELDS, *made, *_of_socket(by), *_ledger(by), *last)
+    return ("time", "elapsed_s", *ACCEPTOR_FIELDS, *made, *_of_socket(by), *_totals(by), *last)
 
 
 def _of_socket(by: str) -> Sequence[str]:
@@ -78,7 +78,7 @@ def _of_socket(by: str) -> Sequence[str]:
     return [name for name in LISTENER_FIELDS if name not in known]
 
 
-def _ledger(by: str) -> Sequence[str]:
+def _totals(by: str) -> Sequence[str]:
     """A sum over the rows, under the name that it has in a row, would mislead."""
     known = {"accepts", *_of_socket(by)}
     return [name for name in books_fields(Books) if name not in known]

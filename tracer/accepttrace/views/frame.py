@@ -39,17 +39,17 @@ def framed(
     body: Body,
     after: Sequence[Line] = (),
     *,
-    ledger: bool = True,
+    footer: bool = True,
 ) -> list[Line]:
     """The lines of a view: at most `width` cells each, at most `height` of them.
 
-    `after` stands last. Without a height nothing is cut, and a `ledger` of all that could be lost
+    `after` stands last. Without a height nothing is cut, and a `footer` of all that could be lost
     ends it.
     """
     above = header(snapshot, width)
     below = [line for note in _NOTES for line in note(snapshot, width)]
     if height is None:
-        below = [*below, *after, *(_ledger(snapshot, width) if ledger else ())]
+        below = [*below, *after, *(_footer(snapshot, width) if footer else ())]
         room = None
     else:
         below = [*_capped(below, max(height // _SHARE, 2)), *after]
@@ -90,7 +90,7 @@ def _capped(lines: Sequence[Line], limit: int) -> Sequence[Line]:
     return [*lines[: limit - 1], ((f"… {left_out} of this in the summary at the end", "dim"),)]
 
 
-def _ledger(snapshot: Snapshot, width: int) -> list[Line]:
+def _footer(snapshot: Snapshot, width: int) -> list[Line]:
     """Everything that could be lost, by name, also when it is 0."""
     own = lost_by_tracer(snapshot.books.losses, width)
     return [*totals(snapshot, width), *causes(snapshot, width), *own]

@@ -39,7 +39,7 @@ def render(
     height: int | None,
     *,
     rows: int | None = None,
-    ledger: bool = True,
+    footer: bool = True,
 ) -> list[Line]:
     """All lines, as `framed` says: a block for all rows together, and one for each of `rows`."""
     several = len({row.netns for row in snapshot.acceptors}) > 1
@@ -51,7 +51,7 @@ def render(
             return flow([(_none(snapshot), "")], width)
         return _body(piles, rows, width, room)
 
-    return framed(snapshot, width, height, body, ledger=ledger)
+    return framed(snapshot, width, height, body, footer=footer)
 
 
 def _body(piles: Sequence[Pile], rows: int | None, width: int, room: int | None) -> list[Line]:

@@ -84,9 +84,9 @@ def acceptors(snapshot: Snapshot, *, histogram: bool = False) -> Iterator[dict[s
         yield values
 
 
-def books(ledger: Books) -> dict[str, object]:
+def books(totals: Books) -> dict[str, object]:
     """What was counted and what was lost."""
-    return flat(ledger, Books)
+    return flat(totals, Books)
 
 
 def listener(row: ListenerRow) -> dict[str, object]:
@@ -167,11 +167,11 @@ def books_fields(kind: type[Books | ReceiverBooks]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def flat(ledger: Books | ReceiverBooks, kind: type[Books | ReceiverBooks]) -> dict[str, object]:
+def flat(totals: Books | ReceiverBooks, kind: type[Books | ReceiverBooks]) -> dict[str, object]:
     """Those by name."""
-    lost = named(ledger.losses, OWN_LOSSES)
+    lost = named(totals.losses, OWN_LOSSES)
     return {
-        name: lost[name] if name in lost else getattr(ledger, name) for name in books_fields(kind)
+        name: lost[name] if name in lost else getattr(totals, name) for name in books_fields(kind)
     }
 
 

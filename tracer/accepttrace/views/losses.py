@@ -24,12 +24,12 @@ class Cause(NamedTuple):
     part: bool = False
 
 
-# Every cause, for the ledger.
+# Every cause, for the footer.
 LOST: Final = (
     Cause("overflow_syn", "SYNs dropped (queue full)"),
     Cause("overflow_ack", "final ACKs dropped (queue full)"),
     Cause("overflow_aborted", "of these ACKs answered with a reset", part=True),
-    Cause("overflow_peers", "clients behind them"),
+    Cause("overflow_peers", "clients that sent them"),
     Cause("dropped_syn_queue", "SYNs dropped (too many half-open)"),
     Cause("dropped_other", "attempts dropped (cause not known)"),
     Cause("lost_on_close", "connections reset on close"),
@@ -128,12 +128,12 @@ def causes(snapshot: Snapshot, width: int) -> list[Line]:
     if total(rows, "overflow_syn") is None and total(rows, OVERFLOW.field) is not None:
         causes[:2] = [OVERFLOW]  # known in sum, not apart
     return [
-        *_ledger("lost by clients:", causes, rows, width),
-        *_ledger("not lost:", NOT_LOST, rows, width),
+        *_footer_lines("lost by clients:", causes, rows, width),
+        *_footer_lines("not lost:", NOT_LOST, rows, width),
     ]
 
 
-def _ledger(
+def _footer_lines(
     head: str, causes: Sequence[Cause], rows: Sequence[ListenerRow], width: int
 ) -> list[Line]:
     counts = [(total(rows, cause.field), cause) for cause in causes]
@@ -211,7 +211,7 @@ def _overflow(rows: Sequence[ListenerRow]) -> str:
         sum(getattr(row, field) or 0 for row in rows)
         for field in ("dropped_overflow", "overflow_syn", "overflow_ack")
     )
-    if both != syns + acks:  # not told apart
+    if both != syns + acks:  # of either kind
         return f"{both:,} {SHARED['overflow'][both != 1]}"
     counts = ((syns, "SYN"), (acks, "final ACK"))
     dropped = " and ".join(plural(number, noun) for number, noun in counts if number)

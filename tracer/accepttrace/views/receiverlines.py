@@ -21,13 +21,13 @@ from accepttrace.views.unread import objects
 
 ROW_FIELDS: Final = tuple(ReceiverRow.__dataclass_fields__)
 # In CSV: a sum over the rows, under the name that it has in a row, would mislead.
-LEDGER: Final = tuple(name for name in books_fields(ReceiverBooks) if name not in ROW_FIELDS)
+TOTALS: Final = tuple(name for name in books_fields(ReceiverBooks) if name not in ROW_FIELDS)
 
 
 def csv_fields() -> tuple[str, ...]:
     """In their order."""
     made = [column.key for column in udp.TABLE.made("socket")]
-    return ("time", "elapsed_s", *ROW_FIELDS, *made, *LEDGER)
+    return ("time", "elapsed_s", *ROW_FIELDS, *made, *TOTALS)
 
 
 def meta_line(meta: Meta) -> str:
@@ -59,7 +59,7 @@ def csv_rows(snapshot: ReceiverSnapshot) -> str:
     frame = {
         "time": snapshot.time,
         "elapsed_s": round(snapshot.elapsed_s, 3),
-        **{name: books[name] for name in LEDGER},
+        **{name: books[name] for name in TOTALS},
     }
     return "\n".join(line(text({**frame, **row}.get(name)) for name in names) for row in rows)
 

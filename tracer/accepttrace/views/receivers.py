@@ -23,16 +23,16 @@ def render(
     height: int | None,
     *,
     rows: int | None = None,
-    ledger: bool = True,
+    footer: bool = True,
 ) -> list[Line]:
     """All lines: at most `width` cells each, at most `height` of them, `rows` rows in the table.
 
-    Without a height nothing is cut, and a `ledger` of all that could be lost ends it.
+    Without a height nothing is cut, and a `footer` of all that could be lost ends it.
     """
     books, above = snapshot.books, header(snapshot, width)
     below = [line for text in alone(snapshot.sockets) for line in sentence(text, [], width, "")]
     below += _unlisted(snapshot, width)
-    if height is None and ledger:
+    if height is None and footer:
         below = below + _by_clients(books, width) + lost_by_tracer(books.losses, width)
     if snapshot.sockets:
         room = None if height is None else height - len(above) - len(below) - TITLE_AND_TOTAL

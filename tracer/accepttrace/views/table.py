@@ -22,7 +22,7 @@ def render(
     height: int | None,
     *,
     rows: int | None = None,
-    ledger: bool = True,
+    footer: bool = True,
 ) -> list[Line]:
     """All lines, as `framed` says; at most `rows` rows in the table."""
     shown = [row for row in snapshot.acceptors if not _aside(snapshot, row)]
@@ -33,7 +33,7 @@ def render(
         for_rows = None if room is None else room - TITLE_AND_TOTAL
         return _body(snapshot, shown, width, limited(len(shown), for_rows, rows))
 
-    return framed(snapshot, width, height, body, _waiting_aside(snapshot, width), ledger=ledger)
+    return framed(snapshot, width, height, body, _waiting_aside(snapshot, width), footer=footer)
 
 
 def _body(snapshot: Snapshot, shown: Sequence[AcceptorRow], width: int, limit: int) -> list[Line]:

@@ -37,7 +37,7 @@ def text_lines(inventory: Inventory, asked: str) -> Iterator[str]:
 
 
 def json_lines(inventory: Inventory) -> Iterator[str]:
-    """One JSON object a listener, named as `listeners[]`; null: only BPF could tell."""
+    """One JSON object a listener, named as `listeners[]`; null: only BPF could show it."""
     for row in inventory.listeners:
         yield dump(
             {
@@ -74,7 +74,7 @@ def address_text(row: Listener) -> str:
 
 
 def _group(row: Listener) -> tuple[object, ...]:
-    """What tells the sharing units on one port apart: a reuseport group, or a lone socket."""
+    """What the sharing units on one port are: a reuseport group, or a lone socket."""
     own = row.group if row.sharing == "reuseport" else row.inode
     return (row.local_port, row.netns, row.family, row.local_address, row.device, row.uid, own)
 
@@ -129,7 +129,7 @@ def holder_lines(holders: tuple[Holder, ...]) -> Iterator[str]:
 
 def _waits(holder: Holder) -> str:
     if holder.waits is None:
-        return "waits: cannot be told"
+        return "waits: not known"
     return f"waits: {holder.waits_in or 'yes'}" if holder.waits else "waits: no"
 
 

@@ -37,7 +37,7 @@ def hint(receivers: Receivers) -> str:
 
 
 def json_lines(receivers: Receivers) -> Iterator[str]:
-    """One JSON object a socket, named as `sockets[]` of `--udp`; null: only BPF could tell."""
+    """One JSON object a socket, named as `sockets[]` of `--udp`; null: only BPF could show it."""
     for row in _ordered(receivers.sockets):
         fields = tuple(name for name in Receiver.__dataclass_fields__ if name != "program")
         yield dump(

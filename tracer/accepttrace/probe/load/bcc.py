@@ -6,7 +6,7 @@ even where headers are installed, because BTF is of the kernel that runs, and co
 headers takes a fraction of the time and memory. Without BTF the declarations are the headers' own.
 
 What bcc does not offer: reuseport group members without BTF, and missed kprobe hits (its probes are
-perf events without a link, so the kernel tells nobody).
+perf events without a link, so the kernel shows it to nobody).
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class Compiled:
         return int(self._bpf[name.encode()].map_fd)
 
     def probe_misses(self) -> int | None:
-        """0 where there are no kprobes, else None: the kernel does not tell."""
+        """0 where there are no kprobes, else None: the kernel does not show it."""
         return None if self.plan.needs_kprobes else 0
 
     def recursion_misses(self) -> dict[str, int] | None:
@@ -112,7 +112,7 @@ class Compiled:
                 bpf.cleanup()
 
     def _compile(self, kind: Any) -> None:
-        """Also loads and attaches trampolines: bcc does that by itself."""
+        """Also loads and attaches trampolines: bcc does so without being asked."""
         self._bpf = kind.__new__(kind)  # kept although its __init__ may raise: it must be closed
         with _placed() as (text, flags):
             self._bpf.__init__(text=text.encode(), cflags=[*_flags(self.hooks), *flags])
@@ -127,7 +127,7 @@ class Compiled:
             self._bpf.attach_raw_tracepoint(tp=site, fn_name=program)
 
     def _open_iterator(self, kind: Any) -> None:
-        """The inventory of groups is extra: without it groups are told by address alone."""
+        """The inventory of groups is extra: without it groups are known by address alone."""
         name = _ITERATORS[self.plan.listing]
         with suppress(Exception):  # bcc raises nothing more special
             self._sockets_link = iterators.link(self._bpf.load_func(name, kind.TRACING).fd)

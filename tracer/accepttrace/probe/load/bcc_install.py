@@ -15,17 +15,17 @@ _VERSION = re.compile(r"""__version__\s*=\s*['"]([^'"]+)""")
 
 
 def version() -> str:
-    """Version of the installed bcc, without importing it (that takes long); "" where not told.
+    """Version of the installed bcc, without importing it (that takes long); "" where not known.
 
     Raises `UnsupportedError` where it is missing, or another program called bcc is in its place:
     the `bcc` of PyPI is about crystal lattices.
     """
     folder = _folder()
     try:
-        told = _VERSION.search(Path(folder, "version.py").read_text())
+        found = _VERSION.search(Path(folder, "version.py").read_text())
     except OSError:
         return ""
-    return told.group(1) if told else ""
+    return found.group(1) if found else ""
 
 
 def load() -> ModuleType:

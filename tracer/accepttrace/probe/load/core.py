@@ -66,7 +66,7 @@ class Loaded:
         return fd
 
     def probe_misses(self) -> int | None:
-        """Hits that kprobes had no room for; None where this kernel does not tell."""
+        """Hits that kprobes had no room for; None where this kernel does not show it."""
         if not self.plan.needs_kprobes:
             return 0
         total = 0
@@ -116,7 +116,7 @@ class Loaded:
         code = lib.bpf_object__load(self._object)
         if code < 0:
             raise refused(f"load the {self.plan.attach} programs", -code)
-        # The inventory of groups is extra: without it groups are told by address alone.
+        # The inventory of groups is extra: without it groups are known by address alone.
         link = lib.bpf_program__attach_iter(self._program(self.plan.listing), None)
         self._sockets_link = link or None
 

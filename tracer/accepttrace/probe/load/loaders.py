@@ -50,7 +50,7 @@ class Attached(Protocol):
 
 
 def choose(wanted: str) -> Name:
-    """The loader for `--loader`: by itself libbpf, and bcc where the kernel shows no BTF.
+    """The loader for `--loader`. The default is libbpf, or bcc where the kernel shows no BTF.
 
     Raises `UnsupportedError` where the machine lacks what the loader stands on.
     """
@@ -89,7 +89,7 @@ def require(name: Name) -> None:
 
 
 def load(name: Name, plan: Plan) -> Attached:
-    """Load and attach the programs of a plan; `UnsupportedError` tells why that cannot be."""
+    """Load and attach the programs of a plan; `UnsupportedError` says why that cannot be."""
     if plan.needs_trampolines and not btf.VMLINUX.exists():
         raise UnsupportedError("the kernel shows no BTF, which trampolines need")
     if plan.needs_trampolines and (code := sys.trampoline_error()):

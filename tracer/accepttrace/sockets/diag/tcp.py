@@ -31,7 +31,7 @@ REFUSED: Final = {errno.EPERM, errno.EACCES}
 
 @dataclass(frozen=True, slots=True)
 class ListenSocket:
-    """One socket in state LISTEN. `None`: this source does not tell."""
+    """One socket in state LISTEN. `None`: not known to this source."""
 
     inode: int
     family: Family
@@ -51,7 +51,7 @@ class ListenSocket:
 class Look:
     """One network namespace. `None`: it was not read.
 
-    `counters`: read just before the sockets. `facts`: what else is to be told, by inode.
+    `counters`: read just before the sockets. `facts`: what else is known, by inode.
     """
 
     sockets: Rows[ListenSocket]

@@ -22,7 +22,7 @@ UNCONNECTED: Final = 7  # TCP_CLOSE
 
 @dataclass(frozen=True, slots=True)
 class UdpSocket:
-    """One bound UDP socket. `None`: not connected, or this source does not tell."""
+    """One bound UDP socket. `None`: not connected, or not known to this source."""
 
     inode: int
     family: Family

@@ -57,12 +57,12 @@ class Side:
     ready_us: int = 0
 
 
-class Ledger:
+class Reconciler:
     """Checks the books at each reading and keeps the verdicts.
 
-    Where arrivals are told by listener, each has an account of its own. Where they are told by port
-    alone, an account is a port's, and what is missing there was accepted by somebody unseen, but
-    for what the tracer itself lost.
+    Where arrivals are known by listener, each has an account of its own. Where they are known by
+    port alone, an account is a port's, and what is missing there was accepted by somebody unseen,
+    except for what the tracer itself lost.
     """
 
     def __init__(self, filters: Filters, sees: Sight) -> None:
@@ -76,7 +76,7 @@ class Ledger:
         self._verdicts: dict[int, Verdict] = {}
         self._missing: dict[Port, int] = {}
         self._missing_before = 0  # at ports that are no more
-        self._ports_told: dict[Port, int] = {}  # and how many listeners each has
+        self._ports_known: dict[Port, int] = {}  # and how many listeners each has
         self._folded: dict[Port, int | None] = {}  # what left listeners that are gone; None: n/a
         self._came = Arrivals()
         self._lost = 0
@@ -131,10 +131,10 @@ class Ledger:
         if self._by_port and facts is not None:
             port = (facts.netns, facts.local_port)
             before = self._folded.get(port, 0)
-            told = before is not None and not (
+            known_all = before is not None and not (
                 _mptcp(known) or _maybe_moved(known) or self._serves_others(known)
             )
-            self._folded[port] = (before or 0) + accepts + _gone(known) if told else None
+            self._folded[port] = (before or 0) + accepts + _gone(known) if known_all else None
 
     def may_have_passed(self, known: Known) -> bool:
         """Whether something may have come to a listener that nothing was counted of."""
@@ -146,7 +146,7 @@ class Ledger:
 
     @property
     def unseen(self) -> int | None:
-        """Accepts by somebody who cannot be seen; None where that is not told."""
+        """Accepts by somebody who cannot be seen; None where that is not known."""
         if self._by_listener:
             return 0 if self._sees.unseen else None
         if not (self._by_port and self._all_counted):
@@ -156,7 +156,7 @@ class Ledger:
     @property
     def unseen_at_least(self) -> bool:
         """Whether more may have been: what was under way hides as many."""
-        accounts = [self._accounts[port] for port in self._ports_told]
+        accounts = [self._accounts[port] for port in self._ports_known]
         return bool(self._by_port) and not all(account.is_exact for account in accounts)
 
     @property
@@ -177,8 +177,8 @@ class Ledger:
         refused, account = self._refused(side.counts), self._account(inode, [known])
         book: Book = "unchecked"
         imbalance = start = mean = None
-        told = self._all_counted and not self._may_lack(known)
-        if told and known.queue is not None and not _mptcp(known):
+        checkable = self._all_counted and not self._may_lack(known)
+        if checkable and known.queue is not None and not _mptcp(known):
             passage = _passage(known, side, evidence)
             came, left, after = passage.came, passage.left, evidence.after
             imbalance = account.check(
@@ -203,11 +203,11 @@ class Ledger:
         for inode, known in listeners.known.items():
             if known.facts is not None:
                 at_port[known.facts.netns, known.facts.local_port].append(inode)
-        self._ports_told = {}
+        self._ports_known = {}
         for port, inodes in at_port.items():
             there = [listeners.known[inode] for inode in inodes]
             hidden = self._folded.get(port, 0) is None or None in [one.queue for one in there]
-            if hidden or any(map(self._not_told, there)):
+            if hidden or any(map(self._is_hidden, there)):
                 continue
             mine = [sides.get(inode) or Side([]) for inode in inodes]
             left = [side.accepts + _gone(known) for side, known in zip(mine, there, strict=True)]
@@ -224,7 +224,7 @@ class Ledger:
                 sum(known.queue or 0 for known in there),
                 sum(side.active for side in mine),
             )
-            self._ports_told[port] = len(inodes)
+            self._ports_known[port] = len(inodes)
             self._missing[port] = max(missing, self._missing.get(port, 0))
         self.idle_ports = tuple(self._came.idle(at_port))
         for port in self.idle_ports:
@@ -235,21 +235,21 @@ class Ledger:
     def _judge_by_port(self, inode: int, known: Known, side: Side) -> None:
         refused = self._refused(side.counts)
         port = (known.facts.netns, known.facts.local_port) if known.facts else (0, 0)
-        if port not in self._ports_told:
+        if port not in self._ports_known:
             self._verdicts[inode] = Verdict(refused=refused)
             return
         missing = self._missing.get(port, 0)
-        unseen = max(missing - self._lost, 0)  # what the tracer lost is told as that
+        unseen = max(missing - self._lost, 0)  # what the tracer lost is reported as that
         imbalance = min(self._accounts[port].imbalance, 0) or missing - unseen
         book: Book = "unbalanced" if imbalance else "unchecked" if unseen else "balanced"
-        alone = self._ports_told[port] == 1
+        alone = self._ports_known[port] == 1
         self._verdicts[inode] = Verdict(book, imbalance, unseen if alone else None, refused=refused)
 
     def _may_lack(self, known: Known) -> bool:
         """Whether something may have passed that was not counted, for want of a row."""
         return self._rowless and known.counted is None
 
-    def _not_told(self, known: Known) -> bool:
+    def _is_hidden(self, known: Known) -> bool:
         return (
             _mptcp(known)
             or _maybe_moved(known)
