@@ -112,7 +112,7 @@ static __always_inline bool aborts_on_overflow(struct sock *sk)
 	return on;
 }
 
-#ifndef PLACED_BY_HEADERS /* nobody asks: without BTF there is no iterator either */
+#ifndef PLACED_BY_HEADERS /* only the iterator asks, which needs BTF */
 /* b261eda84ec1 ("soreuseport: Fix socket selection for SO_INCOMING_CPU."), 6.2 and stable 6.1: that
  * option takes part in the selection. */
 static __always_inline __u32 incoming_cpu_members(struct sock_reuseport *group)

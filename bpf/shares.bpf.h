@@ -52,7 +52,7 @@ static __always_inline __u64 held(struct share_key *key, struct share *share)
 }
 
 /*
- * Besides a fixed part, nobody but root may hold more rows than are free: so the next one who comes
+ * Besides a fixed part, nobody but root may hold more rows than are free: so the next one
  * finds room, however many owners there are.
  */
 static __noinline bool share_is_used_up(__u32 owner, __u32 map)

@@ -243,7 +243,7 @@ static __always_inline __u32 half_open_at(struct sock *sk)
 	return BPF_CORE_READ((struct inet_connection_sock *)sk, icsk_accept_queue.qlen.counter);
 }
 
-/* What it dropped, for whatever reason: nobody can ask it any more. */
+/* What it dropped, for whatever reason: it is closing, and cannot be asked later. */
 static __always_inline __u32 drops_of(struct sock *sk)
 {
 	return BPF_CORE_READ(sk, sk_drops.counter);

@@ -6,7 +6,7 @@
 #include "socket.bpf.h"
 #include "tcp/syscall.bpf.h"
 
-/* Threads of the kernel accept in one way for ever; others may change it with every call. */
+/* Threads of the kernel always accept in one way; others may change it with every call. */
 static __always_inline __u32 only_way_of(struct task_struct *task)
 {
 	unsigned int flags = BPF_CORE_READ(task, flags);
@@ -29,7 +29,7 @@ static __always_inline __u32 way_now(struct settings *want, __u32 only)
 	return 0;
 }
 
-/* io_uring looks into the queue before it waits: nobody sees what it does not find then. */
+/* io_uring looks into the queue before it waits: that it finds nothing is not seen. */
 static __always_inline bool is_by_ring(void)
 {
 	struct settings *want = settings_get();
@@ -219,7 +219,7 @@ static __always_inline struct acceptor *acceptor_known(__u32 inode, struct task 
 
 /*
  * The same, or a new row: its own or its crew's, as `key` says. Only on a listener that has a row;
- * NULL where there is no room for one of them, or nobody asked for this thread.
+ * NULL where there is no room for one of them, or the filters leave this thread out.
  */
 static __always_inline struct acceptor *acceptor_of(struct sock *sk, __u32 inode, struct task *task,
 						    struct acceptor_key *key)
@@ -344,7 +344,7 @@ static __always_inline void took_as_crew(struct acceptor *acceptor, struct setti
 	took(PROBED, true, acceptor, want, child);
 }
 
-/* By somebody for whom there is no row. */
+/* By a thread without a row. */
 static __always_inline void took_unnamed(struct listener *listener, struct settings *want,
 					 struct sock *child)
 {

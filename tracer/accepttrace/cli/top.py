@@ -15,7 +15,7 @@ from accepttrace.run.run import Run, trace
 
 def _sort_key(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
     udp = ctx.params.get("udp")
-    if value is None:  # the views stay unread until somebody asks
+    if value is None:  # the views are not loaded unless they are needed
         return None
     keys = _columns_of("udp" if udp else "tcp")
     if value not in keys:

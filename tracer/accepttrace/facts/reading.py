@@ -15,7 +15,7 @@ class Reading:
 
     `inventory` None: it was not read again, the last one stands. `processes` by pid: those alive
     now that accepted, or ever did, and are no holders. `passed`: who came and left, read again
-    after the inventory; None: nobody since `counts` were read. `wall`: UTC in RFC 3339.
+    after the inventory; None: not read since `counts` were. `wall`: UTC in RFC 3339.
     """
 
     counts: Counts

@@ -185,7 +185,7 @@ class Losses:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """One reading of all BPF maps; `at_s`: when (CLOCK_MONOTONIC), amid it.
+    """One reading of all BPF maps; `at_s`: when (CLOCK_MONOTONIC), during it.
 
     `ended`: acceptors (listener_inode, tid, start_ns) whose thread had ended before the maps were
     read, so their counts are final.

@@ -36,7 +36,7 @@ class Sight:
     arrived: bool = False
     closed: bool = False  # what was lost with a queue that closed
     migrated: bool = False
-    unseen: bool = False  # accepts by somebody whom this way cannot see
+    unseen: bool = False  # accepts by threads that it cannot see
     datagrams: bool = False  # UDP: what came to the queues
     dropped: bool = False  # UDP: what they did not take
     counted: tuple[str, ...] = ()  # plain counters of listeners, see `ListenerCount.counted`

@@ -48,7 +48,7 @@ class Account:
     def check(self, came: Span, left: Span, queue: int, takers: int) -> int:
         """By how much queue at start + came exceeds left + queue now; 0 while they may agree.
 
-        `takers`: threads that may be in the midst of accept() now; each may have taken one that is
+        `takers`: threads that may be inside accept() now; each may have taken one that is
         not counted yet.
         """
         now = (came, left)
@@ -84,7 +84,7 @@ class Passage(NamedTuple):
     `came_us` and `left_us` sum the moments at which they did, modulo 2^64. `waited_us` sums the
     waits of those that left, as far as they lie between the two; None where one is not known.
     `carried_us`: how much of all waits was spent in another queue. `oldest_us`: first in, first
-    out, so nobody who is there now came before it.
+    out, so all that is there now came after it.
     """
 
     began_us: int

@@ -37,7 +37,7 @@ class Census:
         self._others = {self._meet(process) for process in processes.values()}
 
     def keep(self, processes: Collection[ProcessKey]) -> None:
-        """Forget whoever is neither alive nor one of these."""
+        """Forget those that are neither alive nor among these."""
         wanted = self._holders | self._others | set(processes)
         for pid, start in self._known.keys() - wanted:
             del self._known[pid, start]

@@ -29,7 +29,7 @@ SEVERAL: Final[Thread] = (0, 0)  # threads that ended, together
 
 @dataclass(slots=True, eq=False)
 class Entry:
-    """A thread that called accept() on a listener, or several of them that ended, or somebody who
+    """A thread that called accept() on a listener, or several of them that ended, or one that
     only waits there (`thread` None).
 
     `waits`: None if it is not known whether connections can reach it at all. `left`: its process

@@ -15,7 +15,7 @@ class Grain:
     """`key`: what entries of one row have in common.
 
     `noun` and `identity`: a row is known by this word and this field of AcceptorRow. `of_sockets`:
-    it stands for sockets, not for somebody who accepts.
+    it stands for sockets, not for an acceptor.
     """
 
     noun: str

@@ -25,7 +25,7 @@ from accepttrace.model.drops import Drops
 from accepttrace.model.places import Place, Places
 from accepttrace.model.snapshot import GroupSize, ListenerRow, SelectorChange
 
-QUEUES_KEPT: Final = 16  # readings of a queue that somebody who waited then is still in
+QUEUES_KEPT: Final = 16  # readings of a queue with a connection that is still in it
 CHANGES_KEPT: Final = 32  # of each kind, for each listener
 Change = TypeVar("Change", GroupSize, SelectorChange)
 Socket = int | Place  # one listening socket by its inode, or all that closed at a place
@@ -126,7 +126,7 @@ class Known:
             self.waits = self.waits if waits == self.waits else waits
 
     def miss(self, elapsed_s: float, looked_at: bool, moved: bool) -> None:
-        """An inventory lacks it: it is closed, unless nobody looked where it is.
+        """An inventory lacks it: it is closed, unless its namespace was not read.
 
         The kernel side may know of its end; else it may have begun after the sockets were listed.
         `moved`: something was counted since the reading before.
@@ -148,7 +148,7 @@ class Uncounted:
     nothing_passed: Flow
     no_overflow: Overflow | None
     no_counts: Mapping[str, int]  # plain counters of one that nothing was counted of
-    queues: bool  # how long they grew, not only how long they were when somebody looked
+    queues: bool  # how long they grew, not only how long they were when they were read
 
 
 class Verdict(NamedTuple):
@@ -160,7 +160,7 @@ class Verdict(NamedTuple):
     start: int | None = None  # length of the queue when tracing began, as far as it is known
     mean: float | None = None
     refused: int | None = None
-    oldest_us: int | None = None  # whoever waits longest has waited at least so long
+    oldest_us: int | None = None  # the connection that waits longest has waited at least so long
 
     @property
     def is_plain(self) -> bool:
@@ -209,7 +209,7 @@ class Listeners:
         moved: Collection[int],
         elapsed_s: float,
     ) -> None:
-        """Take in one reading. `moved`: where somebody accepted since the one before."""
+        """Take in one reading. `moved`: those with accepts since the one before."""
         self._elapsed_s = elapsed_s
         moves: Counter[int] = Counter()
         for move in counts.migrations:

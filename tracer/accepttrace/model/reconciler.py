@@ -27,7 +27,7 @@ from accepttrace.model.listeners import Known, Listeners, Socket, Verdict
 Port = tuple[int, int]  # network namespace and local port
 _NOTHING: Final = Flow(0, 0, 0, 0, 0)
 _REFUSALS: Final = (errno.EMFILE, errno.ENFILE)
-LATELY_S: Final = 2.0  # a thread that did nothing for longer is not in the midst of a call
+LATELY_S: Final = 2.0  # a thread that did nothing for longer is not inside a call
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Evidence:
 
 @dataclass(slots=True)
 class Side:
-    """Who accepted from one listener. `active`: so many may be in the midst of accept() now.
+    """Who accepted from one listener. `active`: so many may be inside accept() now.
 
     Sums over all of them as in `AcceptorCount`; `ready_us`: the latest.
     """
@@ -61,7 +61,7 @@ class Reconciler:
     """Checks the books at each reading and keeps the verdicts.
 
     Where arrivals are known by listener, each has an account of its own. Where they are known by
-    port alone, an account is a port's, and what is missing there was accepted by somebody unseen,
+    port alone, an account is a port's, and what is missing there was accepted unseen,
     except for what the tracer itself lost.
     """
 
@@ -146,7 +146,7 @@ class Reconciler:
 
     @property
     def unseen(self) -> int | None:
-        """Accepts by somebody who cannot be seen; None where that is not known."""
+        """Accepts that cannot be seen; None where that is not known."""
         if self._by_listener:
             return 0 if self._sees.unseen else None
         if not (self._by_port and self._all_counted):
@@ -297,7 +297,7 @@ class Arrivals:
         return self._last.get(port, 0)
 
     def idle(self, at_port: Collection[Port]) -> list[Port]:
-        """Forget, and return, ports where nobody listens and nothing comes."""
+        """Forget, and return, ports without a listener to which nothing comes."""
         idle = [port for port in self._still if port not in at_port]
         gone = [port for port in self._before if port not in self._last and port not in at_port]
         for port in (*idle, *gone):

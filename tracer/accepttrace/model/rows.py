@@ -39,7 +39,7 @@ class Rows:
 
     @property
     def of_sockets(self) -> bool:
-        """Whether a row stands for sockets, not for somebody who accepts."""
+        """Whether a row stands for sockets, not for an acceptor."""
         return GRAINS[self.by].of_sockets
 
     def make(
@@ -170,7 +170,7 @@ class Rows:
     def _ratio(
         self, keys: Collection[Key], pile: Sequence[Entry], who: Who, accepts: int
     ) -> float | None:
-        """None where there is nothing to compare with, or nobody to compare."""
+        """None where there is nothing to compare with, or no acceptor to compare."""
         expected = sum(map(self.yardstick.expected, keys))
         if not expected or who.left:
             return None

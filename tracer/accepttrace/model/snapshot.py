@@ -97,12 +97,12 @@ class ListenerRow:
     they are very many: a row without an `inode` stands for so many open ones that are `folded`, of
     which it has what they have in common. `capacity`: connections
     that its queue holds (backlog + 1). `queue_start`: its length when it was first seen.
-    `queue_max`: where it is `queue_max_sampled`, only the longest that was met when somebody
+    `queue_max`: where it is `queue_max_sampled`, only the longest at any time when somebody
     looked. `queue_full_s`: for so long every reading has found it full; None: it is not.
     `oldest_wait_us`: the connection that waits longest now has waited at least so long.
     `queue_mean` is weighted by time. `arrived`: connections established, also those that migrated
     to another socket later; `uncounted`: of the accepted, by workers without a row of their own;
-    `unseen`: of the arrived, accepted by somebody whom the attach type cannot see. `overflow_syn`
+    `unseen`: of the arrived, accepted by threads that the attach type cannot see. `overflow_syn`
     and `overflow_ack` count packets dropped because the queue was full, `overflow_peers` the
     clients that sent them (address and port), `overflow_aborted` the ACKs answered with a reset.
     `dropped_syn_queue` are SYNs dropped because too many others were half-open, `dropped_other`
@@ -224,7 +224,7 @@ class AcceptorRow:
     wasted_wakeups: int | None  # woken, and the first accept() found nothing
     failed_accepts: int | None
     errors: Mapping[str, int] | None  # by errno name
-    via: Via | None  # how it accepts; None: several ways, or nobody accepted
+    via: Via | None  # how it accepts; None: several ways, or no accepts
     selected: int | None  # rows by socket or group
     cgroup: str | None
     container: str | None
@@ -236,7 +236,7 @@ class Books:
     """What was counted and what was lost on the way.
 
     `uncounted`: of the accepts, those by workers for whom there was no row. `unseen`:
-    accepts by somebody who cannot be seen, or more where it is `unseen_at_least`. `word`: of all
+    accepts that cannot be seen, or more where it is `unseen_at_least`. `word`: of all
     listeners' books, the worst; not balanced where the tracer lost something.
     `balanced`: nothing is known to be missing, and no listener's book is unbalanced.
     """

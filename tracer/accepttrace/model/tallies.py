@@ -79,7 +79,7 @@ class Tallies:
         self._advanced.clear()
 
     def count(self, counts: Counts, now_s: float) -> set[int]:
-        """Take in one reading; returns the inodes of the listeners where somebody accepted."""
+        """Take in one reading; returns the inodes of the listeners with new accepts."""
         moved: set[int] = set()
         parting: dict[AcceptorKey, int] = {}
         for count in counts.acceptors:
@@ -150,7 +150,7 @@ class Tallies:
             self._sum(entry, place)
 
     def wait_no_more(self, idle: Entry) -> None:
-        """Keep somebody who took part, accepted nothing, and does not wait there any more."""
+        """Keep one that took part, accepted nothing, and does not wait there any more."""
         self._sum(idle)
 
     def end_processes(self) -> None:

@@ -94,7 +94,7 @@ class Tracker:
         return gone
 
     def drain(self, reading: Reading) -> Gone:
-        """Sum up those that ended, in the midst of an interval, so that maps do not fill."""
+        """Sum up those that ended, during an interval, so that maps do not fill."""
         counts = self._strays.settle(reading.counts, None)
         self._take_in(counts, None, reading.processes)
         return self._let_go(counts)
@@ -177,7 +177,7 @@ class Tracker:
         )
 
     def _passed_over(self) -> frozenset[Socket]:
-        """Closed listeners that are no matter: nobody came to them."""
+        """Closed listeners without any connection, which need no row."""
         acting, busy = set(), set()
         for entry in self._tallies:
             acting.add(entry.socket)

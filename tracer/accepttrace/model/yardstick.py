@@ -113,7 +113,7 @@ class Yardsticks:
         )
 
     def keep(self, entries: Sequence[Entry]) -> None:
-        """Forget what belongs to nobody any more."""
+        """Forget what no entry uses any more."""
         for grain, yardstick in self._by_grain.items():
             there = {GRAINS[grain].key(entry) for entry in entries}
             yardstick.keep(there if grain != "socket" else there | set(self._listeners.sockets))
@@ -144,12 +144,12 @@ class Yardsticks:
         takers: Sequence[Entry],
         all_counted: Callable[[Socket], bool],
     ) -> None:
-        """Who shares with somebody that is not counted cannot be measured."""
+        """What shares with an acceptor that is not counted cannot be measured."""
         unknown = {e.members for e in moved if e.barred or not all_counted(e.socket)}
         for entry in takers if unknown else ():
             entry.barred = entry.barred or entry.members in unknown
 
     def _takes(self, entry: Entry) -> bool:
-        """Not whoever came in the midst of the interval and took nothing of it."""
+        """Not those that came during the interval and took nothing of it."""
         there = self._before is None or entry.waited
         return bool(entry.fresh) or (entry.waits is True and there)

@@ -1,4 +1,4 @@
-"""Clocks of the kernel itself, which a time namespace shifts for whoever lives in it."""
+"""Clocks of the kernel itself, which a time namespace shifts for its processes."""
 
 from __future__ import annotations
 

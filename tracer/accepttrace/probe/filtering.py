@@ -38,7 +38,7 @@ def settings_of(filters: Filters) -> wire.Settings:
 def _family(filters: Filters) -> int:
     """Of the clients. Addresses are not in the kernel's filter, but may be all of one family.
 
-    Then the kernel's answer is exact for a socket of IPv6 that nobody else knows of.
+    Then the kernel's answer is exact for a socket of IPv6 that is known from nowhere else.
     """
     if filters.addresses and all(map(is_ipv4, filters.addresses)):
         return socket.AF_INET

@@ -18,5 +18,5 @@ def mode() -> str | None:
 
 
 def forbids_tracing() -> bool:
-    """Whether no program that reads kernel memory can be loaded, whoever loads it."""
+    """Whether no program that reads kernel memory can be loaded, even by root."""
     return mode() == "confidentiality"

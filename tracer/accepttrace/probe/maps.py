@@ -20,7 +20,7 @@ Number = Literal["I", "Q"]  # of 32 and of 64 bits
 class Map(Generic[Key, Value]):
     """A hash or array map whose keys and values are ctypes objects of the given types.
 
-    `never_preempted`: whether no other task may run on this CPU amid a system call on any map.
+    `never_preempted`: whether no other task may run on this CPU during a system call on any map.
     """
 
     never_preempted: ClassVar[bool] = False

@@ -193,7 +193,7 @@ TRACEPOINT = Plan(
     (
         "reuseport selection, overflow of the queue and migration",
         "who accepts through io_uring, as a kernel thread or a 32-bit program",
-        "that a descriptor became another listener of the same port amid accept()",
+        "that a descriptor became another listener of the same port during accept()",
     ),
 )
 

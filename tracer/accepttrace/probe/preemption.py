@@ -7,7 +7,7 @@ events are skipped, and counted as recursion misses. That is so for trampolines 
 
 Kprobe handlers run with preemption off. But a system call on any BPF map keeps all kprobe programs
 from running on its CPU while it lasts (bpf_disable_instrumentation() in the kernel), for others too
-when it is preempted. So whoever reads maps beside kprobes must not be.
+when it is preempted. So a reader of maps beside kprobes must not be preempted.
 """
 
 from __future__ import annotations

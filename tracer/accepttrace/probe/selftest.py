@@ -89,7 +89,9 @@ class Traffic:
                 self.listener.accept()[0].close()
             except BlockingIOError:
                 continue
-            raise UnsupportedError("cannot prove the hooks: a stranger connected to the self-test")
+            raise UnsupportedError(
+                "cannot prove the hooks: another process connected to the self-test"
+            )
         for _ in range(LEFT):
             self._connect()
 
@@ -144,7 +146,7 @@ class _Program(c.Structure):
 def _admit_only(listener: socket.socket, ports: list[int]) -> None:
     """Let the kernel drop what does not come from these ports, before any hook sees it.
 
-    They are bound, so nobody else sends from there. Where that is refused, strangers are noticed.
+    They are bound, so no other process sends from there. Where that is refused, others are noticed.
     """
     drop, take = (0x06, 0, 0, 0), (0x06, 0, 0, 0xFFFF)  # return so many bytes
     tests = [(0x15, len(ports) - index, 0, port) for index, port in enumerate(ports)]

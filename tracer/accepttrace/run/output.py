@@ -1,4 +1,4 @@
-"""Standard output, as somebody reads it: whole, slowly, no more, or never."""
+"""Standard output, whether its reader takes all of it, takes it slowly, or has stopped."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _GONE = (errno.EPIPE, errno.ECONNRESET, errno.EIO)  # EIO: a terminal that was c
 class Output:
     """A file to print to, which waits for its reader, but not once the run shall end.
 
-    While nobody asked to end, `flush` returns when all was taken. From then on it returns at once,
+    Until an end is requested, `flush` returns when all was taken. From then on it returns at once,
     and `finish` gives the reader what little time is left. BrokenPipeError: the reader has gone.
     None of them is broken off: nothing is written twice, or in part.
     """
@@ -60,7 +60,7 @@ class Output:
         return len(text)
 
     def flush(self) -> None:
-        """Wait until all was taken, or somebody asks to end."""
+        """Wait until all was taken, or an end is requested."""
         with unbroken():
             while not self._push() and not self._pace.ended:
                 self._pace.wait(None, self._fd)

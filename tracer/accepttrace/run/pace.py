@@ -14,14 +14,14 @@ from types import FrameType
 READ_S = 0.5  # after a request to end: what is being read, or attached, gets so long
 WRITE_S = 0.85  # and what is written
 _CHORES_S = 1.0  # the longest that chores wait for a tick
-_AGAIN_S = 0.25  # `Late` is raised again where somebody swallowed it
+_AGAIN_S = 0.25  # `Late` is raised again where it was swallowed
 _SOON_S = 0.002
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_unbroken = 0  # signals are of the process, and so is this
+_unbroken = 0  # one for the process, as signals are
 
 
 class Late(BaseException):
-    """What was being done takes too long, and somebody asked to end. See `Pace.until`."""
+    """What was being done takes too long, and an end was requested. See `Pace.until`."""
 
 
 @contextmanager
@@ -47,7 +47,7 @@ class Pace:
         self._interval_s = interval_s
         self._duration_s = duration_s
         self._made_s = time.monotonic()
-        self._asked_s: float | None = None  # when somebody asked to end, CLOCK_MONOTONIC
+        self._asked_s: float | None = None  # when an end was requested, CLOCK_MONOTONIC
         self._limit_s: float | None = None
         self._resized = False
         # The signal's own handler writes here, so that none is lost just before the sleep.
@@ -65,7 +65,7 @@ class Pace:
 
     @property
     def ended(self) -> bool:
-        """Whether somebody asked to end."""
+        """Whether an end was requested."""
         return self._asked_s is not None
 
     def lend(self, leave: Callable[[], object], enter: Callable[[], object]) -> None:
@@ -116,14 +116,14 @@ class Pace:
                 due += self._interval_s
 
     def until(self, limit_s: float) -> _Until:
-        """What a block does is broken off `limit_s` after somebody asked to end; it then ends.
+        """What a block does is broken off `limit_s` after an end was requested; it then ends.
 
         Nothing is raised out of the block: ask afterwards what it got done.
         """
         return _Until(self, limit_s)
 
     def left_s(self, limit_s: float) -> float | None:
-        """Seconds until `limit_s` after the request to end, 0 if over; None: nobody asked."""
+        """Seconds until `limit_s` after the request to end, 0 if over; None: no request."""
         if self._asked_s is None:
             return None
         return max(self._asked_s + limit_s - time.monotonic(), 0.0)

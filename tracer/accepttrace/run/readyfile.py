@@ -1,4 +1,4 @@
-"""`--ready-file`: absent until everything is attached, then new, and nobody else's."""
+"""`--ready-file`: absent until everything is attached, then new, and its own."""
 
 from __future__ import annotations
 
@@ -68,6 +68,6 @@ def _folder_of(path: Path) -> Iterator[int]:
 
 
 def _is_ours(folder: int) -> bool:
-    """Whether nobody but root and us can make names in it."""
+    """Whether only root and this user can make names in it."""
     found = os.fstat(folder)
     return found.st_uid in (0, os.geteuid()) and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)

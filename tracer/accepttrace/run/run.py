@@ -131,6 +131,6 @@ def _give_up(out: Output, leave: str) -> None:
     if leave:
         out.give_back(leave)
     elif out.cut:
-        raise AcceptTraceError("whoever reads the output has stopped: its last line is cut")
+        raise AcceptTraceError("the reader of the output has stopped: its last line is cut")
     else:
-        say("whoever reads the output has stopped: the summary is missing")
+        say("the reader of the output has stopped: the summary is missing")

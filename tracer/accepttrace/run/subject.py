@@ -33,7 +33,7 @@ class Subject(Protocol[S]):
         """Read everything again."""
 
     def drain(self) -> None:
-        """Make room in the maps, in the midst of an interval."""
+        """Make room in the maps, during an interval."""
 
     def summary(self, again: bool = True) -> S:
         """The last reading, with the whole run as its interval; not `again`: nothing is read."""

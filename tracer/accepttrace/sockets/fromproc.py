@@ -1,6 +1,6 @@
 """Holders by reading /proc, process by process: where BPF may not be used, and for `who`.
 
-A helper process does the reading, as a stranger may make it last for ever.
+A helper process does the reading, as a process can make it last for ever.
 """
 
 from __future__ import annotations

@@ -58,7 +58,9 @@ class Helper:
                 for result in self._child.ask(function, rest, until_s):
                     yield rest[done], result
                     done += 1
-            except BaseException:  # by a signal, or as nobody asks on: what comes now is stale
+            except (
+                BaseException
+            ):  # by a signal, or as the caller has stopped: what comes now is stale
                 self._give_up()
                 raise
             rest = rest[done:]
@@ -93,7 +95,7 @@ class _Child:
         os.close(read_there)
         os.close(write_there)
         self._input, self._output = read_here, write_here
-        # Also for one that nobody closed: it would wait for as long as we live.
+        # Also for one that was not closed: it would wait for as long as we live.
         self._end = weakref.finalize(self, _end, os.getpid(), self._pid, read_here, write_here)
         self._poll = select.poll()
         self._poll.register(read_here, select.POLLIN)
@@ -110,7 +112,7 @@ class _Child:
                 if data is None:
                     return
                 yield pickle.loads(data)
-        except OSError:  # it was killed by somebody
+        except OSError:  # it was killed from outside
             self.is_stuck = True
 
     def kill(self) -> None:

@@ -15,14 +15,14 @@ from accepttrace.sockets.helper import Helper
 from accepttrace.sockets.namespaces import Namespaces, ask_all
 from accepttrace.sockets.processes import Processes
 
-if TYPE_CHECKING:  # whoever waits for the tracer to be ready needs none of it
+if TYPE_CHECKING:  # not needed until the tracer is ready
     from accepttrace.probe.holders import HolderIterator, Protocol
     from accepttrace.sockets.fromkernel import KernelSource
 
 T = TypeVar("T")
 
 SLICE_S: Final = 0.25  # of a pass, in one refresh; a longer one is continued in the next
-FULL_S: Final = 5.0  # for a pass over all open files, where somebody waits for just that
+FULL_S: Final = 5.0  # for a pass over all open files, where that is all there is to do
 EVERYWHERE_S: Final = 30.0  # namespaces where no process holds a socket asked for are asked, too
 
 

@@ -58,7 +58,7 @@ class InventoryReader:
     def baseline(self) -> Baseline:
         """What was dropped so far, in every namespace; from now on `read` has that as well.
 
-        Who holds what is not looked at: whoever waits for the tracer to be ready waits for this.
+        Holders are not looked for: the start of the tracer waits for this.
         Raises as `read` does.
         """
         self._counting = True
@@ -74,7 +74,7 @@ class InventoryReader:
         """All listeners now. `full` looks at every descriptor of every process again.
 
         `counted`: namespaces in which something was traced, though it may have closed already.
-        A listener that nobody visible holds has no holders. AcceptTraceError if the kernel
+        A listener without a visible holder has none. AcceptTraceError if the kernel
         refuses to list sockets; what single processes or namespaces hide is in `unread`.
         """
         self._holding.begin(full)

@@ -210,6 +210,6 @@ def _named() -> dict[int, str]:
     try:
         for entry in os.scandir(NAMED):
             found[entry.stat().st_ino] = entry.path
-    except OSError:  # nobody used `ip netns` here, or one was removed just now
+    except OSError:  # `ip netns` was not used here, or one was removed just now
         pass
     return found

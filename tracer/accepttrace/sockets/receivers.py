@@ -53,7 +53,7 @@ class ReceiverReader:
     def read(self, full: bool = False) -> Receivers:
         """All sockets now. `full` looks at every descriptor of every process again.
 
-        A socket that nobody visible holds has no holders. AcceptTraceError if the kernel refuses
+        A socket without a visible holder has none. AcceptTraceError if the kernel refuses
         to list sockets; what single processes or namespaces hide is in `unread`.
         """
         holding = self._holding

@@ -44,7 +44,7 @@ def share_of(
 
     `together`: listeners with the same bond, itself included. `fact`: from the kernel's own
     reuseport group, where BPF could read it. Without it, several listeners on the same address
-    and port prove SO_REUSEPORT, as the kernel allows that to nobody else; one alone may have set
+    and port prove SO_REUSEPORT, as the kernel allows that with it alone; one alone may have set
     it or not. With `partial` sight, one visible holder does not prove that there is no other.
     """
     if fact is not None and fact.size:

@@ -18,7 +18,7 @@ CAME: Final = (
 )
 LEFT: Final = (
     ("accepted", "accepted"),
-    ("unseen", "by somebody unseen"),
+    ("unseen", "accepted unseen"),
     ("queue", "waiting"),
     ("lost_on_close", "lost"),
     ("migrated_out", "moved out"),

@@ -72,12 +72,12 @@ def unattributed(snapshot: Snapshot, width: int) -> list[Line]:
 
 
 def unseen(snapshot: Snapshot, width: int) -> list[Line]:
-    """Connections accepted by somebody who is no row of the table."""
+    """Connections that were accepted, but in no row of the table."""
     number = snapshot.books.unseen
     if not number:
         return []
     least = "at least " if snapshot.books.unseen_at_least else ""
-    text = f"{least}{plural(number, 'connection')} accepted by somebody unseen"
+    text = f"{least}{plural(number, 'connection')} accepted unseen"
     parts = _by_ring(snapshot) or ["io_uring", "the kernel", "or a 32-bit program"]
     return sentence(f"{text}:", parts, width, "")
 

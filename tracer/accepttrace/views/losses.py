@@ -12,7 +12,7 @@ from accepttrace.views.formats import NA, duration, endpoint, plural, span
 from accepttrace.views.text import Line, flow
 
 INDENT: Final = "  "
-LONG_US: Final = 1_000_000  # whoever has waited longer is named
+LONG_US: Final = 1_000_000  # what has waited longer is named
 MOST_NAMED: Final = 4  # addresses in a sentence
 
 
@@ -69,7 +69,7 @@ def losses(snapshot: Snapshot, width: int) -> list[Line]:
 
 
 def full(snapshot: Snapshot, width: int) -> list[Line]:
-    """Queues that hold no more: whoever comes next is turned away."""
+    """Queues that hold no more: the next connection is dropped."""
     lines: list[Line] = []
     for place, there in _places([row for row in snapshot.listeners if row.open]).items():
         crowded = [row for row in there if row.queue_full_s is not None]

@@ -6,7 +6,7 @@ even where headers are installed, because BTF is of the kernel that runs, and co
 headers takes a fraction of the time and memory. Without BTF the declarations are the headers' own.
 
 What bcc does not offer: reuseport group members without BTF, and missed kprobe hits (its probes are
-perf events without a link, so the kernel shows it to nobody).
+perf events without a link, so the kernel does not show them).
 """
 
 from __future__ import annotations

@@ -124,7 +124,7 @@ def _archive() -> Path:
 
 @contextmanager
 def _folder() -> Iterator[Path]:
-    """A new one that is nobody else's, named as bcc's source of headers."""
+    """A new one that only this user can write to, named as bcc's source of headers."""
     before = os.environ.get(_SOURCE)
     with tempfile.TemporaryDirectory(prefix="accepttrace-") as folder:
         os.environ[_SOURCE] = folder

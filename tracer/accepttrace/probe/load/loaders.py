@@ -132,7 +132,7 @@ def usable_hooks(plan: Plan) -> tuple[Hook, ...]:
     needed = {hook.proves for hook in plan.hooks if not hook.optional}
     for fact in sorted(needed - {hook.proves for hook in fits}):
         sites = sorted({hook.site for hook in plan.hooks if hook.proves == fact})
-        raise UnsupportedError(f"the kernel has no {' or '.join(sites)} that is known here")
+        raise UnsupportedError(f"the kernel has no {' or '.join(sites)} of a known form")
     btf.release()
     return fits
 
