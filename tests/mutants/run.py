@@ -77,16 +77,13 @@ class Tests:
 
     def notice(self, mutant: Mutant) -> bool:
         """Whether one of them fails with it."""
-        tests = self._reaching(mutant)
-        if not tests:
-            return False
         file = self._tree / mutant.file
         original = file.read_text(encoding="utf-8")
         for cached in (file.parent / "__pycache__").glob(f"{file.stem}.*"):
             cached.unlink()  # Python takes it for the change's, if of the same size and second
         file.write_text(mutant.source, encoding="utf-8")
         try:
-            return not self._pass(*PYTEST, *tests) and self._fail_again()
+            return not self._pass(*PYTEST, *self._reaching(mutant)) and self._fail_again()
         finally:
             file.write_text(original, encoding="utf-8")
 
@@ -97,12 +94,14 @@ class Tests:
         return failed is None or not self._pass(*PYTEST, failed[1])
 
     def _reaching(self, mutant: Mutant) -> list[str]:
-        """Those that execute the statement; all where that is done outside of a test's function:
-        at import, in a fixture, in another process."""
+        """Those that execute the statement. Where only import or a fixture does: all. Where nobody
+        was seen to, those that reach its file: a forked child's ways are not known."""
         by_line = self._data.contexts_by_lineno(str(self._tree / mutant.file))
         contexts = {name for line in mutant.statement for name in by_line.get(line, ())}
+        if not contexts:
+            contexts = {name for names in by_line.values() for name in names if name}
         tests = sorted(filter(None, map(self._node, contexts)))
-        return tests or list(SUITES if contexts else ())
+        return tests or list(SUITES)
 
     def _node(self, context: str) -> str:
         """tests.unit.test_a.test_b as pytest names it; nothing for what is no test."""

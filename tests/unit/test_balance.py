@@ -41,6 +41,11 @@ def test_chance_reaches_its_95th_percentile_as_often_as_it_says(
     assert reaching >= 0.035
 
 
+def test_a_split_of_nothing_or_of_one_socket_is_as_even_as_can_be() -> None:
+    assert chance_max_over_mean(100, 1) == chance_max_over_mean(0, 4) == 1.0
+    assert chance_of_less([7]) == chance_of_less([0, 0]) == 1.0
+
+
 @pytest.mark.parametrize("sockets", [2, 8, 64])
 def test_the_two_laws_of_chance_meet(sockets: int) -> None:
     exact = chance_max_over_mean(10_000 * sockets, sockets)

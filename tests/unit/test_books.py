@@ -11,6 +11,8 @@ import pytest
 from accepttrace.config import Filters
 from accepttrace.facts.reading import Reading
 from accepttrace.facts.records import (
+    AcceptorCount,
+    Baseline,
     Counts,
     Flow,
     Inventory,
@@ -26,6 +28,7 @@ from accepttrace.facts.sight import Sight
 from accepttrace.model.books import CPUS, Account, Passage, Span
 from accepttrace.model.listeners import CHANGES_KEPT
 from accepttrace.model.snapshot import GroupSize, Migration, SelectorChange
+from accepttrace.model.tallies import LAST
 from accepttrace.model.tracker import Tracker
 from tests.unit.pictures import META, count, counted, feed, listener
 
@@ -430,6 +433,114 @@ def test_of_a_listener_that_may_have_no_row_nothing_is_claimed(sees: Sight) -> N
     assert (rows[100].book, rows[100].unseen) == ("unchecked", None)
     assert (rows[101].book, rows[101].arrived) == ("balanced", 0)
     assert not it.snapshot().books.balanced
+
+
+def test_what_moved_stays_known_when_the_kernel_side_lets_its_row_go() -> None:
+    it = model()
+    steps: list[list[MigrationCount]] = [
+        [MigrationCount(100, 101, 5, 1), MigrationCount(7, 8, 3, 3)],
+        [],
+        [MigrationCount(100, 101, 2, 0)],
+        [MigrationCount(100, 101, 2, 3)],
+        [MigrationCount(100, 101, 3, 0)],
+    ]
+    told = []
+    for second, moves in enumerate(steps):
+        counts = Counts((), (), migrations=tuple(moves), at_s=second)
+        it.update(Reading(counts, Inventory((listener(100), listener(101))), wall=""))
+        told.append(it.snapshot().migrations)
+    sums = [(5, 1), (5, 1), (7, 1), (7, 4), (10, 4)]
+    assert told == [(Migration(100, 101, *amount),) for amount in sums]
+
+
+def test_a_handshake_that_moved_was_not_cut_off() -> None:
+    it = model()
+    moved = (MigrationCount(100, 101, 0, 2), MigrationCount(101, 100, 9, 9))
+    closed = (passing(100, flow(), cut_off=5), passing(101, flow(), cut_off=0))
+    counts = Counts((), closed, migrations=moved, at_s=1)
+    sockets = tuple(listener(inode) for inode in (100, 101, 102))
+    it.update(Reading(counts, Inventory(sockets), wall=""))
+    rows = {row.inode: row.half_open_lost for row in it.snapshot().listeners}
+    assert rows == {100: 3, 101: 0, 102: 0}
+    blind = model(Sight.of("accepts"))
+    feed(blind, 1, [], [listener(100)])
+    assert blind.snapshot().listeners[0].half_open_lost is None
+
+
+def full_for(it: Tracker) -> dict[int | None, float | None]:
+    """By inode."""
+    return {row.inode: row.queue_full_s for row in it.snapshot().listeners}
+
+
+def test_a_queue_is_full_since_the_first_reading_that_found_it_so() -> None:
+    it = model()
+    told = []
+    # The backlog is 511: one more fits in. Who is full when tracing begins was so from the start.
+    for second, queue in ((1, 512), (3, 512), (4, 511), (5, 512), (7, 513), (8, 0)):
+        feed(it, second, [], [listener(100, queue=queue)])
+        told.append(full_for(it)[100])
+    assert told == [1.0, 3.0, None, 0.0, 2.0, None]
+    late = [listener(100), listener(101, queue=512)]
+    feed(it, 9, [], late)
+    feed(it, 10, [], late)
+    assert full_for(it) == {100: None, 101: 1.0}
+    feed(it, 11, [], late[:1])
+    assert full_for(it) == {100: None, 101: None}
+
+
+@pytest.mark.parametrize(("complete", "start"), [(True, 0), (False, 3)])
+def test_only_a_complete_baseline_tells_who_came_later(complete: bool, start: int) -> None:
+    it = model()
+    it.start(Baseline(frozenset({100}), complete=complete))
+    for second in (1, 2):
+        feed(it, second, [], [listener(100, queue=3), listener(101, queue=3)])
+    rows = {row.inode: row for row in it.snapshot().listeners}
+    assert (rows[100].queue_start, rows[101].queue_start) == (3, start)
+    assert rows[101].imbalance == start - 3
+
+
+@pytest.mark.parametrize("unseen", [0, 4])
+def test_listeners_that_were_summed_up_stay_in_the_account_of_their_port(unseen: int) -> None:
+    """One after the other: five come to each, three are accepted and two go with it."""
+    it, netns = model(BY_PORT), listener(100).netns
+    rows: dict[int, AcceptorCount] = {}
+    sockets: dict[int, ListenerCount] = {}
+    last = LAST + 8
+    for step in range(last + 3):
+        there = []
+        if step < last:
+            inode = 100 + step
+            there = [listener(inode, queue=0)]
+            rows[inode] = count(1, 3, inode)
+            sockets[inode] = passing(inode, flow(None))
+            if step:
+                sockets[inode - 1] = passing(inode - 1, flow(None, 2), stops=1)
+        else:
+            sockets[100 + last - 1] = passing(100 + last - 1, flow(None, 2), stops=1)
+        came = 5 * min(step + 1, last) - 2 * (step < last) + unseen * (step > 3)
+        port = PortCount(netns, 80, came)
+        counts = Counts(tuple(rows.values()), tuple(sockets.values()), ports=(port,), at_s=step)
+        gone = it.update(Reading(counts, Inventory(tuple(there)), wall=""))
+        for key in gone.acceptors:
+            rows.pop(key[0], None)
+        for inode in gone.listeners:
+            sockets.pop(inode, None)
+    books = it.snapshot().books
+    assert len(it.snapshot().listeners) == LAST + 1
+    assert (books.accepts, books.unseen) == (3 * last, unseen)
+
+
+def test_a_check_is_repeated_only_where_nothing_was_accepted_since() -> None:
+    it = model()
+    passed = [passing(100, flow(5))]
+    for second in (1, 2):
+        feed(it, second, [count(1, 5)], [listener(100)], counted=passed)
+    before = it.snapshot()
+    later = Counts((count(1, 6),), (passing(100, flow(9)),), at_s=3)
+    assert not it.confirm(Reading(later, Inventory((listener(100, queue=9),))))
+    assert it.snapshot() == before
+    same = Counts((count(1, 5),), tuple(passed), at_s=3)
+    assert it.confirm(Reading(same, Inventory((listener(100),))))
 
 
 def test_every_change_of_a_selector_has_its_time() -> None:

@@ -1,0 +1,373 @@
+"""Who waits, over many looks; names that come late; network namespaces that come and go."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Collection, Iterator
+from typing import cast
+
+import pytest
+
+from accepttrace.errors import AcceptTraceError, UnsupportedError
+from accepttrace.facts.records import Unread
+from accepttrace.probe.holders import EpollSet, Waiter, Waiters, Way
+from accepttrace.sockets import namespaces, procfs, syscalls, unixsockets
+from accepttrace.sockets.facts import NOT, UNKNOWN, Facts, Waiting
+from accepttrace.sockets.helper import Helper
+from accepttrace.sockets.namespaces import Namespaces, ask_all
+from accepttrace.sockets.people import FRESH_S, NAMES_S, SILENT_S, YOUNG_S, People
+from accepttrace.sockets.processes import LATELY_S, PAUSE_S, Processes
+from accepttrace.sockets.queues import Queues
+
+from .forked import child, wait_until
+
+ACCEPT, EPOLL = Waiting(True, "accept"), Waiting(True, "epoll")
+ME = os.getpid()
+
+
+class Clock:
+    """time.monotonic() as the test says."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1000.0
+        monkeypatch.setattr(time, "monotonic", lambda: self.now)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return Clock(monkeypatch)
+
+
+class Answers:
+    """A source that says what it was told to."""
+
+    unread: tuple[Unread, ...] = ()
+
+    def __init__(self) -> None:
+        self.found: dict[int, Facts] = {}
+        self.asleep: set[int] = set()
+        self.asked: list[list[int]] = []
+
+    def facts(self, inodes: Collection[int], full: bool = False) -> dict[int, Facts]:  # noqa: ARG002
+        return self.found
+
+    def idle(self, pids: Collection[int]) -> set[int]:
+        self.asked.append(sorted(pids))
+        return self.asleep.intersection(pids)
+
+
+class Shown:
+    """One process that holds socket 7, look after look."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock, self.source = clock, Answers()
+        self.processes = Processes(self.source, Helper())
+
+    def look(self, way: Waiting, at_s: float, *, start: int = 5, fd: int = 3) -> Waiting:
+        """What is said of it after a look at `at_s` that shows `way`."""
+        self._clock.now = 1000.0 + at_s
+        self.source.found = {ME: Facts(ME, ME, start, "w", {7: fd}, {7: way}, sure=True)}
+        self.processes.refresh([7])
+        ((holder,),) = (self.processes.holders(7),)
+        return Waiting(holder.waits, holder.waits_in)
+
+
+def test_who_waited_lately_still_waits_while_busy(clock: Clock) -> None:
+    shown = Shown(clock)
+    assert [shown.look(UNKNOWN, at) for at in (0, 1)] == [UNKNOWN, UNKNOWN]
+    assert [shown.look(ACCEPT, at) for at in (2, 3)] == [ACCEPT, ACCEPT]
+    # The last time it was seen to wait was 3 s.
+    for at_s, said in ((4, ACCEPT), (3 + LATELY_S - 0.1, ACCEPT), (3 + LATELY_S, UNKNOWN)):
+        assert shown.look(UNKNOWN, at_s) == said
+    assert shown.look(EPOLL, 100) == EPOLL
+
+
+def test_who_sleeps_in_something_else_waits_no_more_after_a_pause(clock: Clock) -> None:
+    shown = Shown(clock)
+    assert shown.look(NOT, 0) == NOT
+    assert shown.look(UNKNOWN, 1) == NOT
+    assert shown.look(ACCEPT, 10) == ACCEPT
+    for at_s, said in ((11, ACCEPT), (10 + PAUSE_S - 0.1, ACCEPT), (10 + PAUSE_S, NOT)):
+        assert shown.look(NOT, at_s) == said
+
+
+def test_one_that_waits_in_another_way_is_said_to(clock: Clock) -> None:
+    shown = Shown(clock)
+    assert [shown.look(way, at) for at, way in enumerate((ACCEPT, EPOLL, ACCEPT))] == [
+        ACCEPT,
+        EPOLL,
+        ACCEPT,
+    ]
+
+
+def test_a_process_with_the_pid_of_another_has_no_past(clock: Clock) -> None:
+    shown = Shown(clock)
+    assert shown.look(ACCEPT, 0) == ACCEPT
+    assert shown.look(UNKNOWN, 1) == ACCEPT
+    assert shown.look(UNKNOWN, 2, start=6) == UNKNOWN
+    assert shown.processes.holders(7)[0].start_ticks == 6
+
+
+def test_a_new_descriptor_is_shown(clock: Clock) -> None:
+    shown = Shown(clock)
+    shown.look(ACCEPT, 0)
+    shown.look(ACCEPT, 1, fd=9)
+    assert [holder.fd for holder in shown.processes.holders(7)] == [9]
+
+
+def test_how_threads_sleep_is_asked_where_the_queue_leaves_it_open(clock: Clock) -> None:
+    shown = Shown(clock)
+    shown.look(ACCEPT, 0)
+    assert shown.source.asked == []
+    shown.source.asleep = {ME}
+    assert shown.look(UNKNOWN, 1) == ACCEPT  # asleep elsewhere, and not for long
+    assert shown.look(UNKNOWN, PAUSE_S) == NOT
+    assert shown.source.asked == [[ME]] * 2
+
+
+def test_who_lets_go_of_a_socket_holds_it_no_more(clock: Clock) -> None:  # noqa: ARG001
+    source = Answers()
+    processes = Processes(source, Helper())
+    both = Facts(ME, ME, 5, "w", {7: 3, 8: 4}, {7: ACCEPT, 8: ACCEPT}, sure=True)
+    source.found = {ME: both}
+    processes.refresh([7, 8])
+    source.found = {ME: Facts(ME, ME, 5, "w", {8: 4}, {8: ACCEPT}, sure=True)}
+    processes.refresh([7, 8])
+    assert [len(processes.holders(inode)) for inode in (7, 8)] == [0, 1]
+    source.found = {}
+    processes.refresh([7, 8])
+    assert processes.holders(8) == ()
+
+
+class Speaker:
+    """In place of a Helper: answers with names, or not at all; `asked`: whom it was asked for."""
+
+    def __init__(self) -> None:
+        self.names: dict[int, str] = {}
+        self.asked: list[int] = []
+        self.until_s = 0.0
+
+    def map(
+        self, _: object, whom: Collection[tuple[int, int, str]], until_s: float
+    ) -> Iterator[tuple[tuple[int, int, str], str | None]]:
+        self.until_s = until_s
+        for who in whom:
+            self.asked.append(who[0])
+            yield who, self.names.get(who[0])
+
+    @property
+    def people(self) -> People:
+        return People(cast("Helper", self))
+
+
+def old(comm: str = "w") -> Facts:
+    """Of this process, which is not young."""
+    return Facts(ME, ME, 1, comm, {}, {}, sure=True)
+
+
+def test_a_name_is_read_again_after_a_while_and_when_comm_changes(clock: Clock) -> None:
+    speaker = Speaker()
+    speaker.names = {ME: "worker"}
+    people = speaker.people
+    assert people.meet([old()])[ME].name == "worker"
+    assert speaker.until_s == clock.now + NAMES_S
+    for later_s, asked in ((0, 1), (FRESH_S - 0.1, 1), (0.1, 2), (1, 2)):
+        clock.now += later_s
+        people.meet([old()])
+        assert len(speaker.asked) == asked
+    assert people.meet([old("other")])[ME].comm == "other"
+    assert len(speaker.asked) == 3
+    assert people.unread == ()
+
+
+def test_a_young_process_is_asked_at_every_look(clock: Clock) -> None:
+    speaker = Speaker()
+    speaker.names = {ME: "worker"}
+    people = speaker.people
+    ticks = (time.clock_gettime(time.CLOCK_BOOTTIME) - YOUNG_S + 2) * procfs.TICKS_PER_S
+    for _ in range(3):
+        clock.now += 0.1
+        people.meet([Facts(ME, ME, int(ticks), "w", {}, {}, sure=True)])
+    assert len(speaker.asked) == 3
+
+
+def test_who_is_silent_goes_by_comm_and_is_asked_ever_later(clock: Clock) -> None:
+    speaker = Speaker()
+    people = speaker.people
+    asked_at, began = [], clock.now
+    for second in range(0, 500, 5):
+        clock.now = began + second
+        before = len(speaker.asked)
+        assert people.meet([old()])[ME].name == "w"
+        asked_at += [second] * (len(speaker.asked) - before)
+    assert asked_at == [0, SILENT_S, 3 * SILENT_S, 7 * SILENT_S]
+    assert people.unread == (Unread("w", "its command line does not come", ME, holders=False),)
+    speaker.names = {ME: "worker"}
+    clock.now += 20 * SILENT_S
+    assert people.meet([old()])[ME].name == "worker"
+    assert people.unread == ()
+
+
+def test_any_process_has_a_name_and_who_is_gone_none() -> None:
+    speaker = Speaker()
+    people = speaker.people
+    found = people.process(ME)
+    comm, start = procfs.stat(ME)
+    assert found
+    assert (found.pid, found.comm, found.name, found.start_ticks) == (ME, comm, comm, start)
+    assert people.process(999_999_999) is None
+    speaker.names = {ME: "worker"}
+    named = people.process(ME)
+    assert named
+    assert named.name == "worker"
+
+
+def test_of_several_owners_of_an_epoll_set_the_sleepers_wait() -> None:
+    def waiting(way: Way, who: int, *, asks: bool = True) -> Waiter:
+        return Waiter(way, who, False, asks)
+
+    queues = Queues()
+    queue = Waiters((waiting("epoll", 70), waiting("epoll", 71, asks=False)), True)
+    asleep, awake = EpollSet(4, 70, True), EpollSet(4, 70, False)
+    paused = EpollSet(5, 71, True)
+    queues.update({7: queue, 8: Waiters((waiting("call", 4),), False)}, {1: [asleep], 2: [awake]})
+    assert queues.waiting(1, 7, [asleep]) == EPOLL
+    assert queues.waiting(2, 7, [awake]) == UNKNOWN  # a parent leaves its set to its children
+    assert queues.waiting(3, 7, [paused]) == NOT
+    assert queues.waiting(3, 7, []) == UNKNOWN
+    assert (queues.waiting(4, 8, []), queues.waiting(4, 9, [])) == (ACCEPT, UNKNOWN)
+    assert [queues.complete(inode) for inode in (7, 8, 9)] == [True, False, False]
+    assert queues.owners_changed
+    assert queues.update({7: queue}, {2: [awake]}) == {8}
+    assert queues.waiting(2, 7, [awake]) == EPOLL  # its own alone
+    assert queues.owners_changed
+    assert queues.update({7: queue}, {2: [awake]}) == set()
+    assert not queues.owners_changed
+
+
+def test_a_process_is_idle_where_all_its_threads_sleep_in_a_known_call() -> None:
+    with child(signal.pause) as pid:
+        wait_until(lambda: syscalls.is_idle(pid))
+    read, write = os.pipe()
+    with child(lambda: os.read(read, 1)) as pid:
+        wait_until(lambda: procfs.text(f"/proc/{pid}/syscall").split()[0].isdigit())
+        assert not syscalls.is_idle(pid)
+    os.close(read)
+    os.close(write)
+    with pytest.raises(OSError, match="No such"):
+        syscalls.is_idle(999_999_999)
+
+
+def test_unix_sockets_of_a_process_are_named() -> None:
+    with socket.socket(socket.AF_UNIX) as listening, socket.socket(socket.AF_UNIX) as other:
+        listening.bind(f"\0accepttrace-test-{ME}")
+        listening.listen()
+        other.bind(f"\0accepttrace-quiet-{ME}")
+        gone = 999_999_999
+        assert unixsockets.unix_listeners([gone, ME]) == (f"@accepttrace-test-{ME}",)
+    assert unixsockets.unix_listeners([gone]) == ()
+
+
+def test_what_is_no_socket_has_no_inode() -> None:
+    read, write = os.pipe()
+    with open("/proc/self/stat") as file:
+        assert procfs.socket_at(ME, ME, file.fileno()) is None
+    assert procfs.socket_at(ME, ME, read) is None
+    os.close(read)
+    os.close(write)
+    assert procfs.socket_at(ME, ME, read) is None
+
+
+@pytest.fixture
+def paths(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
+    """Which namespace each path leads to; none: it is gone."""
+    leads: dict[str, int] = {}
+    monkeypatch.setattr(namespaces, "_leads", lambda path, number: leads.get(path) == number)
+    return leads
+
+
+def answering(faults: dict[str, Callable[[], object]]) -> list[str]:
+    """Asks all of three paths of namespace 5; returns by which it got an answer."""
+
+    def ask(number: int, path: str | None) -> str:
+        assert number == 5
+        assert path
+        faults.get(path, lambda: None)()
+        return path
+
+    found, closed = ask_all({5: ["a", "b", "c"]}, (), ask)
+    return [answer for _, answer in found] + [each.name for each in closed]
+
+
+def refuse() -> None:
+    raise UnsupportedError("no CAP_SYS_ADMIN")
+
+
+def fail() -> None:
+    raise AcceptTraceError("the kernel refused")
+
+
+def test_a_namespace_is_asked_by_the_first_path_that_leads_there(paths: dict[str, int]) -> None:
+    paths.update(a=4, b=5, c=5)
+    assert answering({}) == ["b"]
+    # One that is refused, fails as it ends or leads elsewhere afterwards makes room for the next.
+    assert answering({"b": refuse}) == ["c"]
+
+    def end() -> None:
+        paths["b"] = 6
+        fail()
+
+    assert answering({"b": end}) == ["c"]
+    paths["b"] = 5
+    assert answering({"b": lambda: paths.update(b=6)}) == ["c"]
+
+
+def test_a_namespace_that_refuses_every_path_is_told_of_and_one_that_ended_is_not(
+    paths: dict[str, int],
+) -> None:
+    paths.update(a=5, b=5)
+    assert answering({"a": refuse, "b": refuse}) == ["network namespace 5"]
+    paths.clear()
+    assert answering({}) == []
+    paths.update(a=5)
+    with pytest.raises(AcceptTraceError, match="refused"):
+        answering({"a": fail})
+
+
+def test_only_the_namespaces_that_are_wanted_are_asked() -> None:
+    asked, closed = ask_all({5: (), 6: (), 7: ()}, [6, 7], lambda number, path: (number, path))
+    assert (asked, closed) == ([(6, (6, None)), (7, (7, None))], ())
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a network namespace of our own needs root")
+def test_a_namespace_is_known_as_long_as_a_process_is_in_it() -> None:
+    known = Namespaces()
+    known.refresh()
+    assert known.path(known.own) is None
+    with subprocess.Popen(["unshare", "--net", "cat"], stdin=subprocess.PIPE) as process:
+        path = f"/proc/{process.pid}/ns/net"
+        wait_until(lambda: os.stat(path).st_ino != known.own)
+        number = os.stat(path).st_ino
+        known.refresh(full=True)
+        assert known.path(number) == path
+        assert namespaces.is_there(number)
+        assert namespaces.number_of(path) == number
+        known.refresh(threads={number: [(process.pid, process.pid)]})
+        assert known.path(number) == f"/proc/{process.pid}/task/{process.pid}/ns/net"
+        process.kill()
+        process.wait()
+    known.refresh()
+    assert number not in known.paths
+    assert not namespaces.is_there(number)
+    with pytest.raises(FileNotFoundError):
+        known.path(number)
+
+
+def test_a_file_that_is_no_network_namespace_is_refused() -> None:
+    for path in ("/proc/self/ns/uts", "/proc/self/stat"):
+        with pytest.raises(ValueError, match=f"{path} is no"):
+            namespaces.number_of(path)
