@@ -19,13 +19,26 @@ _DIALECT = {"core.h": "bcc.h"}  # the one that the logic includes, and the one t
 _CALL = re.compile(r"\b(LOOKUP|INSERT|PUT|DELETE)\((\w+), ")
 _METHODS = {"LOOKUP": "lookup", "INSERT": "insert", "PUT": "update", "DELETE": "delete"}
 
+# A file whose stubs bcc gets as trampolines of its own kind; each stub, by its section.
+_TRAMPOLINES = re.compile(r'TRAMPOLINES\("([^"]+)"\)')
+_STUB = re.compile(r'^SEC\("(fentry|fexit)/(\w+)"\)\nint (\w+)\(', re.MULTILINE)
+_MACROS = {"fentry": "KFUNC_PROBE", "fexit": "KRETFUNC_PROBE"}
+_TRAMPOLINE = """#ifdef HOOK_{name}
+{macro}({site}, void *first)
+{{
+	return {name}(ctx);
+}}
+#endif
+"""
+
 
 def fold(root: Path) -> str:
     """One text; `#line` marks keep diagnostics at the file and line that people can open.
 
     A header is folded in once, unless that was under a condition, which may not hold; guards of
-    headers are none. In place of core.h stands bcc.h. Includes are found from the root's folder, as
-    with `-I.` there; FileNotFoundError where one is not, ValueError where a file includes itself.
+    headers are none. In place of core.h stands bcc.h. `TRAMPOLINES("FILE")` becomes a trampoline
+    for each stub in that file. Includes are found from the root's folder, as with `-I.` there;
+    FileNotFoundError where one is not, ValueError where a file includes itself.
     """
     return "".join(_lines(root.parent, root.name, (), set(), sure=True))
 
@@ -42,7 +55,11 @@ def _lines(
     yield f'#line 1 "{name}"\n'
     for number, line in enumerate(text.splitlines(), start=1):
         conditions += bool(_BEGINS.match(line)) - bool(_ENDS.match(line))
-        found = _INCLUDE.match(line)
+        found, stubs = _INCLUDE.match(line), _TRAMPOLINES.match(line)
+        if stubs:
+            yield from _trampolines((folder / stubs[1]).read_text())
+            yield f'#line {number + 1} "{name}"\n'
+            continue
         if found is None:
             yield _CALL.sub(lambda call: f"{call[2]}.{_METHODS[call[1]]}(", line) + "\n"
             continue
@@ -52,6 +69,11 @@ def _lines(
         yield f'#line {number + 1} "{name}"\n'
     if sure and parents:
         folded.add(name)
+
+
+def _trampolines(text: str) -> Iterator[str]:
+    for kind, site, name in _STUB.findall(text):
+        yield _TRAMPOLINE.format(name=name, site=site, macro=_MACROS[kind])
 
 
 if __name__ == "__main__":

@@ -50,6 +50,18 @@ def test_calls_of_maps_become_those_that_bcc_rewrites(tmp_path: Path) -> None:
     ]
 
 
+def test_stubs_become_trampolines_of_the_kind_that_bcc_has(tmp_path: Path) -> None:
+    stubs = (
+        'SEC("fentry/one")\nint first(__u64 *ctx)\n{\n}\nSEC("fexit/two")\nint last(__u64 *ctx)\n'
+    )
+    text = fold(write(tmp_path, root='TRAMPOLINES("stubs.h")\nend\n', stubs=stubs))
+    assert text.splitlines()[1:] == [
+        *("#ifdef HOOK_first", "KFUNC_PROBE(one, void *first)", "{", "\treturn first(ctx);"),
+        *("}", "#endif", "#ifdef HOOK_last", "KRETFUNC_PROBE(two, void *first)", "{"),
+        *("\treturn last(ctx);", "}", "#endif", '#line 2 "root.c"', "end"),
+    ]
+
+
 def test_includes_are_found_from_the_folder_of_the_root(tmp_path: Path) -> None:
     (tmp_path / "tcp").mkdir()
     (tmp_path / "tcp" / "a.h").write_text('#include "b.h"\n')
