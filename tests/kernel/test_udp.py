@@ -18,7 +18,7 @@ import pytest
 
 from accepttrace.config import Config, Filters
 from accepttrace.errors import UnsupportedError
-from accepttrace.facts.reading import UdpReading
+from accepttrace.facts.datagrams import UdpReading
 from accepttrace.model.datagrams import ReceiverRow, ReceiverSnapshot
 from accepttrace.model.receivers import ReceiverTracker
 from accepttrace.model.snapshot import Meta

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from accepttrace.config import Filters
-from accepttrace.facts.datagrams import Receiver, ReceiverCounts, Receivers
-from accepttrace.facts.reading import UdpReading
+from accepttrace.facts.datagrams import Receiver, ReceiverCounts, Receivers, UdpReading
 from accepttrace.facts.records import Losses
 from accepttrace.facts.sight import Sight
 from accepttrace.model.receivers import CLOSED_ROWS, ReceiverTracker

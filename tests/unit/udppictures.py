@@ -6,8 +6,13 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from accepttrace.config import Filters
-from accepttrace.facts.datagrams import Receiver, ReceiverCount, ReceiverCounts, Receivers
-from accepttrace.facts.reading import UdpReading
+from accepttrace.facts.datagrams import (
+    Receiver,
+    ReceiverCount,
+    ReceiverCounts,
+    Receivers,
+    UdpReading,
+)
 from accepttrace.facts.records import Baseline, Holder, Losses, Program
 from accepttrace.facts.sight import Sight
 from accepttrace.model.datagrams import ReceiverSnapshot

@@ -74,3 +74,12 @@ class Receivers:
     def partial(self) -> bool:
         """Whether holders or sockets may be missing."""
         return is_partial(self.unread)
+
+
+@dataclass(frozen=True, slots=True)
+class UdpReading:
+    """All that one refresh reads. `wall`: UTC in RFC 3339."""
+
+    counts: ReceiverCounts
+    receivers: Receivers
+    wall: str = ""

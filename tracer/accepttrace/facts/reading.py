@@ -1,19 +1,16 @@
-"""All that one refresh reads: a picture is made from it, and can be made again."""
+"""All that one refresh of TCP reads: a picture is made from it, and can be made again."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from accepttrace.facts.datagrams import ReceiverCounts, Receivers
 from accepttrace.facts.records import Counts, Inventory, Passed, Process
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """Of TCP.
-
-    `inventory` None: it was not read again, the last one stands. `processes` by pid: those alive
+    """`inventory` None: it was not read again, the last one stands. `processes` by pid: those alive
     now that accepted, or ever did, and are no holders. `passed`: who came and left, read again
     after the inventory; None: not read since `counts` were. `wall`: UTC in RFC 3339.
     """
@@ -22,13 +19,4 @@ class Reading:
     inventory: Inventory | None = None
     processes: Mapping[int, Process] = field(default_factory=dict)
     passed: Passed | None = None
-    wall: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class UdpReading:
-    """Of UDP. `wall`: UTC in RFC 3339."""
-
-    counts: ReceiverCounts
-    receivers: Receivers
     wall: str = ""

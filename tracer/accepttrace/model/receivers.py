@@ -8,8 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from accepttrace.config import Filters
-from accepttrace.facts.datagrams import Receiver, ReceiverCount
-from accepttrace.facts.reading import UdpReading
+from accepttrace.facts.datagrams import Receiver, ReceiverCount, UdpReading
 from accepttrace.facts.records import Baseline, Losses, Unread
 from accepttrace.facts.sight import Sight
 from accepttrace.model.crowds import BOUND, GROUPED, crowds, in_common, named_holders, nothing_of

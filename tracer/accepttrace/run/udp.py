@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from accepttrace.config import Config
-from accepttrace.facts.reading import UdpReading
+from accepttrace.facts.datagrams import UdpReading
 from accepttrace.probe.udp import open_udp
 from accepttrace.run.pace import unbroken
 from accepttrace.run.subject import meta_of, utc_now

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import lru_cache
+from functools import cache, lru_cache
 from operator import attrgetter
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from accepttrace.facts.records import Losses, Program
-from accepttrace.model.datagrams import ReceiverBooks
 from accepttrace.model.histogram import filled
 from accepttrace.model.snapshot import (
     AcceptorRow,
@@ -22,9 +21,11 @@ from accepttrace.model.snapshot import (
     SelectorChange,
     Snapshot,
 )
-from accepttrace.views.columns import tcp
 from accepttrace.views.text import well_formed
 from accepttrace.views.unread import objects
+
+if TYPE_CHECKING:
+    from accepttrace.model.datagrams import ReceiverBooks
 
 SCHEMA: Final = 1
 HISTOGRAM: Final = "wait_histogram"  # long, so only for those who ask
@@ -39,8 +40,6 @@ CHANGE_FIELDS: Final = tuple(SelectorChange.__dataclass_fields__)
 SIZE_FIELDS: Final = tuple(GroupSize.__dataclass_fields__)
 PROGRAM_FIELDS: Final = tuple(Program.__dataclass_fields__)
 HOLDER_FIELDS: Final = ("pid", "comm", "name", "fd", "waits", "waits_in")
-# Those of a row have as many as their column.
-_DECIMALS: Final = {**tcp.TABLE.decimals(), "queue_full_s": 3, "elapsed_s": 3}
 
 
 def meta_line(meta: Meta) -> str:
@@ -75,6 +74,8 @@ def summary_line(snapshot: Snapshot, *, histogram: bool = False) -> str:
 
 def acceptors(snapshot: Snapshot, *, histogram: bool = False) -> Iterator[dict[str, object]]:
     """Rows with their numbers rounded, and what columns make of them; also a source of CSV."""
+    from accepttrace.views.columns import tcp
+
     made = tcp.TABLE.made(snapshot.by)
     for line in tcp.rows_of(snapshot, snapshot.acceptors):
         values = named(line.row, ACCEPTOR_FIELDS)
@@ -152,11 +153,20 @@ def _tail(snapshot: Snapshot) -> dict[str, object]:
 def named(record: object, names: tuple[str, ...]) -> dict[str, object]:
     """Fields of a record by name, floats rounded to what they mean."""
     values = dict(zip(names, _getter(names)(record), strict=True))
-    for name in _DECIMALS.keys() & values.keys():
+    decimals = _decimals()
+    for name in decimals.keys() & values.keys():
         value = values[name]
         if isinstance(value, float):
-            values[name] = round(value, _DECIMALS[name])
+            values[name] = round(value, decimals[name])
     return values
+
+
+@cache
+def _decimals() -> Mapping[str, int]:
+    """Of fractions, by name: those of a row have as many as their column."""
+    from accepttrace.views.columns import tcp
+
+    return {**tcp.TABLE.decimals(), "queue_full_s": 3, "elapsed_s": 3}
 
 
 def books_fields(kind: type[Books | ReceiverBooks]) -> tuple[str, ...]:
