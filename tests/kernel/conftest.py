@@ -17,14 +17,13 @@ import pytest
 
 from accepttrace.config import By, Config, Filters
 from accepttrace.errors import UnsupportedError
-from accepttrace.facts.reading import Reading
-from accepttrace.facts.records import Inventory
 from accepttrace.model.snapshot import Meta, Snapshot
 from accepttrace.model.tracker import Tracker
 from accepttrace.probe.holders import HolderIterator
 from accepttrace.probe.plans import Plan
 from accepttrace.probe.preemption import preempts
 from accepttrace.probe.session import Session, open_session
+from accepttrace.run.tcp import TcpSource
 from accepttrace.sockets.holding import open_iterator
 from accepttrace.sockets.inventory import InventoryReader
 from vm.matrix import IN_TURN, ROWS
@@ -72,17 +71,15 @@ class Account:
 
     def __init__(self, session: Session, filters: Filters) -> None:
         self._session = session
-        self._reader = InventoryReader(filters, iterator(), ask_facts=session.listening)
+        reader = InventoryReader(filters, iterator(), ask_facts=session.listening)
+        self._source = TcpSource(session, reader)
         meta = Meta("test", "", session.plan.attach, session.loader, (), "", "")
         self._tracker = Tracker(meta, filters, session.began_s, session.plan.sees)
-        self._tracker.start(self._reader.baseline())
+        self._tracker.start(reader.baseline())
 
-    def snapshot(self, by: By = "worker", inventory: Inventory | None = None) -> Snapshot:
-        counts = self._session.counts()
-        there = {count.netns for count in counts.listeners}
-        found = inventory or self._reader.read(full=True, counted=there)
-        after = self._session.passed()
-        self._session.forget(self._tracker.update(Reading(counts, found, passed=after, wall="")))
+    def snapshot(self, by: By = "worker") -> Snapshot:
+        reading = self._source.read(self._tracker.pids, full=True)
+        self._session.forget(self._tracker.update(reading))
         return self._tracker.snapshot(by)
 
 

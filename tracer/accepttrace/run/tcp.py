@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from accepttrace.config import Config
 from accepttrace.facts.reading import Reading
 from accepttrace.facts.records import Counts, Process
-from accepttrace.probe.session import open_session
+from accepttrace.probe.session import Session, open_session
 from accepttrace.run.pace import unbroken
 from accepttrace.run.subject import meta_of, utc_now
 from accepttrace.sockets.inventory import InventoryReader
@@ -19,6 +19,40 @@ if TYPE_CHECKING:
     from accepttrace.model.tracker import Tracker
 
 
+class TcpSource:
+    """What one refresh reads of TCP: counts, sockets and what passed meanwhile, close together."""
+
+    def __init__(self, session: Session, sockets: InventoryReader) -> None:
+        self._session = session
+        self._sockets = sockets
+
+    def read(self, known: AbstractSet[int], full: bool = False) -> Reading:
+        """Counts, then the sockets, then what passed meanwhile.
+
+        `known`: PIDs of acceptors that have a row already. `full`: see InventoryReader.
+        """
+        counts = self._session.counts()
+        netns = {count.netns for count in counts.listeners}
+        inventory = self._sockets.read(full, netns)
+        passed = self._session.passed()
+        holders = {holder.pid for item in inventory.listeners for holder in item.holders}
+        others = self._others(counts, known, holders)
+        return Reading(counts, inventory, others, passed, utc_now())
+
+    def read_counts(self, known: AbstractSet[int], holders: AbstractSet[int]) -> Reading:
+        """Without the sockets. `holders`: PIDs of those that held one when they were read last."""
+        counts = self._session.counts()
+        return Reading(counts, processes=self._others(counts, known, holders))
+
+    def _others(
+        self, counts: Counts, known: AbstractSet[int], holders: AbstractSet[int]
+    ) -> dict[int, Process]:
+        """Acceptors alive that hold no listener any more, by pid."""
+        pids = ({acceptor.pid for acceptor in counts.acceptors} | known) - holders
+        found = ((pid, self._sockets.process(pid)) for pid in pids)
+        return {pid: process for pid, process in found if process is not None}
+
+
 class TcpSubject:
     """Attached and proved when constructed; leaving it as a context manager detaches."""
 
@@ -26,11 +60,12 @@ class TcpSubject:
         self._config = config
         self._session = open_session(config)
         self._reader = InventoryReader(config.filters, ask_facts=self._session.listening)
-        self._baseline = self._reader.baseline()  # before anybody is told that it is ready
+        self._source = TcpSource(self._session, self._reader)
+        self._baseline = self._reader.baseline()  # before it is announced that it is ready
 
     @cached_property
     def _tracker(self) -> Tracker:
-        """What whoever waits for the tracer to be ready need not wait for, made when it is used."""
+        """Made when it is used: the start of the tracer does not wait for it."""
         from accepttrace.model.tracker import Tracker
         from accepttrace.sockets.holding import open_iterator
 
@@ -52,7 +87,7 @@ class TcpSubject:
     def refresh(self) -> Snapshot:
         """Read everything again."""
         tracker = self._tracker
-        reading = self._read()
+        reading = self._source.read(tracker.pids)
         with unbroken():  # what the model has summed up must be forgotten, and only that
             self._session.forget(tracker.update(reading))
         return self._sorted(tracker.snapshot(self._config.by))
@@ -60,10 +95,9 @@ class TcpSubject:
     def drain(self) -> None:
         """Let the rows of those that ended go, so that the maps do not fill before a refresh."""
         if self._session.crowded():
-            counts = self._session.counts()
-            others = self._others(counts, self._tracker.holders)
+            reading = self._source.read_counts(self._tracker.pids, self._tracker.holders)
             with unbroken():
-                self._session.forget(self._tracker.drain(Reading(counts, processes=others)))
+                self._session.forget(self._tracker.drain(reading))
 
     def summary(self, again: bool = True) -> Snapshot:
         """The last reading, with the whole run as its interval.
@@ -72,7 +106,7 @@ class TcpSubject:
         under way. Not so without `again`.
         """
         if again and not self._tracker.quiet:
-            reading = self._read()
+            reading = self._source.read(self._tracker.pids)
             with unbroken():
                 self._tracker.confirm(reading)
         return self._sorted(self._tracker.summary(self._config.by))
@@ -83,17 +117,3 @@ class TcpSubject:
         from accepttrace.views.columns.tcp import ordered
 
         return ordered(snapshot, self._config.sort)
-
-    def _read(self) -> Reading:
-        """Counts, then the sockets, then what passed meanwhile."""
-        counts = self._session.counts()
-        inventory = self._reader.read(counted={count.netns for count in counts.listeners})
-        passed = self._session.passed()
-        holders = {holder.pid for item in inventory.listeners for holder in item.holders}
-        return Reading(counts, inventory, self._others(counts, holders), passed, utc_now())
-
-    def _others(self, counts: Counts, holders: AbstractSet[int]) -> dict[int, Process]:
-        """Acceptors alive that hold no listener any more, by pid."""
-        pids = ({acceptor.pid for acceptor in counts.acceptors} | self._tracker.pids) - holders
-        found = ((pid, self._reader.process(pid)) for pid in pids)
-        return {pid: process for pid, process in found if process is not None}
