@@ -6,6 +6,7 @@ import random
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from itertools import count as numbers
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -20,6 +21,8 @@ from accepttrace.facts.records import (
     Inventory,
     ListenerCount,
     Losses,
+    Overflow,
+    Passed,
     Process,
 )
 from accepttrace.facts.sight import Sight
@@ -228,6 +231,61 @@ def test_who_closed_before_anybody_looked_and_had_no_client_has_no_row() -> None
     snapshot = it.snapshot()
     assert {one.inode for one in snapshot.listeners} == {1, 101}
     assert [one.pid for one in snapshot.acceptors if one.listener_inode != 1] == [6]
+
+
+@pytest.mark.parametrize(
+    "fact",
+    [
+        {"requests": 1},
+        {"uncounted": 1},
+        {"drops": 1},
+        {"cut_off": 1},
+        {"queue_max": 1},
+        {"queue_start": 1},
+        {"overflow": Overflow(1, 0, 0, 0)},
+        {"overflow": Overflow(0, 1, 0, 0)},
+        {"flow": flow(1)},
+        {"flow": flow(0, 1)},
+        {"flow": flow(0, 0, (1, 0))},
+        {"flow": flow(0, 0, (0, 1))},
+    ],
+    ids=str,
+)
+def test_a_closed_listener_where_anything_happened_keeps_its_row(fact: dict[str, Any]) -> None:
+    it = model()
+    feed(it, 1, [], [listener(1), listener(100), listener(101)])
+    counted = [replace(passing(100, flow(), stops=1), **fact), passing(101, flow(), stops=1)]
+    for second in (2, 3, 4):
+        feed(it, second, [], [listener(1)], counted=counted)
+    assert {one.inode for one in it.snapshot().listeners} == {1, 100}
+
+
+@pytest.mark.parametrize("queue", [0, 2])
+def test_a_closed_listener_where_somebody_waited_keeps_its_row(queue: int) -> None:
+    it = model()
+    feed(it, 1, [], [listener(1), listener(100, queue=queue)])
+    for second in (2, 3, 4):
+        feed(it, second, [], [listener(1)])
+    assert len(it.snapshot().listeners) == 1 + bool(queue)
+
+
+def test_what_a_row_told_before_it_was_let_go_has_left_the_queue() -> None:
+    """The queue is read between two readings of the counts; the later one lacks that row."""
+    it, taken = model(), count(1, 5000)
+    feed(it, 1, [], [listener(100)])
+    for second in (2, 3):
+        feed(it, second, [taken], [listener(100)], counted=[passing(100, flow(5000))])
+    ended = Counts((taken,), (passing(100, flow(5000)),), at_s=4, ended=frozenset({key_of(taken)}))
+    it.update(Reading(ended, Inventory((listener(100),)), wall=""))
+    for later, word in ((4000, "balanced"), (3000, "unbalanced")):
+        reading = Reading(
+            Counts((count(2, 1000),), (passing(100, flow(9000)),), at_s=5),
+            Inventory((listener(100, queue=0),)),
+            passed=Passed({100: 9000}, {100: later}, {}),
+            wall="",
+        )
+        it.update(reading)
+        assert it.snapshot().listeners[0].book == word
 
 
 def test_a_listener_that_came_and_went_between_two_readings_is_closed() -> None:

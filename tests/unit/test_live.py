@@ -116,6 +116,13 @@ def test_a_refresh_of_64_rows_is_cheap() -> None:
     assert min(costs) < 0.005
 
 
+def test_leading_blanks_are_a_text_of_their_own_in_the_svg() -> None:
+    """Some viewers drop them, and stretch the rest."""
+    svg = export_svg([(("  indented", "bold"), (" more", "")), (), (("end", ""),)], "title", 20)
+    texts = re.findall(r">([^<>]+)</text>", svg)
+    assert "indented" in texts
+
+
 def test_the_svg_shows_the_table_and_calls_nobody() -> None:
     svg = export_svg(picture(80, 24), "accepttrace --port 80", 80)
     assert svg == export_svg(picture(80, 24), "accepttrace --port 80", 80)

@@ -18,7 +18,7 @@ from accepttrace.probe.holders import EpollSet, Waiter, Waiters, Way
 from accepttrace.sockets import namespaces, procfs, syscalls, unixsockets
 from accepttrace.sockets.facts import NOT, UNKNOWN, Facts, Waiting
 from accepttrace.sockets.helper import Helper
-from accepttrace.sockets.namespaces import Namespaces, ask_all
+from accepttrace.sockets.namespaces import FULL_EVERY_S, Namespaces, ask_all
 from accepttrace.sockets.people import FRESH_S, NAMES_S, SILENT_S, YOUNG_S, People
 from accepttrace.sockets.processes import LATELY_S, PAUSE_S, Processes
 from accepttrace.sockets.queues import Queues
@@ -365,6 +365,76 @@ def test_a_namespace_is_known_as_long_as_a_process_is_in_it() -> None:
     assert not namespaces.is_there(number)
     with pytest.raises(FileNotFoundError):
         known.path(number)
+
+
+def test_who_moved_to_another_namespace_is_found_after_a_while(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = {"/proc/self/ns/net": 1, "/proc/10/ns/net": 5}
+    monkeypatch.setattr(procfs, "netns", here.__getitem__)
+    monkeypatch.setattr(procfs, "pids", lambda: {10})
+    known = Namespaces()
+    known.refresh()
+    here["/proc/10/ns/net"] = 6
+    found = []
+    for later_s in (FULL_EVERY_S / 2, FULL_EVERY_S / 2, 0.1):
+        clock.now += later_s
+        known.refresh()
+        found.append([number for number in (5, 6) if number in known.paths])
+    assert found == [[5], [5], [6]]
+    here["/proc/10/ns/net"] = 7
+    known.refresh(full=True)
+    assert 7 in known.paths
+
+
+@pytest.mark.parametrize(
+    ("error", "dead", "reasons"),
+    [
+        (PermissionError(13, "no"), False, ["permission denied"]),
+        (PermissionError(13, "no"), True, []),
+        (OSError(5, "Input/output error"), False, ["Input/output error"]),
+        (OSError("odd"), False, ["odd"]),
+        (FileNotFoundError(2, "gone"), False, []),
+    ],
+    ids=str,
+)
+def test_who_does_not_show_its_namespace_is_told_with_the_reason(
+    error: OSError, dead: bool, reasons: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def netns(path: str) -> int:
+        if path == "/proc/self/ns/net":
+            return 1
+        raise error
+
+    known = Namespaces()
+    monkeypatch.setattr(procfs, "netns", netns)
+    monkeypatch.setattr(procfs, "pids", lambda: {ME})
+    monkeypatch.setattr(procfs, "is_zombie", lambda _: dead)
+    monkeypatch.setattr(procfs, "living_thread", lambda _: None)
+    known.refresh()
+    comm = procfs.stat(ME)[0]
+    assert known.unread == tuple(Unread(comm, reason, ME) for reason in reasons)
+
+
+def test_the_helper_ends_with_whoever_asked_it() -> None:
+    read, write = os.pipe()
+
+    def ask() -> None:
+        helper = Helper()
+        ((_, pid),) = helper.map(_pid_of_helper, [0], time.monotonic() + 5)
+        os.write(write, str(pid).encode())
+        signal.pause()
+
+    with child(ask):
+        pid = int(os.read(read, 32))
+        assert procfs.exists(pid)
+    wait_until(lambda: not procfs.exists(pid) or procfs.is_zombie(pid))
+    os.close(read)
+    os.close(write)
+
+
+def _pid_of_helper(_: int) -> int:
+    return os.getpid()
 
 
 def test_a_file_that_is_no_network_namespace_is_refused() -> None:

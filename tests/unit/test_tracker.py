@@ -189,6 +189,15 @@ def test_a_worker_once_seen_waiting_stays_one_while_it_is_busy() -> None:
     assert row_of(model.snapshot(), 2).waits is True
 
 
+def test_a_worker_that_was_not_seen_waiting_for_five_looks_waits_no_more() -> None:
+    model = tracker()
+    seen = []
+    for second, waits in enumerate((False, True, *(False,) * 7)):
+        feed(model, second, [count(1, 8)], [listener(100, [holder(1), holder(2, waits)])])
+        seen.append(row_of(model.snapshot(), 2).waits)
+    assert seen == [False, True, *(True,) * 5, False, False]
+
+
 def test_who_was_sent_away_empty_handed_takes_part() -> None:
     model = tracker()
     taken = [count(1, 8), count(2, 0, empty=5)]
@@ -283,6 +292,17 @@ def test_waiting_times_are_bounds_and_never_beyond_the_longest() -> None:
     model = tracker()
     feed(model, 1, [count(1, 1, waits_us=[3400])], [listener()])
     assert model.snapshot().acceptors[0].wait_p50_us == 3400
+
+
+def test_each_percentile_is_its_own() -> None:
+    model = tracker()
+    waits = [10] * 50 + [100] * 40 + [1000] * 9 + [10_000]
+    feed(model, 1, [count(1, 100, waits_us=waits)], [listener()])
+    row = model.snapshot().acceptors[0]
+    bounds = (row.wait_p50_us, row.wait_p90_us, row.wait_p99_us, row.wait_max_us)
+    for bound, us in zip(bounds, (10, 100, 1000, 10_000), strict=True):
+        assert bound is not None
+        assert us <= bound <= us * 1.25
 
 
 def test_what_was_not_measured_is_none() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from accepttrace.config import Filters
@@ -103,6 +105,17 @@ def test_losses_unbalance_the_books() -> None:
     model.update(UdpReading(counts, Receivers(), wall=""))
     books = model.snapshot().books
     assert (books.losses.map_full, books.losses.probe_misses, books.balanced) == (2, None, False)
+
+
+@pytest.mark.parametrize(
+    ("dropped", "drops", "lost"),
+    [(0, 0, 0), (None, None, 0), (3, 0, 3), (0, 3, 3), (None, 2, 2), (2, None, 2), (5, 4, 5)],
+)
+def test_what_no_reader_got_is_the_larger_of_two_counts(
+    dropped: int | None, drops: int | None, lost: int
+) -> None:
+    books = tracker().snapshot().books
+    assert replace(books, dropped=dropped, drops=drops).lost == lost
 
 
 def test_order_is_by_field_then_by_place() -> None:

@@ -59,6 +59,25 @@ def test_rows_that_do_not_fit_are_counted() -> None:
     assert "1,235,524" in total
 
 
+@pytest.mark.parametrize(
+    ("dropped", "drops", "words"),
+    [
+        (0, 0, "nothing lost"),
+        (1, 1, "1 datagram dropped"),
+        (0, 1, "1 datagram dropped (kernel's own count)"),
+        (1, 2, "2 datagrams dropped (kernel's own count)"),
+        (None, 1, "1 datagram dropped (kernel's own count)"),
+    ],
+)
+def test_the_header_says_who_counted_what_was_dropped(
+    dropped: int | None, drops: int, words: str
+) -> None:
+    snapshot = PICTURES["seen"]
+    books = replace(snapshot.books, dropped=dropped, drops=drops)
+    second = plain(render(replace(snapshot, books=books), 200, None)).splitlines()[1]
+    assert words in second.split("  ")
+
+
 def test_an_empty_table_is_never_silent() -> None:
     model = tracker()
     feed(model, 1, [], [])
