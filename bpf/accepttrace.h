@@ -13,9 +13,9 @@ enum {
 	WAIT_BUCKETS = 240, /* µs: 0..7 exact, then 8 sub-buckets an octave up to 2^32 */
 	PORTS = 65536,
 	MAX_NETNS = 16,
-	MAX_ACCEPTORS = 15360, /* beyond those with a seat */
-	MAX_SEATS = 1024, /* a power of two */
-	SEAT_PROBES = 4, /* seats that an acceptor may have */
+	MAX_ACCEPTORS = 15360, /* beyond those with a slot */
+	MAX_SLOTS = 1024, /* a power of two */
+	SLOT_PROBES = 4, /* slots that an acceptor may have */
 	MAX_LISTENERS = 12288, /* beyond those with a place */
 	MAX_PLACES = 4096, /* a power of two */
 	PLACE_PROBES = 4, /* places that a listener may have */
@@ -125,11 +125,11 @@ struct acceptor_key {
 enum { CREW = 1U << 31 };
 
 /*
- * Maps `seats` and `acceptors`. The first is an array, where a row is found with a tenth of the
- * instructions that a hash takes; the map `sitters` (seat → key) says for whom each was taken. Who
- * finds no seat has a row in the second. Written only by the thread of its key, so without atomics;
- * but for a crew's. The map `crews` (key of the crew → __u32) says how many of its threads have
- * rows.
+ * Maps `slots` and `acceptors`. The first is an array, where a row is found with a tenth of the
+ * instructions that a hash takes; the map `slot_owners` (slot → key) has the key that took each.
+ * What finds no slot has a row in the second. Written only by the thread of its key, so without
+ * atomics; but for a crew's. The map `crews` (key of the crew → __u32) says how many of its threads
+ * have rows.
  */
 struct acceptor {
 	__u64 accepts;
@@ -153,7 +153,7 @@ struct acceptor {
 	__u32 pid;
 	__u32 via; /* how it accepted: bits of enum via */
 	char comm[16];
-	struct acceptor_key who; /* `tid` 0: a free seat */
+	struct acceptor_key who; /* `tid` 0: a free slot */
 	__u64 wait_us[WAIT_BUCKETS];
 };
 

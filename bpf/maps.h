@@ -11,8 +11,8 @@
 
 MAP_HASH(pids, __u32, __u8, MAX_PIDS);
 MAP_HASH(acceptors, struct acceptor_key, struct acceptor, MAX_ACCEPTORS);
-MAP_ARRAY(seats, __u32, struct acceptor, MAX_SEATS);
-MAP_HASH(sitters, __u32, struct acceptor_key, MAX_SEATS);
+MAP_ARRAY(slots, __u32, struct acceptor, MAX_SLOTS);
+MAP_HASH(slot_owners, __u32, struct acceptor_key, MAX_SLOTS);
 
 /* Never written: the first value of an acceptor is too large for the BPF stack. */
 MAP_ARRAY(blank, __u32, struct acceptor, 1);
@@ -44,26 +44,26 @@ static __always_inline bool pid_wanted(__u32 pid)
 	return LOOKUP(pids, &pid);
 }
 
-static __always_inline struct acceptor *seat_at(__u32 place)
+static __always_inline struct acceptor *slot_at(__u32 place)
 {
-	return LOOKUP(seats, &place);
+	return LOOKUP(slots, &place);
 }
 
 /*
  * What changes a map returns an int in old kernels, though its type says long: the upper half is
  * whatever it is. So here it becomes an int at once. See drift.bpf.h.
  */
-static __always_inline int seat_take(__u32 place, struct acceptor_key *key)
+static __always_inline int slot_take(__u32 place, struct acceptor_key *key)
 {
-	return INSERT(sitters, &place, key);
+	return INSERT(slot_owners, &place, key);
 }
 
-static __always_inline struct acceptor *standing_get(struct acceptor_key *key)
+static __always_inline struct acceptor *hashed_get(struct acceptor_key *key)
 {
 	return LOOKUP(acceptors, key);
 }
 
-static __always_inline int standing_add(struct acceptor_key *key)
+static __always_inline int hashed_add(struct acceptor_key *key)
 {
 	__u32 zero = 0;
 	struct acceptor *first = LOOKUP(blank, &zero);

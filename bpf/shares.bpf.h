@@ -25,7 +25,7 @@ static __always_inline __u32 room_of(__u32 map)
 	case SHARED_LISTENERS:
 		return MAX_PLACES + MAX_LISTENERS;
 	case SHARED_ACCEPTORS:
-		return MAX_SEATS + MAX_ACCEPTORS;
+		return MAX_SLOTS + MAX_ACCEPTORS;
 	case SHARED_ERRORS:
 		return MAX_ERRORS;
 	case SHARED_MIGRATIONS:

@@ -101,9 +101,9 @@ static __always_inline struct task task_now(enum access how)
 	return task;
 }
 
-static __always_inline __u32 seat_of(struct acceptor_key *key, __u32 nth)
+static __always_inline __u32 slot_of(struct acceptor_key *key, __u32 nth)
 {
-	return (key->tid + key->inode + nth) % MAX_SEATS;
+	return (key->tid + key->inode + nth) % MAX_SLOTS;
 }
 
 static __always_inline bool is_of(struct acceptor *acceptor, struct acceptor_key *key)
@@ -116,17 +116,17 @@ static __noinline struct acceptor *acceptor_elsewhere(struct acceptor_key *key)
 {
 	struct acceptor *acceptor;
 
-	for (__u32 i = 1; i < SEAT_PROBES; i++) {
-		acceptor = seat_at(seat_of(key, i));
+	for (__u32 i = 1; i < SLOT_PROBES; i++) {
+		acceptor = slot_at(slot_of(key, i));
 		if (!acceptor || is_of(acceptor, key))
 			return acceptor;
 	}
-	return standing_get(key);
+	return hashed_get(key);
 }
 
 static __always_inline struct acceptor *acceptor_get(struct acceptor_key *key)
 {
-	struct acceptor *first = seat_at(seat_of(key, 0));
+	struct acceptor *first = slot_at(slot_of(key, 0));
 
 	return first && is_of(first, key) ? first : acceptor_elsewhere(key);
 }
@@ -136,12 +136,12 @@ static __always_inline bool is_crew(struct acceptor_key *key)
 	return key->tid & CREW;
 }
 
-/* A crew has no seat: several threads may meet for it at once, which only a hash settles. */
-static __always_inline struct acceptor *seat_find(struct acceptor_key *key)
+/* A crew has no slot: several threads may meet for it at once, which only a hash settles. */
+static __always_inline struct acceptor *slot_find(struct acceptor_key *key)
 {
-	for (__u32 i = 0; i < SEAT_PROBES && !is_crew(key); i++) {
-		if (!seat_take(seat_of(key, i), key))
-			return seat_at(seat_of(key, i));
+	for (__u32 i = 0; i < SLOT_PROBES && !is_crew(key); i++) {
+		if (!slot_take(slot_of(key, i), key))
+			return slot_at(slot_of(key, i));
 	}
 	return NULL;
 }
@@ -154,10 +154,10 @@ static __always_inline struct acceptor *acceptor_add(struct acceptor_key *key, _
 
 	if (!share_take(owner, SHARED_ACCEPTORS))
 		return NULL;
-	acceptor = seat_find(key);
+	acceptor = slot_find(key);
 	if (!acceptor) {
-		made = !standing_add(key);
-		acceptor = standing_get(key);
+		made = !hashed_add(key);
+		acceptor = hashed_get(key);
 	}
 	if (!acceptor || !made)
 		share_return(owner, SHARED_ACCEPTORS);
@@ -193,14 +193,14 @@ static __noinline struct acceptor *acceptor_meet(struct acceptor_key *key, __u32
 
 	if (threads && *threads >= CREW_ROWS) {
 		*key = crew;
-		acceptor = standing_get(key);
+		acceptor = hashed_get(key);
 	}
 	if (acceptor)
 		return acceptor;
 	acceptor = acceptor_add(key, owner);
 	if (!acceptor && !is_crew(key)) {
 		*key = crew; /* no room for this one either, if it has none by now */
-		return standing_get(key);
+		return hashed_get(key);
 	}
 	if (acceptor && threads && !is_crew(key))
 		__sync_fetch_and_add(threads, 1);
@@ -388,7 +388,7 @@ static __noinline struct acceptor *took_first(struct sock *sk, struct sock *chil
 	return NULL;
 }
 
-/* The current thread has no row in its first seat. NULL: all is counted. */
+/* The current thread has no row in its first slot. NULL: all is counted. */
 static __noinline struct acceptor *took_elsewhere(struct sock *sk, struct sock *child, __u32 inode,
 						  __u32 tid, __u64 start_ns)
 {
@@ -408,7 +408,7 @@ static __always_inline void accepted(enum access how, struct settings *want, str
 	if (!want)
 		return;
 	task = task_now(how);
-	acceptor = seat_at((task.tid + inode) % MAX_SEATS);
+	acceptor = slot_at((task.tid + inode) % MAX_SLOTS);
 	if (!acceptor || acceptor->who.tid != task.tid || acceptor->who.inode != inode ||
 	    acceptor->who.start_ns != task.start_ns)
 		acceptor = took_elsewhere(listener, child, inode, task.tid, task.start_ns);

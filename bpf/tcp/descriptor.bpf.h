@@ -9,11 +9,11 @@
 static __always_inline struct file *file_of(struct task_struct *task, __u32 fd)
 {
 	struct fdtable *table = BPF_CORE_READ(task, files, fdt);
-	struct file **slots = BPF_CORE_READ(table, fd);
+	struct file **files = BPF_CORE_READ(table, fd);
 	struct file *file = NULL;
 
 	if (fd < BPF_CORE_READ(table, max_fds))
-		bpf_probe_read_kernel(&file, sizeof(file), slots + fd);
+		bpf_probe_read_kernel(&file, sizeof(file), files + fd);
 	return file;
 }
 

@@ -19,7 +19,7 @@ SURPLUS = 58
 
 def room() -> int:
     """How many acceptors the kernel side has room for."""
-    found = re.findall(r"\bMAX_(?:ACCEPTORS|SEATS) = (\d+)", HEADER.read_text())
+    found = re.findall(r"\bMAX_(?:ACCEPTORS|SLOTS) = (\d+)", HEADER.read_text())
     assert len(found) == 2
     return sum(map(int, found))
 

@@ -92,7 +92,7 @@ def test_forgotten_rows_are_gone_and_the_rest_stands(tracing: Tracing) -> None:
 
 def test_thousands_of_threads_are_counted_in_a_few_rows(tracing: Tracing) -> None:
     """More than there is room for, were they not let go."""
-    threads, seen = 2 * wire.MAX_SEATS + 100, 0
+    threads, seen = 2 * wire.MAX_SLOTS + 100, 0
     with listening() as listener:
         tracing.of(listener.getsockname()[1])
         for number in range(threads):
@@ -164,10 +164,10 @@ def test_listeners_by_the_thousand_are_counted_exactly(tracing: Tracing) -> None
 
 
 def test_what_is_read_again_quickly_is_what_the_rows_tell(tracing: Tracing) -> None:
-    """More acceptors than have a seat: those beyond are in another map."""
+    """More acceptors than have a slot: those beyond are in another map."""
     tracing.of(filters=Filters(pids=frozenset({os.getpid()})))
     made: dict[int, int] = {}
-    for number in range(wire.MAX_SEATS + 200):
+    for number in range(wire.MAX_SLOTS + 200):
         with listening() as listener:
             made[inode_of(listener)] = 1 + number % 3
             for _ in range(1 + number % 3):

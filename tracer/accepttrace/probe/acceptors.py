@@ -36,23 +36,23 @@ class _Seen(NamedTuple):
 
 
 class AcceptorRows:
-    """Threads with a seat and without, crews, and what belongs to them."""
+    """Threads with a slot and without, crews, and what belongs to them."""
 
     def __init__(self, loaded: loaders.Attached, shares: Shares) -> None:
         fd = loaded.map_fd
         self._shares = shares
-        self._seats = Map(fd("seats"), wire.U32, wire.Acceptor)
-        self._sitters = Map(fd("sitters"), wire.U32, wire.AcceptorKey)
+        self._slots = Map(fd("slots"), wire.U32, wire.Acceptor)
+        self._slot_owners = Map(fd("slot_owners"), wire.U32, wire.AcceptorKey)
         self._acceptors = Map(fd("acceptors"), wire.AcceptorKey, wire.Acceptor)
         self._crews = Map(fd("crews"), wire.AcceptorKey, wire.U32)
         self._errors = Map(fd("errors"), wire.ErrorKey, wire.Tally)
         self._calls = Map(fd("calls"), wire.U64, wire.Call)
         self._last: dict[Identity, _Seen] = {}
-        self._seat_of: dict[bytes, wire.U32] = {}  # by key, as last read; only we free a seat
+        self._slot_of: dict[bytes, wire.U32] = {}  # by key, as last read; only we free a slot
 
     def read(self) -> list[wire.Acceptor]:
         """Of all acceptors."""
-        rows = [row for row in self._seated() if row.who.tid]
+        rows = [row for row in self._in_slots() if row.who.tid]
         rows += [row for _, row in self._acceptors.items() if row.who.tid]
         self._last = {identity(row.who): _Seen.of(row) for row in rows}
         return rows
@@ -60,7 +60,7 @@ class AcceptorRows:
     def accepts(self) -> Counter[int]:
         """By inode of the listener, and nothing else: read quickly."""
         found: Counter[int] = Counter()
-        for row in self._seated():
+        for row in self._in_slots():
             found[row.who.inode] += row.accepts
         for accepts, inodes in self._acceptors.columns(_ACCEPTS, _INODE):
             for number, inode in zip(accepts, inodes, strict=True):
@@ -102,7 +102,7 @@ class AcceptorRows:
         gone = {key: row for key in keys if (row := self._last.pop(key, None)) is not None}
         if not gone:
             return
-        self._leave_seats([wire.AcceptorKey(*row[:3]) for row in gone.values()])
+        self._leave_slots([wire.AcceptorKey(*row[:3]) for row in gone.values()])
         self._calls.delete_all([wire.U64(row.pid << 32 | row.tid) for row in gone.values()])
         self._delete_errors(gone)
         self._count_crews()
@@ -110,33 +110,33 @@ class AcceptorRows:
 
     def clear(self) -> None:
         """Delete everything."""
-        for seat, _ in self._sitters.items():
-            self._seats.put(seat, wire.Acceptor())
-        for each in (self._sitters, self._acceptors, self._crews, self._errors, self._calls):
+        for slot, _ in self._slot_owners.items():
+            self._slots.put(slot, wire.Acceptor())
+        for each in (self._slot_owners, self._acceptors, self._crews, self._errors, self._calls):
             each.clear()
         self._last = {}
 
-    def _seated(self) -> list[wire.Acceptor]:
-        self._seat_of = {bytes(key): seat for seat, key in self._sitters.items()}
-        rows = map(self._seats.get, self._seat_of.values())
+    def _in_slots(self) -> list[wire.Acceptor]:
+        self._slot_of = {bytes(key): slot for slot, key in self._slot_owners.items()}
+        rows = map(self._slots.get, self._slot_of.values())
         return [row for row in rows if row is not None]
 
     def _one(self, key: wire.AcceptorKey) -> wire.Acceptor | None:
-        seat = self._seat_of.get(bytes(key))
-        return self._acceptors.get(key) if seat is None else self._seats.get(seat)
+        slot = self._slot_of.get(bytes(key))
+        return self._acceptors.get(key) if slot is None else self._slots.get(slot)
 
-    def _leave_seats(self, keys: Iterable[wire.AcceptorKey]) -> None:
-        """The seat is free for others only once its row is empty."""
-        standing, left = [], []
+    def _leave_slots(self, keys: Iterable[wire.AcceptorKey]) -> None:
+        """The slot is free for others only once its row is empty."""
+        others, left = [], []
         for key in keys:
-            seat = self._seat_of.get(bytes(key))
-            if seat is None:
-                standing.append(key)
+            slot = self._slot_of.get(bytes(key))
+            if slot is None:
+                others.append(key)
             else:
-                self._seats.put(seat, wire.Acceptor())
-                left.append(seat)
-        self._sitters.delete_all(left)
-        self._acceptors.delete_all(standing)
+                self._slots.put(slot, wire.Acceptor())
+                left.append(slot)
+        self._slot_owners.delete_all(left)
+        self._acceptors.delete_all(others)
 
     def _delete_errors(self, gone: Collection[Identity]) -> None:
         found = [(k, v) for k, v in self._errors.items() if identity(k.acceptor) in gone]

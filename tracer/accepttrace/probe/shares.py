@@ -12,7 +12,7 @@ from accepttrace.probe.maps import Map
 
 _ROOM: Final[Mapping[int, int]] = {
     wire.SHARED_LISTENERS: wire.MAX_PLACES + wire.MAX_LISTENERS,
-    wire.SHARED_ACCEPTORS: wire.MAX_SEATS + wire.MAX_ACCEPTORS,
+    wire.SHARED_ACCEPTORS: wire.MAX_SLOTS + wire.MAX_ACCEPTORS,
     wire.SHARED_ERRORS: wire.MAX_ERRORS,
     wire.SHARED_MIGRATIONS: wire.MAX_MIGRATIONS,
     wire.SHARED_PEERS: wire.MAX_PEERS,
