@@ -71,8 +71,10 @@ demo: objects ## real nginx and lab servers under load, traced
 	$(Q)$(BIN)/accepttrace demo --server nginx reuseport -d 8
 	$(Q)$(BIN)/accepttrace demo epoll -d 8
 
+PLACE ?= here
+
 test: $(VENV)/.test objects bench/flood ## all tests that this machine can run
-	$(Q)$(PYTEST) -q tests/unit tests/contract tests/kernel tests/servers tests/hostile
+	$(Q)$(PYTEST) -q --place $(PLACE) tests/unit tests/contract tests/kernel tests/servers tests/hostile
 
 test-vm: $(VENV)/.vm objects ## the kernel tests in a VM with Debian's 6.1 kernel
 	$(Q)$(BIN)/python vm/run.py --quiet --timeout 2700 --rows 6.1

@@ -4,13 +4,62 @@ from __future__ import annotations
 
 import os
 import signal
+from collections import defaultdict
 from collections.abc import Generator, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from vm import places
+
 HANDLED = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGALRM, signal.SIGWINCH)
 REQUIRED = os.environ.get("ACCEPTTRACE_REQUIRE_KERNEL") == "1"
+TYPES = tuple(filter(None, os.environ.get("ACCEPTTRACE_EXPECTED_TYPES", "").split(",")))
+TESTS = Path(__file__).parent
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--place`: of vm/places.py."""
+    place = os.environ.get("ACCEPTTRACE_VM_ROW") or places.HERE[0]
+    text = "run what vm/places.py has for this place (default: %(default)s; all: everything)"
+    parser.addoption("--place", default=place, choices=("all", *places.PLACES), help=text)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what has no place where this runs."""
+    place = config.getoption("place")
+    if place == "all":
+        return
+    variants: defaultdict[tuple[str, str], list[object]] = defaultdict(list)
+    left_out = [item for item in items if not _runs(place, item, variants)]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]
+
+
+def _runs(
+    place: str, item: pytest.Item, variants: defaultdict[tuple[str, str], list[object]]
+) -> bool:
+    """`variants` are those of each test that were met before; this one is added."""
+    name, _, variant = item.name.partition("[")
+    path = item.path.relative_to(TESTS).as_posix()
+    entry = places.entry(place, path, name, variant.removesuffix("]"))
+    if entry is None or not entry.turn or place not in places.ROWS:
+        return entry is not None
+    others, attach = _parted(item)
+    known = variants[path, name]
+    if others not in known:
+        known.append(others)
+    return attach is None or attach == places.turn(entry, place, known.index(others), TYPES)
+
+
+def _parted(item: pytest.Item) -> tuple[object, str | None]:
+    """A test's variant but for the attach type, and the attach type, if there is one."""
+    callspec = getattr(item, "callspec", None)
+    params = callspec.params if callspec else {}
+    types = [value.attach for value in params.values() if hasattr(value, "attach")]
+    others = {key: value for key, value in params.items() if not hasattr(value, "attach")}
+    return others, next(iter(types), None)
 
 
 @pytest.hookimpl(hookwrapper=True)

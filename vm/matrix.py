@@ -1,7 +1,7 @@
 """The kernels that the kernel tests are run on: one list, as data.
 
-`vm/run.py` boots the rows; the README's support table is made from the same list
-(`vm/support.py`).
+`vm/run.py` boots the rows, and `vm/places.py` says what runs in each. The README's support table is
+made from the same list (`vm/support.py`).
 """
 
 from __future__ import annotations
@@ -11,69 +11,6 @@ from typing import Literal
 
 AttachType = Literal["fentry", "kprobe", "tracepoint"]
 ALL_TYPES: tuple[AttachType, ...] = ("fentry", "kprobe", "tracepoint")
-_LOADERS = "tests/kernel/test_loaders.py"
-_COMMAND = "tests/kernel/test_cli.py"
-# What does not depend on the kernel is run once, by `make test` on the machine's own: what the
-# command prints and how it ends (each start takes seconds here), and what bcc does without BTF,
-# which is the matter of a row. So are tens of thousands of connections, which fill the maps.
-ONCE = (
-    "--ignore=tests/kernel/test_limits.py",
-    f"--deselect={_LOADERS}::test_without_visible_btf_bcc_is_used_or_what_it_lacks_is_named",
-    f"--deselect={_LOADERS}::test_the_command_with_bcc_prints_nothing_of_the_compiler",
-    f"--deselect={_LOADERS}::test_nothing_of_bcc_stays_after_sigkill",
-    f"--deselect={_COMMAND}::test_a_signal_ends_with_a_summary_and_status_0",
-    f"--deselect={_COMMAND}::test_duration_ends_it",
-    f"--deselect={_COMMAND}::test_a_closed_pipe_ends_it_quietly",
-    f"--deselect={_COMMAND}::test_live_screen_shows_redraws_on_resize_and_leaves_the_summary",
-    "--deselect=tests/kernel/test_drops.py"
-    "::test_deferred_clients_are_named_and_the_header_says_nothing_lost",
-    "--deselect=tests/kernel/test_udp.py::test_the_command_tells_the_same",
-)
-# Of these each variant meets one attach type in a plain row, in turn, and others in other rows:
-# they vary servers, maps and clocks, which the types have in common.
-IN_TURN = frozenset(
-    (
-        "test_every_accept_is_counted_for_its_worker",
-        "test_it_counts_as_any_other",
-        "test_listeners_by_the_thousand_are_counted_exactly",
-        "test_thousands_of_threads_are_counted_in_a_few_rows",
-        "test_what_the_kernel_tests_of_itself_is_told",
-    )
-)
-# The kernel's own tests need its newest source, and are run on one kernel.
-_SELFTESTS = "tests/kernel/test_selftests.py"
-PLAIN = ("tests/kernel", *ONCE)
-WITH_BCC = (*PLAIN, f"--ignore={_SELFTESTS}")
-# The bcc of the host is not made for the newest kernels, and on a foreign architecture
-# it and its compiler would treble the userland.
-EVERYTHING = (*WITH_BCC, f"--ignore={_LOADERS}")
-# nginx is not in the foreign userland.
-RELOADS = "tests/servers/test_reload.py"
-# A flavour of a kernel that is tested in full gets what is special about it, or a few counts too.
-SPECIAL = ("tests/kernel/test_flavours.py",)
-_COUNTS = "tests/kernel/test_counts.py"
-_FEW = "(ipv4 and (reuseport or blocking or shared))"
-SOME = (*SPECIAL, _COUNTS, "-k", f"test_flavours or {_FEW}")
-# Kprobes alone are exact where a program can be preempted; the others count what they miss.
-SOME_BY_KPROBE = (
-    *("tests/kernel/test_preemption.py", *SPECIAL, "tests/kernel/test_sleepers.py", _COUNTS),
-    *("-k", f"test_flavours or (kprobe and (test_sleepers or {_FEW} or test_preemption))"),
-)
-# One sharing mode; and once, of UDP what has hooks.
-BOTH_LOADERS = (_LOADERS, "-k", "test_both_count and reuseport")
-AND_FOR_UDP = (_LOADERS, "-k", "test_both_count and (reuseport or datagrams and not tracepoint)")
-
-
-def _about(*names: str) -> tuple[str, ...]:
-    return tuple(f"tests/kernel/test_{name}.py" for name in names)
-
-
-# From the SYN to the worker: what hooks of another place or shape may change.
-LIFE = _about(
-    *("books", "close", "flavours", "overflow", "selection", "sleepers", "waiting", "ways")
-)
-# And what is read of registers and of system calls.
-ARCHITECTURE = (*LIFE, *_about("counts", "failures", "preemption", "udp"), *ONCE)
 BY_HEADERS = ("env", "ACCEPTTRACE_BCC_HEADERS=1")
 
 # As the README says; the tests inside then run as nobody with just these.
@@ -91,7 +28,7 @@ class Row:
     `arch` is Debian's name; another one than the host's is run by vm/foreign.py.
     `package` is Debian's meta package: whatever release it points to in `suite` is taken.
     `attach` lists the types that must work there; the tests see the others as refused.
-    `tests` are pytest's arguments, run in the guest behind `prefix`, between `setup` and `undo`
+    Its tests (vm/places.py) are run in the guest behind `prefix`, between `setup` and `undo`
     (shell, as root). Rows that boot alike share one machine, in the order of the list.
     """
 
@@ -106,7 +43,6 @@ class Row:
     setup: str = ""
     undo: str = ""
     prefix: tuple[str, ...] = ()
-    tests: tuple[str, ...] = EVERYTHING
     headers: bool = False  # also unpack the kernel headers, which bcc compiles against
     minutes: int = 1  # about what the tests take
 
@@ -120,7 +56,6 @@ ROWS: tuple[Row, ...] = (
     Row(
         name="5.10",
         minutes=11,
-        tests=(*WITH_BCC, RELOADS),
         suite="bullseye",
         headers=True,
         why="oldest supported: older sock_reuseport, memlock accounting, no cookies in tracing",
@@ -128,7 +63,6 @@ ROWS: tuple[Row, ...] = (
     Row(
         name="6.1",
         minutes=11,
-        tests=(*PLAIN, RELOADS),
         suite="bookworm",
         headers=True,
         why="Debian 12; last layout before sk_data_ready, inlined queue_add, old accept prototype",
@@ -136,14 +70,12 @@ ROWS: tuple[Row, ...] = (
     Row(
         name="6.12",
         minutes=9,
-        tests=(*EVERYTHING, RELOADS),
         suite="trixie",
         why="Debian 13; accept takes proto_accept_arg since 6.10",
     ),
     Row(
         name="7.x",
         minutes=9,
-        tests=(*EVERYTHING, RELOADS),
         suite="sid",
         why="the newest released kernel that Debian builds",
     ),
@@ -156,7 +88,6 @@ ROWS: tuple[Row, ...] = (
         attach=("kprobe", "tracepoint"),
         # Debian's 3 refuses kprobes to whoever has capabilities only.
         setup="echo 2 >/proc/sys/kernel/perf_event_paranoid",
-        tests=LIFE,
         why="arm64 before it had trampolines (6.4): fentry is refused, kprobe is chosen",
     ),
     Row(
@@ -165,7 +96,6 @@ ROWS: tuple[Row, ...] = (
         suite="trixie",
         package="linux-image-arm64",
         arch="arm64",
-        tests=ARCHITECTURE,
         why="the other architecture: its registers, system call numbers and trampolines",
     ),
     Row(
@@ -176,7 +106,6 @@ ROWS: tuple[Row, ...] = (
         flavour="bcc compiles against kernel headers",
         attach=("kprobe", "tracepoint"),
         prefix=BY_HEADERS,
-        tests=BOTH_LOADERS,
         why="libbpf by BTF and bcc by headers trace the same connections at the same time",
     ),
     Row(
@@ -187,7 +116,6 @@ ROWS: tuple[Row, ...] = (
         flavour="bcc compiles against kernel headers",
         attach=("kprobe", "tracepoint"),
         prefix=BY_HEADERS,
-        tests=AND_FOR_UDP,
         why="the same; the fields that moved since 5.10 come from these headers",
     ),
     Row(
@@ -198,7 +126,6 @@ ROWS: tuple[Row, ...] = (
         attach=(),
         setup="mount -t tmpfs none /sys/kernel/btf",
         undo="umount /sys/kernel/btf",
-        tests=SPECIAL,
         why="what libbpf stands on is missing: one clear error, not three libbpf logs",
     ),
     Row(
@@ -208,7 +135,6 @@ ROWS: tuple[Row, ...] = (
         flavour="no root; unprivileged_bpf_disabled=2, perf_event_paranoid=2",
         setup="sysctl -q kernel.unprivileged_bpf_disabled=2 kernel.perf_event_paranoid=2",
         prefix=_AS_NOBODY,
-        tests=SOME,
         why="CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH are all that is needed",
     ),
     Row(
@@ -218,7 +144,6 @@ ROWS: tuple[Row, ...] = (
         attach=("fentry", "tracepoint"),
         setup="sysctl -q kernel.unprivileged_bpf_disabled=2 kernel.perf_event_paranoid=3",
         prefix=_AS_NOBODY,
-        tests=SOME,
         why="Debian and Ubuntu keep perf, and so kprobes, from everyone without CAP_SYS_ADMIN",
     ),
     Row(
@@ -228,7 +153,6 @@ ROWS: tuple[Row, ...] = (
         attach=("fentry", "tracepoint"),
         setup="echo 0 >/sys/kernel/debug/kprobes/enabled",
         undo="echo 1 >/sys/kernel/debug/kprobes/enabled",
-        tests=SPECIAL,
         why="kprobes attach and stay silent: the proof must notice, and name the hook",
     ),
     Row(
@@ -238,7 +162,6 @@ ROWS: tuple[Row, ...] = (
         attach=("tracepoint",),
         setup="echo 0 >/proc/sys/kernel/ftrace_enabled",
         undo="echo 1 >/proc/sys/kernel/ftrace_enabled",
-        tests=SOME,
         why="trampolines and kprobes attach and stay silent: only tracepoints are left",
     ),
     Row(
@@ -246,7 +169,6 @@ ROWS: tuple[Row, ...] = (
         suite="trixie",
         flavour="lockdown=integrity",
         kernel_args=("lockdown=integrity",),
-        tests=SOME,
         why="what Secure Boot sets: BPF may still read kernel memory",
     ),
     Row(
@@ -255,7 +177,6 @@ ROWS: tuple[Row, ...] = (
         flavour="lockdown=confidentiality",
         attach=(),
         kernel_args=("lockdown=confidentiality",),
-        tests=SPECIAL,
         why="BPF may not read kernel memory: refused, with the reason",
     ),
     Row(
@@ -264,7 +185,6 @@ ROWS: tuple[Row, ...] = (
         suite="trixie",
         package="linux-image-rt-amd64",
         flavour="PREEMPT_RT",
-        tests=SOME_BY_KPROBE,
         why="preempts everywhere: kprobe loses nothing, the others report what they lost",
     ),
     Row(
@@ -280,7 +200,6 @@ mount -t cgroup -o pids none /sys/fs/cgroup/pids""",
         undo="""\
 umount /sys/fs/cgroup/pids /sys/fs/cgroup
 mount -t cgroup2 none /sys/fs/cgroup""",
-        tests=SPECIAL,
         why="no unified hierarchy: cgroups are shown by their v1 path",
     ),
 )

@@ -22,7 +22,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # so that `python vm/run.py` works too
 
-from vm import foreign, machine, matrix  # noqa: E402
+from vm import foreign, machine, matrix, places  # noqa: E402
 from vm.kernels import fetch, locked  # noqa: E402
 from vm.mirror import MirrorError  # noqa: E402
 
@@ -142,7 +142,7 @@ def _run_alone(rows: Sequence[matrix.Row], options: argparse.Namespace) -> list[
 
 
 def _task(row: matrix.Row, command: Sequence[str]) -> machine.Task:
-    call = (*row.prefix, *(command or (*PYTEST, *row.tests)))
+    call = (*row.prefix, *(command or (*PYTEST, *places.paths(row.name))))
     if row.arch in foreign.QEMU:
         call = tuple(foreign.command_there(call))
     return machine.Task(row.name, call, _environment(row), row.setup, row.undo)

@@ -7,8 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, NamedTuple
@@ -26,7 +25,6 @@ from accepttrace.probe.session import Session, open_session
 from accepttrace.run.tcp import TcpSource
 from accepttrace.sockets.holding import open_iterator
 from accepttrace.sockets.inventory import InventoryReader
-from vm.matrix import IN_TURN, ROWS
 
 ACCEPTTRACE = (sys.executable, "-m", "accepttrace")
 # A VM names the attach types that its kernel must offer; elsewhere whatever works is tested.
@@ -134,33 +132,6 @@ def tracing(request: pytest.FixtureRequest) -> Iterator[Tracing]:
     """Every way. Where it may lose events, a test is tried until none was (see below)."""
     with attached(request.param) as session:
         yield Tracing(session)
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """In a plain machine of vm/ some tests meet the attach types in turn (matrix.IN_TURN)."""
-    row = next((row for row in ROWS if row.name == ROW and row.flavour == "plain"), None)
-    if row is None:
-        return
-    variants: defaultdict[str, list[object]] = defaultdict(list)
-    left_out = []
-    for item in items:
-        if isinstance(item, pytest.Function) and item.originalname in IN_TURN:
-            variant, attach = parted(item.callspec.params)
-            known = variants[item.originalname]
-            if variant not in known:
-                known.append(variant)
-            nth, types = known.index(variant), len(EXPECTED)
-            # Moved on by one each time round, as variants may come in threes too.
-            if attach != EXPECTED[(ROWS.index(row) + nth + nth // types) % types]:
-                left_out.append(item)
-    config.hook.pytest_deselected(items=left_out)
-    items[:] = [item for item in items if item not in left_out]
-
-
-def parted(params: Mapping[str, object]) -> tuple[object, str]:
-    """A test's variant, and the attach type that it is run with."""
-    (attach,) = (value.attach for value in params.values() if isinstance(value, Way))
-    return {key: value for key, value in params.items() if not isinstance(value, Way)}, attach
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +20,6 @@ from .conftest import ACCEPTTRACE, EXPECTED, ROW, Tracing, doctor
 LIBBPF = ("--loader", "libbpf")
 ALL_TYPES = ("fentry", "kprobe", "tracepoint")
 CONNECTIONS = 1000
-
-
-def on(*rows: str) -> Callable[[Any], Any]:
-    """A test of these rows alone (of all machines: none named). Elsewhere there is no such test:
-    one that is skipped would fail where kernel tests are required."""
-    wanted = bool(ROW) and (not rows or ROW in rows)
-    return lambda test: test if wanted else None
 
 
 def call(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -55,7 +47,6 @@ def refusal(*arguments: str) -> str:
     return said[0]
 
 
-@on()
 def test_doctor_offers_just_the_expected_types() -> None:
     status, report = doctor()
     found = reasons()
@@ -64,14 +55,12 @@ def test_doctor_offers_just_the_expected_types() -> None:
     assert status == (0 if report["chosen"] else 77)
 
 
-@on("kprobes-off", "ftrace-off")
 def test_auto_passes_over_what_is_silent() -> None:
     done = call("-p", "1", "-d", "0.1", "-o", "jsonl", *LIBBPF)
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads(done.stdout.splitlines()[0])["attach"] == EXPECTED[0]
 
 
-@on("kprobes-off", "ftrace-off")
 def test_a_silent_hook_is_named() -> None:
     silent = [attach for attach in ALL_TYPES if attach not in EXPECTED]
     for attach in silent:
@@ -82,7 +71,6 @@ def test_a_silent_hook_is_named() -> None:
         assert ("ftrace_enabled" if ROW == "ftrace-off" else "kprobes/enabled") in way["advice"]
 
 
-@on()
 def test_udp_is_traced_by_the_same_types() -> None:
     for attach in ALL_TYPES:
         done = call("--udp", "-p", "1", "-d", "0.1", "-o", "jsonl", "--attach", attach, *LIBBPF)
@@ -92,7 +80,6 @@ def test_udp_is_traced_by_the_same_types() -> None:
             assert "attached to reuseport_select_sock but is silent" in done.stderr
 
 
-@on("no-btf")
 def test_missing_type_information_is_reported() -> None:
     assert not Path("/sys/kernel/btf/vmlinux").exists()
     assert "BTF" in refusal()
@@ -100,20 +87,17 @@ def test_missing_type_information_is_reported() -> None:
     assert "CONFIG_DEBUG_INFO_BTF" in finding("BTF")["advice"]
 
 
-@on("no-btf")
 def test_bcc_traces_by_headers_alone() -> None:
     done = call("--attach", "tracepoint", "-o", "jsonl", "-d", "0.2")
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads(done.stdout.splitlines()[0])["loader"] == "bcc"
 
 
-@on("integrity", "confidentiality")
 def test_lockdown_is_reported() -> None:
     assert f"[{ROW}]" in Path("/sys/kernel/security/lockdown").read_text()
     assert finding("lockdown")["text"].startswith(ROW)
 
 
-@on("confidentiality")
 def test_confidentiality_is_the_reason_given() -> None:
     assert finding("lockdown")["state"] == "missing"
     assert "integrity" in finding("lockdown")["advice"]
@@ -121,7 +105,6 @@ def test_confidentiality_is_the_reason_given() -> None:
         assert "lockdown" in refusal("--attach", attach)
 
 
-@on("capabilities", "paranoid")
 def test_four_capabilities_are_all_there_is() -> None:
     assert os.geteuid() != 0
     assert Path("/proc/sys/kernel/unprivileged_bpf_disabled").read_text().strip() == "2"
@@ -132,14 +115,12 @@ def test_four_capabilities_are_all_there_is() -> None:
     assert finding("privileges")["state"] == "good"
 
 
-@on("paranoid")
 def test_what_keeps_kprobes_away_is_reported() -> None:
     way = next(w for w in doctor()[1]["ways"] if w["attach"] == "kprobe")
     assert "perf_event_paranoid" in way["advice"]
     assert "EACCES" in refusal("--attach", "kprobe")
 
 
-@on("rt")
 def test_what_preemption_costs_is_counted(tracing: Tracing) -> None:
     with Server("shared", workers=8) as server:
         account = tracing.of(server.port)
@@ -157,12 +138,10 @@ def test_what_preemption_costs_is_counted(tracing: Tracing) -> None:
         assert lost == 0
 
 
-@on("rt")
 def test_the_kernel_is_fully_preemptible() -> None:
     assert "PREEMPT_RT" in os.uname().version.split()
 
 
-@on("cgroup-v1")
 def test_cgroups_of_the_first_version_are_named_and_filtered() -> None:
     top = Path("/sys/fs/cgroup/pids")
     for name in ("web", "other"):
