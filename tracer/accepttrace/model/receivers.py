@@ -50,7 +50,7 @@ class Tally:
 
     @property
     def is_idle(self) -> bool:
-        """Whether it is open, bound to nobody's peer, and nothing was counted or waits there."""
+        """Whether it is open, not connected, and nothing was counted or waits there."""
         sock = self.socket
         if self.missing or sock is None or sock.remote_address is not None:
             return False
@@ -108,7 +108,7 @@ class ReceiverTracker:
         self._unread: tuple[Unread, ...] = ()
 
     def start(self, baseline: Baseline) -> None:
-        """What was there when tracing began; read before anybody is told that it did."""
+        """What was there when tracing began; read before it is announced that it did."""
         self._baseline = baseline
 
     def update(self, reading: UdpReading) -> tuple[int, ...]:
@@ -127,7 +127,7 @@ class ReceiverTracker:
         return gone
 
     def drain(self, reading: UdpReading) -> tuple[int, ...]:
-        """The same in the midst of an interval, so that the kernel's rows of the gone can go."""
+        """The same during an interval, so that the kernel's rows of the gone can go."""
         counts, receivers = reading.counts, reading.receivers
         self._losses, self._unread = counts.losses, receivers.unread
         self._others = receivers.others
@@ -177,7 +177,7 @@ class ReceiverTracker:
     def _listed(self) -> tuple[list[Tally], list[Tally]]:
         """Those that have rows, and those that closed at the same time and are too many for that.
 
-        Of those that got nothing and closed, nothing is told.
+        Those that got nothing and closed are not reported.
         """
         found = [t for i, t in self._tallies.items() if t.socket and i not in self._others]
         alive = [tally for tally in found if not tally.missing]

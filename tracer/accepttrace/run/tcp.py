@@ -102,7 +102,7 @@ class TcpSubject:
     def summary(self, again: bool = True) -> Snapshot:
         """The last reading, with the whole run as its interval.
 
-        If all was quiet, it is read a second time: that tells what is missing from what was only
+        If all was quiet, it is read a second time, to separate what is missing from what was only
         under way. Not so without `again`.
         """
         if again and not self._tracker.quiet:

@@ -24,11 +24,11 @@ class UdpSubject:
         self._config = config
         self._session = open_udp(config)
         self._reader = ReceiverReader(config.filters, self._session.queues)
-        self._baseline = self._reader.baseline()  # before anybody is told that it is ready
+        self._baseline = self._reader.baseline()  # before it is announced that it is ready
 
     @cached_property
     def _tracker(self) -> ReceiverTracker:
-        """What whoever waits for the tracer to be ready need not wait for, made when it is used."""
+        """Made when it is used: the start of the tracer does not wait for it."""
         from accepttrace.model.receivers import ReceiverTracker
         from accepttrace.sockets.holding import open_iterator
 

@@ -41,7 +41,7 @@ def header(by: str, *, histogram: bool = False) -> str:
 
 
 def rows(snapshot: Snapshot, *, histogram: bool = False) -> str:
-    """One line an acceptor. Without any, a line tells only what was lost, if something was."""
+    """One line an acceptor. Without any, a line has only what was lost, if something was."""
     values = list(acceptors(snapshot, histogram=histogram))
     if snapshot.by == "socket":
         sockets = Sockets(snapshot.listeners)

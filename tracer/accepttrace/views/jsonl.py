@@ -48,7 +48,7 @@ def meta_line(meta: Meta) -> str:
 
 
 def meta_of(meta: Meta) -> dict[str, object]:
-    """What every run tells of itself."""
+    """What every run says of itself."""
     return {
         "type": "meta",
         "schema": SCHEMA,

@@ -51,7 +51,7 @@ def csv_header() -> str:
 
 
 def csv_rows(snapshot: ReceiverSnapshot) -> str:
-    """One line a socket. Without any, a line tells only what was lost, if something was."""
+    """One line a socket. Without any, a line has only what was lost, if something was."""
     rows = [_row(row) | {"holders": _pids(row)} for row in snapshot.sockets]
     if not rows and not snapshot.books.balanced:
         rows = [{}]

@@ -95,7 +95,7 @@ def real() -> Iterator[Path]:
     """Within, bcc finds the headers that `required` names; yields their folder.
 
     The kernel's own archive is unpacked into a folder of ours: bcc would take what lies in
-    /tmp/kheaders-RELEASE for it, whoever made that (CVE-2024-2314).
+    /tmp/kheaders-RELEASE for it, also if a stranger made it (CVE-2024-2314).
     """
     installed = required()
     if installed.is_dir():

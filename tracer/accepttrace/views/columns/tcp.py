@@ -1,4 +1,4 @@
-"""The columns of accepts: one entry each; whoever shows, sorts or explains one reads it here."""
+"""The columns of accepts: one entry each, for tables, orders, formats and their documents."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def _queue(line: TcpRow) -> str | None:
 
 
 def _longest(line: TcpRow) -> str | None:
-    """`1,234`; `7+` where only refreshes tell, of which none may have met a queue."""
+    """`1,234`; `7+` where only refreshes show it, of which none may have met a queue."""
     known = [one for one in line.sockets if one.queue_max is not None]
     if not known:
         return None
@@ -221,7 +221,7 @@ COLUMNS: Final[tuple[Column[TcpRow], ...]] = (
         "label",
         "text",
         "how it accepts: syscall, io_uring, kernel (a thread of the kernel itself); n/a: in more "
-        "than one way, or the kernel does not tell",
+        "than one way, or not known",
         value=_via,
         hide_if=(None, "syscall"),
     ),
@@ -236,7 +236,7 @@ COLUMNS: Final[tuple[Column[TcpRow], ...]] = (
         adds_up=True,
         by=OF_SOCKETS,
     ),
-    _of_sockets("unseen", "UNSEEN", "accepted by somebody whom this attach type cannot see"),
+    _of_sockets("unseen", "UNSEEN", "accepted by a thread that this attach type cannot see"),
     Column(
         *("queue", "QUEUE", "gauge", "count"),
         "connections waiting now / backlog: Recv-Q and Send-Q of `ss -ltn`; of a group, the sum",

@@ -1,4 +1,4 @@
-"""The columns of `--udp`: one entry each; whoever shows, sorts or explains one reads it here."""
+"""The columns of `--udp`: one entry each, for tables, orders, formats and their documents."""
 
 from __future__ import annotations
 
