@@ -83,7 +83,7 @@ class ProcSource:
         rest = self._facts.keys() - due - self._due.keys()
         due = due | {pid for pid in rest if not self._stands(self._facts[pid])}
         left = [pid for pid in self._due if pid in present]
-        self._due = dict.fromkeys([*sorted(due), *left])
+        self._due = dict.fromkeys([*sorted(due.difference(left)), *left])
 
     def _full_due(self, now: float) -> bool:
         rest = self._full_every_s
