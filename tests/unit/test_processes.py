@@ -8,15 +8,16 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Collection, Iterator
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
 from accepttrace.errors import AcceptTraceError, UnsupportedError
 from accepttrace.facts.records import Unread
 from accepttrace.probe.holders import EpollSet, Waiter, Waiters, Way
-from accepttrace.sockets import namespaces, procfs, syscalls, unixsockets
+from accepttrace.sockets import fromproc, namespaces, procfs, syscalls, unixsockets
 from accepttrace.sockets.facts import NOT, UNKNOWN, Facts, Waiting
+from accepttrace.sockets.fromproc import ProcSource
 from accepttrace.sockets.helper import Helper
 from accepttrace.sockets.namespaces import FULL_EVERY_S, Namespaces, ask_all
 from accepttrace.sockets.people import FRESH_S, NAMES_S, SILENT_S, YOUNG_S, People
@@ -441,3 +442,160 @@ def test_a_file_that_is_no_network_namespace_is_refused() -> None:
     for path in ("/proc/self/ns/uts", "/proc/self/stat"):
         with pytest.raises(ValueError, match=f"{path} is no"):
             namespaces.number_of(path)
+
+
+class Direct:
+    """In place of a Helper: calls here and now; `asked`: whom. Of the `slow` nothing comes."""
+
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+        self.answers: dict[int, object] = {}
+        self.slow: set[int] = set()
+
+    def map(self, _: object, pids: Collection[int], until_s: float) -> Iterator[tuple[int, object]]:
+        assert until_s > 0
+        for pid in pids:
+            if pid in self.slow:
+                return
+            self.asked.append(pid)
+            yield pid, self.answers.get(pid, (10**12, "gone"))
+
+
+class Scans:
+    """A ProcSource over processes that are invented; all began long ago."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.helper = Direct()
+        self.source = ProcSource(cast("Helper", self.helper))
+        self.present = {1, 2, 3}
+        for pid in self.present:
+            self.helper.answers[pid] = self.holds(pid)
+        monkeypatch.setattr(procfs, "pids", lambda: set(self.present))
+        monkeypatch.setattr(procfs, "exists", lambda pid: pid in self.present)
+        monkeypatch.setattr(procfs, "stat", lambda pid: (f"w{pid}", 5))
+        monkeypatch.setattr(procfs, "socket_at", lambda *at: self.there.get(at))
+        self.there: dict[tuple[int, int, int], int] = {}
+
+    @staticmethod
+    def holds(pid: int, way: Waiting | None = None) -> tuple[int, object]:
+        """That it began at tick 5 and holds socket 7, where it waits so; None: nothing."""
+        fds, waits = ({7: 3}, {7: way}) if way else ({}, {})
+        return 5, Facts(pid, pid, 5, f"w{pid}", fds, waits, sure=False)
+
+    def asks(self, *inodes: int, full: bool = False) -> list[int]:
+        """Whom one refresh looks at."""
+        self.helper.asked.clear()
+        self.source.facts(inodes, full)
+        return self.helper.asked
+
+
+@pytest.fixture
+def scans(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Scans:  # noqa: ARG001
+    return Scans(monkeypatch)
+
+
+def test_all_are_read_at_first_then_those_that_are_new_or_may_have_changed(scans: Scans) -> None:
+    scans.helper.answers[2] = scans.holds(2, ACCEPT)
+    scans.helper.answers[3] = scans.holds(3, NOT)
+    scans.there[2, 2, 3] = 7
+    assert scans.asks(7) == [1, 2, 3]
+    assert set(scans.source.facts([7])) == {2, 3}
+    # The one that does not wait may begin to; that which waits still has its descriptor.
+    assert scans.asks(7) == [3]
+    scans.present.add(4)
+    assert scans.asks(7) == [3, 4]
+    scans.there[2, 2, 3] = 8
+    assert scans.asks(7) == [2, 3, 4]  # 4 was gone when it was looked at
+    scans.present -= {3, 4}
+    assert set(scans.source.facts([7])) == {2}
+
+
+def test_everybody_is_read_again_after_a_while_or_for_a_new_listener(
+    scans: Scans, clock: Clock
+) -> None:
+    everybody = [1, 2, 3]
+    began = clock.now
+    scans.asks(7)
+    clock.now = began + fromproc.FULL_EVERY_S - 0.1
+    assert scans.asks(7) == []
+    assert scans.asks(7, full=True) == everybody
+    clock.now += fromproc.FULL_EVERY_S
+    assert scans.asks(7) == everybody
+    assert scans.asks(7, 8) == everybody  # the last full one took no time
+    assert scans.asks(8) == []
+
+
+def test_a_new_listener_waits_for_many_times_what_a_full_scan_takes(
+    scans: Scans, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = scans.helper.map
+
+    def slowly(*asked: Any) -> Iterator[tuple[int, object]]:
+        clock.now += 1.0
+        return real(*asked)
+
+    monkeypatch.setattr(scans.helper, "map", slowly)
+    scans.asks(7)
+    monkeypatch.setattr(scans.helper, "map", real)
+    ended = clock.now
+    for later_s, asked in ((1.0, []), (19.9, []), (20.0, [1, 2, 3])):
+        clock.now = ended + later_s
+        assert scans.asks(7, 8) == asked
+
+
+def test_what_could_not_be_read_is_told_with_its_reason(scans: Scans) -> None:
+    scans.helper.answers |= {1: (5, "denied"), 2: (5, "too much"), 3: None}
+    scans.asks(7)
+    assert scans.source.unread == (
+        Unread("w1", "permission denied", 1),
+        Unread("w2", "too many open files", 2),
+        Unread("w3", "does not let itself be read", 3),
+    )
+    scans.helper.answers |= {pid: scans.holds(pid) for pid in scans.present}
+    scans.asks(7, full=True)
+    assert scans.source.unread == ()
+    scans.present.discard(1)
+    assert scans.source.unread == (Unread("processes of other users", "hidden"),)
+
+
+def test_who_takes_all_the_time_comes_last_the_next_time(scans: Scans) -> None:
+    scans.helper.slow = {2}
+    assert scans.asks(7) == [1]
+    assert scans.source.unread == (Unread("2 processes", "not read yet, for want of time"),)
+    assert scans.asks(7) == [3]
+    scans.helper.slow.clear()
+    assert scans.asks(7) == [2]
+    assert scans.source.unread == ()
+
+
+def test_a_look_finds_the_lowest_descriptor_of_each_socket() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as sock, sock.dup() as twin:
+        inode = os.fstat(sock.fileno()).st_ino
+        start, found = fromproc.look(frozenset({inode}), ME)
+        assert isinstance(found, Facts)
+        assert (start, found.comm) == (procfs.stat(ME)[1], procfs.stat(ME)[0])
+        assert found.fds == {inode: min(sock.fileno(), twin.fileno())}
+        assert set(found.waits) == {inode}
+        _, nothing = fromproc.look(frozenset({1}), ME)
+        assert isinstance(nothing, Facts)
+        assert (nothing.fds, nothing.waits) == ({}, {})
+
+
+def test_a_look_tells_why_it_finds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    nothing: frozenset[int] = frozenset()
+    assert fromproc.look(nothing, 999_999_999) == (0, "gone")
+    pid = os.fork()
+    if not pid:
+        os._exit(0)
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    assert fromproc.look(nothing, pid) == (procfs.stat(pid)[1], "gone")  # a zombie
+    os.waitpid(pid, 0)
+    start = procfs.stat(ME)[1]
+    monkeypatch.setattr(procfs, "DESCRIPTORS_READ", 2)
+    assert fromproc.look(nothing, ME) == (start, "too much")
+
+    def deny(*_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(procfs, "descriptors", deny)
+    assert fromproc.look(nothing, ME) == (start, "denied")
