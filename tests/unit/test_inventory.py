@@ -160,6 +160,31 @@ def test_filters_of_the_listener() -> None:
         assert InventoryReader(elsewhere).read().listeners == ()
 
 
+def test_the_baseline_has_every_listener_and_the_counters_from_then_on() -> None:
+    with reuseport("127.0.0.1") as sock:
+        reader = InventoryReader(Filters(ports=frozenset({1})))
+        assert reader.read().namespaces == ()  # nobody asked for them
+        found = reader.baseline()
+        assert inode_of(sock) in found.sockets  # whatever the filters say
+        here = found.namespaces[HERE]
+        assert (here.netns, here.drops.get(inode_of(sock), 0)) == (HERE, 0)
+        later = {one.netns: one for one in reader.read(counted=[HERE]).namespaces}
+        assert later[HERE].counters is not None
+
+
+def test_a_reader_is_asked_for_unix_sockets_only_where_nothing_else_is_found() -> None:
+    mine = frozenset({os.getpid()})
+    name = f"accepttrace-test-{os.getpid()}"
+    with socket.socket(socket.AF_UNIX) as unix, reuseport("127.0.0.1") as sock:
+        unix.bind(f"\0{name}")
+        unix.listen()
+        elsewhere = Filters(ports=frozenset({1}), pids=mine)
+        assert InventoryReader(elsewhere).read().unix == (f"@{name}",)
+        assert InventoryReader(Filters(ports=frozenset({1}))).read().unix == ()
+        here = Filters(ports=frozenset({port_of(sock)}), pids=mine)
+        assert InventoryReader(here).read().unix == ()
+
+
 def test_a_listener_that_appears_later_gets_its_holders(reader_of: Reader) -> None:
     with reuseport("127.0.0.1") as sock:
         port = port_of(sock)

@@ -15,6 +15,7 @@ from accepttrace.model.grains import GRAINS
 from accepttrace.model.losses import verdict
 from accepttrace.model.snapshot import GroupSize, Migration, NamespaceLoss, SelectorChange, Snapshot
 from accepttrace.views import histogram, table
+from accepttrace.views.losses import LONG_US
 from accepttrace.views.text import Line, plain
 from tests.unit.pictures import four_workers, reuseport, seen, troubled, unbalanced
 
@@ -112,6 +113,22 @@ def test_a_full_queue_is_said_in_every_width() -> None:
     assert line(always, "queue full on 0.0.0.0:80:").endswith("wait all the time")
     two = seen(reuseport((1, 1)), {200: {"queue": 5, "capacity": 5, "queue_full_s": 0.0}})
     assert line(two, "queue full on 0.0.0.0:80:") == ("5 of 5 connections wait at 1 of 2 sockets")
+
+
+def test_who_was_not_accepted_for_long_is_told_of() -> None:
+    snapshot = seen(reuseport((1, 1)), {200: {"queue": 2}, 201: {"queue": 3}})
+    first, second = snapshot.listeners
+
+    def waiting(*oldest: int | None) -> Snapshot:
+        rows = zip((first, second), oldest, strict=True)
+        listeners = tuple(replace(row, oldest_wait_us=us) for row, us in rows)
+        return replace(snapshot, listeners=listeners)
+
+    begin = "waiting on 0.0.0.0:80:"
+    assert line(waiting(None, LONG_US), begin).startswith(
+        "5 connections not accepted yet, the first for at least "
+    )
+    assert begin not in text(waiting(None, LONG_US - 1))
 
 
 def test_clients_that_have_to_send_first_are_named() -> None:

@@ -69,6 +69,56 @@ def test_what_a_plan_needs_of_the_kernel_follows_from_its_hooks(
     assert not knows_rings([hook for hook in FENTRY.hooks if hook.site != "io_accept"])
 
 
+# What every kernel from 5.10 on has by that name, and what only some have (then: which plan asks).
+ALWAYS = {
+    "__sys_accept4",
+    "inet_child_forget",
+    "inet_csk_listen_stop",
+    "inet_sock_set_state",
+    "sys_exit",
+    "tcp_conn_request",
+}
+# fexit programs of a kernel function that takes another number of arguments are left out.
+BY_PARAMETERS = {"tcp_get_cookie_sock": {4, 5}, "tcp_check_req": {5, 6}}
+BEFORE_INET_ACCEPT = {"inet_csk_accept", "security_sock_graft"}
+MAY_BE_ABSENT = {
+    "cookie_v4_init_sequence",  # no CONFIG_SYN_COOKIES
+    "cookie_v6_init_sequence",  # no IPv6
+    "inet_csk_reqsk_queue_add",  # inlined
+    "io_accept",  # no io_uring
+    "reuseport_migrate_sock",  # since 5.14
+    "tcp_get_cookie_sock",
+}
+
+
+@pytest.mark.parametrize("plan", [*PLANS, KPROBE_IN_PROCESSES], ids=lambda plan: plan.attach)
+def test_a_kernel_that_lacks_what_not_all_have_is_not_refused(plan: Plan) -> None:
+    optional = {hook.site for hook in plan.hooks if hook.optional}
+    assert optional <= MAY_BE_ABSENT
+    assert not optional & {hook.site for hook in plan.hooks if not hook.optional}
+    stand_ins = {hook.site for hook in plan.hooks if hook.without}
+    assert {hook.without for hook in plan.hooks if hook.without} <= {"__inet_accept"}
+    assert stand_ins <= BEFORE_INET_ACCEPT
+    needed = {hook.site for hook in plan.hooks if not hook.optional and not hook.without}
+    first = {"__inet_accept", "inet_csk_accept", "tcp_check_req"}
+    assert needed <= ALWAYS | first
+
+
+def test_trampolines_fit_the_parameters_of_the_kernel_function() -> None:
+    found: dict[str, set[int]] = {}
+    for hook in FENTRY.hooks:
+        if hook.parameters is not None:
+            assert hook.program.endswith(f"_{hook.parameters}")
+            found.setdefault(hook.site, set()).add(hook.parameters)
+    assert found == BY_PARAMETERS
+    assert {hook.parameters for hook in (*KPROBE.hooks, *TRACEPOINT.hooks)} == {None}
+
+
+def test_what_a_hook_adds_to_is_seen_with_it_alone() -> None:
+    assert FENTRY.sees.counted == KPROBE.sees.counted == ("cookies_sent",)
+    assert TRACEPOINT.sees.counted == FENTRY.at("accepts").sees.counted == ()
+
+
 def test_softirqs_that_trampolines_see_are_no_blind_spot() -> None:
     (spot,) = set(KPROBE.blind_spots) - set(KPROBE_IN_PROCESSES.blind_spots)
     assert "softirq" in spot

@@ -45,6 +45,22 @@ def test_nobody_is_an_answer() -> None:
     assert result.output.splitlines()[0] == f"nobody listens on :{port}"
 
 
+@pytest.mark.parametrize(
+    ("names", "shown"),
+    [
+        ((), ""),
+        (("/a",), " on TCP; /a: UNIX sockets, which are not traced"),
+        (("/a", "/b", "/c"), " on TCP; /a, /b, /c: UNIX sockets, which are not traced"),
+        (("/a", "/b", "/c", "/d"), " on TCP; /a, /b, /c and 1 more: UNIX sockets, which are not"),
+        (tuple("abcdef"), " on TCP; a, b, c and 3 more: UNIX sockets, which are not traced"),
+    ],
+)
+def test_where_a_process_listens_instead_is_said(names: tuple[str, ...], shown: str) -> None:
+    (line,) = text_lines(Inventory(unix=names), "pid 12")
+    assert line.startswith(f"nobody listens on pid 12{shown}")
+    assert bool(shown) or line.endswith("pid 12")
+
+
 def test_shows_who_shares_a_socket() -> None:
     with socket.create_server(("127.0.0.1", 0), backlog=6) as sock:
         pid = os.fork()

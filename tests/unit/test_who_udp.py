@@ -10,8 +10,10 @@ from dataclasses import replace
 from click.testing import CliRunner
 
 from accepttrace.cli.who import who
+from accepttrace.config import Filters
 from accepttrace.facts.datagrams import Receivers
 from accepttrace.facts.records import Program
+from accepttrace.sockets.receivers import ReceiverReader
 from accepttrace.views import receivers as table
 from accepttrace.views.text import plain
 from accepttrace.views.whoudp import hint, json_lines, text_lines
@@ -82,6 +84,28 @@ def test_finds_real_sockets() -> None:
     assert {row["holders"][0]["pid"] for row in rows} == {os.getpid()}
     assert len({row["group"] for row in rows}) == 1
     assert tcp.output.splitlines()[1].startswith("there are 2 UDP sockets")
+
+
+def test_the_baseline_has_what_every_socket_had_dropped() -> None:
+    with (
+        socket.socket(type=socket.SOCK_DGRAM) as full,
+        socket.socket(type=socket.SOCK_DGRAM) as idle,
+    ):
+        full.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+        for sock in (full, idle):
+            sock.bind(("127.0.0.1", 0))
+        for _ in range(50):
+            idle.sendto(b"x" * 1000, full.getsockname())
+        inodes = [os.fstat(sock.fileno()).st_ino for sock in (full, idle)]
+        found = ReceiverReader(Filters(ports=frozenset({1})), tuple).baseline()
+        (receiver,) = (
+            ReceiverReader(Filters(ports=frozenset({full.getsockname()[1]})), tuple).read().sockets
+        )
+    assert found.sockets >= set(inodes)  # whatever the filters say
+    drops = found.namespaces[os.stat("/proc/self/ns/net").st_ino].drops
+    assert inodes[1] not in drops
+    assert 0 < drops[inodes[0]] < 50
+    assert (receiver.inode, receiver.drops) == (inodes[0], drops[inodes[0]])
 
 
 def test_json_has_the_names_of_udp() -> None:
