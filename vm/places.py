@@ -68,6 +68,9 @@ TABLE: tuple[Entry, ...] = (
     # --- real servers
     Entry("servers/test_real_servers.py", HERE + ROOTS, "each nginx and gunicorn"),
     Entry(
+        "servers/test_fairness.py", HERE, "the model divides; what it divides is counted elsewhere"
+    ),
+    Entry(
         "servers/test_demo.py", HERE, "our own servers and load; kernels count them in test_counts"
     ),
     Entry(

@@ -40,6 +40,9 @@ META = Meta(
 )
 
 
+LONG_AGO_S = 1e6  # so long before the first reading all processes began
+
+
 def count(
     pid: int,
     accepts: int,
@@ -146,7 +149,13 @@ def feed(
     """One update; `listeners` None: the inventory was not read again."""
     model.update(
         Reading(
-            Counts(tuple(acceptors), tuple(counted), losses or Losses(), at_s=second),
+            Counts(
+                tuple(acceptors),
+                tuple(counted),
+                losses or Losses(),
+                at_s=second,
+                ahead_s=LONG_AGO_S,
+            ),
             None if listeners is None else Inventory(tuple(listeners), UNREAD if partial else ()),
             processes or {},
             wall=f"2026-01-02T{12 + int(second) // 3600}:00:{int(second) % 60:02}.000Z",

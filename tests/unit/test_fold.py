@@ -32,7 +32,7 @@ from accepttrace.model.places import MOST
 from accepttrace.model.snapshot import AcceptorRow, ListenerRow, Snapshot
 from accepttrace.model.tallies import LAST
 from accepttrace.model.tracker import Tracker
-from tests.unit.pictures import count, feed, holder, listener, tracker
+from tests.unit.pictures import LONG_AGO_S, count, feed, holder, listener, tracker
 from tests.unit.test_books import BY_PORT, EVERYTHING, flow, model, passing
 
 NGINX = Process(1, 1, "nginx", "nginx: worker")
@@ -71,7 +71,11 @@ class Kernel:
         self.now += 1
         ended = frozenset(key for key, row in self.rows.items() if row.pid in self.dead)
         counts = Counts(
-            tuple(self.rows.values()), tuple(self.sockets.values()), at_s=self.now, ended=ended
+            tuple(self.rows.values()),
+            tuple(self.sockets.values()),
+            at_s=self.now,
+            ended=ended,
+            ahead_s=LONG_AGO_S,
         )
         size = len(self.open)
         found = [
@@ -146,7 +150,9 @@ def test_a_thread_for_each_accept_stays_in_the_row_of_its_process() -> None:
     taken = [count(9, 1, tid=100 + n) for n in range(50)]
     ended = frozenset(map(key_of, taken))
     workers = Inventory((listener(100, [holder(9)]),))
-    gone = it.update(Reading(Counts(tuple(taken), at_s=1, ended=ended), workers, wall=""))
+    gone = it.update(
+        Reading(Counts(tuple(taken), at_s=1, ended=ended, ahead_s=LONG_AGO_S), workers, wall="")
+    )
     assert set(gone.acceptors) == ended
     (row,) = it.snapshot().acceptors
     assert (row.pid, row.accepts, row.alive, row.waits, row.fair_ratio) == (9, 50, True, True, 1.0)
@@ -160,7 +166,7 @@ def test_a_row_that_was_not_forgotten_is_not_counted_twice() -> None:
     rows = [count(9, 5, tid=100 + n) for n in range(3 * LAST)]
     ended = frozenset(map(key_of, rows))
     for second in (1, 2, 3):
-        counts = Counts(tuple(rows), at_s=second, ended=ended)
+        counts = Counts(tuple(rows), at_s=second, ended=ended, ahead_s=LONG_AGO_S)
         gone = it.update(Reading(counts, Inventory((listener(100),)), wall=""))
         assert set(gone.acceptors) == ended
     assert accepts(it.snapshot()) == 15 * LAST

@@ -188,7 +188,8 @@ class Counts:
     """One reading of all BPF maps; `at_s`: when (CLOCK_MONOTONIC), during it.
 
     `ended`: acceptors (listener_inode, tid, start_ns) whose thread had ended before the maps were
-    read, so their counts are final.
+    read, so their counts are final. `ahead_s`: by how much the clock of process starts (of
+    /proc/PID/stat) is ahead of that of `at_s`.
     """
 
     acceptors: tuple[AcceptorCount, ...] = ()
@@ -198,6 +199,7 @@ class Counts:
     ports: tuple[PortCount, ...] = ()
     at_s: float = 0.0
     ended: frozenset[tuple[int, int, int]] = frozenset()
+    ahead_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,7 @@ from accepttrace.model.snapshot import Books, ListenerRow, Meta, Snapshot
 from accepttrace.model.strays import Strays
 from accepttrace.model.sums import Visible
 from accepttrace.model.tallies import LAST, WITHOUT_ROW, Tallies
-from accepttrace.model.yardstick import MEASURED, Yardsticks
+from accepttrace.model.yardstick import MEASURED, Interval, Yardsticks
 
 
 class Tracker:
@@ -74,6 +74,7 @@ class Tracker:
         self._migrations = Migrations()
         self._strays = Strays()
         self._losses = Losses()
+        self._divided_s: float | None = None  # when the yardstick was last put to it
         self._unread: tuple[Unread, ...] = ()
         self._unix: tuple[str, ...] = ()
 
@@ -255,7 +256,12 @@ class Tracker:
         for idle in self._presence.update(counts.at_s, looked=inventory is not None):
             if self._yardsticks.took_part(idle):
                 self._tallies.wait_no_more(idle)
-        self._yardsticks.split(self._presence.entries, self._all_counted)
+        began_s = self._started_s if self._divided_s is None else self._divided_s
+        interval = Interval(
+            counts.at_s if began_s is None else began_s, counts.at_s, counts.ahead_s
+        )
+        self._divided_s = counts.at_s
+        self._yardsticks.split(self._presence.entries, self._all_counted, interval)
 
     def _check(self, counts: Counts, after: Passed | None) -> None:
         began_us = round((self._started_s or 0.0) * 1e6)

@@ -4,15 +4,37 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from accepttrace.config import By
-from accepttrace.model.entries import Entry, Key
+from accepttrace.facts.records import NS_PER_TICK
+from accepttrace.model.census import ProcessKey
+from accepttrace.model.entries import Bygone, Entry, Key
+from accepttrace.model.fairshare import Stay, fair_shares
 from accepttrace.model.grains import GRAINS
 from accepttrace.model.listeners import Listeners, SetKey, Socket
 
 MEASURED: Final = tuple(by for by in GRAINS if by != "group")  # a group shares with nobody
-Takers = Iterable[tuple[SetKey, Key]]
+_TICKS_PER_S: Final = 1e9 / NS_PER_TICK
+Takers = Iterable[tuple[SetKey, Key, Stay]]
+
+
+class Interval(NamedTuple):
+    """Between two readings, in seconds of CLOCK_MONOTONIC; `ahead_s` as in `Counts`."""
+
+    begin_s: float
+    end_s: float
+    ahead_s: float = 0.0
+
+    @property
+    def whole(self) -> Stay:
+        """Of those who were there all the time."""
+        return Stay(self.begin_s, self.end_s)
+
+    def begin_of(self, process: ProcessKey) -> float:
+        """When it could have taken the first connection: from its start on."""
+        start_s = process[1] / _TICKS_PER_S - self.ahead_s
+        return min(max(self.begin_s, start_s), self.end_s)
 
 
 class Yardstick:
@@ -24,14 +46,14 @@ class Yardstick:
 
     def split(self, takers: Takers, taken: Mapping[SetKey, int]) -> None:
         """Divide what each set has `taken` among its `takers`, each of whom counts once."""
-        members: defaultdict[SetKey, set[Key]] = defaultdict(set)
-        for shared, taker in takers:
-            members[shared].add(taker)
-        for shared, those in members.items():
-            part = taken[shared] / len(those)
-            if len(those) > 1:
-                self._shared |= those
-            for taker in those:
+        members: defaultdict[SetKey, dict[Key, Stay]] = defaultdict(dict)
+        for shared, taker, stay in takers:
+            there = members[shared].get(taker)
+            members[shared][taker] = stay.joined(there) if there else stay
+        for shared, stays in members.items():
+            if len(stays) > 1:
+                self._shared |= stays.keys()
+            for taker, part in fair_shares(stays, taken[shared]).items():
                 self._expected[taker] = self._expected.get(taker, 0.0) + part
 
     def move(self, old: Key, new: Key) -> None:
@@ -60,8 +82,8 @@ class Yardsticks:
     """One for each kind of rows, of those in `grains`.
 
     At each reading what the members of a sharing set took since the last one is divided among those
-    who took some of it or waited all the time: nobody is held against times when he was not there,
-    and who left keeps his part.
+    who could have taken it, for as long as they could: nobody is held against times when he was not
+    there, and who left keeps his part.
     """
 
     def __init__(self, grains: Collection[By], listeners: Listeners) -> None:
@@ -74,11 +96,13 @@ class Yardsticks:
         """The one for rows of this kind; one that never saw anything where there is none."""
         return self._by_grain.get(by) or Yardstick()
 
-    def split(self, entries: Sequence[Entry], all_counted: Callable[[Socket], bool]) -> None:
+    def split(
+        self, entries: Sequence[Entry], all_counted: Callable[[Socket], bool], interval: Interval
+    ) -> None:
         """Take in what is `fresh`, where it is known who shares."""
         moved = [entry for entry in entries if entry.fresh and self._shares(entry.socket)]
         if moved:
-            self._divide(moved, entries, all_counted)
+            self._divide(moved, entries, all_counted, interval)
         for entry in entries:
             entry.waited = entry.waits is True
         self._before = {i for i, known in self._listeners.known.items() if known.open}
@@ -88,14 +112,17 @@ class Yardsticks:
         moved: Sequence[Entry],
         entries: Sequence[Entry],
         all_counted: Callable[[Socket], bool],
+        interval: Interval,
     ) -> None:
         taken: Counter[SetKey] = Counter()
         for entry in moved:
             taken[entry.members] += entry.fresh
-        takers = [entry for entry in entries if entry.members in taken and self._takes(entry)]
+        takers = [
+            entry for entry in entries if entry.members in taken and self._takes(entry, interval)
+        ]
         self._bar(moved, takers, all_counted)
         for grain, yardstick in self._by_grain.items():
-            yardstick.split(self._takers(grain, takers, taken), taken)
+            yardstick.split(self._takers(grain, takers, taken, interval), taken)
         for entry in moved:
             entry.fresh = 0
 
@@ -121,22 +148,26 @@ class Yardsticks:
     def _shares(self, socket: Socket) -> bool:
         return not isinstance(socket, int) or self._listeners.is_listed(socket)
 
-    def _takers(self, grain: By, takers: Sequence[Entry], taken: Collection[SetKey]) -> Takers:
-        if grain == "thread":
-            takers = [entry for entry in takers if entry.fresh or not entry.ended]
-        yield from (
-            (entry.members, GRAINS[grain].key(entry)) for entry in takers if grain != "socket"
-        )
+    def _takers(
+        self, grain: By, takers: Sequence[Entry], taken: Collection[SetKey], interval: Interval
+    ) -> Takers:
         if grain == "socket":
-            yield from self._sockets(takers, taken)
+            yield from self._sockets(takers, taken, interval)
+            return
+        for entry in takers:
+            if grain != "thread" or entry.fresh or not entry.ended:
+                yield entry.members, GRAINS[grain].key(entry), _stay(entry, interval)
 
-    def _sockets(self, takers: Sequence[Entry], taken: Collection[SetKey]) -> Takers:
-        yield from ((entry.members, entry.socket) for entry in takers if entry.fresh)
+    def _sockets(
+        self, takers: Sequence[Entry], taken: Collection[SetKey], interval: Interval
+    ) -> Takers:
+        """Those that were open all the time, and those that somebody took something from."""
+        yield from ((e.members, e.socket, _stay(e, interval)) for e in takers if e.fresh)
         for inode, known in self._listeners.known.items():
             members = self._listeners.set_of(inode)
             there = self._before is None or inode in self._before
             if known.open and there and members in taken:
-                yield members, inode
+                yield members, inode, interval.whole
 
     def _bar(
         self,
@@ -149,7 +180,24 @@ class Yardsticks:
         for entry in takers if unknown else ():
             entry.barred = entry.barred or entry.members in unknown
 
-    def _takes(self, entry: Entry) -> bool:
-        """Not those that came during the interval and took nothing of it."""
-        there = self._before is None or entry.waited
-        return bool(entry.fresh) or (entry.waits is True and there)
+    def _takes(self, entry: Entry, interval: Interval) -> bool:
+        """Not those that began to wait during the interval, unless they began to live in it."""
+        if entry.fresh or entry.waits is not True:
+            return bool(entry.fresh)
+        return self._before is None or entry.waited or _was_born(entry, interval)
+
+
+def _was_born(entry: Entry, interval: Interval) -> bool:
+    process = entry.process
+    return not isinstance(process, Bygone) and interval.begin_of(process) > interval.begin_s
+
+
+def _stay(entry: Entry, interval: Interval) -> Stay:
+    """When it could have taken connections; of who is gone by now, until the last that it took."""
+    begin_s, end_s = interval.whole
+    if not isinstance(entry.process, Bygone):
+        begin_s = interval.begin_of(entry.process)
+    last_s = entry.count.ready_us / 1e6 if entry.count else 0.0
+    if entry.waits is not True and last_s:
+        end_s = min(max(begin_s, last_s), end_s)
+    return Stay(begin_s, end_s)

@@ -17,6 +17,11 @@ def monotonic_s() -> float:
     return time.monotonic() - _offsets().get("monotonic", 0) / _NS_PER_S
 
 
+def starts_ahead_s() -> float:
+    """By how much the clock of /proc/PID/stat's starts is ahead of `monotonic_s`."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - monotonic_s()
+
+
 def start_shown(start_ns: int) -> int:
     """A start in nanoseconds of the kernel's own CLOCK_BOOTTIME as /proc/PID/stat here has it."""
     return start_ns + _offsets().get("boottime", 0)

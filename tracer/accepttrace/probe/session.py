@@ -67,6 +67,7 @@ class Session(Tracer):
             self._ports(),
             at_s,
             ended,
+            clock.starts_ahead_s(),
         )
 
     def _ports(self) -> tuple[PortCount, ...]:
