@@ -9,7 +9,8 @@ import pytest
 
 from accepttrace.facts.records import Losses
 from accepttrace.model.balance import describe, idle, max_over_mean
-from accepttrace.model.chance import chance_max_over_mean, chance_of_less
+from accepttrace.model.stats.power import chance_ratio
+from accepttrace.model.stats.split import more_even_p
 from tests.unit.pictures import feed, four_workers, holder, listener, reuseport, tracker
 
 
@@ -33,7 +34,7 @@ def draws(connections: int, sockets: int, runs: int) -> list[list[int]]:
 def test_chance_reaches_its_95th_percentile_as_often_as_it_says(
     connections: int, sockets: int
 ) -> None:
-    limit = chance_max_over_mean(connections, sockets)
+    limit = chance_ratio(connections, sockets)
     ratios = [max_over_mean(counts) or 0 for counts in draws(connections, sockets, 2000)]
     beyond = sum(ratio > limit + 1e-9 for ratio in ratios) / len(ratios)
     reaching = sum(ratio >= limit - 1e-9 for ratio in ratios) / len(ratios)
@@ -42,27 +43,27 @@ def test_chance_reaches_its_95th_percentile_as_often_as_it_says(
 
 
 def test_a_split_of_nothing_or_of_one_socket_is_as_even_as_can_be() -> None:
-    assert chance_max_over_mean(100, 1) == chance_max_over_mean(0, 4) == 1.0
-    assert chance_of_less([7]) == chance_of_less([0, 0]) == 1.0
+    assert chance_ratio(100, 1) == chance_ratio(0, 4) == 1.0
+    assert more_even_p([7]).p == more_even_p([0, 0]).p == 1.0
 
 
 @pytest.mark.parametrize("sockets", [2, 8, 64])
-def test_the_two_laws_of_chance_meet(sockets: int) -> None:
-    exact = chance_max_over_mean(10_000 * sockets, sockets)
-    normal = chance_max_over_mean(10_000 * sockets + sockets, sockets)
-    assert normal == pytest.approx(exact, abs=0.001)
+def test_a_few_connections_more_change_little(sockets: int) -> None:
+    fewer = chance_ratio(10_000 * sockets, sockets)
+    more = chance_ratio(10_000 * sockets + sockets, sockets)
+    assert more == pytest.approx(fewer, abs=0.001)
 
 
 def test_chance_is_seldom_taken_for_turns() -> None:
-    fair = [chance_of_less(counts) for counts in draws(400, 4, 2000)]
+    fair = [more_even_p(counts).p for counts in draws(400, 4, 2000)]
     assert sum(p < 0.01 for p in fair) <= 30
     assert sum(p < 0.5 for p in fair) == pytest.approx(1000, abs=150)
 
 
 def test_turns_are_distinguished_from_chance() -> None:
-    assert chance_of_less([250, 250, 250, 250]) < 0.001
-    assert chance_of_less([3, 3]) > 0.001  # too few to decide
-    assert chance_of_less([1000, 0]) == pytest.approx(1)
+    assert more_even_p([250, 250, 250, 250]).p < 0.001
+    assert more_even_p([3, 3]).p > 0.001  # too few to decide
+    assert more_even_p([1000, 0]).p == pytest.approx(1)
 
 
 def test_a_shared_socket_with_one_favourite() -> None:

@@ -6,8 +6,9 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from accepttrace.model.chance import chance_max_over_mean, chance_of_less
 from accepttrace.model.snapshot import AcceptorRow, ListenerRow, Snapshot
+from accepttrace.model.stats.power import chance_ratio
+from accepttrace.model.stats.split import more_even_p
 
 RARE: Final = 0.001  # a split this unlikely to be so even was made by turns, not by chance
 
@@ -115,7 +116,7 @@ def _race(scene: _Scene) -> str:
         f"{scene.noun.capitalize()} {name} took {most / sum(counts):.0%} of"
         f" {_count(sum(counts), 'connection')} ({max_over_mean(counts):.2f}x its fair share)"
     )
-    if chance_of_less(counts) < RARE:
+    if more_even_p(counts).p < RARE:
         text += ", more even than chance alone would make it"
     return f"{text}{_left_out(counts, scene.noun)}."
 
@@ -133,9 +134,9 @@ def _selection(scene: _Scene) -> str:
 
 
 def _against_chance(counts: Sequence[int], most: float) -> str:
-    chance = chance_max_over_mean(sum(counts), len(counts))
+    chance = chance_ratio(sum(counts), len(counts))
     limit = f"(up to {chance:.2f}x in 19 of 20 runs)"
-    if chance_of_less(counts) < RARE:
+    if more_even_p(counts).p < RARE:
         return f", more even than chance alone would make it {limit}"
     relation = "within" if most <= chance else "beyond"
     return f", {relation} what chance alone gives {limit}"
