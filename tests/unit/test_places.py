@@ -84,6 +84,13 @@ def test_in_turn_each_variant_meets_each_attach_type_in_some_row(number: int) ->
         assert len({turn(one, row, nth, TYPES) for nth in range(number)}) == min(number, 3)
 
 
+@pytest.mark.parametrize("row", places.PLAIN)
+def test_in_turn_what_comes_in_threes_meets_each_attach_type_in_each_row(row: str) -> None:
+    one = Entry("kernel/test_x.py", places.HERE + places.PLAIN, "", turn=True)
+    families = {(nth % 3, turn(one, row, nth, TYPES)) for nth in range(21)}
+    assert families == set(product(range(3), TYPES))
+
+
 @pytest.mark.parametrize("types", [TYPES[:1], TYPES[:2]])
 def test_in_turn_the_types_are_those_that_work_there(types: tuple[str, ...]) -> None:
     one = Entry("kernel/test_x.py", places.ARMS, "", turn=True)
