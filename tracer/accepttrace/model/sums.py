@@ -19,9 +19,9 @@ QUANTILES: Final = (0.50, 0.90, 0.99)
 class Visible:
     """What the attach type in use can see; what it cannot is None, never 0."""
 
-    empty: bool = True
-    errors: bool = True
-    selected: bool = True
+    empty: bool
+    errors: bool
+    selected: bool
 
 
 class Sum(NamedTuple):
