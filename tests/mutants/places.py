@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cosmic_ray.ast import ast_nodes, get_ast
 from cosmic_ray.mutating import mutate_code
@@ -22,7 +23,7 @@ ROOMS = ("facts", "model", "sockets", "views")
 PURE = ("choosing", "clock", "filtering", "lockdown", "plans", "privileges")
 # `is` and `==` are one for enum members and None; the operators for variables need their names.
 LEFT_OUT = re.compile(r"Comparison.*_(Is_Eq|IsNot_NotEq|Eq_Is|NotEq_IsNot)$|/Variable")
-CHECKED_BY_MYPY = {"frozen", "slots", "kw_only"}  # of dataclasses
+UNSEEN = {"frozen", "slots", "strict"}  # of dataclasses and zip(): they guard against mistakes
 
 Position = tuple[int, int]  # line from 1, column from 0
 Change = tuple[str, int]  # the operator's name, and which one of its places
@@ -64,7 +65,8 @@ def draw(files: Sequence[Path], number: int, seed: int) -> list[Mutant]:
 def _places(file: Path) -> Iterator[tuple[Position, list[Change]]]:
     source = file.read_text(encoding="utf-8")
     unseen = list(_unseen(ast.parse(source)))
-    nodes = list(ast_nodes(get_ast(source)))
+    # The `*` before keyword-only parameters is no operator.
+    nodes = [node for node in ast_nodes(get_ast(source)) if _parent(node) != "parameters"]
     changes: dict[Position, list[Change]] = defaultdict(list)
     for name in operator_names():
         if LEFT_OUT.search(name):
@@ -77,15 +79,21 @@ def _places(file: Path) -> Iterator[tuple[Position, list[Change]]]:
     return ((start, changes[start]) for start in sorted(changes))
 
 
+def _parent(node: Any) -> str:
+    return node.parent.type if node.parent else ""
+
+
 def _unseen(tree: ast.Module) -> Iterator[tuple[Position, Position]]:
     """From where to where nothing is executed, or nothing that the code's behaviour shows."""
     for node in ast.walk(tree):
-        part: ast.expr | ast.keyword | None = None
+        part: ast.expr | ast.keyword | ast.ClassDef | None = None
         if isinstance(node, ast.arg | ast.AnnAssign):
             part = node.annotation
         elif isinstance(node, ast.FunctionDef):
             part = node.returns
-        elif isinstance(node, ast.keyword) and node.arg in CHECKED_BY_MYPY:
+        elif (isinstance(node, ast.keyword) and node.arg in UNSEEN) or (
+            isinstance(node, ast.ClassDef) and "Protocol" in map(ast.unparse, node.bases)
+        ):
             part = node
         if part is not None:
             assert part.end_lineno is not None

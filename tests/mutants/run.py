@@ -57,7 +57,7 @@ class Known:
         return (
             PACKAGE / self.file == mutant.file
             and self.before == mutant.before
-            and self.after in ("*", mutant.after)
+            and (self.after == "*" or self.after in mutant.after)
         )
 
 

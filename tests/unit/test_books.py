@@ -391,6 +391,13 @@ def test_overflow_refusals_migrations_and_sizes_reach_the_rows() -> None:
     assert shown.migrations == (Migration(100, 101, 5, 1),)
 
 
+def test_only_calls_without_a_free_descriptor_are_refused_accepts() -> None:
+    for errors, refused in (({24: 3}, 3), ({23: 2, 4: 9}, 2), ({4: 9}, 0)):
+        it = model()
+        feed(it, 1, [count(1, 5, errors=errors)], [listener(100)])
+        assert it.snapshot().listeners[0].refused_accepts == refused
+
+
 @pytest.mark.parametrize("sees", [EVERYTHING, BY_PORT])
 def test_accepts_without_a_row_are_known_accepts(sees: Sight) -> None:
     it = model(sees)

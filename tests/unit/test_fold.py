@@ -27,6 +27,7 @@ from accepttrace.facts.records import (
 )
 from accepttrace.facts.sight import Sight
 from accepttrace.model.books import CPUS
+from accepttrace.model.entries import plus
 from accepttrace.model.grains import GRAINS
 from accepttrace.model.places import MOST
 from accepttrace.model.snapshot import AcceptorRow, ListenerRow, Snapshot
@@ -471,6 +472,42 @@ def test_a_queue_that_only_refreshes_tell_of_is_said_to_be_sampled() -> None:
     for it in models.values():
         feed(it, 1, [], [listener(100, queue=4)])
     assert [it.snapshot().listeners[0].queue_max_sampled for it in models.values()] == [False, True]
+
+
+def test_two_rows_of_one_worker_add_up() -> None:
+    one = replace(
+        count(1, 2, waits_us=[10], empty=3, errors={24: 1, 23: 2}, wasted=4),
+        refused=5, left_us=(1 << 64) - 1, waited_us=6, ready_us=8, wait_unknown=1,
+    )  # fmt: skip
+    other = replace(
+        count(1, 7, waits_us=[99, 99], empty=1, errors={24: 4, 4: 1}, wasted=2),
+        refused=1, left_us=5, waited_us=7, ready_us=3, wait_unknown=2,
+    )  # fmt: skip
+    both = plus(one, other)
+    assert (both.accepts, both.empty, both.wasted, both.refused) == (9, 4, 6, 6)
+    assert both.errors == {24: 5, 23: 2, 4: 1}
+    assert (both.left_us, both.waited_us, both.ready_us) == (4, 13, 8)  # modulo 2**64
+    assert (both.wait_max_us, both.wait_unknown, sum(both.wait_us)) == (99, 3, 3)
+    assert both.via == "syscall"
+    blind = plus(one, replace(other, empty=None, errors=None, wasted=None, refused=None))
+    assert (blind.empty, blind.errors, blind.wasted, blind.refused) == (None,) * 4
+    assert plus(one, replace(other, via="io_uring")).via is None
+    assert plus(replace(one, accepts=0), replace(other, via="io_uring")).via == "io_uring"
+
+
+def test_a_socket_that_closed_has_no_part_in_what_came_later() -> None:
+    kernel = Kernel(tracker())
+    kernel.open = {100: [1], 101: [2]}
+    kernel.accept(1, 100, 30)
+    kernel.accept(2, 101, 10)
+    kernel.read()
+    del kernel.open[101]
+    for _ in range(3):
+        kernel.read()
+    kernel.accept(1, 100, 60)
+    kernel.read()
+    rows = kernel.it.snapshot("socket").acceptors
+    assert [(row.accepts, row.fair_ratio) for row in rows] == [(90, 90 / 80), (10, 0.5)]
 
 
 def test_the_first_in_the_queue_has_waited_since_a_reading_that_found_it_there() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -273,6 +274,24 @@ def test_unix_sockets_of_a_process_are_named() -> None:
     assert unixsockets.unix_listeners([gone]) == ()
 
 
+def test_a_descriptor_that_is_closed_meanwhile_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as one, socket.socket() as other, select.epoll() as epoll:
+        real, gone = os.readlink, f"/{min(one.fileno(), other.fileno())}"
+
+        def readlink(path: str) -> str:
+            if path.endswith(gone):
+                raise FileNotFoundError
+            return real(path)
+
+        monkeypatch.setattr(os, "readlink", readlink)
+        sockets, epolls, complete = procfs.descriptors(ME)
+        left = max(one.fileno(), other.fileno())
+        assert min(one.fileno(), other.fileno()) not in sockets
+        assert sockets[left] == os.fstat(left).st_ino
+        assert epoll.fileno() in epolls
+        assert complete
+
+
 def test_what_is_no_socket_has_no_inode() -> None:
     read, write = os.pipe()
     with open("/proc/self/stat") as file:
@@ -432,6 +451,33 @@ def test_the_helper_ends_with_whoever_asked_it() -> None:
     wait_until(lambda: not procfs.exists(pid) or procfs.is_zombie(pid))
     os.close(read)
     os.close(write)
+
+
+def test_a_helper_that_is_closed_has_no_child() -> None:
+    helper = Helper()
+    ((_, pid),) = helper.map(_pid_of_helper, [0], time.monotonic() + 5)
+    ((_, again),) = helper.map(_pid_of_helper, [0], time.monotonic() + 5)
+    assert again == pid != ME
+    helper.close()
+    helper.close()
+    wait_until(lambda: not procfs.exists(pid) or procfs.is_zombie(pid))
+    assert helper.usable
+    assert not procfs.exists(pid)  # the last line has waited for it
+
+
+def test_the_helper_says_in_order_what_came_and_what_did_not() -> None:
+    helper = Helper()
+    asked = [1, 0, -1, 2]
+    found = list(helper.map(_ten_by, asked, time.monotonic() + 5))
+    assert found == [(1, 10.0), (0, None), (-1, -10.0), (2, 5.0)]
+    assert list(helper.map(_ten_by, asked, time.monotonic())) == []
+    helper.close()
+
+
+def _ten_by(number: int) -> float:
+    if not number:
+        raise ValueError
+    return 10 / number
 
 
 def _pid_of_helper(_: int) -> int:

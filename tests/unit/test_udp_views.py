@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from copy import deepcopy
 from dataclasses import fields, replace
 from pathlib import Path
@@ -76,6 +77,18 @@ def test_the_header_says_who_counted_what_was_dropped(
     books = replace(snapshot.books, dropped=dropped, drops=drops)
     second = plain(render(replace(snapshot, books=books), 200, None)).splitlines()[1]
     assert words in second.split("  ")
+
+
+@pytest.mark.parametrize("height", range(7, 16))
+def test_as_many_rows_are_shown_as_there_is_room_for(height: int) -> None:
+    snapshot = PICTURES["seen"]
+    lines = plain(render(snapshot, 120, height)).splitlines()
+    assert len(lines) <= height
+    assert any("TOTAL" in line for line in lines)
+    shown = sum(":53" in line and "accepttrace" not in line for line in lines)
+    more = [int(found[1]) for found in map(re.compile(r"… (\d+) more row").match, lines) if found]
+    assert shown + sum(more) == len(snapshot.sockets)
+    assert len(lines) == height or not more
 
 
 def test_an_empty_table_is_never_silent() -> None:
