@@ -91,10 +91,10 @@ def _unseen(tree: ast.Module) -> Iterator[tuple[Position, Position]]:
             part = node.annotation
         elif isinstance(node, ast.FunctionDef):
             part = node.returns
-        elif (isinstance(node, ast.keyword) and node.arg in UNSEEN) or (
-            isinstance(node, ast.ClassDef) and "Protocol" in map(ast.unparse, node.bases)
-        ):
-            part = node
+        elif isinstance(node, ast.keyword):
+            part = node if node.arg in UNSEEN else None
+        elif isinstance(node, ast.ClassDef):
+            part = node if "Protocol" in map(ast.unparse, node.bases) else None
         if part is not None:
             assert part.end_lineno is not None
             assert part.end_col_offset is not None

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import select
 import signal
 import socket
 import subprocess
 import time
 from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -264,6 +266,33 @@ def test_a_process_is_idle_where_all_its_threads_sleep_in_a_known_call() -> None
         syscalls.is_idle(999_999_999)
 
 
+SLEEPS = {
+    "accept": ["accept", "accept4"],
+    "poll": ["poll", "ppoll"],
+    "select": ["select", "pselect6"],
+    "elsewhere": [
+        *("epoll_wait", "epoll_pwait", "epoll_pwait2", "pause", "wait4", "waitid"),
+        *("rt_sigsuspend", "rt_sigtimedwait"),
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("machine", "header"),
+    [
+        ("x86_64", "/usr/include/x86_64-linux-gnu/asm/unistd_64.h"),
+        ("aarch64", "/usr/include/asm-generic/unistd.h"),
+    ],
+)
+def test_system_calls_have_the_numbers_of_the_kernels_header(machine: str, header: str) -> None:
+    if not os.path.exists(header):
+        pytest.skip(f"there is no {header}")
+    text = Path(header).read_text()
+    numbers = {name: int(n) for name, n in re.findall(r"#define __NR_(\w+) (\d+)", text)}
+    for call, known in syscalls.NUMBERS[machine].items():
+        assert sorted(known) == sorted(numbers[n] for n in SLEEPS[call] if n in numbers)
+
+
 def test_unix_sockets_of_a_process_are_named() -> None:
     with socket.socket(socket.AF_UNIX) as listening, socket.socket(socket.AF_UNIX) as other:
         listening.bind(f"\0accepttrace-test-{ME}")
@@ -457,6 +486,7 @@ def test_a_helper_that_is_closed_has_no_child() -> None:
     helper = Helper()
     ((_, pid),) = helper.map(_pid_of_helper, [0], time.monotonic() + 5)
     ((_, again),) = helper.map(_pid_of_helper, [0], time.monotonic() + 5)
+    assert pid
     assert again == pid != ME
     helper.close()
     helper.close()
