@@ -179,7 +179,7 @@ def _stirling_error(x: float) -> float:
     if x < 16:
         return lgamma(x + 1) - (x + 0.5) * log(x) + x - log(2 * pi) / 2
     square = x * x
-    return (1 / 12 - (1 / 360 - (1 / 1260 - 1 / 1680 / square) / square) / square) / x
+    return (1 / 12 - (1 / 360 - 1 / 1260 / square) / square) / x
 
 
 def _deviance(x: float, mean: float) -> float:
