@@ -22,8 +22,9 @@
  * Of the inventory of holders: e6f2dd0f8067 ("bpf: Add bpf_loop helper"), 5.17: before, the kernel
  * unrolled every loop to verify it. cfd86ef7e8e7 ("anon_inode: use a proper mode internally"),
  * 6.16: an epoll set looks like a regular file. b6f58a3f4aa8 ("io_uring: move struct io_kiocb from
- * task_struct to io_uring_task"), 6.13. And 6.0 renamed io_poll_iocb to io_poll (commit not looked
- * up).
+ * task_struct to io_uring_task"), 6.13. 90ee6ed776c0 ("fs: port files to file_ref"), 6.13: the
+ * count of references to a file begins at 0. And 6.0 renamed io_poll_iocb to io_poll (commit not
+ * looked up).
  */
 #ifndef ACCEPTTRACE_DRIFT_H
 #define ACCEPTTRACE_DRIFT_H

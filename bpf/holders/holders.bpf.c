@@ -3,6 +3,7 @@
  * Who holds the sockets asked for, and who waits on them: one pass over the descriptors of all
  * processes, without a system call for each. An object of its own, because `who` needs no other.
  */
+#include "holders/opened.bpf.h"
 #include "holders/pass.bpf.h"
 #include "holders/waiters.bpf.h"
 
@@ -55,16 +56,6 @@ static __always_inline void not_walked(__u32 inode)
 		*pass = 0;
 }
 
-/* One descriptor of one process. */
-struct visit {
-	struct seq_file *seq;
-	struct task_struct___id *task;
-	struct file *file;
-	struct progress *here;
-	__u32 fd;
-	__u32 tgid;
-};
-
 static __always_inline bool begin(struct visit *visit, __u32 kind, __u32 id, __u32 netns)
 {
 	struct task_struct___id *leader = visit->task->group_leader;
@@ -96,17 +87,15 @@ static __always_inline bool begin_process(struct visit *visit, __u32 kind)
 
 static __always_inline bool is_asked(struct sock *sk)
 {
-	__u16 family = BPF_CORE_READ(sk, __sk_common.skc_family);
 	__u32 zero = 0;
 	struct asked *asks = bpf_map_lookup_elem(&asked, &zero);
 	__u16 port, protocol;
 
-	if (!asks || (family != AF_INET && family != AF_INET6))
+	if (!asks)
 		return false;
 	protocol = BPF_CORE_READ(sk, sk_protocol);
 	if (asks->protocol == IPPROTO_TCP) {
-		if ((protocol != IPPROTO_TCP && protocol != IPPROTO_MPTCP) ||
-		    BPF_CORE_READ(sk, __sk_common.skc_state) != TCP_LISTEN)
+		if (!is_of_tcp(protocol) || BPF_CORE_READ(sk, __sk_common.skc_state) != TCP_LISTEN)
 			return false;
 	} else if (protocol != asks->protocol) {
 		return false;
@@ -190,7 +179,13 @@ static __always_inline void file_met(struct visit *visit, enum loops loops)
 		return;
 	socket = visit->file->private_data;
 	sk = BPF_CORE_READ(socket, sk);
-	if (!sk || !is_asked(sk))
+	if (!sk || !is_of_ip(sk))
+		return;
+	if (visit->here->counts && is_open(sk)) {
+		connection_met(visit, sk, inode->i_ino);
+		return;
+	}
+	if (!is_asked(sk))
 		return;
 	if (!seen_before(visit->here->pass_number, visit->tgid, inode->i_ino))
 		pair_write(visit, PIECE_PROCESS, visit->fd, inode->i_ino);
@@ -209,8 +204,11 @@ static __always_inline int descriptor_met(struct bpf_iter__task_file *ctx, enum 
 	visit.file = file;
 	visit.tgid = visit.task->tgid;
 	/* Every process is written, for its network namespace. */
-	if (visit.here->tgid != visit.tgid && begin_process(&visit, PIECE_PROCESS))
+	if (visit.here->tgid != visit.tgid) {
+		if (!begin_process(&visit, PIECE_PROCESS))
+			return 0; /* without room this descriptor comes again: nothing counts yet */
 		visit.here->tgid = visit.tgid;
+	}
 	file_met(&visit, loops);
 	return 0;
 }

@@ -15,12 +15,15 @@ enum {
 	MAX_SEEN = 4096, /* a power of two */
 	MAX_WAITERS = 2048, /* of one socket: what they take must fit into a buffer of 32 KiB */
 	MAX_WAITERS_UNROLLED = 256, /* ... in kernels without bpf_loop() */
+	MAX_OPENED = 65536, /* processes that hold connections, by port */
+	MAX_COUNTED = 65536, /* connections with several descriptors, by process */
 	MAX_SLEEPERS = 8, /* of one epoll set, in epoll_wait() */
 };
 
 /* Map `asked`, one entry: which sockets. */
 struct asked {
 	__u64 ports[ASKED_PORT_WORDS];
+	__u64 open_ports[ASKED_PORT_WORDS]; /* whose connections are counted */
 	__u32 any_port;
 	__u32 protocol; /* IPPROTO_TCP: listening sockets; IPPROTO_UDP: bound ones */
 };
@@ -34,7 +37,9 @@ struct progress {
 	__u32 id;
 	__u32 tid;
 	__u32 tgid; /* of the process met last */
-	__u32 pad;
+	__u32 counts; /* whether this pass counts connections */
+	__u32 counted; /* connections that ever had a row in that map */
+	__u32 uncounted; /* connections without a row: no number of this pass is right */
 };
 
 /* Map `seen`: what this pass has written already, as far as there is room to remember. */
@@ -42,6 +47,25 @@ struct seen {
 	__u64 what;
 	__u32 pass;
 	__u32 pad;
+};
+
+/* Map `opened`: established connections that a process holds. */
+struct open_key {
+	__u32 tgid;
+	__u32 netns; /* of the connection */
+	__u16 port; /* its local one */
+	__u16 family;
+};
+
+struct open_count {
+	__u32 connections;
+	__u32 pass_number; /* that counted them */
+};
+
+/* Map `counted` (→ pass): a connection that several descriptors may name, by a process. */
+struct counted_key {
+	__u32 inode;
+	__u32 tgid;
 };
 
 enum piece_kind {
@@ -83,9 +107,10 @@ enum waits {
 	WAITS_NO_INPUT = 0x400, /* a paused entry */
 };
 
-_Static_assert(sizeof(struct asked) == 8 * ASKED_PORT_WORDS + 8, "asked");
-_Static_assert(sizeof(struct progress) == 32, "progress");
+_Static_assert(sizeof(struct asked) == 16 * ASKED_PORT_WORDS + 8, "asked");
+_Static_assert(sizeof(struct progress) == 40, "progress");
 _Static_assert(sizeof(struct seen) == 16, "seen");
+_Static_assert(sizeof(struct open_key) == 12, "open_key");
 _Static_assert(sizeof(struct piece) == 56, "piece");
 _Static_assert(sizeof(struct pair) == 8, "pair");
 

@@ -46,6 +46,32 @@ struct {
 	__type(value, __u32);
 } walked SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MAX_OPENED);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct open_key);
+	__type(value, struct open_count);
+} opened SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MAX_COUNTED);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct counted_key);
+	__type(value, __u32);
+} counted SEC(".maps");
+
+/* One descriptor of one process. */
+struct visit {
+	struct seq_file *seq;
+	struct task_struct___id *task;
+	struct file *file;
+	struct progress *here;
+	__u32 fd;
+	__u32 tgid;
+};
+
 static __always_inline struct progress *progress_get(void)
 {
 	__u32 zero = 0;

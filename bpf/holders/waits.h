@@ -86,6 +86,17 @@ struct task_struct___id {
 struct sock___wait {
 	struct socket_wq *sk_wq;
 };
+struct long_counter { /* atomic_long_t */
+	long counter;
+};
+struct file___count {
+	struct long_counter f_count; /* or as below: see drift.bpf.h */
+};
+struct file___ref {
+	struct {
+		struct long_counter refcnt; /* one less than there are */
+	} f_ref;
+};
 struct bpf_iter__task_file {
 	struct bpf_iter_meta *meta;
 	struct task_struct *task;

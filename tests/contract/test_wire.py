@@ -32,7 +32,13 @@ STRUCTS = {
     "receiver": wire.Receiver,
     "udp_member": wire.UdpMember,
 }
-HOLDERS = {"asked": holderwire.Asked, "progress": holderwire.Progress}
+HOLDERS = {
+    "asked": holderwire.Asked,
+    "progress": holderwire.Progress,
+    "open_key": holderwire.OpenKey,
+    "open_count": holderwire.OpenCount,
+    "counted_key": holderwire.CountedKey,
+}
 HOLDERS_HEADER = HEADER.parent / "holders" / "holders.h"
 ALL_OF = ("LOSS_", "SHARED_", "OWNER_", "PIECE_", "WAITS_")  # kinds that are mirrored as a whole
 Types = list[dict[str, Any]]

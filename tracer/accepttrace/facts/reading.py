@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from accepttrace.facts.records import Counts, Inventory, Passed, Process
+from accepttrace.facts.records import Counts, CpuTime, Inventory, Passed, Process
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
     """`inventory` None: it was not read again, the last one stands. `processes` by pid: those alive
     now that accepted, or ever did, and are no holders. `passed`: who came and left, read again
-    after the inventory; None: not read since `counts` were. `wall`: UTC in RFC 3339.
+    after the inventory; None: not read since `counts` were. `wall`: UTC in RFC 3339. `cpu` by pid:
+    the processor time of acceptors and holders alive.
     """
 
     counts: Counts
@@ -20,3 +21,4 @@ class Reading:
     processes: Mapping[int, Process] = field(default_factory=dict)
     passed: Passed | None = None
     wall: str = ""
+    cpu: Mapping[int, CpuTime] = field(default_factory=dict)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 Family = Literal["ipv4", "ipv6"]
 Sharing = Literal["sole", "shared", "reuseport"]
@@ -280,6 +280,15 @@ class Holder:
 
 
 @dataclass(frozen=True, slots=True)
+class CpuTime:
+    """Processor time of all threads of a process so far, when it was read (CLOCK_MONOTONIC)."""
+
+    start_ticks: int  # of the process, as in `Process`
+    used_s: float
+    at_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Process:
     """A process by name, holder or not. Source: /proc; only `pid` is sure once it is gone."""
 
@@ -332,6 +341,38 @@ class Listener:
     device: str | None = None  # that it is bound to (SO_BINDTODEVICE); None: to none
 
 
+class LocalPort(NamedTuple):
+    """Where connections end on this machine, whichever listener they came through."""
+
+    netns: int
+    port: int
+    family: Family
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """Established connections that processes hold, whoever accepted them, as of one look.
+
+    `at_s`: when it ended (CLOCK_MONOTONIC). `ports`: local ones that were looked for. `started`: by
+    PID the start (ticks) of each process that was read. `counts`: by PID and local port; none is 0.
+    Sources: the BPF iterator over files, or sock_diag and /proc.
+    """
+
+    at_s: float
+    ports: frozenset[int]
+    started: Mapping[int, int]
+    counts: Mapping[tuple[int, LocalPort], int]
+    namespaces: frozenset[int] | None = None  # that were looked at; None: all
+
+    def of(self, pid: int, start_ticks: int, where: LocalPort) -> int | None:
+        """Those of one process; None where it, the port or the namespace was not looked at."""
+        if where.port not in self.ports or self.started.get(pid) != start_ticks:
+            return None
+        if self.namespaces is not None and where.netns not in self.namespaces:
+            return None
+        return self.counts.get((pid, where), 0)
+
+
 @dataclass(frozen=True, slots=True)
 class Unread:
     """What an inventory lacks: a process, or something else, that could not be read, and why."""
@@ -355,6 +396,7 @@ class Inventory:
     unread: tuple[Unread, ...] = ()
     unix: tuple[str, ...] = ()  # where the processes asked for listen instead, if on no TCP socket
     namespaces: tuple[NamespaceCount, ...] = ()  # those that these listeners are in
+    opened: Opened | None = None  # the last that was read, perhaps before all else
 
     @property
     def partial(self) -> bool:

@@ -31,4 +31,5 @@ GRAINS: Final[Mapping[By, Grain]] = {
     "socket": Grain("inode", "listener_inode", lambda e: e.socket, of_sockets=True),
     "group": Grain("group", "group", lambda e: e.members, of_sockets=True),
 }
+OF_PROCESSES: Final = ("worker", "process")
 OF_SOCKETS: Final = tuple(by for by, grain in GRAINS.items() if grain.of_sockets)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from accepttrace.config import By, Filters
 from accepttrace.facts.matching import by_process, process_matches
+from accepttrace.facts.records import Opened
 from accepttrace.model.census import Census
+from accepttrace.model.cpu import Cpus
 from accepttrace.model.crowds import Crowd, Crowds
 from accepttrace.model.entries import Bygone, Entry, Key
 from accepttrace.model.grains import GRAINS
 from accepttrace.model.labels import Who, of_place, of_process, of_sockets
 from accepttrace.model.listeners import Listeners, SetKey, Socket
+from accepttrace.model.opened import Holds
 from accepttrace.model.places import Place
 from accepttrace.model.snapshot import AcceptorRow
 from accepttrace.model.sums import Visible, summed
@@ -34,6 +37,8 @@ class Rows:
     visible: Visible
     interval_s: float
     yardstick: Yardstick
+    cpus: Cpus
+    opened: Opened | None = None
     passed_over: frozenset[Socket] = frozenset()
     whole: bool = False
 
@@ -50,6 +55,7 @@ class Rows:
         `shown`: the listeners that have rows, or share them.
         """
         piles: dict[Key, list[Entry]] = {}
+        holds = Holds(self.opened, kept, self.listeners, self.census)
         for entry in kept:
             piles.setdefault(self._key(entry, crowds), []).append(entry)
         total = sum(entry.accepts for entry in kept)
@@ -59,7 +65,21 @@ class Rows:
                 self._row(key, piles.get(key, []), those, total, crowds)
                 for key, those in sockets.items()
             ]
-        return [self._row(key, pile, _sockets(pile), total, crowds) for key, pile in piles.items()]
+        rows = (
+            (pile, self._row(key, pile, _sockets(pile), total, crowds))
+            for key, pile in piles.items()
+        )
+        if self.by == "thread":
+            return [row for _, row in rows]
+        return [self._of_process(row, pile, holds) for pile, row in rows]
+
+    def _of_process(self, row: AcceptorRow, pile: Sequence[Entry], holds: Holds) -> AcceptorRow:
+        """With what is known of its process alone."""
+        return replace(
+            row,
+            open_connections=holds.of(pile),
+            cpu=self.cpus.of(pile[0].process, whole=self.whole),
+        )
 
     def _key(self, entry: Entry, crowds: Crowds) -> Key:
         """What the row of an entry stands for."""
@@ -144,6 +164,8 @@ class Rows:
             errors=sums.errors,
             via=sums.via,
             selected=self._selected(sockets) if self.of_sockets else None,
+            open_connections=None,
+            cpu=None,
             cgroup=who.cgroup,
             container=who.container,
             ns_pid=who.ns_pid,

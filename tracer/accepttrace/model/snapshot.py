@@ -192,6 +192,11 @@ class AcceptorRow:
     for connections, and where not everybody is known. Waiting times are upper bounds of histogram
     buckets (≤ 12.5 % wide), in microseconds; None where nothing was measured. `wait_histogram` has
     their counts, by the buckets of `model.histogram`; empty where nothing was measured.
+    `open_connections`: established ones at the listener's port and of its family that the process
+    holds now, whoever accepted them; for rows by worker and process. None where that is not known,
+    and for one of several listeners of the process at one port: connections do not name theirs.
+    `cpu`: processor time of the process in the last interval as a share of one processor, in the
+    same rows.
     """
 
     pid: int | None
@@ -226,6 +231,8 @@ class AcceptorRow:
     errors: Mapping[str, int] | None  # by errno name
     via: Via | None  # how it accepts; None: several ways, or no accepts
     selected: int | None  # rows by socket or group
+    open_connections: int | None
+    cpu: float | None
     cgroup: str | None
     container: str | None
     ns_pid: int | None
@@ -252,7 +259,11 @@ class Books:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Everything at one moment, from the start of tracing."""
+    """Everything at one moment, from the start of tracing.
+
+    `open_age_s`: how old `open_connections` of the rows are; None: they were not read. They are
+    read less often where that takes long.
+    """
 
     time: str  # UTC, RFC 3339
     elapsed_s: float
@@ -266,6 +277,7 @@ class Snapshot:
     namespace_losses: tuple[NamespaceLoss, ...] = ()
     unread: tuple[Unread, ...] = ()
     unix: tuple[str, ...] = ()  # as `records.Inventory.unix`
+    open_age_s: float | None = None
 
     @property
     def partial(self) -> bool:

@@ -16,6 +16,7 @@ from accepttrace.facts.records import (
     Gone,
     Inventory,
     Losses,
+    Opened,
     Overflow,
     Passed,
     Process,
@@ -23,6 +24,7 @@ from accepttrace.facts.records import (
 )
 from accepttrace.facts.sight import Fact, Sight
 from accepttrace.model.census import Census
+from accepttrace.model.cpu import Cpus
 from accepttrace.model.crowds import Crowds, Judge, gathered
 from accepttrace.model.entries import Bygone, Entry
 from accepttrace.model.listeners import Known, Listeners, Socket, Uncounted
@@ -77,6 +79,8 @@ class Tracker:
         self._divided_s: float | None = None  # when the yardstick was last put to it
         self._unread: tuple[Unread, ...] = ()
         self._unix: tuple[str, ...] = ()
+        self._opened: Opened | None = None
+        self._cpus = Cpus()
 
     def start(self, baseline: Baseline) -> None:
         """What was there when tracing began; read before it is announced that it did."""
@@ -90,6 +94,8 @@ class Tracker:
         self._check(counts, reading.passed)
         if reading.inventory is not None:
             self._unread, self._unix = reading.inventory.unread, reading.inventory.unix
+            self._opened = reading.inventory.opened
+            self._cpus.update(reading.cpu)
         gone = self._let_go(counts)
         self._ended = True
         return gone
@@ -148,6 +154,8 @@ class Tracker:
             visible=self._visible(),
             interval_s=interval_s,
             yardstick=self._yardsticks.of(by),
+            cpus=self._cpus,
+            opened=self._opened,
             passed_over=self._passed_over(),
             whole=whole,
         )
@@ -175,6 +183,7 @@ class Tracker:
             ),
             unread=self._unread,
             unix=self._unix,
+            open_age_s=max(self._now_s - self._opened.at_s, 0.0) if self._opened else None,
         )
 
     def _passed_over(self) -> frozenset[Socket]:

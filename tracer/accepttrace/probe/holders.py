@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from typing import Final, Literal, NamedTuple
 
 from accepttrace.errors import UnsupportedError
+from accepttrace.facts.addresses import FAMILIES
+from accepttrace.facts.records import LocalPort
 from accepttrace.probe import _syscall as sys
 from accepttrace.probe import holderwire as wire
 from accepttrace.probe import iterators, privileges
@@ -93,6 +95,8 @@ class Holdings:
     epolls: dict[int, list[EpollSet]] = field(default_factory=dict)  # by PID
     waiters: dict[int, Waiters] = field(default_factory=dict)  # by inode
     sockets: dict[int, int] = field(default_factory=dict)  # inode → inode number of its netns
+    # Connections by PID and port; None: this pass did not count them, or not all.
+    opened: dict[tuple[int, LocalPort], int] | None = None
 
 
 class HolderIterator:
@@ -111,11 +115,15 @@ class HolderIterator:
         self._progress = Map(self._map("progress"), U32, wire.Progress)
         self._epolls = Map(self._map("epolls"), wire.U64, U32)
         self._walked = Map(self._map("walked"), U32, U32)
+        self._opened = Map(self._map("opened"), wire.OpenKey, wire.OpenCount)
+        self._counted = Map(self._map("counted"), wire.CountedKey, U32)
         self._protocol = PROTOCOLS[protocol]
         self._parts: list[bytes] = []
         self._again = False  # it is the second pass of a reading
         self._pass = 0
-        self._ports: frozenset[int] | None = None  # that were asked for last
+        self._ports: frozenset[int] | None = None  # that were asked for last,
+        self._open_ports: frozenset[int] = frozenset()  # and those to count connections of
+        self._counts = False  # the pass under way counts them
         self._spent_s = 0.0
         self.took_s = 0.0  # the last reading, however many calls it took
         self._known: dict[bytes, _Piece] = {}
@@ -140,28 +148,35 @@ class HolderIterator:
             library().bpf_object__close(self._object)
             self._object = None
 
-    def ask(self, ports: Collection[int]) -> None:
-        """From now on look for sockets bound to these; none: any."""
-        if self._ports == frozenset(ports):
+    def ask(self, ports: Collection[int], open_ports: Collection[int] = ()) -> None:
+        """From now on look for sockets bound to `ports`; none: any.
+
+        Of `open_ports` the connections are counted as well, where `read` is to count.
+        """
+        wanted = frozenset(ports), frozenset(open_ports)
+        if wanted == (self._ports, self._open_ports):
             return
         self._end()
-        self._ports = frozenset(ports)
+        self._ports, self._open_ports = wanted
         asked = wire.Asked(any_port=not ports, protocol=self._protocol)
-        for port in ports:
-            asked.ports[port >> 6] |= 1 << (port & 63)
+        _mark(asked.ports, ports)
+        _mark(asked.open_ports, open_ports)
         self._asked.put(U32(0), asked)
 
-    def read(self, limit_s: float) -> Holdings | None:
+    def read(self, limit_s: float, *, count: bool = False) -> Holdings | None:
         """What a pass finds; None where it takes longer: the next call continues it.
 
-        OSError where the kernel refuses.
+        `count`: and how many connections each process holds. OSError where the kernel refuses.
         """
+        if self._fd is None:
+            self._counts = count
         deadline = time.monotonic() + limit_s
         while self._continue(deadline):
             found, is_new = self._decoded(b"".join(self._parts))
             # Those who were listed before an epoll set was met may have it open, too.
             if not is_new or self._again:
                 self._again = False
+                found.opened = self._read_opened() if self._counts else None
                 return found
             self._again = True
         return None
@@ -201,7 +216,7 @@ class HolderIterator:
 
     def _begin(self) -> None:
         before = self._progress.get(U32(0)) or wire.Progress()
-        epolls, walked = before.epolls, before.walked
+        epolls, walked, counted = before.epolls, before.walked, before.counted
         if epolls > wire.MAX_EPOLLS // 2:  # most of them are gone
             self._epolls.clear()
             self._known.clear()
@@ -209,10 +224,13 @@ class HolderIterator:
         if walked > wire.MAX_WALKED // 2:
             self._walked.clear()
             walked = 0
+        if counted > wire.MAX_COUNTED // 2:
+            self._counted.clear()
+            counted = 0
         self._pass += 1
-        self._progress.put(
-            U32(0), wire.Progress(pass_number=self._pass, epolls=epolls, walked=walked)
-        )
+        progress = wire.Progress(pass_number=self._pass, epolls=epolls, walked=walked)
+        progress.counts, progress.counted = self._counts, counted
+        self._progress.put(U32(0), progress)
         self._parts = []
         if not self._again:
             self._spent_s = 0.0
@@ -233,6 +251,20 @@ class HolderIterator:
             self._known[text] = piece
             is_new |= piece.add_to(found)
         return found, is_new
+
+    def _read_opened(self) -> dict[tuple[int, LocalPort], int] | None:
+        """What this pass counted; None where some had no room."""
+        after = self._progress.get(U32(0))
+        rows = self._opened.items()
+        if len(rows) > wire.MAX_OPENED // 2:  # most of them are of processes that are gone
+            self._opened.clear()
+        if after is None or after.uncounted:
+            return None
+        return {
+            (key.tgid, LocalPort(key.netns, key.port, FAMILIES[key.family])): row.connections
+            for key, row in rows
+            if row.pass_number == self._pass
+        }
 
     def _map(self, name: str) -> int:
         return int(library().bpf_object__find_map_fd_by_name(self._object, name.encode()))
@@ -301,6 +333,11 @@ class _Piece:
                 )
             )
         self.waiters = Waiters(tuple(found), complete)
+
+
+def _mark(words: c.Array[c.c_uint64], ports: Collection[int]) -> None:
+    for port in ports:
+        words[port >> 6] |= 1 << (port & 63)
 
 
 def _require_host() -> None:

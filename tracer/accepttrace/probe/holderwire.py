@@ -12,6 +12,8 @@ __all__ = ["U64"]
 ASKED_PORT_WORDS = 1024
 MAX_EPOLLS = 65536
 MAX_WALKED = 65536
+MAX_OPENED = 65536
+MAX_COUNTED = 65536
 
 PIECE_PROCESS = 1
 PIECE_EPOLLS = 2
@@ -39,6 +41,7 @@ class Asked(c.Structure):
 
     _fields_ = (
         ("ports", c.c_uint64 * ASKED_PORT_WORDS),
+        ("open_ports", c.c_uint64 * ASKED_PORT_WORDS),
         ("any_port", c.c_uint32),
         ("protocol", c.c_uint32),
     )
@@ -55,5 +58,36 @@ class Progress(c.Structure):
         ("id", c.c_uint32),
         ("tid", c.c_uint32),
         ("tgid", c.c_uint32),
-        ("pad", c.c_uint32),
+        ("counts", c.c_uint32),
+        ("counted", c.c_uint32),
+        ("uncounted", c.c_uint32),
+    )
+
+
+class OpenKey(c.Structure):
+    """struct open_key: a process and a port whose connections it holds."""
+
+    _fields_ = (
+        ("tgid", c.c_uint32),
+        ("netns", c.c_uint32),
+        ("port", c.c_uint16),
+        ("family", c.c_uint16),
+    )
+
+
+class OpenCount(c.Structure):
+    """struct open_count: so many."""
+
+    _fields_ = (
+        ("connections", c.c_uint32),
+        ("pass_number", c.c_uint32),
+    )
+
+
+class CountedKey(c.Structure):
+    """struct counted_key: a connection in a process."""
+
+    _fields_ = (
+        ("inode", c.c_uint32),
+        ("tgid", c.c_uint32),
     )

@@ -12,6 +12,7 @@ from accepttrace.facts.records import Counts, Process
 from accepttrace.probe.session import Session, open_session
 from accepttrace.run.pace import unbroken
 from accepttrace.run.subject import meta_of, utc_now
+from accepttrace.sockets.cputime import cpu_times
 from accepttrace.sockets.inventory import InventoryReader
 
 if TYPE_CHECKING:
@@ -35,9 +36,10 @@ class TcpSource:
         netns = {count.netns for count in counts.listeners}
         inventory = self._sockets.read(full, netns)
         passed = self._session.passed()
-        holders = {holder.pid for item in inventory.listeners for holder in item.holders}
-        others = self._others(counts, known, holders)
-        return Reading(counts, inventory, others, passed, utc_now())
+        holders = {holder.pid: holder for item in inventory.listeners for holder in item.holders}
+        others = self._others(counts, known, holders.keys())
+        cpu = cpu_times((*others.values(), *holders.values()))
+        return Reading(counts, inventory, others, passed, utc_now(), cpu)
 
     def read_counts(self, known: AbstractSet[int], holders: AbstractSet[int]) -> Reading:
         """Without the sockets. `holders`: PIDs of those that held one when they were read last."""

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from accepttrace.facts.records import NS_PER_TICK, Unread
+from accepttrace.facts.records import NS_PER_TICK, Opened, Unread
 from accepttrace.probe.holders import EpollSet, HolderIterator, Holdings, Table
 from accepttrace.sockets import syscalls
 from accepttrace.sockets.facts import Facts
@@ -16,6 +16,7 @@ from accepttrace.sockets.queues import Queues
 
 REST: Final = 10  # a pass is followed by 10 times its time of rest,
 QUICK_S: Final = 0.02  # but for one as quick as this
+OPEN_REST: Final = 50  # ... and one that counts connections by 50 times, before the next counts
 ASK_S: Final = 0.05  # for asking what threads sleep in, in one refresh
 NO_SETS: Final[tuple[EpollSet, ...]] = ()
 
@@ -40,6 +41,8 @@ class KernelSource:
         self._holdings = Holdings()
         self._rest_until_s = 0.0
         self._complete = False
+        self._opened: Opened | None = None
+        self._open_rest_until_s = 0.0
         self._threads: dict[int, list[tuple[int, int]]] = {}
         self._wanted: frozenset[int] = frozenset()
         self._known: dict[int, _Known] = {}
@@ -60,18 +63,32 @@ class KernelSource:
         """By network namespace, the processes in it, each with a thread that lives."""
         return self._threads
 
-    def pass_over(self, full: bool, limit_s: float) -> None:
-        """Have the kernel list all open files, unless it did so just now. OSError if it refuses."""
+    @property
+    def opened(self) -> Opened | None:
+        """Who holds how many connections; None: that was not read yet."""
+        return self._opened
+
+    def pass_over(self, full: bool, limit_s: float, open_ports: frozenset[int]) -> None:
+        """Have the kernel list all open files, unless it did so just now. OSError if it refuses.
+
+        At times, connections of `open_ports` are counted on the way.
+        """
         now = time.monotonic()
         if now < self._rest_until_s and not full:
             return
-        self._iterator.ask(self._ports)
-        holdings = self._iterator.read(limit_s)
+        self._iterator.ask(self._ports, open_ports)
+        count = bool(open_ports) and (full or now >= self._open_rest_until_s)
+        holdings = self._iterator.read(limit_s, count=count)
         if holdings is None:
             return
-        if self._iterator.took_s > QUICK_S:
-            self._rest_until_s = time.monotonic() + REST * self._iterator.took_s
+        took_s, now = self._iterator.took_s, time.monotonic()
+        if took_s > QUICK_S:
+            self._rest_until_s = now + REST * took_s
         self._complete, self._holdings = True, holdings
+        if holdings.opened is not None:
+            started = {t.pid: t.start_ns // NS_PER_TICK for t in holdings.tables}
+            self._opened = Opened(now, open_ports, started, holdings.opened)
+            self._open_rest_until_s = now + OPEN_REST * took_s if took_s > QUICK_S else now
         self._threads = {}
         for table in holdings.tables:
             self._threads.setdefault(table.netns, []).append((table.pid, table.tid))

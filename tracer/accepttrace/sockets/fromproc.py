@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from functools import partial
 from typing import Final, Literal
 
@@ -56,6 +56,11 @@ class ProcSource:
         if not procfs.exists(1):
             found.append(Unread("processes of other users", "hidden"))
         return tuple(found)
+
+    @property
+    def found(self) -> Mapping[int, Facts]:
+        """Holders, by PID, as of the last refresh."""
+        return self._facts
 
     def facts(self, inodes: Collection[int], full: bool = False) -> dict[int, Facts]:
         """Those who hold one of these, by PID. Full every `full_every_s` seconds, and

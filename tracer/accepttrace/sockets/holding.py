@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Collection, Mapping, Set
+from collections.abc import Callable, Collection, Iterable, Mapping, Set
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from accepttrace.config import Filters
 from accepttrace.errors import UnsupportedError
-from accepttrace.facts.records import Holder, Process, Unread
+from accepttrace.facts.records import Holder, Opened, Process, Unread
 from accepttrace.sockets.fromproc import FULL_EVERY_S, ProcSource
 from accepttrace.sockets.helper import Helper
 from accepttrace.sockets.namespaces import Namespaces, ask_all
+from accepttrace.sockets.opened import OpenedByProc
 from accepttrace.sockets.processes import Processes
 
 if TYPE_CHECKING:  # not needed until the tracer is ready
     from accepttrace.probe.holders import HolderIterator, Protocol
+    from accepttrace.sockets.diag.tcp import Look
     from accepttrace.sockets.fromkernel import KernelSource
 
 T = TypeVar("T")
@@ -48,7 +50,9 @@ class Holding:
         self._filters = filters
         self._helper = Helper()
         self._kernel: KernelSource | None = None
-        self._processes = Processes(ProcSource(self._helper, full_every_s), self._helper)
+        self._proc = ProcSource(self._helper, full_every_s)
+        self._processes = Processes(self._proc, self._helper)
+        self._opened = OpenedByProc(self._helper)
         self.use(iterator)
         self._namespaces = Namespaces()
         self.closed: tuple[Unread, ...] = ()  # namespaces that may not be entered
@@ -62,11 +66,14 @@ class Holding:
             self._kernel = KernelSource(iterator, self._filters.ports, self._helper)
             self._processes = Processes(self._kernel, self._helper)
 
-    def begin(self, full: bool) -> None:
-        """Find the namespaces, and have the kernel list open files."""
+    def begin(self, full: bool, open_ports: frozenset[int] = frozenset()) -> None:
+        """Find the namespaces, and have the kernel list open files.
+
+        Connections of `open_ports` are counted by who holds them.
+        """
         threads = None
         if self._kernel is not None:
-            self._kernel.pass_over(full, FULL_S if full else SLICE_S)
+            self._kernel.pass_over(full, FULL_S if full else SLICE_S, open_ports)
             threads = self._kernel.threads
         self._namespaces.refresh(full, threads or {})
 
@@ -82,6 +89,22 @@ class Holding:
         """
         found, self.closed = ask_all(self._to_ask(everywhere, also), self._filters.netns, question)
         return found
+
+    @property
+    def opened(self) -> Opened | None:
+        """Who holds how many connections, as of the last time that was read."""
+        return self._kernel.opened if self._kernel else self._opened.last
+
+    @property
+    def lists_connections(self) -> bool:
+        """Whether `count_connections` wants them listed in each namespace."""
+        return self._kernel is None and self._opened.due
+
+    def count_connections(
+        self, ports: frozenset[int], looks: Iterable[tuple[int, Look]], began_s: float
+    ) -> None:
+        """Find who holds those that were listed, from `began_s` on (time.monotonic())."""
+        self._opened.read(ports, looks, self._proc.found, began_s)
 
     def finish(self, inodes: Collection[int], full: bool) -> None:
         """Bring up to date who holds these sockets."""

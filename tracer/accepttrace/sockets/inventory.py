@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import replace
@@ -54,6 +55,7 @@ class InventoryReader:
         self._holding = Holding(filters, iterator, full_every_s)
         self._traced: set[int] = set()  # namespaces in which listeners passed the filters
         self._counting = False  # their counters are read as well
+        self._ports = filters.ports  # of those listeners: whose connections are counted
 
     def baseline(self) -> Baseline:
         """What was dropped so far, in every namespace; from now on `read` has that as well.
@@ -64,6 +66,10 @@ class InventoryReader:
         self._counting = True
         self._holding.begin(full=False)
         looks = self._look_at_all(self._holding.namespaces, None, everywhere=True)
+        sockets = (sock for _, one in looks for sock in one.sockets)
+        self._ports = frozenset(
+            sock.local_port for sock in sockets if place_matches(self._filters, sock, sock.v6only)
+        )
         return Baseline(
             sockets=frozenset(sock.inode for _, one in looks for sock in one.sockets),
             namespaces={netns: _dropped(netns, one) for netns, one in looks},
@@ -77,9 +83,11 @@ class InventoryReader:
         A listener without a visible holder has none. AcceptTraceError if the kernel
         refuses to list sockets; what single processes or namespaces hide is in `unread`.
         """
-        self._holding.begin(full)
+        self._holding.begin(full, self._ports)
+        listed, began_s = self._holding.lists_connections, time.monotonic()
         self._traced = self._traced.union(counted) & self._holding.namespaces
-        looks = self._look_at_all(self._traced, self._ask_facts, everywhere=full)
+        ports = self._ports if listed else frozenset[int]()
+        looks = self._look_at_all(self._traced, self._ask_facts, full, ports)
         found = [(netns, sock) for netns, one in looks for sock in one.sockets]
         together = bonds(found)
         found = [pair for pair in found if place_matches(self._filters, pair[1], pair[1].v6only)]
@@ -87,12 +95,16 @@ class InventoryReader:
         # For good: the last drops may be those of a listener that closed.
         self._traced |= {netns for netns, _ in found}
         self._holding.finish([sock.inode for _, sock in found], full)
+        if listed:
+            self._holding.count_connections(ports, looks, began_s)
+        self._ports = frozenset(sock.local_port for _, sock in found)
         unread = self._holding.unread
         partial = is_partial(unread)
         rows = [self._listener(netns, sock, together, facts, partial) for netns, sock in found]
         rows.sort(key=lambda row: (row.local_port, row.netns, row.family, row.inode))
         counts = (_dropped(netns, one) for netns, one in looks if netns in self._traced)
-        return Inventory(tuple(rows), unread, self._instead(rows), tuple(counts))
+        instead, opened = self._instead(rows), self._holding.opened
+        return Inventory(tuple(rows), unread, instead, tuple(counts), opened)
 
     def process(self, pid: int) -> Process | None:
         """A process by name, whether it holds a listener or not; None if it is gone."""
@@ -116,14 +128,19 @@ class InventoryReader:
         return unix_listeners(asked)
 
     def _look_at_all(
-        self, closely: Collection[int], ask_facts: AskFacts | None, everywhere: bool
+        self,
+        closely: Collection[int],
+        ask_facts: AskFacts | None,
+        everywhere: bool,
+        open_ports: Collection[int] = (),
     ) -> Looks:
         """All namespaces that may matter, some `closely`."""
         close = frozenset(closely)
         counted = frozenset(islice(close, MAX_COUNTED)) if self._counting else frozenset[int]()
 
         def ask(netns: int, path: str | None) -> Look:
-            return look(path, netns in counted, ask_facts if netns in close else None)
+            facts = ask_facts if netns in close else None
+            return look(path, netns in counted, facts, open_ports)
 
         return self._holding.ask(ask, everywhere, close)
 

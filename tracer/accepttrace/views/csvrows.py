@@ -13,6 +13,7 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
+from accepttrace.model.grains import OF_PROCESSES
 from accepttrace.model.snapshot import Books, ListenerRow, Snapshot
 from accepttrace.views.columns import tcp
 from accepttrace.views.jsonl import (
@@ -23,10 +24,12 @@ from accepttrace.views.jsonl import (
     books,
     books_fields,
     listener,
+    rounded,
 )
 from accepttrace.views.sockets import Sockets
 from accepttrace.views.text import clean
 
+OPEN_AGE: Final = "open_age_s"
 # A spreadsheet takes a cell that begins so for a formula, also in the width of Chinese script.
 _FORMULA: Final = tuple("=+-@\uff1d\uff0b\uff0d\uff20")
 # An acceptor has these by another name, or they are lists.
@@ -56,6 +59,7 @@ def rows(snapshot: Snapshot, *, histogram: bool = False) -> str:
     frame = {
         "time": snapshot.time,
         "elapsed_s": round(snapshot.elapsed_s, 3),
+        OPEN_AGE: rounded(snapshot.open_age_s),
         **{name: totals[name] for name in _totals(snapshot.by)},
     }
     return "\n".join(line(text({**frame, **row}.get(name)) for name in fields) for row in values)
@@ -67,7 +71,7 @@ def _of(sockets: Sequence[ListenerRow]) -> dict[str, object]:
 
 def _fields(by: str, histogram: bool) -> Sequence[str]:
     made = [column.key for column in tcp.TABLE.made(by)]
-    last = (HISTOGRAM,) if histogram else ()
+    last = ((OPEN_AGE,) if by in OF_PROCESSES else ()) + ((HISTOGRAM,) if histogram else ())
     return ("time", "elapsed_s", *ACCEPTOR_FIELDS, *made, *_of_socket(by), *_totals(by), *last)
 
 

@@ -137,9 +137,15 @@ def _head(kind: str, snapshot: Snapshot) -> dict[str, object]:
         "elapsed_s": round(snapshot.elapsed_s, 3),
         "interval_s": round(snapshot.interval_s, 3),
         "by": snapshot.by,
+        "open_age_s": rounded(snapshot.open_age_s),
         "partial": snapshot.partial,
         "unread": objects(snapshot.unread),
     }
+
+
+def rounded(seconds: float | None) -> float | None:
+    """To the millisecond."""
+    return None if seconds is None else round(seconds, 3)
 
 
 def _tail(snapshot: Snapshot) -> dict[str, object]:

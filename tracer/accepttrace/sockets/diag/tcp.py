@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
@@ -22,7 +22,9 @@ from accepttrace.sockets.diag.netstat import tcp_counters
 Row = TypeVar("Row")
 Rows = tuple[Row, ...]
 
+TCP_ESTABLISHED: Final = 1
 TCP_LISTEN: Final = 10
+MAX_CONNECTIONS: Final = 131072  # that are listed, in one namespace
 INET_DIAG_SKV6ONLY: Final = 11
 
 ABSENT: Final = {errno.ENOENT, errno.EPROTONOSUPPORT, errno.EAFNOSUPPORT}
@@ -48,30 +50,48 @@ class ListenSocket:
 
 
 @dataclass(frozen=True, slots=True)
+class Connection:
+    """One in state ESTABLISHED, as far as it takes to find who holds it."""
+
+    inode: int
+    family: Family
+    local_port: int
+
+
+@dataclass(frozen=True, slots=True)
 class Look:
     """One network namespace. `None`: it was not read.
 
     `counters`: read just before the sockets. `facts`: what else is known, by inode.
+    `connections`: of the ports asked for.
     """
 
     sockets: Rows[ListenSocket]
     counters: TcpCounters | None = None
     facts: Mapping[int, ListenerFact] | None = None
+    connections: Rows[Connection] | None = None
 
 
 AskFacts = Callable[[], Mapping[int, ListenerFact]]
 
 
-def look(netns_path: str | None, counting: bool, ask_facts: AskFacts | None = None) -> Look:
+def look(
+    netns_path: str | None,
+    counting: bool,
+    ask_facts: AskFacts | None = None,
+    open_ports: Collection[int] = (),
+) -> Look:
     """The namespace at `netns_path` (None: the caller's own), with its counters if asked.
 
-    `ask_facts` is called inside of it. AcceptTraceError and UnsupportedError as `ask` raises them.
+    `ask_facts` is called inside of it. Connections are listed of `open_ports`.
+    AcceptTraceError and UnsupportedError as `ask` raises them.
     Entered only once, so that all is of the same namespace, whatever the path leads to.
     """
 
     def dump() -> Rows[Look]:
         counters = _counters() if counting else None
-        return (Look(_dump(), counters, ask_facts() if ask_facts else None),)
+        facts = ask_facts() if ask_facts else None
+        return (Look(_dump(), counters, facts, _connections(open_ports)),)
 
     def from_text(folder: str) -> Rows[Look]:
         return (Look(_from_text(folder)),)
@@ -85,6 +105,26 @@ def _counters() -> TcpCounters | None:
         return tcp_counters()
     except (OSError, ValueError):  # without them the causes of drops stay unknown
         return None
+
+
+def _connections(ports: Collection[int]) -> Rows[Connection] | None:
+    """None where none were asked for, or there are too many to list."""
+    found: list[Connection] = []
+
+    def take(body: bytes) -> None:
+        values = netlink.fields(body)
+        port = int.from_bytes(values[4], "big")
+        if port in ports:
+            found.append(Connection(values[-1], addresses.family_of(values[0]), port))
+        if len(found) > MAX_CONNECTIONS:
+            raise OSError(errno.E2BIG, "too many connections")
+
+    try:
+        if ports:
+            netlink.dump(addresses.FAMILIES, socket.IPPROTO_TCP, 1 << TCP_ESTABLISHED, take)
+    except OSError:
+        return None
+    return tuple(found) if ports else None
 
 
 def listeners(netns_path: str | None = None) -> Rows[ListenSocket]:

@@ -21,13 +21,14 @@ _SOCKETS: Final = (
     "accepts name queue queue_max fair_ratio wait_p99_us rate selected arrived share"
     " queue_mean wait_p50_us"
 )
+_HELD: Final = "open_connections cpu"
 _MORE: Final = "empty_accepts wait_max_us failed_accepts"
 _WHERE: Final = "container cgroup ns_pid wasted_per_accept comm"
 _GROUP: Final = "selector group_size"
 _REST: Final = f"capacity wasted_wakeups {_MORE} via wait_p90_us wasted_per_accept drops"
 TCP: Final[Mapping[str, str]] = {
-    "worker": f"{_PROCESS} | {_MORE} listener_inode queue wait_p90_us {_WHERE}",
-    "process": f"{_PROCESS} | {_MORE} wait_p90_us {_WHERE}",
+    "worker": f"{_PROCESS} | {_HELD} {_MORE} listener_inode queue wait_p90_us {_WHERE}",
+    "process": f"{_PROCESS} | {_HELD} {_MORE} wait_p90_us {_WHERE}",
     "thread": f"tid {_PROCESS} | {_MORE} comm listener_inode queue wait_p90_us {_WHERE}",
     "socket": f"listener_inode listener netns {_SOCKETS} | {_LOST} {_GROUP} group {_REST}",
     "group": f"group listener netns {_SOCKETS} | {_LOST} {_GROUP} {_REST}",

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from accepttrace.model.grains import OF_SOCKETS
+from accepttrace.model.grains import OF_PROCESSES, OF_SOCKETS
 from accepttrace.model.snapshot import AcceptorRow, ListenerRow, Snapshot
 from accepttrace.views import formats
 from accepttrace.views.columns.choice import TCP
@@ -214,6 +214,20 @@ COLUMNS: Final[tuple[Column[TcpRow], ...]] = (
         "ratio",
         "accepts as a multiple of an even split over those who wait on the same listener or group;"
         " n/a: it does not wait for connections",
+    ),
+    Column(
+        *("open_connections", "OPEN", "gauge", "count"),
+        "established connections at the listener's port that the process holds now, whoever"
+        " accepted them; n/a: not known, or of one of its several listeners at that port",
+        hide_if=UNKNOWN,
+        adds_up=True,
+        by=OF_PROCESSES,
+    ),
+    Column(
+        *("cpu", "CPU", "gauge", "part"),
+        "processor time that the process takes, as a part of one processor, last interval",
+        hide_if=UNKNOWN,
+        by=OF_PROCESSES,
     ),
     Column(
         "via",

@@ -1,0 +1,223 @@
+"""What is said of connections that processes hold, and of their processor time."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import time
+from collections.abc import Collection, Mapping, Sequence
+from typing import cast
+
+import pytest
+
+from accepttrace.config import By
+from accepttrace.facts.reading import Reading
+from accepttrace.facts.records import (
+    AcceptorCount,
+    Counts,
+    CpuTime,
+    Inventory,
+    Listener,
+    LocalPort,
+    Opened,
+    Process,
+)
+from accepttrace.model.cpu import Cpus
+from accepttrace.model.entries import Bygone
+from accepttrace.model.snapshot import AcceptorRow, Snapshot
+from accepttrace.model.tracker import Tracker
+from accepttrace.probe.holders import HolderIterator, Holdings, Table
+from accepttrace.sockets import fromkernel
+from accepttrace.sockets.fromkernel import KernelSource
+from accepttrace.sockets.helper import Helper
+from accepttrace.views import csvrows, jsonl
+
+from .pictures import count, holder, listener, tracker
+
+NETNS = listener().netns
+FOUR, SIX = LocalPort(NETNS, 80, "ipv4"), LocalPort(NETNS, 80, "ipv6")
+Held = Mapping[tuple[int, LocalPort], int]
+
+
+def opened(counts: Held, *pids: int, at_s: float = 1.0) -> Opened:
+    """Of these processes; each started at the tick that is its PID."""
+    return Opened(at_s, frozenset({80}), {pid: pid for pid in pids}, counts)
+
+
+def picture(
+    found: Opened | None,
+    sockets: Sequence[Listener],
+    acceptors: Sequence[AcceptorCount],
+    by: By = "worker",
+    *,
+    model: Tracker | None = None,
+    at_s: float = 1.0,
+    others: Collection[int] = (),
+) -> Snapshot:
+    model = model or tracker()
+    inventory = Inventory(tuple(sockets), opened=found)
+    processes = {pid: Process(pid, pid) for pid in others}
+    model.update(Reading(Counts(tuple(acceptors), at_s=at_s), inventory, processes))
+    return model.snapshot(by)
+
+
+def held(snapshot: Snapshot) -> list[tuple[int | None, int | None, int | None]]:
+    return sorted(
+        ((row.pid, row.listener_inode, row.open_connections) for row in snapshot.acceptors),
+        key=str,
+    )
+
+
+def two_families() -> list[Listener]:
+    return [listener(100, [holder(7), holder(8)]), listener(101, [holder(7)], address="::")]
+
+
+def test_each_family_has_its_own_and_a_process_all() -> None:
+    found = opened({(7, FOUR): 3, (7, SIX): 40, (9, FOUR): 5}, 7, 8, 9)
+    taken = [count(7, 1), count(7, 1, 101), count(8, 1)]
+    assert held(picture(found, two_families(), taken)) == [(7, 100, 3), (7, 101, 40), (8, 100, 0)]
+    by_process = {pid: n for pid, _, n in held(picture(found, two_families(), taken, "process"))}
+    assert by_process == {7: 43, 8: 0}
+
+
+@pytest.mark.parametrize("by", ["thread", "socket", "group"])
+def test_neither_a_thread_nor_a_socket_holds_any(by: By) -> None:
+    rows = picture(opened({(7, FOUR): 3}, 7), two_families(), [count(7, 1)], by).acceptors
+    assert {row.open_connections for row in rows} == {None}
+
+
+def test_of_two_listeners_at_one_port_nobody_knows_whose_they_are() -> None:
+    sockets = [listener(100, [holder(7)], group=1, size=2), listener(101, [holder(7)], group=1)]
+    taken = [count(7, 1), count(7, 1, 101)]
+    found = opened({(7, FOUR): 3}, 7)
+    assert held(picture(found, sockets, taken)) == [(7, 100, None), (7, 101, None)]
+    assert [n for _, _, n in held(picture(found, sockets, taken, "process"))] == [3]
+
+
+def test_a_closed_listener_stands_back_for_the_open_one() -> None:
+    model, found = tracker(), opened({(7, FOUR): 3}, 7)
+    taken = [count(7, 1), count(7, 1, 101)]
+    picture(None, [listener(100, [holder(7)]), listener(101, [holder(7)])], taken, model=model)
+    after = picture(found, [listener(101, [holder(7)])], taken, model=model, at_s=2)
+    assert held(after) == [(7, 100, None), (7, 101, 3)]
+
+
+def test_who_gave_up_its_listener_still_holds_its_connections() -> None:
+    """As a worker of nginx after a reload."""
+    model, taken = tracker(), [count(7, 1), count(8, 1)]
+    picture(None, [listener(100, [holder(7), holder(8)])], taken, model=model)
+    found = opened({(7, FOUR): 3, (8, FOUR): 1}, 7, 8)
+    after = picture(found, [listener(100, [holder(8)])], taken, model=model, at_s=9, others=[7])
+    assert held(after) == [(7, 100, 3), (8, 100, 1)]
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        None,
+        opened({(7, FOUR): 3}),  # the process was not looked at
+        Opened(1, frozenset({81}), {7: 7}, {}),  # the port
+        Opened(1, frozenset({80}), {7: 6}, {(7, FOUR): 3}),  # another process had that PID
+        Opened(1, frozenset({80}), {7: 7}, {}, frozenset({1})),  # the namespace
+    ],
+)
+def test_what_was_not_looked_at_is_unknown_and_not_0(found: Opened | None) -> None:
+    assert held(picture(found, [listener(100, [holder(7)])], [count(7, 1)])) == [(7, 100, None)]
+
+
+def test_what_needs_no_descriptor_is_unknown() -> None:
+    sockets = [listener(100, [holder(7)])]
+    kernel = picture(opened({}, 7), sockets, [count(7, 1, via="kernel")])
+    assert held(kernel) == [(7, 100, None)]
+    for number in (0, 3):
+        ring = picture(opened({(7, FOUR): number}, 7), sockets, [count(7, 1, via="io_uring")])
+        assert held(ring) == [(7, 100, number or None)]
+
+
+def test_one_that_ended_since_holds_nothing_that_is_known() -> None:
+    model, found = tracker(), opened({(7, FOUR): 3, (8, FOUR): 1}, 7, 8)
+    picture(found, [listener(100, [holder(7), holder(8)])], [count(7, 1)], model=model)
+    after = picture(found, [listener(100, [holder(8)])], [count(7, 1)], model=model, at_s=3.5)
+    assert held(after) == [(7, 100, None), (8, 100, 1)]
+    assert after.open_age_s == 2.5
+
+
+def test_programs_read_it_with_its_age() -> None:
+    found = opened({(7, FOUR): 3}, 7, at_s=0.25)
+    snapshot = picture(found, [listener(100, [holder(7)])], [count(7, 1)])
+    line = json.loads(jsonl.snapshot_line(snapshot))
+    assert (line["open_age_s"], line["acceptors"][0]["open_connections"]) == (0.75, 3)
+    text = "\n".join((csvrows.header("worker"), csvrows.rows(snapshot)))
+    (row,) = csv.DictReader(io.StringIO(text))
+    assert (row["open_age_s"], row["open_connections"]) == ("0.75", "3")
+    assert "open_age_s" not in csvrows.header("socket")
+    unknown = json.loads(jsonl.snapshot_line(picture(None, [], [])))
+    assert unknown["open_age_s"] is None
+
+
+class Files:
+    """An iterator whose passes take as long as the test says."""
+
+    def __init__(self) -> None:
+        self.took_s = 0.001
+        self.asked: list[tuple[frozenset[int], bool]] = []
+
+    def ask(self, _: Collection[int], open_ports: Collection[int] = ()) -> None:
+        self.asked.append((frozenset(open_ports), False))
+
+    def read(self, limit_s: float, *, count: bool = False) -> Holdings:  # noqa: ARG002
+        self.asked[-1] = (self.asked[-1][0], count)
+        table = Table(7, 7, NETNS, 70_000_000, "w")
+        return Holdings([table], opened={(7, FOUR): 3} if count else None)
+
+
+def test_a_pass_that_takes_long_counts_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    files, now = Files(), [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    source = KernelSource(cast("HolderIterator", files), frozenset({80}), Helper())
+
+    def counts(after_s: float, took_s: float) -> bool:
+        now[0] += after_s
+        files.took_s = took_s
+        source.pass_over(full=False, limit_s=1, open_ports=frozenset({80}))
+        return files.asked[-1][1]
+
+    quick, slow = fromkernel.QUICK_S, 0.03
+    assert [counts(1, quick), counts(1, quick)] == [True, True]
+    assert counts(1, slow)
+    assert [counts(1, slow), counts(0.49, slow), counts(0.31, slow)] == [False, False, True]
+    assert source.opened == Opened(now[0], frozenset({80}), {7: 7}, {(7, FOUR): 3})
+    source.pass_over(full=False, limit_s=1, open_ports=frozenset())
+    assert source.opened is not None
+
+
+def cpu(used_s: float, at_s: float, start: int = 7) -> Mapping[int, CpuTime]:
+    return {7: CpuTime(start, used_s, at_s)}
+
+
+def test_processor_time_is_that_between_two_readings() -> None:
+    cpus, me = Cpus(), (7, 7)
+    cpus.update(cpu(5, 10))
+    assert cpus.of(me, whole=False) is None
+    cpus.update(cpu(6, 12))
+    cpus.update(cpu(6.5, 14))
+    assert (cpus.of(me, whole=False), cpus.of(me, whole=True)) == (0.25, 0.375)
+    assert cpus.of(Bygone("w", kept=True), whole=False) is None
+    cpus.update(cpu(9, 15, start=8))
+    assert [cpus.of(key, whole=False) for key in (me, (7, 8))] == [None, None]
+    cpus.update(cpu(8, 16, start=8))  # of a third process, that has the PID now
+    assert cpus.of((7, 8), whole=False) is None
+
+
+def test_rows_of_a_process_have_its_processor_time() -> None:
+    def row(by: By) -> AcceptorRow:
+        model = tracker()
+        for at_s in (1.0, 2.0):
+            inventory = Inventory((listener(100, [holder(7)]),))
+            counts = Counts((count(7, round(at_s)),), at_s=at_s)
+            model.update(Reading(counts, inventory, cpu=cpu(at_s / 2, at_s)))
+        return model.snapshot(by).acceptors[0]
+
+    shares = {by: row(cast("By", by)).cpu for by in ("worker", "process", "thread", "socket")}
+    assert shares == {"worker": 0.5, "process": 0.5, "thread": None, "socket": None}
