@@ -225,6 +225,14 @@ TABLE: tuple[Entry, ...] = (
         turn=True,
     ),
     Entry("kernel/test_holders.py", HERE + ROOTS + PLAIN, "an iterator over files; each ss"),
+    Entry("kernel/test_open.py", HERE + ROOTS + PLAIN, "an iterator over files; each ss"),
+    Entry(
+        "kernel/test_open.py",
+        HERE,
+        "many: ten thousand connections take minutes in a machine that is emulated",
+        names=("test_ten_thousand_are_those_of_ss_and_of_the_client",),
+    ),
+    Entry("kernel/test_cpu.py", HERE + OLDEST + NEWEST, "a clock of each process, in all kernels"),
     Entry("kernel/test_wasted.py", HERE + PLAIN, "who is woken"),
     Entry(
         "kernel/test_wasted.py",
