@@ -14,7 +14,7 @@ from accepttrace.model.balance import describe
 from accepttrace.model.grains import GRAINS
 from accepttrace.model.losses import verdict
 from accepttrace.model.snapshot import GroupSize, Migration, NamespaceLoss, SelectorChange, Snapshot
-from accepttrace.views import histogram, table
+from accepttrace.views import books, histogram, table
 from accepttrace.views.losses import LONG_US
 from accepttrace.views.text import Line, plain
 from tests.unit.pictures import four_workers, reuseport, seen, troubled, unbalanced
@@ -129,6 +129,7 @@ def test_who_was_not_accepted_for_long_is_told_of() -> None:
         "5 connections not accepted yet, the first for at least "
     )
     assert begin not in text(waiting(None, LONG_US - 1))
+    assert line(waiting(7 * LONG_US, LONG_US), begin).endswith("at least 7.0s")
 
 
 def test_clients_that_have_to_send_first_are_named() -> None:
@@ -262,6 +263,12 @@ def test_a_long_list_leaves_room_for_the_table() -> None:
 def test_the_books_are_one_word_in_the_header(snapshot: Snapshot, word: str) -> None:
     for width in (80, 120):
         assert any(word in one for one in text(snapshot, width).splitlines()[:3])
+
+
+def test_only_books_that_balance_look_like_the_rest_of_the_header() -> None:
+    styles = {books.word(snapshot.books)[1] for snapshot in (four_workers(), unbalanced())}
+    assert styles == {"dim", "bold red"}
+    assert books.word(seen(four_workers()).books) == ("books balanced", "")
 
 
 def test_books_that_balance_are_not_spoken_of_below() -> None:

@@ -77,6 +77,11 @@ def test_a_name_is_short_whatever_a_process_says(comm: str, words: list[str]) ->
     assert len(worker_name(comm[:15], words)) <= NAME_LENGTH
 
 
+def test_blanks_in_the_path_of_a_program_are_no_title() -> None:
+    assert worker_name("python3", ("/opt/my env/bin/python3", "/srv/app.py")) == "app.py"
+    assert worker_name("run me", ("/opt/my app/run me", "--port", "80")) == "run me"
+
+
 def test_a_title_without_an_end_is_cut() -> None:
     assert len(worker_name("php-fpm", [f"php-fpm: pool e{chr(0x301) * 60_000}"])) == NAME_LENGTH
 
