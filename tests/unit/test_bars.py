@@ -164,6 +164,46 @@ def test_every_row_is_a_block_or_a_line_or_counted(height: int) -> None:
     assert all(line.startswith("p50 127us  p90 127us  p99 127us  max 3.4ms  pid") for line in brief)
 
 
+def twelve_workers() -> Snapshot:
+    """Worker N took 20 - N connections, which waited N hundred microseconds each."""
+    model = tracker(Filters())
+    taken = [count(pid, 20 - pid, waits_us=[100 * pid] * (20 - pid)) for pid in range(1, 13)]
+    feed(model, 1, taken, [listener(100, [holder(pid) for pid in range(1, 13)])])
+    return model.snapshot()
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "blocks", "brief", "hidden"),
+    [
+        # Above: two lines. The block of all has seven lines, one of a worker three.
+        (80, 4, 0, 0, "12 more rows (162 accepts)"),
+        (80, 9, 0, 0, "12 more rows (162 accepts)"),
+        (80, 10, 0, 0, "12 more rows (162 accepts)"),
+        (80, 11, 0, 1, "11 more rows (143 accepts)"),
+        (80, 12, 0, 2, "10 more rows (125 accepts)"),
+        (80, 13, 1, 0, "11 more rows (143 accepts)"),
+        (80, 24, 4, 2, "6 more rows (63 accepts)"),
+        (80, 45, 12, 0, ""),
+        (200, 24, 9, 3, ""),
+        (200, 23, 9, 1, "2 more rows (17 accepts)"),
+        (200, 27, 12, 0, ""),
+        (200, None, 12, 0, ""),
+    ],
+)
+def test_as_much_is_drawn_as_there_is_room_for(
+    width: int, height: int | None, blocks: int, brief: int, hidden: str
+) -> None:
+    lines = plain(render(twelve_workers(), width, height)).splitlines()
+    assert height is None or len(lines) == height
+    titles = [pid for one in lines for pid in re.findall(r"pid (\d+)", one) if one[:3] != "p50"]
+    assert titles == [str(pid) for pid in range(1, blocks + 1)]
+    told = [one for one in lines if one.startswith("p50")]
+    assert [one.partition(" pid ")[2].split()[0] for one in told] == [
+        str(pid) for pid in range(blocks + 1, blocks + brief + 1)
+    ]
+    assert [one for one in lines if one.startswith("…")] == ([f"… {hidden}"] if hidden else [])
+
+
 def test_a_limit_of_rows_counts_what_it_hides() -> None:
     text = plain(render(four_workers(), 80, None, rows=1))
     assert "… 2 more rows (390 accepts)" in text

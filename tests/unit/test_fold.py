@@ -162,6 +162,20 @@ def test_a_thread_for_each_accept_stays_in_the_row_of_its_process() -> None:
     assert (rest.pid, rest.ended, rest.accepts, rest.alive) == (9, 50 - LAST, 50 - LAST, False)
 
 
+def test_a_process_of_many_threads_is_one_of_those_that_ended() -> None:
+    it, more = tracker(), 4
+    for pid in range(1, LAST + more + 1):
+        taken = [count(pid, 1, tid=100 * pid + n) for n in range(3)]
+        feed(it, 2 * pid, taken, [listener(100, [holder(pid)])])
+        ended = Counts(tuple(taken), at_s=2 * pid + 1, ended=frozenset(map(key_of, taken)))
+        it.update(Reading(ended, Inventory((listener(100),)), wall=""))
+    rows = it.snapshot().acceptors
+    assert sorted((row.pid or 0, row.accepts, row.ended) for row in rows) == [
+        (0, 3 * more, more),
+        *((pid, 3, 0) for pid in range(more + 1, LAST + more + 1)),
+    ]
+
+
 def test_a_row_that_was_not_forgotten_is_not_counted_twice() -> None:
     it = tracker()
     rows = [count(9, 5, tid=100 + n) for n in range(3 * LAST)]

@@ -253,6 +253,22 @@ def test_a_long_list_leaves_room_for_the_table() -> None:
 
 
 @pytest.mark.parametrize(
+    ("addresses", "height", "said", "more"),
+    [(8, 24, 8, 0), (9, 24, 7, 2), (3, 9, 3, 0), (4, 9, 2, 2)],
+)
+def test_what_is_below_takes_a_third_of_the_window(
+    addresses: int, height: int, said: int, more: int
+) -> None:
+    lost = {200 + own: {"lost_on_close": 1} for own in range(addresses)}
+    snapshot = seen(reuseport((1,) * addresses), lost)
+    rows = tuple(replace(row, local_port=8000 + (row.inode or 0)) for row in snapshot.listeners)
+    lines = text(replace(snapshot, listeners=rows), 80, height).splitlines()
+    assert sum(one.startswith("lost on") for one in lines) == said
+    left_out = [one for one in lines if "more lines of this" in one]
+    assert left_out == [f"… {more} more lines of this in the summary at the end"] * bool(more)
+
+
+@pytest.mark.parametrize(
     ("snapshot", "word"),
     [
         (four_workers(), "books unchecked"),
