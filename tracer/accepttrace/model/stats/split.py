@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator, Sequence
 from heapq import heapify, heappop, heappush
 from itertools import combinations, pairwise
 from math import comb, exp, lgamma, log, sqrt
-from random import Random
 from typing import Final, NamedTuple
 
 from accepttrace.model.stats.evidence import log_split
@@ -182,6 +181,8 @@ class _Split(NamedTuple):
 
     def _draw(self) -> Iterator[float]:
         """The statistic of splits drawn at random, from 16 random bits a connection."""
+        from random import Random  # takes OpenSSL with it
+
         total, k = self.total, len(self.counts)
         runs = min(_SIMULATED, max(99, _DRAWS // (total + 2 * k)))
         member = self._member_of().__getitem__
