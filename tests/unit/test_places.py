@@ -32,7 +32,9 @@ def variant(attach: str, *more: str) -> str:
 @pytest.mark.parametrize("path", FILES)
 def test_every_test_has_a_place(path: str) -> None:
     for name in names_in(path):
-        assert any(each.covers(path, name) for each in TABLE), name
+        assert any(
+            each.covers(path, name) for each in TABLE
+        ), f"vm/places.py has no line for {name}"
 
 
 @pytest.mark.parametrize("path", [path for path in FILES if path.startswith("kernel/")])
