@@ -175,18 +175,18 @@ def twelve_workers() -> Snapshot:
 @pytest.mark.parametrize(
     ("width", "height", "blocks", "brief", "hidden"),
     [
-        # Above: two lines. The block of all has seven lines, one of a worker three.
-        (80, 4, 0, 0, "12 more rows (162 accepts)"),
-        (80, 9, 0, 0, "12 more rows (162 accepts)"),
+        # Above: three lines. The block of all has seven lines, one of a worker three.
+        (80, 5, 0, 0, "12 more rows (162 accepts)"),
         (80, 10, 0, 0, "12 more rows (162 accepts)"),
-        (80, 11, 0, 1, "11 more rows (143 accepts)"),
-        (80, 12, 0, 2, "10 more rows (125 accepts)"),
-        (80, 13, 1, 0, "11 more rows (143 accepts)"),
-        (80, 24, 4, 2, "6 more rows (63 accepts)"),
-        (80, 45, 12, 0, ""),
-        (200, 24, 9, 3, ""),
-        (200, 23, 9, 1, "2 more rows (17 accepts)"),
-        (200, 27, 12, 0, ""),
+        (80, 11, 0, 0, "12 more rows (162 accepts)"),
+        (80, 12, 0, 1, "11 more rows (143 accepts)"),
+        (80, 13, 0, 2, "10 more rows (125 accepts)"),
+        (80, 14, 1, 0, "11 more rows (143 accepts)"),
+        (80, 25, 4, 2, "6 more rows (63 accepts)"),
+        (80, 46, 12, 0, ""),
+        (200, 25, 9, 3, ""),
+        (200, 24, 9, 1, "2 more rows (17 accepts)"),
+        (200, 28, 12, 0, ""),
         (200, None, 12, 0, ""),
     ],
 )

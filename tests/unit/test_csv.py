@@ -24,7 +24,7 @@ def test_columns_are_the_time_the_fields_of_json_and_the_books() -> None:
     value = json.loads(snapshot_line(four_workers()))
     totals = [name for name in value["books"] if name != "accepts"]
     names = csvrows.header("worker").split(",")
-    assert names == ["time", "elapsed_s", *value["acceptors"][0], *totals, "open_age_s"]
+    assert names == ["time", "elapsed_s", "verdict", *value["acceptors"][0], *totals, "open_age_s"]
     assert len(set(names)) == len(names)
 
 

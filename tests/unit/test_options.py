@@ -117,7 +117,9 @@ def test_names_are_read_as_those_of_processes() -> None:
         ("nan", "'nan' is not a number of seconds"),
         ("inf", "'inf' is not a number"),
         ("-inf", "'-inf' is not a number"),
-        ("1s", "'1s' is not a number"),
+        ("1d", "'1d' is not a number"),
+        ("1sm", "'1sm' is not a number"),
+        ("s", "'s' is not a number"),
         ("", "'' is not a number"),
         ("0", "at least 0.1"),
         ("1e9", "at most 86400"),
@@ -127,6 +129,8 @@ def test_a_time_is_a_number(text: str, complaint: str) -> None:
     with pytest.raises(ValueError, match=complaint):
         options.parse_seconds(text, 0.1, 86400)
     assert options.parse_seconds("0.5", 0.1) == 0.5
+    times = {"5s": 5, "500ms": 0.5, "2m": 120, "1.5h": 5400, "1e3": 1000}
+    assert {text: options.parse_seconds(text, 0.1) for text in times} == times
 
 
 @pytest.mark.parametrize("option", ["--comm", "--address", "--cgroup", "--netns", "--pid", "-p"])

@@ -55,6 +55,7 @@ class Config:
     duration_s: float | None = None
     by: By = "worker"
     sort: str | None = None  # a column; None: the most accepts, or datagrams, first
+    window_s: float | None = None  # how far back recent sums and verdicts reach; None: to the start
     rows: int | None = None
     histogram: bool = False
     udp: bool = False

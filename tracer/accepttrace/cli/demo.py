@@ -79,9 +79,9 @@ def _trace(values: dict[str, Any], server: Any, pace: Pace) -> Iterator[str]:
     """Load the server and trace it; what was seen, in sentences."""
     from accepttrace.lab.clients import Plan
     from accepttrace.lab.load import Load
-    from accepttrace.model.balance import describe
     from accepttrace.run.run import Run, trace
     from accepttrace.run.tcp import TcpSubject
+    from accepttrace.views.verdicts import sentences
 
     plan = Plan(
         duration_s=values["duration"],
@@ -100,7 +100,7 @@ def _trace(values: dict[str, Any], server: Any, pace: Pace) -> Iterator[str]:
         run = Run(config, pace, lambda: loading.enter_context(load), load.stop)
         summary = trace(run, TcpSubject)
         if summary is not None:
-            yield from describe(summary)
+            yield from sentences(summary)
             yield _comparison(summary, load.stop())
 
 

@@ -14,6 +14,7 @@ from accepttrace.config import Family, Filters
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+UNITS: Final = {"": 1.0, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 PORT_LIMIT: Final = 65535
 PID_LIMIT: Final = 1 << 22  # of the kernel; namespaces are numbered from about 0xF0000000 on
 NAMED_NETNS: Final = "/run/netns"
@@ -122,10 +123,11 @@ def parse_netns(text: str) -> int:
 
 
 def parse_seconds(text: str, low: float, high: float = math.inf) -> float:
-    """A time between these bounds. ValueError if it is not, nor if it is infinite or `nan`."""
+    """`5`, `5s`, `500ms`, `2m`, `1h`: a time between these bounds. ValueError if it is not."""
+    number = text.rstrip("hms")
     try:
-        seconds = float(text)
-    except ValueError:
+        seconds = float(number) * UNITS[text[len(number) :]]
+    except (KeyError, ValueError):
         seconds = math.nan
     if not math.isfinite(seconds):
         raise ValueError(f"{text!r} is not a number of seconds")

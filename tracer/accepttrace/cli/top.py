@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Final, get_args
 
 import click
 
@@ -11,6 +12,8 @@ from accepttrace.cli.options import filter_options, seconds, take_filters, way_o
 from accepttrace.config import By, Config
 from accepttrace.run.pace import Pace
 from accepttrace.run.run import Run, trace
+
+LIVE_WINDOW_S: Final = 60.0
 
 
 def _sort_key(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
@@ -21,6 +24,13 @@ def _sort_key(ctx: click.Context, param: click.Parameter, value: str | None) -> 
     if value not in keys:
         raise click.BadParameter(f"choose from: {', '.join(keys)}", ctx, param)
     return value
+
+
+def _window_s(values: dict[str, Any]) -> float | None:
+    """On the live screen an imbalance that began late is to be seen too."""
+    live = values["output"] == "table" and sys.stdout.isatty()
+    given = values["window"]
+    return LIVE_WINDOW_S if given is None and live else given
 
 
 def _columns_of(protocol: str) -> tuple[str, ...]:
@@ -35,7 +45,12 @@ def _columns_of(protocol: str) -> tuple[str, ...]:
 
 def _only_of_tcp(values: dict[str, Any]) -> None:
     """UsageError where `--udp` stands beside an option that means nothing to it."""
-    for option, default in (("by", "worker"), ("histogram", False), ("detail", "full")):
+    for option, default in (
+        ("by", "worker"),
+        ("histogram", False),
+        ("detail", "full"),
+        ("window", None),
+    ):
         if values[option] != default:
             raise click.UsageError(f"--{option} applies to TCP only: with --udp a row is a socket")
 
@@ -75,6 +90,13 @@ def _only_of_tcp(values: dict[str, Any]) -> None:
     callback=_sort_key,
     help="Order of the rows: any field of a row in JSON.  [default: accepts; with --udp datagrams]",
 )
+@click.option(
+    "--window",
+    type=seconds(1),
+    metavar="TIME",
+    help="Show the last TIME (60s, 5m) beside the whole run, and judge by it. [default: on a"
+    " terminal 60s]",
+)
 @click.option("--rows", type=click.IntRange(1), help="Show at most this many rows.")
 @click.option("--histogram", is_flag=True, help="Show the waiting times of each row as bars.")
 @click.option("-o", "--output", type=click.Choice(["table", "jsonl", "csv"]), default="table")
@@ -102,6 +124,7 @@ def top(**values: Any) -> None:
         duration_s=values["duration"],
         by=values["by"],
         sort=values["sort"],
+        window_s=_window_s(values),
         rows=values["rows"],
         histogram=values["histogram"],
         udp=values["udp"],

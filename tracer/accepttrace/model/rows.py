@@ -17,6 +17,7 @@ from accepttrace.model.labels import Who, of_place, of_process, of_sockets
 from accepttrace.model.listeners import Listeners, SetKey, Socket
 from accepttrace.model.opened import Holds
 from accepttrace.model.places import Place
+from accepttrace.model.recent import Part, Parts
 from accepttrace.model.snapshot import AcceptorRow
 from accepttrace.model.sums import Visible, summed
 from accepttrace.model.tallies import WITHOUT_ROW
@@ -39,6 +40,7 @@ class Rows:
     yardstick: Yardstick
     cpus: Cpus
     opened: Opened | None = None
+    recent: Parts | None = None
     passed_over: frozenset[Socket] = frozenset()
     whole: bool = False
 
@@ -58,7 +60,7 @@ class Rows:
         holds = Holds(self.opened, kept, self.listeners, self.census)
         for entry in kept:
             piles.setdefault(self._key(entry, crowds), []).append(entry)
-        total = sum(entry.accepts for entry in kept)
+        total = sum(entry.accepts for entry in kept), self._recent_total(kept)
         if self.of_sockets:
             sockets = self._sockets(shown, crowds)
             return [
@@ -118,7 +120,7 @@ class Rows:
         key: Key,
         pile: Sequence[Entry],
         sockets: Sequence[Socket],
-        total: int,
+        total: tuple[int, int],
         crowds: Crowds,
     ) -> AcceptorRow:
         sums = summed(pile, self.visible)
@@ -131,6 +133,9 @@ class Rows:
             who = of_sockets(pile, sockets, self.listeners, self.census)
         else:
             who = of_process(pile, self.census, by_thread=self.by == "thread")
+        originals = self._originals(key, pile, sockets)
+        ratio = self._ratio(originals, pile, who, sums.accepts)
+        recent = self._recent(originals, sockets)
         return AcceptorRow(
             pid=who.pid,
             tid=who.tid,
@@ -151,8 +156,11 @@ class Rows:
             accepts=sums.accepts,
             accepts_interval=interval,
             rate=interval / self.interval_s if self.interval_s > 0 else 0.0,
-            share=sums.accepts / total if total else 0.0,
-            fair_ratio=self._ratio(self._originals(key, pile, sockets), pile, who, sums.accepts),
+            share=sums.accepts / total[0] if total[0] else 0.0,
+            fair_ratio=ratio,
+            recent_accepts=recent.accepts if recent else None,
+            recent_share=recent.accepts / max(total[1], 1) if recent else None,
+            recent_ratio=recent.ratio if recent and ratio is not None else None,
             wait_p50_us=sums.waits_us[0],
             wait_p90_us=sums.waits_us[1],
             wait_p99_us=sums.waits_us[2],
@@ -170,6 +178,25 @@ class Rows:
             container=who.container,
             ns_pid=who.ns_pid,
         )
+
+    def _recent(self, keys: Collection[Key], sockets: Sequence[Socket]) -> Part | None:
+        """What a row took in the window."""
+        if self.recent is None:
+            return None
+        found = Part()
+        for key in sockets if self.by == "group" else keys:
+            part = self.recent.get(key)
+            if part is not None:
+                found.add(part.accepts, part.expected)
+        return found
+
+    def _recent_total(self, kept: Sequence[Entry]) -> int:
+        """The accepts of all rows in the window."""
+        if self.recent is None:
+            return 0
+        key = GRAINS["socket" if self.by == "group" else self.by].key
+        parts = (self.recent.get(one) for one in {key(entry) for entry in kept})
+        return sum(part.accepts for part in parts if part)
 
     def _folded(self, sockets: Sequence[Socket], crowds: Crowds) -> int:
         """So many idle listeners, if the row is of these alone."""

@@ -19,6 +19,7 @@ from accepttrace.facts.records import (
     Via,
     is_partial,
 )
+from accepttrace.model.verdict import Finding
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +190,8 @@ class AcceptorRow:
     and holds the listener no more. `share` is of all accepts shown (0..1). `fair_ratio` is accepts
     ÷ those after an even split, at each moment over those who could have taken them then: the
     waiting workers of the same listener or reuseport group; None for a holder that does not wait
-    for connections, and where not everybody is known. Waiting times are upper bounds of histogram
+    for connections, and where not everybody is known. `recent_…`: the same of the last seconds
+    (`Snapshot.window_s`); None without a window. Waiting times are upper bounds of histogram
     buckets (≤ 12.5 % wide), in microseconds; None where nothing was measured. `wait_histogram` has
     their counts, by the buckets of `model.histogram`; empty where nothing was measured.
     `open_connections`: established ones at the listener's port and of its family that the process
@@ -220,6 +222,9 @@ class AcceptorRow:
     rate: float  # accepts per second over the last interval
     share: float
     fair_ratio: float | None
+    recent_accepts: int | None
+    recent_share: float | None
+    recent_ratio: float | None
     wait_p50_us: int | None
     wait_p90_us: int | None
     wait_p99_us: int | None
@@ -236,6 +241,25 @@ class AcceptorRow:
     cgroup: str | None
     container: str | None
     ns_pid: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What is said of one sharing set: a reuseport group, or one listener (`inode`).
+
+    `over_s`: the counts are those of the last seconds, so many. `since_s`: it has been called so
+    since then, in seconds since the start; None for what is no fault.
+    """
+
+    netns: int | None
+    family: Family | None
+    local_address: str | None
+    local_port: int | None
+    group: int | None
+    inode: int | None
+    over_s: float
+    since_s: float | None
+    finding: Finding
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,6 +297,8 @@ class Snapshot:
     listeners: tuple[ListenerRow, ...]
     acceptors: tuple[AcceptorRow, ...]
     books: Books
+    window_s: float | None = None  # how far back the `recent_…` reach; None: there is no window
+    verdicts: tuple[Verdict, ...] = ()  # the gravest first; of the whole, the first
     migrations: tuple[Migration, ...] = ()
     namespace_losses: tuple[NamespaceLoss, ...] = ()
     unread: tuple[Unread, ...] = ()

@@ -38,6 +38,8 @@ from accepttrace.model.snapshot import Books, ListenerRow, Meta, Snapshot
 from accepttrace.model.strays import Strays
 from accepttrace.model.sums import Visible
 from accepttrace.model.tallies import LAST, WITHOUT_ROW, Tallies
+from accepttrace.model.verdicts import Scene, Verdicts
+from accepttrace.model.watch import Watch
 from accepttrace.model.yardstick import MEASURED, Interval, Yardsticks
 
 
@@ -58,6 +60,7 @@ class Tracker:
         started_s: float | None = None,
         sees: Sight | None = None,
         grains: Collection[By] = MEASURED,
+        window_s: float | None = None,
     ) -> None:
         self._sees = sees
         self._meta = meta
@@ -69,7 +72,9 @@ class Tracker:
         self._ended = True  # the interval: what is counted next belongs to a new one
         self._census = Census()
         self._listeners = Listeners(self._filters)
-        self._yardsticks = Yardsticks(grains, self._listeners)
+        self._watch = Watch(window_s)
+        self._yardsticks = Yardsticks(grains, self._listeners, self._watch)
+        self._verdicts = Verdicts(self._watch, self._listeners)
         self._tallies = Tallies(self._census, self._program, self._yardsticks.join)
         self._presence = Presence(self._listeners, self._census, self._tallies)
         self._reconciler = Reconciler(self._filters, sees or Sight())
@@ -156,6 +161,7 @@ class Tracker:
             yardstick=self._yardsticks.of(by),
             cpus=self._cpus,
             opened=self._opened,
+            recent=self._yardsticks.recent(by, self._now_s),
             passed_over=self._passed_over(),
             whole=whole,
         )
@@ -166,6 +172,7 @@ class Tracker:
             accepted[entry.socket] += entry.accepts
         crowds = self._crowds(shown, accepted)
         listeners = self._listener_rows(shown, accepted, crowds)
+        scene = Scene(listeners, kept, self._losses, self._now_s, self._elapsed_s, whole)
         return Snapshot(
             time=self._wall,
             elapsed_s=self._elapsed_s,
@@ -175,6 +182,8 @@ class Tracker:
             listeners=listeners,
             acceptors=tuple(ordered(rows.make(kept, shown, crowds))),
             books=self._books(kept, listeners),
+            verdicts=self._verdicts.of(scene),
+            window_s=self._watch.window_s,
             migrations=self._migrations.among(
                 {socket for socket in shown if isinstance(socket, int)}
             ),
@@ -345,6 +354,7 @@ class Tracker:
         entries = self._presence.entries
         self._census.keep({e.process for e in entries if not isinstance(e.process, Bygone)})
         self._yardsticks.keep(entries)
+        self._watch.keep({entry.members for entry in entries})
 
     def _program(self, entry: Entry) -> Bygone:
         """What a process that ended is summed up as."""

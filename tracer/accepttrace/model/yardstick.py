@@ -13,6 +13,8 @@ from accepttrace.model.entries import Bygone, Entry, Key
 from accepttrace.model.fairshare import Stay, fair_shares
 from accepttrace.model.grains import GRAINS
 from accepttrace.model.listeners import Listeners, SetKey, Socket
+from accepttrace.model.recent import Parts, Recent
+from accepttrace.model.watch import Watch
 
 MEASURED: Final = tuple(by for by in GRAINS if by != "group")  # a group shares with nobody
 _TICKS_PER_S: Final = 1e9 / NS_PER_TICK
@@ -40,12 +42,23 @@ class Interval(NamedTuple):
 class Yardstick:
     """For each row, the accepts that it would have if all splits had been even."""
 
-    def __init__(self) -> None:
+    def __init__(self, window_s: float | None = None) -> None:
+        self._recent = None if window_s is None else Recent(window_s)
         self._expected: dict[Key, float] = {}
         self._shared: set[Key] = set()
 
-    def split(self, takers: Takers, taken: Mapping[SetKey, int]) -> None:
-        """Divide what each set has `taken` among its `takers`, each of whom counts once."""
+    def split(
+        self,
+        takers: Takers,
+        taken: Mapping[SetKey, int],
+        counts: Mapping[Key, int],
+        whole: Stay,
+    ) -> None:
+        """Divide what each set has `taken` among its `takers`, each of whom counts once.
+
+        `counts`: what each took, in all sets.
+        """
+        recent: defaultdict[Key, float] = defaultdict(float)
         members: defaultdict[SetKey, dict[Key, Stay]] = defaultdict(dict)
         for shared, taker, stay in takers:
             there = members[shared].get(taker)
@@ -55,9 +68,18 @@ class Yardstick:
                 self._shared |= stays.keys()
             for taker, part in fair_shares(stays, taken[shared]).items():
                 self._expected[taker] = self._expected.get(taker, 0.0) + part
+                recent[taker] += part
+        if self._recent is not None:
+            self._recent.take_in(counts, recent, whole)
+
+    def recent(self, now_s: float) -> Parts | None:
+        """By key, what was taken and expected in the window that ends now; None: there is none."""
+        return None if self._recent is None else self._recent.sums(now_s)
 
     def move(self, old: Key, new: Key) -> None:
         """One row has become part of another."""
+        if old != new and self._recent is not None:
+            self._recent.move(old, new)
         if old != new and old in self._expected:
             self._expected[new] = self._expected.get(new, 0.0) + self._expected.pop(old)
             if old in self._shared:
@@ -73,6 +95,8 @@ class Yardstick:
 
     def keep(self, keys: Collection[Key]) -> None:
         """Forget all others."""
+        if self._recent is not None:
+            self._recent.keep(keys)
         for key in self._expected.keys() - keys:
             del self._expected[key]
         self._shared &= self._expected.keys()
@@ -86,15 +110,23 @@ class Yardsticks:
     there, and who left keeps his part.
     """
 
-    def __init__(self, grains: Collection[By], listeners: Listeners) -> None:
+    def __init__(self, grains: Collection[By], listeners: Listeners, watch: Watch) -> None:
         wanted = {"worker", *grains} if "process" in grains else {*grains}  # see `took_part`
-        self._by_grain: dict[By, Yardstick] = {by: Yardstick() for by in MEASURED if by in wanted}
+        wanted |= {"socket"} if "group" in grains else set()  # of which its recent sums are
+        self._by_grain: dict[By, Yardstick] = {
+            by: Yardstick(watch.window_s) for by in MEASURED if by in wanted
+        }
         self._listeners = listeners
+        self._watch = watch
         self._before: set[int] | None = None  # the sockets that were open; None: not looked yet
 
     def of(self, by: By) -> Yardstick:
         """The one for rows of this kind; one that never saw anything where there is none."""
         return self._by_grain.get(by) or Yardstick()
+
+    def recent(self, by: By, now_s: float) -> Parts | None:
+        """Of rows of this kind by key, of groups by socket, in the window; None: there is none."""
+        return self.of("socket" if by == "group" else by).recent(now_s)
 
     def split(
         self, entries: Sequence[Entry], all_counted: Callable[[Socket], bool], interval: Interval
@@ -122,9 +154,47 @@ class Yardsticks:
         ]
         self._bar(moved, takers, all_counted)
         for grain, yardstick in self._by_grain.items():
-            yardstick.split(self._takers(grain, takers, taken, interval), taken)
+            counts: Counter[Key] = Counter()
+            for entry in moved:
+                counts[GRAINS[grain].key(entry)] += entry.fresh
+            taker_stays = self._takers(grain, takers, taken, interval)
+            yardstick.split(taker_stays, taken, counts, interval.whole)
+        self._tell(moved, takers, taken, interval)
         for entry in moved:
             entry.fresh = 0
+
+    def _tell(
+        self,
+        moved: Sequence[Entry],
+        takers: Sequence[Entry],
+        taken: Collection[SetKey],
+        interval: Interval,
+    ) -> None:
+        """The watch gets each set's members: the sockets of a group, else who accepts there."""
+        sizes = Counter(entry.members for entry in takers)
+        shared = {key for key in taken if is_group(key) or sizes[key] > 1 or self._watch.get(key)}
+        stays: defaultdict[SetKey, dict[Key, Stay]] = defaultdict(dict)
+        for key, member, stay in self._members(takers, shared, interval):
+            there = stays[key].get(member)
+            stays[key][member] = stay.joined(there) if there else stay
+        counts: defaultdict[SetKey, Counter[Key]] = defaultdict(Counter)
+        for entry in moved:
+            if entry.members in shared and not entry.barred:
+                counts[entry.members][_member(entry)] += entry.fresh
+        for key, those in counts.items():
+            self._watch.take_in(key, stays[key], those, interval.whole)
+
+    def _members(
+        self, takers: Sequence[Entry], shared: Collection[SetKey], interval: Interval
+    ) -> Takers:
+        groups = [key for key in shared if is_group(key)]
+        if groups:
+            yield from self._sockets(
+                [entry for entry in takers if entry.members in groups], groups, interval
+            )
+        for entry in takers:
+            if entry.members in shared and not is_group(entry.members):
+                yield entry.members, _member(entry), _stay(entry, interval)
 
     def join(self, one: Entry, other: Entry) -> None:
         """The first has become part of the second."""
@@ -185,6 +255,16 @@ class Yardsticks:
         if entry.fresh or entry.waits is not True:
             return bool(entry.fresh)
         return self._before is None or entry.waited or _was_born(entry, interval)
+
+
+def is_group(members: SetKey) -> bool:
+    """Whether a sharing set is a reuseport group."""
+    return bool(members) and members[0] == "group"
+
+
+def _member(entry: Entry) -> Key:
+    """What of an entry is a member of its sharing set."""
+    return entry.socket if is_group(entry.members) else entry.process
 
 
 def _was_born(entry: Entry, interval: Interval) -> bool:

@@ -74,8 +74,11 @@ class TcpSubject:
         self._reader.use(open_iterator())
         session, filters = self._session, self._config.filters
         meta = meta_of(session, filters)
-        sees, grains = session.plan.sees, (self._config.by,)
-        tracker = Tracker(meta, filters, session.began_s, sees, grains=grains)
+        tracker = Tracker(
+            *(meta, filters, session.began_s, session.plan.sees),
+            grains=(self._config.by,),
+            window_s=self._config.window_s,
+        )
         tracker.start(self._baseline)
         return tracker
 

@@ -60,6 +60,7 @@ def rows(snapshot: Snapshot, *, histogram: bool = False) -> str:
         "time": snapshot.time,
         "elapsed_s": round(snapshot.elapsed_s, 3),
         OPEN_AGE: rounded(snapshot.open_age_s),
+        "verdict": snapshot.verdicts[0].finding.word if snapshot.verdicts else None,
         **{name: totals[name] for name in _totals(snapshot.by)},
     }
     return "\n".join(line(text({**frame, **row}.get(name)) for name in fields) for row in values)
@@ -72,7 +73,8 @@ def _of(sockets: Sequence[ListenerRow]) -> dict[str, object]:
 def _fields(by: str, histogram: bool) -> Sequence[str]:
     made = [column.key for column in tcp.TABLE.made(by)]
     last = ((OPEN_AGE,) if by in OF_PROCESSES else ()) + ((HISTOGRAM,) if histogram else ())
-    return ("time", "elapsed_s", *ACCEPTOR_FIELDS, *made, *_of_socket(by), *_totals(by), *last)
+    rest = (*made, *_of_socket(by), *_totals(by), *last)
+    return ("time", "elapsed_s", "verdict", *ACCEPTOR_FIELDS, *rest)
 
 
 def _of_socket(by: str) -> Sequence[str]:

@@ -9,6 +9,7 @@ from accepttrace.facts.records import Losses, Unread
 from accepttrace.model.datagrams import ReceiverRow
 from accepttrace.model.losses import Verdict, verdict
 from accepttrace.model.snapshot import ListenerRow, Meta, Snapshot
+from accepttrace.views import verdicts
 from accepttrace.views.books import word
 from accepttrace.views.formats import many, plural, rates, span
 from accepttrace.views.losses import fullness
@@ -36,7 +37,7 @@ def header(snapshot: Snapshot, width: int) -> list[Line]:
     ]
     if crowded := fullness(snapshot):
         second.append((crowded, "bold yellow"))
-    lines = flow(first, width) + flow(second, width)
+    lines = flow(first, width) + verdicts.lines(snapshot, width) + flow(second, width)
     return lines + unread_lines(snapshot.unread, width)
 
 

@@ -20,7 +20,9 @@ from accepttrace.model.snapshot import (
     NamespaceLoss,
     SelectorChange,
     Snapshot,
+    Verdict,
 )
+from accepttrace.model.verdict import Finding, Standout
 from accepttrace.views.text import well_formed
 from accepttrace.views.unread import objects
 
@@ -38,6 +40,9 @@ MIGRATION_FIELDS: Final = tuple(Migration.__dataclass_fields__)
 LOSS_FIELDS: Final = tuple(NamespaceLoss.__dataclass_fields__)
 CHANGE_FIELDS: Final = tuple(SelectorChange.__dataclass_fields__)
 SIZE_FIELDS: Final = tuple(GroupSize.__dataclass_fields__)
+VERDICT_FIELDS: Final = tuple(n for n in Verdict.__dataclass_fields__ if n != "finding")
+FINDING_FIELDS: Final = tuple(Finding.__dataclass_fields__)
+STANDOUT_FIELDS: Final = tuple(Standout.__dataclass_fields__)
 PROGRAM_FIELDS: Final = tuple(Program.__dataclass_fields__)
 HOLDER_FIELDS: Final = ("pid", "comm", "name", "fd", "waits", "waits_in")
 
@@ -138,6 +143,9 @@ def _head(kind: str, snapshot: Snapshot) -> dict[str, object]:
         "interval_s": round(snapshot.interval_s, 3),
         "by": snapshot.by,
         "open_age_s": rounded(snapshot.open_age_s),
+        "window_s": snapshot.window_s,
+        "verdict": snapshot.verdicts[0].finding.word if snapshot.verdicts else None,
+        "verdicts": [_verdict(one) for one in snapshot.verdicts],
         "partial": snapshot.partial,
         "unread": objects(snapshot.unread),
     }
@@ -146,6 +154,16 @@ def _head(kind: str, snapshot: Snapshot) -> dict[str, object]:
 def rounded(seconds: float | None) -> float | None:
     """To the millisecond."""
     return None if seconds is None else round(seconds, 3)
+
+
+def _verdict(verdict: Verdict) -> dict[str, object]:
+    """One sharing set, with the numbers that its word rests on."""
+    finding = verdict.finding
+    return {
+        **named(verdict, VERDICT_FIELDS),
+        **named(finding, FINDING_FIELDS),
+        "standouts": [named(one, STANDOUT_FIELDS) for one in finding.standouts],
+    }
 
 
 def _tail(snapshot: Snapshot) -> dict[str, object]:
@@ -167,12 +185,21 @@ def named(record: object, names: tuple[str, ...]) -> dict[str, object]:
     return values
 
 
+_OF_VERDICTS: Final = {
+    "over_s": 3,
+    "since_s": 3,
+    "ratio": 4,
+    "chance_ratio": 4,
+    "expected": 3,
+}
+
+
 @cache
 def _decimals() -> Mapping[str, int]:
     """Of fractions, by name: those of a row have as many as their column."""
     from accepttrace.views.columns import tcp
 
-    return {**tcp.TABLE.decimals(), "queue_full_s": 3, "elapsed_s": 3}
+    return {**tcp.TABLE.decimals(), "queue_full_s": 3, "elapsed_s": 3, **_OF_VERDICTS}
 
 
 def books_fields(kind: type[Books | ReceiverBooks]) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Final
 
 _PROCESS: Final = (
-    "pid accepts name listener netns rate share fair_ratio via wait_p99_us wait_p50_us"
+    "pid accepts name listener netns rate share fair_ratio recent_ratio via wait_p99_us wait_p50_us"
     " wasted_wakeups"
 )
 _LOST: Final = (
@@ -18,11 +18,11 @@ _LOST: Final = (
     " migrated_in migrated_out unseen epoch"
 )
 _SOCKETS: Final = (
-    "accepts name queue queue_max fair_ratio wait_p99_us rate selected arrived share"
+    "accepts name queue queue_max fair_ratio recent_ratio wait_p99_us rate selected arrived share"
     " queue_mean wait_p50_us"
 )
 _HELD: Final = "open_connections cpu"
-_MORE: Final = "empty_accepts wait_max_us failed_accepts"
+_MORE: Final = "recent_share recent_accepts empty_accepts wait_max_us failed_accepts"
 _WHERE: Final = "container cgroup ns_pid wasted_per_accept comm"
 _GROUP: Final = "selector group_size"
 _REST: Final = f"capacity wasted_wakeups {_MORE} via wait_p90_us wasted_per_accept drops"

@@ -1,0 +1,246 @@
+"""From what is known of each sharing set to what is said of it."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from accepttrace.facts.records import Losses
+from accepttrace.model.entries import Bygone, Entry
+from accepttrace.model.listeners import Listeners, SetKey
+from accepttrace.model.recent import Part
+from accepttrace.model.snapshot import ListenerRow, Verdict
+from accepttrace.model.verdict import FALSE_ALARMS, WORDS, Case, Finding, Member, judge
+from accepttrace.model.watch import GONE, SetWatch, Watch
+from accepttrace.model.yardstick import is_group
+
+STUCK_US: Final = 1_000_000  # a connection that waits so long while nobody takes any
+# Of those that wait for one socket, by how they wait.
+WOKEN: Final[Mapping[str | None, str]] = {
+    "epoll": "epoll wakes the one that began to wait last",
+    "accept": "accept() wakes the one that waits longest",
+    "poll": "poll() wakes all, and the fastest takes it",
+    "select": "select() wakes all, and the fastest takes it",
+}
+FAULTS: Final = ("STUCK", "UNEVEN", "IDLE WORKERS")
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What a picture has to say so far. `now_s`: of CLOCK_MONOTONIC; `elapsed_s`: since the start.
+
+    `whole`: it is about the run, not about the window. `taken`: by inode, in the last interval.
+    """
+
+    rows: Sequence[ListenerRow]
+    entries: Sequence[Entry]
+    losses: Losses
+    now_s: float
+    elapsed_s: float
+    whole: bool
+
+    @property
+    def taken(self) -> Counter[object]:
+        sums: Counter[object] = Counter()
+        for entry in self.entries:
+            sums[entry.socket] += entry.interval
+        return sums
+
+
+class Verdicts:
+    """Of every sharing set; the gravest first."""
+
+    def __init__(self, watch: Watch, listeners: Listeners) -> None:
+        self._watch = watch
+        self._listeners = listeners
+
+    def of(self, scene: Scene) -> tuple[Verdict, ...]:
+        """Those of sets that share or are stuck; without any, that of the busiest listener.
+
+        What the tracer lost may belong to any: then one stands for all.
+        """
+        sets: defaultdict[SetKey, list[ListenerRow]] = defaultdict(list)
+        for row in scene.rows:
+            if row.inode is not None:
+                sets[self._listeners.set_of(row.inode)].append(row)
+        if scene.losses.total and sets:
+            sets = defaultdict(list, [max(sets.items(), key=lambda one: _accepted(one[1]))])
+        pids, taken = _workers(scene.entries), scene.taken
+        found = [self._of(key, rows, scene, pids, taken) for key, rows in sets.items()]
+        known = [one for one in found if one is not None]
+        telling = [one for one in known if one.finding.word != "ONE ACCEPTOR" or one.finding.ratio]
+        if not telling:
+            telling = sorted(known, key=lambda one: -one.finding.connections)[:1]
+        order = {word: place for place, word in enumerate(WORDS)}
+        telling.sort(key=lambda one: (order[one.finding.word], -one.finding.connections))
+        return tuple(telling)
+
+    def _of(
+        self,
+        key: SetKey,
+        rows: Sequence[ListenerRow],
+        scene: Scene,
+        pids: Mapping[int, set[int]],
+        taken: Mapping[object, int],
+    ) -> Verdict | None:
+        known = self._watch.get(key)
+        over_s = scene.elapsed_s if scene.whole else min(self._window_s(), scene.elapsed_s)
+        finding = (
+            _incomplete(rows, scene.losses)
+            or _stuck(rows, taken)
+            or self._split(key, rows, known, scene, pids)
+        )
+        if finding is None:
+            return None
+        since_s = _since(known, finding, scene.elapsed_s) if not scene.whole else _kept(known)
+        first = rows[0]
+        return Verdict(
+            netns=first.netns,
+            family=first.family,
+            local_address=first.local_address,
+            local_port=first.local_port,
+            group=first.group,
+            inode=first.inode if len(rows) == 1 else None,
+            over_s=over_s,
+            since_s=since_s if finding.word in FAULTS else None,
+            finding=finding,
+        )
+
+    def _window_s(self) -> float:
+        return float("inf") if self._watch.window_s is None else self._watch.window_s
+
+    def _split(
+        self,
+        key: SetKey,
+        rows: Sequence[ListenerRow],
+        known: SetWatch | None,
+        scene: Scene,
+        pids: Mapping[int, set[int]],
+    ) -> Finding | None:
+        if known is None:
+            return _sole(rows)
+        parts = known.whole if scene.whole else known.recent(scene.now_s)
+        there = set(known.there)
+        if is_group(key):
+            there &= {row.inode for row in rows if row.open}
+        else:
+            there &= {p for p, waits in self._listeners.waits(_inode(rows)).items() if waits}
+        named = known.members.named(FALSE_ALARMS)
+        members = [
+            _member(key, member, parts.get(member, Part()), member in there, member in named, pids)
+            for member in {**parts, **dict.fromkeys(there)}
+        ]
+        selectors = {change.selector for row in rows for change in row.selectors}
+        drawn = is_group(key) and selectors == {"hash"}
+        because = _because(rows, selectors, drawn=drawn)
+        noun = "socket" if is_group(key) else "worker"
+        return judge(Case(noun, members, drawn, known.evidence.p, because))
+
+
+def _because(rows: Sequence[ListenerRow], selectors: Collection[str], *, drawn: bool) -> str | None:
+    """What decides where no hash does."""
+    if drawn:
+        return None
+    if selectors:
+        return f"{' and '.join(sorted(selectors))} chooses, not the hash"
+    ways = {holder.waits_in for row in rows for holder in row.holders if holder.waits}
+    return WOKEN.get(next(iter(ways))) if len(ways) == 1 else None
+
+
+def _accepted(rows: Sequence[ListenerRow]) -> int:
+    return sum(row.accepted for row in rows)
+
+
+def _inode(rows: Sequence[ListenerRow]) -> int:
+    inode = rows[0].inode
+    assert inode is not None
+    return inode
+
+
+def _workers(entries: Iterable[Entry]) -> Mapping[int, set[int]]:
+    """By inode, the processes that took something there."""
+    found: defaultdict[int, set[int]] = defaultdict(set)
+    for entry in entries:
+        if isinstance(entry.socket, int) and not isinstance(entry.process, Bygone):
+            found[entry.socket] |= {entry.process[0]} if entry.accepts or entry.waits else set()
+    return found
+
+
+def _member(
+    key: SetKey, member: object, part: Part, there: bool, named: bool, pids: Mapping[int, set[int]]
+) -> Member:
+    pid = inode = None
+    if is_group(key) and isinstance(member, int):
+        inode, those = member, pids.get(member, set())
+        pid = next(iter(those)) if len(those) == 1 else None
+        name = f"socket {inode}" if pid is None else f"worker {pid}"
+    elif isinstance(member, tuple) and not isinstance(member, Bygone):
+        pid = member[0]
+        name = f"worker {pid}"
+    else:
+        name = "those that are gone" if member == GONE else str(getattr(member, "name", member))
+    return Member(name, pid, inode, part.accepts, part.expected, there, named)
+
+
+def _incomplete(rows: Sequence[ListenerRow], losses: Losses) -> Finding | None:
+    if losses.total:
+        text = f"{losses.total:,} events were lost by the tracer: the counts are lower bounds"
+        return Finding("INCOMPLETE", text)
+    off = [row for row in rows if row.book == "unbalanced"]
+    if off:
+        text = f"the books of {off[0].inode} do not balance: some connections are not accounted for"
+        return Finding("INCOMPLETE", text)
+    return None
+
+
+def _stuck(rows: Sequence[ListenerRow], taken: Mapping[object, int]) -> Finding | None:
+    """Connections wait, and nobody takes any."""
+    stuck = [
+        row
+        for row in rows
+        if row.open
+        and row.queue
+        and (row.oldest_wait_us or 0) >= STUCK_US
+        and not taken.get(row.inode)
+    ]
+    if not stuck:
+        return None
+    worst = max(stuck, key=lambda row: row.queue or 0)
+    who = ", ".join(f"pid {holder.pid}" for holder in worst.holders[:3])
+    limit = "" if worst.capacity is None else f" of {worst.capacity:,}"
+    oldest = (worst.oldest_wait_us or 0) / 1e6
+    text = (
+        f"nobody accepts from socket {worst.inode}{f' ({who})' if who else ''}:"
+        f" {worst.queue:,}{limit} wait, the oldest for {oldest:.0f} s"
+    )
+    return Finding("STUCK", text, _accepted(rows), len(rows))
+
+
+def _sole(rows: Sequence[ListenerRow]) -> Finding | None:
+    """One listener, that one process accepts from."""
+    holders = {h.pid: h for row in rows for h in row.holders if h.waits is not False}
+    if len(rows) > 1 or len(holders) > 1:
+        return None
+    number = rows[0].accepted
+    who = next((f"pid {pid} ({one.name or one.comm})" for pid, one in holders.items()), "")
+    if not who and not number:
+        return None
+    text = f"{who or 'one process'} alone accepts here: {number:,}"
+    return Finding("ONE ACCEPTOR", f"{text} connection{'' if number == 1 else 's'}", number, 1)
+
+
+def _since(known: SetWatch | None, finding: Finding, elapsed_s: float) -> float | None:
+    """Since when the set is at fault, as of now."""
+    if known is None:
+        return None
+    if finding.word not in FAULTS:
+        known.uneven_s = None
+    elif known.uneven_s is None:
+        known.uneven_s = elapsed_s
+    return known.uneven_s
+
+
+def _kept(known: SetWatch | None) -> float | None:
+    return None if known is None else known.uneven_s

@@ -1,0 +1,62 @@
+"""The answer, in a line for each sharing set: a word, and the numbers that it rests on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta, timezone
+from typing import Final
+
+from accepttrace.model.snapshot import Snapshot, Verdict
+from accepttrace.model.verdict import Word
+from accepttrace.views.formats import endpoint, plural, span
+from accepttrace.views.text import Line, clean, flow
+
+SHOWN: Final = 3  # sets that have a line of their own
+STYLES: Final[Mapping[Word, str]] = {
+    "INCOMPLETE": "bold yellow",
+    "STUCK": "bold red",
+    "UNEVEN": "bold yellow",
+    "IDLE WORKERS": "bold yellow",
+    "FAIR": "bold green",
+}
+
+
+def lines(snapshot: Snapshot, width: int) -> list[Line]:
+    """The gravest first; nothing where nobody shares."""
+    shown = snapshot.verdicts[:SHOWN]
+    found = [line for one in shown for line in _lines(one, snapshot, width)]
+    more = len(snapshot.verdicts) - len(shown)
+    if more:
+        found.append(((f"… {plural(more, 'more verdict')}: JSON has them", "dim"),))
+    return found
+
+
+def sentences(snapshot: Snapshot) -> list[str]:
+    """The same as whole lines, however long."""
+    return [f"{one.finding.word}: {_text(one, snapshot)}" for one in snapshot.verdicts[:SHOWN]]
+
+
+def _lines(verdict: Verdict, snapshot: Snapshot, width: int) -> list[Line]:
+    word = verdict.finding.word
+    first, *rest = _text(verdict, snapshot).split("; ")
+    spans = [(word, STYLES.get(word, "bold")), (first, ""), *((part, "") for part in rest)]
+    return flow(spans, width, indent="  ")
+
+
+def _text(verdict: Verdict, snapshot: Snapshot) -> str:
+    parts = [clean(verdict.finding.text)]
+    if len(snapshot.verdicts) > 1:
+        place = endpoint(verdict.local_address, verdict.local_port, verdict.family, verdict.inode)
+        parts[0] = f"{place}: {parts[0]}"
+    if snapshot.window_s is not None and verdict.over_s < snapshot.elapsed_s:
+        parts.append(f"in the last {span(verdict.over_s)}")
+    if verdict.since_s is not None and verdict.since_s > snapshot.interval_s:
+        parts.append(f"since {_clock(snapshot, verdict.since_s)}")
+    return "; ".join(parts)
+
+
+def _clock(snapshot: Snapshot, since_s: float) -> str:
+    """`12:03:04Z`, of so many seconds after the start."""
+    now = datetime.fromisoformat(snapshot.time.replace("Z", "+00:00"))
+    then = now - timedelta(seconds=snapshot.elapsed_s - since_s)
+    return f"{then.astimezone(timezone.utc):%H:%M:%S}Z"
