@@ -323,6 +323,7 @@ struct tcp_member {
 	struct member member;
 	__u32 half_open; /* handshakes that are not finished */
 	__u32 defers; /* TCP_DEFER_ACCEPT is set */
+	__u64 oldest_us; /* wait of the head of the accept queue; 0: not known, or none */
 };
 
 /* What the socket iterator writes for each UDP socket; outside of a group only the inode is set. */
@@ -338,7 +339,7 @@ _Static_assert(sizeof(struct error_key) == 24, "error_key");
 _Static_assert(sizeof(struct listener) == 208, "listener");
 _Static_assert(sizeof(struct peer) == 24, "peer");
 _Static_assert(sizeof(struct member) == 40, "member");
-_Static_assert(sizeof(struct tcp_member) == 48, "tcp_member");
+_Static_assert(sizeof(struct tcp_member) == 56, "tcp_member");
 _Static_assert(sizeof(struct receiver) == 56, "receiver");
 _Static_assert(sizeof(struct udp_member) == 48, "udp_member");
 _Static_assert(sizeof(struct settings) == PORTS + 8 + 4 * MAX_NETNS + 32, "settings");

@@ -247,10 +247,12 @@ struct tcp_ulp_ops {
 	FIELD(tcp_ulp_ops, ulp_name, name);
 	END;
 };
+struct request_sock;
 struct request_sock_queue {
 	BEGIN;
 	FIELD(request_sock_queue, __u8, rskq_defer_accept);
 	FIELD(request_sock_queue, atomic_t, qlen); /* half-open */
+	FIELD(request_sock_queue, struct request_sock *, rskq_accept_head);
 	END;
 };
 struct inet_connection_sock {

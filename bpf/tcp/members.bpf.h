@@ -4,6 +4,25 @@
 #define ACCEPTTRACE_MEMBERS_H
 
 #include "group.bpf.h"
+#include "tcp/accept.bpf.h"
+
+static __always_inline struct request_sock *head_of(struct inet_connection_sock *listener)
+{
+	return BPF_CORE_READ(listener, icsk_accept_queue.rskq_accept_head);
+}
+
+/* The queue may move while this reads it: the answer stands if its head is still the same. */
+static __always_inline __u64 oldest_wait(struct inet_connection_sock *listener)
+{
+	struct request_sock *head = head_of(listener);
+	__u64 since, now;
+
+	if (!head || !ready_us(PROBED, BPF_CORE_READ(head, sk), &since) || !since ||
+	    head_of(listener) != head)
+		return 0;
+	now = bpf_ktime_get_ns() / 1000;
+	return now > since ? now - since : 1;
+}
 
 /* Not inlined, as member_read(). */
 static __noinline void tcp_member_read(struct sock *sk, struct tcp_member *found)
@@ -13,6 +32,7 @@ static __noinline void tcp_member_read(struct sock *sk, struct tcp_member *found
 	found->member.inode = inode_of(PROBED, sk);
 	found->half_open = half_open_at(sk);
 	found->defers = BPF_CORE_READ(listener, icsk_accept_queue.rskq_defer_accept) != 0;
+	found->oldest_us = oldest_wait(listener);
 	member_read(sk, &found->member);
 }
 

@@ -6,16 +6,20 @@ import socket
 import statistics
 import subprocess
 import time
+from contextlib import ExitStack
 
 import pytest
 
 from accepttrace.facts.buckets import bucket_of, lower_bound
 from accepttrace.lab.servers import Server
 
-from .conftest import Tracing, wait_until
+from .clients import address_of, listen, port_of
+from .conftest import Account, Tracing, wait_until
+from .reading import only
 
 QUEUED = 20
 HOLD_S = 0.05
+APART_S = 0.05  # of two that wait
 TOLERANCE_US = 5_000
 
 
@@ -89,3 +93,34 @@ def test_connections_queued_before_the_tracer_are_timed_too(tracing: Tracing) ->
             client.close()
     assert row.wait_max_us is not None
     assert row.wait_max_us >= HOLD_S * 1e6
+
+
+@pytest.mark.parametrize("family", ["ipv4", "ipv6", "mapped"])
+def test_the_oldest_in_the_queue_is_as_old_as_its_client_says(
+    tracing: Tracing, family: str
+) -> None:
+    """Before anything is accepted; then the next one is the oldest."""
+    with listen(8, family=family) as listener:
+        account = tracing.of(port_of(listener))
+        assert only(account).oldest_wait_us is None
+        stamps = []  # before and after each of them was connected
+        with ExitStack() as clients:
+            for _ in range(2):
+                before = time.monotonic()
+                address = address_of(family, port_of(listener))
+                clients.enter_context(socket.create_connection(address))
+                stamps.append((before, time.monotonic()))
+                time.sleep(APART_S)
+            for before, after in stamps:
+                began = time.monotonic()
+                age_us = oldest(account)
+                least_us, most_us = (began - after) * 1e6, (time.monotonic() - before) * 1e6
+                assert least_us - TOLERANCE_US <= age_us <= most_us + TOLERANCE_US
+                listener.accept()[0].close()
+        assert only(account).oldest_wait_us is None
+
+
+def oldest(account: Account) -> int:
+    (row,) = account.snapshot("socket").listeners
+    assert row.oldest_wait_us is not None
+    return row.oldest_wait_us

@@ -542,6 +542,21 @@ def test_the_first_in_the_queue_has_waited_since_a_reading_that_found_it_there()
     assert ages == [None, 0, 1_000_000, 2_000_000, 1_000_000, None]
 
 
+def test_what_the_kernel_says_of_the_first_in_the_queue_goes_before_what_readings_say() -> None:
+    it = model()
+    ages = []
+    for second, queue, said in ((1, 2, None), (2, 2, 7_500_000), (3, 2, None), (4, 0, 9)):
+        feed(
+            it,
+            second,
+            [],
+            [replace(listener(100, queue=queue), oldest_us=said)],
+            counted=[passing(100, flow(queue))],
+        )
+        ages.append(it.snapshot().listeners[0].oldest_wait_us)
+    assert ages == [0, 7_500_000, 2_000_000, None]  # at 4 s nobody was there any more
+
+
 events = st.lists(
     st.sampled_from(["birth", "death", "accept", "listen", "close", "read", "drain"]),
     min_size=10,

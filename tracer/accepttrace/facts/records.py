@@ -314,6 +314,7 @@ class ListenerFact:
     program: Program | None = None
     defers: bool | None = None  # TCP_DEFER_ACCEPT is set
     half_open: int | None = None  # handshakes that are not finished
+    oldest_us: int | None = None  # how long the head of the accept queue has waited
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,6 +340,7 @@ class Listener:
     half_open: int | None = None  # handshakes that are not finished
     v6only: bool | None = None  # of IPv6: it refuses IPv4 (IPV6_V6ONLY)
     device: str | None = None  # that it is bound to (SO_BINDTODEVICE); None: to none
+    oldest_us: int | None = None  # how long the head of the accept queue has waited
 
 
 class LocalPort(NamedTuple):

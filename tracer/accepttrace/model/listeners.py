@@ -65,6 +65,11 @@ class Known:
         return self.listed.queue if self.listed else None
 
     @property
+    def oldest_read_us(self) -> int | None:
+        """How long the first connection in the queue has waited, where the kernel was read."""
+        return self.listed.oldest_us if self.listed and self.queue else None
+
+    @property
     def flow(self) -> Flow | None:
         """Connections that came and went; None while nothing was counted."""
         return self.counted.flow if self.counted else None
@@ -410,7 +415,7 @@ class Listeners:
             queue_full_s=self._full_for(known),
             queue_max_sampled=not uncounted.queues,
             queue_mean=verdict.mean,
-            oldest_wait_us=verdict.oldest_us if known.open else None,
+            oldest_wait_us=known.oldest_read_us or verdict.oldest_us if known.open else None,
             arrived=flow.arrived,
             accepted=accepted,
             uncounted=known.counted.uncounted if known.counted else 0,

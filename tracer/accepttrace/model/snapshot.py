@@ -100,7 +100,8 @@ class ListenerRow:
     that its queue holds (backlog + 1). `queue_start`: its length when it was first seen.
     `queue_max`: where it is `queue_max_sampled`, only the longest at any time when somebody
     looked. `queue_full_s`: for so long every reading has found it full; None: it is not.
-    `oldest_wait_us`: the connection that waits longest now has waited at least so long.
+    `oldest_wait_us`: so long the connection at the head of the queue has waited; where the kernel
+    could not be read, at least so long.
     `queue_mean` is weighted by time. `arrived`: connections established, also those that migrated
     to another socket later; `uncounted`: of the accepted, by workers without a row of their own;
     `unseen`: of the arrived, accepted by threads that the attach type cannot see. `overflow_syn`

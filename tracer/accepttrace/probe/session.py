@@ -269,7 +269,7 @@ def open_session(config: Config) -> Session:
 
 def _fact(found: wire.TcpMember) -> ListenerFact:
     member = member_of(found.member)
-    own = bool(found.defers), found.half_open
+    own = bool(found.defers), found.half_open, found.oldest_us or None
     if not member.size:
         return ListenerFact(None, None, None, None, *own)
     return ListenerFact(member.group, member.size, member.selector, member.program, *own)

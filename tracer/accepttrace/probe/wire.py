@@ -336,6 +336,7 @@ class TcpMember(c.Structure):
         ("member", Member),
         ("half_open", c.c_uint32),
         ("defers", c.c_uint32),
+        ("oldest_us", c.c_uint64),
     )
 
 

@@ -193,6 +193,7 @@ class InventoryReader:
             half_open=fact.half_open if fact else None,
             v6only=sock.v6only,
             device=sock.device,
+            oldest_us=fact.oldest_us if fact else None,
         )
 
 

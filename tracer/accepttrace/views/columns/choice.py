@@ -25,13 +25,14 @@ _HELD: Final = "open_connections cpu"
 _MORE: Final = "recent_share recent_accepts empty_accepts wait_max_us failed_accepts"
 _WHERE: Final = "container cgroup ns_pid wasted_per_accept comm"
 _GROUP: Final = "selector group_size"
+_TROUBLE: Final = f"oldest_wait_us {_LOST} {_GROUP}"
 _REST: Final = f"capacity wasted_wakeups {_MORE} via wait_p90_us wasted_per_accept drops"
 TCP: Final[Mapping[str, str]] = {
     "worker": f"{_PROCESS} | {_HELD} {_MORE} listener_inode queue wait_p90_us {_WHERE}",
     "process": f"{_PROCESS} | {_HELD} {_MORE} wait_p90_us {_WHERE}",
     "thread": f"tid {_PROCESS} | {_MORE} comm listener_inode queue wait_p90_us {_WHERE}",
-    "socket": f"listener_inode listener netns {_SOCKETS} | {_LOST} {_GROUP} group {_REST}",
-    "group": f"group listener netns {_SOCKETS} | {_LOST} {_GROUP} {_REST}",
+    "socket": f"listener_inode listener netns {_SOCKETS} | {_TROUBLE} group {_REST}",
+    "group": f"group listener netns {_SOCKETS} | {_TROUBLE} {_REST}",
 }
 UDP: Final[Mapping[str, str]] = {
     "socket": "local datagrams netns name remote pid selected rate dropped queue"

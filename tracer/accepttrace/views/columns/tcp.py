@@ -307,6 +307,14 @@ COLUMNS: Final[tuple[Column[TcpRow], ...]] = (
         by=OF_SOCKETS,
     ),
     Column(
+        *("oldest_wait_us", "OLDEST", "gauge", "us"),
+        "how long the connection that waits longest has waited, now, before anybody accepts it;"
+        " of a group, that of one socket",
+        _most_of("oldest_wait_us"),
+        hide_if=UNKNOWN,
+        by=OF_SOCKETS,
+    ),
+    Column(
         "wait_p50_us",
         "WAIT p50",
         "gauge",
