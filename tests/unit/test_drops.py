@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 
@@ -260,6 +260,10 @@ def test_the_counters_are_those_that_nstat_shows() -> None:
         "TcpExt: 1 22 33 44 5\nIpExt: InNoRoutes\nIpExt: 6\n"
     )
     assert parse(text) == TcpCounters(22, 33, 0, 44)
+
+
+def test_a_namespace_that_was_just_made_has_counted_nothing() -> None:
+    assert set(asdict(TcpCounters()).values()) == {0}
 
 
 @pytest.mark.parametrize("text", ["", "TcpExt: ListenDrops\n", "IpExt: A\nIpExt: 1\n"])

@@ -29,7 +29,7 @@ from accepttrace.facts.sight import Sight
 from accepttrace.model.books import CPUS
 from accepttrace.model.entries import plus
 from accepttrace.model.grains import GRAINS
-from accepttrace.model.places import MOST
+from accepttrace.model.places import MOST, Place, Places, place_of
 from accepttrace.model.snapshot import AcceptorRow, ListenerRow, Snapshot
 from accepttrace.model.tallies import LAST
 from accepttrace.model.tracker import Tracker
@@ -241,6 +241,18 @@ def test_a_busy_address_keeps_its_row_among_a_crowd_of_others() -> None:
     (wide,) = [one for one in snapshot.listeners if one.local_address is None]
     assert (wide.local_port, wide.accepted) == (80, 3 * LAST + 1)
     assert len(rows) == 1 + MOST + LAST + 1
+
+
+def test_a_new_address_has_a_row_of_its_own_while_there_is_room() -> None:
+    it = tracker()
+    feed(it, 1, [], [listener(1, address="127.0.0.9")])
+    (row,) = it.snapshot().listeners
+    places, own = Places(), place_of(row)
+    assert places.nearest(row) == own
+    places.own |= {own._replace(port=port) for port in range(1000, 1000 + MOST)}
+    assert places.nearest(row) == Place(port=80)
+    places.own.add(own)
+    assert places.nearest(row) == own
 
 
 def test_who_closed_before_anybody_looked_and_had_no_client_has_no_row() -> None:
