@@ -578,3 +578,16 @@ def test_histories_keep_the_first_and_the_latest_changes() -> None:
     kept = [1, *range(201 - CHANGES_KEPT, 200)]
     assert [size.size for size in row.group_sizes] == kept
     assert [change.elapsed_s for change in row.selectors] == kept
+
+
+def test_the_mean_length_of_a_late_listener_is_since_it_was_met() -> None:
+    it = model()
+    feed(it, 1, [], [listener(100)])
+    late = passing(101, replace(flow(arrived=2), came_us=2 * 6_000_000))
+    feed(it, 5, [], [listener(100), listener(101)])
+    for second in (8, 10):
+        sockets = [listener(100), listener(101, queue=2)]
+        feed(it, second, [], sockets, counted=[late])
+    rows = {row.inode: row for row in it.snapshot().listeners}
+    # Two came at 6 s and are still there at 10 s.
+    assert rows[101].queue_mean == pytest.approx(2 * (10 - 6) / (10 - 5))

@@ -137,6 +137,14 @@ def test_order_is_by_field_then_by_place() -> None:
         ordered(snapshot, "holders")
 
 
+def test_connected_sockets_are_sorted_by_their_peer_and_stand_first() -> None:
+    model = tracker()
+    peers = {1: None, 2: "192.0.2.9", 3: "192.0.2.1", 4: None, 5: "192.0.2.5"}
+    feed(model, 1, [], [receiver(inode, remote=peer) for inode, peer in peers.items()])
+    rows = ordered(model.snapshot(), "remote").sockets
+    assert [row.inode for row in rows] == [3, 5, 2, 1, 4]
+
+
 def test_the_first_interval_begins_with_tracing() -> None:
     model = ReceiverTracker(tracker()._meta, Filters(), 100.0, SEES)
     feed(model, 104, [count(1, 8)], [receiver(1)])
