@@ -65,22 +65,22 @@ def draw(files: Sequence[Path], number: int, seed: int) -> list[Mutant]:
 def _places(file: Path) -> Iterator[tuple[Position, list[Change]]]:
     source = file.read_text(encoding="utf-8")
     unseen = list(_unseen(ast.parse(source)))
-    # The `*` before keyword-only parameters is no operator.
-    nodes = [node for node in ast_nodes(get_ast(source)) if _parent(node) != "parameters"]
+    nodes = list(ast_nodes(get_ast(source)))
     changes: dict[Position, list[Change]] = defaultdict(list)
     for name in operator_names():
         if LEFT_OUT.search(name):
             continue
         operator = get_operator(name)()
-        starts = (start for node in nodes for start, _ in operator.mutation_positions(node))
-        for number, start in enumerate(starts):
-            if not any(first <= start < last for first, last in unseen):
+        found = ((node, start) for node in nodes for start, _ in operator.mutation_positions(node))
+        for number, (node, start) in enumerate(found):
+            if not any(first <= start < last for first, last in unseen) and not _is_star(node):
                 changes[start].append((name, number))
     return ((start, changes[start]) for start in sorted(changes))
 
 
-def _parent(node: Any) -> str:
-    return node.parent.type if node.parent else ""
+def _is_star(node: Any) -> bool:
+    """The one before keyword-only parameters, which is no operator."""
+    return node.type == "operator" and node.parent.type in ("parameters", "param")
 
 
 def _unseen(tree: ast.Module) -> Iterator[tuple[Position, Position]]:
