@@ -19,6 +19,7 @@ enum {
 	MAX_LISTENERS = 12288, /* beyond those with a place */
 	MAX_PLACES = 4096, /* a power of two */
 	PLACE_PROBES = 4, /* places that a listener may have */
+	MAX_LOCALITIES = 16384,
 	MAX_CREWS = 16384,
 	CREW_ROWS = 256, /* threads of a process with rows of their own, on one listener */
 	MAX_SHARES = 8192,
@@ -95,13 +96,19 @@ enum rings {
 	RINGS_UNKNOWN, /* nor can that be found here */
 };
 
+/* What is looked at, other than by default. One load tells whether anything is. */
+enum unusual {
+	WITHOUT_WAITS = 1, /* not at waiting times */
+	WITH_CPUS = 2, /* at the CPUs that receive and accept: map `localities` */
+};
+
 /* The filters: global data, with bcc the one entry of the map `settings`. Written by user space,
  * before and after the self-test. */
 struct settings {
 	__u64 began_us; /* when these filters were set, CLOCK_MONOTONIC */
 	__u32 any_place; /* of any family in any network namespace */
 	__u32 any_pid; /* 0: only those in the map `pids` */
-	__u32 without_waits; /* do not look at waiting times */
+	__u32 unusual; /* bits of enum unusual */
 	__u32 rings; /* enum rings */
 	__u32 never_migrates; /* this kernel never moves a queue to another listener */
 	__u32 family; /* of the clients that it serves; 0: any */
@@ -155,6 +162,12 @@ struct acceptor {
 	char comm[16];
 	struct acceptor_key who; /* `tid` 0: a free slot */
 	__u64 wait_us[WAIT_BUCKETS];
+};
+
+/* Map `localities`, keyed as `acceptors`: of the accepts of a row, or a crew. */
+struct locality {
+	__u64 accepts; /* those that were looked at */
+	__u64 local; /* on the CPU that received the last packet */
 };
 
 /* How a connection was accepted. */

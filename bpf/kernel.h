@@ -191,6 +191,7 @@ struct sock_common {
 	FIELD(sock_common, volatile unsigned char, skc_state);
 	FIELD(sock_common, unsigned long, skc_flags);
 	FIELD(sock_common, possible_net_t, skc_net);
+	FIELD(sock_common, int, skc_incoming_cpu); /* of the last packet */
 	FIELD(sock_common, struct in6_addr, skc_v6_rcv_saddr);
 	FIELD(sock_common, struct sock *, skc_listener); /* of a request: none, if it is not kept */
 	END;

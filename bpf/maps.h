@@ -21,6 +21,7 @@ MAP_ARRAY(listeners, __u32, struct listener, MAX_PLACES);
 MAP_HASH(places, __u32, __u32, MAX_PLACES);
 MAP_HASH(more_listeners, __u32, struct listener, MAX_LISTENERS);
 MAP_HASH(crews, struct acceptor_key, __u32, MAX_CREWS);
+MAP_HASH(localities, struct acceptor_key, struct locality, MAX_LOCALITIES);
 MAP_HASH(shares, struct share_key, struct share, MAX_SHARES);
 
 /* Of the rows that were taken; only user space writes it. */
@@ -61,6 +62,16 @@ static __always_inline int slot_take(__u32 place, struct acceptor_key *key)
 static __always_inline struct acceptor *hashed_get(struct acceptor_key *key)
 {
 	return LOOKUP(acceptors, key);
+}
+
+static __always_inline struct locality *locality_get(struct acceptor_key *key)
+{
+	return LOOKUP(localities, key);
+}
+
+static __always_inline int locality_add(struct acceptor_key *key, struct locality *first)
+{
+	return INSERT(localities, key, first);
 }
 
 static __always_inline int hashed_add(struct acceptor_key *key)

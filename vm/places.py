@@ -233,6 +233,7 @@ TABLE: tuple[Entry, ...] = (
         names=("test_ten_thousand_are_those_of_ss_and_of_the_client",),
     ),
     Entry("kernel/test_cpu.py", HERE + OLDEST + NEWEST, "a clock of each process, in all kernels"),
+    Entry("kernel/test_locality.py", HERE + PLAIN + HEADERS, "a field of the socket; each loader"),
     Entry("kernel/test_wasted.py", HERE + PLAIN, "who is woken"),
     Entry(
         "kernel/test_wasted.py",

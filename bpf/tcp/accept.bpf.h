@@ -324,14 +324,35 @@ static __always_inline void waited(enum access how, bool shared, struct acceptor
 	acceptor->ready_us = ready;
 }
 
+/* Out of line, as it is rare. Without room nothing is known of this acceptor. */
+static __noinline void look_at_cpus(struct acceptor *acceptor, struct sock *child)
+{
+	struct acceptor_key key = acceptor->who;
+	struct locality *found = locality_get(&key), first = {};
+
+	if (!found && child) {
+		locality_add(&key, &first);
+		found = locality_get(&key);
+	}
+	if (!found || BPF_CORE_READ(child, sk_protocol) != IPPROTO_TCP)
+		return;
+	add(&found->accepts, 1);
+	if (BPF_CORE_READ(child, __sk_common.skc_incoming_cpu) == (int)bpf_get_smp_processor_id())
+		add(&found->local, 1);
+}
+
 static __always_inline void took(enum access how, bool shared, struct acceptor *acceptor,
 				 struct settings *want, struct sock *child)
 {
 	__u64 now;
 
 	count(shared, &acceptor->accepts, 1);
-	if (want->without_waits)
-		return;
+	if (want->unusual) {
+		if (want->unusual & WITH_CPUS)
+			look_at_cpus(acceptor, child);
+		if (want->unusual & WITHOUT_WAITS)
+			return;
+	}
 	now = now_us();
 	count(shared, &acceptor->left_us, now);
 	waited(how, shared, acceptor, child, want->began_us, now);
@@ -351,7 +372,7 @@ static __always_inline void took_unnamed(struct listener *listener, struct setti
 	__u64 now;
 
 	add(&listener->uncounted, 1);
-	if (want->without_waits)
+	if (want->unusual & WITHOUT_WAITS)
 		return;
 	now = now_us();
 	add(&listener->left_us, now);

@@ -22,6 +22,7 @@ STRUCTS = {
     "acceptor_key": wire.AcceptorKey,
     "acceptor": wire.Acceptor,
     "error_key": wire.ErrorKey,
+    "locality": wire.Locality,
     "call": wire.Call,
     "listener": wire.Listener,
     "migration_key": wire.MigrationKey,

@@ -7,6 +7,7 @@ import io
 import json
 import time
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import cast
 
 import pytest
@@ -19,12 +20,13 @@ from accepttrace.facts.records import (
     CpuTime,
     Inventory,
     Listener,
+    Locality,
     LocalPort,
     Opened,
     Process,
 )
 from accepttrace.model.cpu import Cpus
-from accepttrace.model.entries import Bygone
+from accepttrace.model.entries import Bygone, plus
 from accepttrace.model.snapshot import AcceptorRow, Snapshot
 from accepttrace.model.tracker import Tracker
 from accepttrace.probe.holders import HolderIterator, Holdings, Table
@@ -221,3 +223,19 @@ def test_rows_of_a_process_have_its_processor_time() -> None:
 
     shares = {by: row(cast("By", by)).cpu for by in ("worker", "process", "thread", "socket")}
     assert shares == {"worker": 0.5, "process": 0.5, "thread": None, "socket": None}
+
+
+def test_the_parts_accepted_where_they_came_in_are_weighed_by_accepts() -> None:
+    """Of a worker that nobody looked at nothing is known."""
+    looked = [(7, 1, Locality(3, 4)), (7, 2, Locality(1, 6)), (8, 3, None)]
+    taken = [replace(count(pid, 10, tid=tid), locality=found) for pid, tid, found in looked]
+    sockets = [listener(100, [holder(7), holder(8)])]
+    by_thread = {row.tid: row.local for row in picture(None, sockets, taken, "thread").acceptors}
+    assert by_thread == {1: 0.75, 2: 1 / 6, 3: None}
+    assert {row.pid: row.local for row in picture(None, sockets, taken).acceptors} == {
+        7: 0.4,
+        8: None,
+    }
+    nothing = replace(count(7, 1), locality=Locality(0, 0))
+    assert {row.local for row in picture(None, sockets, [nothing]).acceptors} == {None}
+    assert plus(taken[0], plus(taken[2], taken[1])).locality == Locality(4, 10)

@@ -63,6 +63,7 @@ class Config:
     attach: Attach = "auto"
     loader: Loader = "auto"
     detail: Detail = "full"
+    locality: bool = False  # compare the CPUs that receive and accept each connection
     ready_file: Path | None = None
 
 

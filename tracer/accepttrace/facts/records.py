@@ -17,6 +17,13 @@ NS_PER_TICK: Final = 10_000_000
 WORST: Final[Mapping[Book, int]] = {"balanced": 0, "unchecked": 1, "unbalanced": 2}
 
 
+class Locality(NamedTuple):
+    """Accepts on the CPU that received the connection's last packet, of those looked at."""
+
+    local: int
+    accepts: int
+
+
 @dataclass(frozen=True, slots=True)
 class AcceptorCount:
     """Counters of one thread on one listener since tracing began. Source: BPF map `acceptors`.
@@ -46,6 +53,7 @@ class AcceptorCount:
     waited_us: int = 0  # sum of the waits that ended with them, since tracing began
     ready_us: int = 0  # when the connection that it took last became ready to be taken
     process_start_ns: int = 0  # of the thread group leader, as /proc shows it here; 0: not known
+    locality: Locality | None = None  # None: that was not looked at
 
 
 @dataclass(frozen=True, slots=True)

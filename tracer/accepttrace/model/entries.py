@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
-from accepttrace.facts.records import AcceptorCount, Via
+from accepttrace.facts.records import AcceptorCount, Locality, Via
 from accepttrace.model.census import ProcessKey
 from accepttrace.model.histogram import add
 from accepttrace.model.listeners import SetKey, Socket
@@ -105,7 +105,16 @@ def plus(one: AcceptorCount, other: AcceptorCount) -> AcceptorCount:
         left_us=(one.left_us + other.left_us) % _WRAP,
         waited_us=one.waited_us + other.waited_us,
         ready_us=max(one.ready_us, other.ready_us),
+        locality=localities((one.locality, other.locality)),
     )
+
+
+def localities(found: Iterable[Locality | None]) -> Locality | None:
+    """All that are known, added up."""
+    known = [one for one in found if one is not None]
+    if not known:
+        return None
+    return Locality(sum(one.local for one in known), sum(one.accepts for one in known))
 
 
 def _sum(one: int | None, other: int | None) -> int | None:

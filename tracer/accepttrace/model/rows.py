@@ -174,6 +174,7 @@ class Rows:
             selected=self._selected(sockets) if self.of_sockets else None,
             open_connections=None,
             cpu=None,
+            local=sums.local,
             cgroup=who.cgroup,
             container=who.container,
             ns_pid=who.ns_pid,

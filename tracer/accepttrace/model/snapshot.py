@@ -199,7 +199,8 @@ class AcceptorRow:
     holds now, whoever accepted them; for rows by worker and process. None where that is not known,
     and for one of several listeners of the process at one port: connections do not name theirs.
     `cpu`: processor time of the process in the last interval as a share of one processor, in the
-    same rows.
+    same rows. `local`: the part of the accepts that were on the CPU that had received the
+    connection's last packet; None: that was not asked for.
     """
 
     pid: int | None
@@ -239,6 +240,7 @@ class AcceptorRow:
     selected: int | None  # rows by socket or group
     open_connections: int | None
     cpu: float | None
+    local: float | None
     cgroup: str | None
     container: str | None
     ns_pid: int | None

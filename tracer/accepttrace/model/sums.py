@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 
 from accepttrace.facts.records import AcceptorCount, Via
-from accepttrace.model.entries import Entry
+from accepttrace.model.entries import Entry, localities
 from accepttrace.model.histogram import add, percentiles
 
 QUANTILES: Final = (0.50, 0.90, 0.99)
@@ -36,6 +36,7 @@ class Sum(NamedTuple):
     waits_us: tuple[int | None, int | None, int | None]  # p50, p90, p99
     wait_max_us: int | None
     wait_histogram: Sequence[int]
+    local: float | None = None
 
     @property
     def failed(self) -> int | None:
@@ -58,6 +59,7 @@ def summed(entries: Sequence[Entry], visible: Visible) -> Sum:
         wasted += count.wasted or 0
     bounds = percentiles(histogram, QUANTILES, longest)
     measured = bounds[-1] is not None
+    places = localities(count.locality for count in counts)
     return Sum(
         accepts=accepts,
         interval=sum(entry.interval for entry in entries),
@@ -68,6 +70,7 @@ def summed(entries: Sequence[Entry], visible: Visible) -> Sum:
         waits_us=(bounds[0], bounds[1], bounds[2]),
         wait_max_us=longest if measured else None,
         wait_histogram=tuple(histogram) if measured else (),
+        local=places.local / places.accepts if places and places.accepts else None,
     )
 
 

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from typing import Final, NamedTuple
 
+from accepttrace.facts.records import Locality
 from accepttrace.probe import wire
 from accepttrace.probe.load import loaders
 from accepttrace.probe.maps import Map
@@ -41,12 +42,14 @@ class AcceptorRows:
     def __init__(self, loaded: loaders.Attached, shares: Shares) -> None:
         fd = loaded.map_fd
         self._shares = shares
+        self._looks_at_cpus = loaded.plan.locality
         self._slots = Map(fd("slots"), wire.U32, wire.Acceptor)
         self._slot_owners = Map(fd("slot_owners"), wire.U32, wire.AcceptorKey)
         self._acceptors = Map(fd("acceptors"), wire.AcceptorKey, wire.Acceptor)
         self._crews = Map(fd("crews"), wire.AcceptorKey, wire.U32)
         self._errors = Map(fd("errors"), wire.ErrorKey, wire.Tally)
         self._calls = Map(fd("calls"), wire.U64, wire.Call)
+        self._localities = Map(fd("localities"), wire.AcceptorKey, wire.Locality)
         self._last: dict[Identity, _Seen] = {}
         self._slot_of: dict[bytes, wire.U32] = {}  # by key, as last read; only we free a slot
 
@@ -89,6 +92,11 @@ class AcceptorRows:
             found.setdefault(identity(key.acceptor), {})[key.error] = tally.count
         return found
 
+    def localities(self) -> dict[Identity, Locality]:
+        """Of each acceptor whose CPUs were looked at."""
+        rows = self._localities.items()
+        return {identity(key): Locality(row.local, row.accepts) for key, row in rows}
+
     def calls(self) -> list[tuple[int, wire.Call]]:
         """By PID << 32 | TID, the accept() that a thread is in, or was in last."""
         return [(key.value, call) for key, call in self._calls.items()]
@@ -102,7 +110,10 @@ class AcceptorRows:
         gone = {key: row for key in keys if (row := self._last.pop(key, None)) is not None}
         if not gone:
             return
-        self._leave_slots([wire.AcceptorKey(*row[:3]) for row in gone.values()])
+        theirs = [wire.AcceptorKey(*row[:3]) for row in gone.values()]
+        self._leave_slots(theirs)
+        if self._looks_at_cpus:
+            self._localities.delete_all(theirs)
         self._calls.delete_all([wire.U64(row.pid << 32 | row.tid) for row in gone.values()])
         self._delete_errors(gone)
         self._count_crews()
@@ -114,6 +125,7 @@ class AcceptorRows:
             self._slots.put(slot, wire.Acceptor())
         for each in (self._slot_owners, self._acceptors, self._crews, self._errors, self._calls):
             each.clear()
+        self._localities.clear()
         self._last = {}
 
     def _in_slots(self) -> list[wire.Acceptor]:

@@ -51,7 +51,8 @@ class Hook:
 class Plan:
     """All hooks of an attach type, and the facts that it yields.
 
-    `listing`: the program that lists sockets.
+    `listing`: the program that lists sockets. `locality`: the CPUs that receive and accept a
+    connection are compared.
     """
 
     attach: AttachType
@@ -61,6 +62,7 @@ class Plan:
     detail: Detail = "full"
     fallback: Plan | None = None  # what to try where this one does not work
     listing: Listing = "iter_members"
+    locality: bool = False
 
     def __post_init__(self) -> None:
         counts = dict.fromkeys(name for hook in self.hooks for name in hook.counts)

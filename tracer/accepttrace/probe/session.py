@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes as c
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 
 from accepttrace.config import Config, Filters
 from accepttrace.errors import UnsupportedError
@@ -17,6 +18,7 @@ from accepttrace.facts.records import (
     Gone,
     ListenerCount,
     ListenerFact,
+    Locality,
     MigrationCount,
     Overflow,
     Passed,
@@ -48,7 +50,8 @@ class Session(Tracer):
 
     def _settings_for(self, filters: Filters) -> wire.Settings:
         settings = super()._settings_for(filters)
-        settings.without_waits = self.plan.detail == "accepts"
+        settings.unusual = wire.WITHOUT_WAITS if self.plan.detail == "accepts" else 0
+        settings.unusual |= wire.WITH_CPUS if self.plan.locality else 0
         settings.rings = self._rings
         settings.never_migrates = not loaders.may_migrate()
         return settings
@@ -57,7 +60,8 @@ class Session(Tracer):
         """Everything counted since the start, for every listener."""
         errors = self._acceptors.errors()
         rows, ended = self._settled_acceptors()
-        acceptors = tuple(self._acceptor(row, errors) for row in rows)
+        cpus = self._acceptors.localities() if self.plan.locality else {}
+        acceptors = tuple(self._acceptor(row, errors, cpus) for row in rows)
         at_s = clock.monotonic_s()
         return Counts(
             acceptors,
@@ -178,6 +182,7 @@ class Session(Tracer):
         self,
         value: wire.Acceptor,
         errors: dict[Identity, dict[int, int]],
+        cpus: Mapping[Identity, Locality],
     ) -> AcceptorCount:
         sees, crew = self.plan.sees, bool(value.who.tid & wire.CREW)
         inode, tid, start_ns = key = identity(value.who)
@@ -206,6 +211,7 @@ class Session(Tracer):
                 value.wait_max_us, lower_bound(len(waits) - 1) if crew and waits else 0
             ),
             wait_unknown=value.wait_unknown,
+            locality=cpus.get(key),
         )
 
     def _listener(self, value: wire.Listener) -> ListenerCount:
@@ -264,7 +270,8 @@ def _filled(buckets: c.Array[c.c_uint64]) -> tuple[int, ...]:
 def open_session(config: Config) -> Session:
     """Attach, prove, and set the filters. `UnsupportedError` says why each way failed."""
     ways = plans.by_preference(preemption.preempts())
-    return choosing.first(config, (plan.at(config.detail) for plan in ways), Session)
+    wanted = (replace(plan.at(config.detail), locality=config.locality) for plan in ways)
+    return choosing.first(config, wanted, Session)
 
 
 def _fact(found: wire.TcpMember) -> ListenerFact:

@@ -13,6 +13,7 @@ SLOT_PROBES = 4
 MAX_LISTENERS = 12288
 MAX_PLACES = 4096
 PLACE_PROBES = 4
+MAX_LOCALITIES = 16384
 MAX_CREWS = 16384
 CREW_ROWS = 256
 MAX_SHARES = 8192
@@ -55,6 +56,8 @@ RINGS_UNUSED = 0
 RINGS_IN_USE = 1
 RINGS_UNHOOKED = 2
 RINGS_UNKNOWN = 3
+WITHOUT_WAITS = 1
+WITH_CPUS = 2
 CREW = 2147483648
 VIA_SYSCALL = 1
 VIA_IO_URING = 2
@@ -114,7 +117,7 @@ class Settings(c.Structure):
         ("began_us", c.c_uint64),
         ("any_place", c.c_uint32),
         ("any_pid", c.c_uint32),
-        ("without_waits", c.c_uint32),
+        ("unusual", c.c_uint32),
         ("rings", c.c_uint32),
         ("never_migrates", c.c_uint32),
         ("family", c.c_uint32),
@@ -161,6 +164,15 @@ class Acceptor(c.Structure):
         ("comm", c.c_char * 16),
         ("who", AcceptorKey),
         ("wait_us", c.c_uint64 * WAIT_BUCKETS),
+    )
+
+
+class Locality(c.Structure):
+    """struct locality."""
+
+    _fields_ = (
+        ("accepts", c.c_uint64),
+        ("local", c.c_uint64),
     )
 
 

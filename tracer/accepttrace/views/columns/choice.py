@@ -21,7 +21,7 @@ _SOCKETS: Final = (
     "accepts name queue queue_max fair_ratio recent_ratio wait_p99_us rate selected arrived share"
     " queue_mean wait_p50_us"
 )
-_HELD: Final = "open_connections cpu"
+_HELD: Final = "open_connections cpu local"
 _MORE: Final = "recent_share recent_accepts empty_accepts wait_max_us failed_accepts"
 _WHERE: Final = "container cgroup ns_pid wasted_per_accept comm"
 _GROUP: Final = "selector group_size"

@@ -256,6 +256,11 @@ COLUMNS: Final[tuple[Column[TcpRow], ...]] = (
         hide_if=UNKNOWN,
     ),
     Column(
+        *("local", "LOCAL", "gauge", "part"),
+        "part of the connections accepted on the CPU that received them; n/a: not asked for",
+        hide_if=UNKNOWN,
+    ),
+    Column(
         "via",
         "VIA",
         "label",
