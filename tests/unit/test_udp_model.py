@@ -118,6 +118,22 @@ def test_what_no_reader_got_is_the_larger_of_two_counts(
     assert replace(books, dropped=dropped, drops=drops).lost == lost
 
 
+@pytest.mark.parametrize(("second", "drops"), [(4, 7), (None, None), (0, 3)])
+def test_drops_are_summed_where_they_are_known_of_all(
+    second: int | None, drops: int | None
+) -> None:
+    model = tracker()
+    feed(model, 1, [], [receiver(1, drops=3), receiver(2, drops=second)])
+    assert model.snapshot().books.drops == drops
+
+
+def test_what_went_to_a_socket_that_no_list_has_is_counted_before_it_is_final() -> None:
+    model = tracker()
+    feed(model, 1, [count(9, 4)], [receiver(1)])
+    books = model.snapshot().books
+    assert (books.datagrams, books.unlisted_sockets, books.unlisted_datagrams) == (4, 1, 4)
+
+
 def test_order_is_by_field_then_by_place() -> None:
     model = tracker()
     sockets: list[Receiver] = [
