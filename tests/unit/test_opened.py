@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
+import socket
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
@@ -30,9 +32,12 @@ from accepttrace.model.entries import Bygone, plus
 from accepttrace.model.snapshot import AcceptorRow, Snapshot
 from accepttrace.model.tracker import Tracker
 from accepttrace.probe.holders import HolderIterator, Holdings, Table
-from accepttrace.sockets import fromkernel
+from accepttrace.sockets import fromkernel, procfs
+from accepttrace.sockets.diag.tcp import Connection, Look
+from accepttrace.sockets.facts import Facts
 from accepttrace.sockets.fromkernel import KernelSource
 from accepttrace.sockets.helper import Helper
+from accepttrace.sockets.opened import OpenedByProc
 from accepttrace.views import csvrows, jsonl
 
 from .pictures import count, holder, listener, tracker
@@ -239,3 +244,27 @@ def test_the_parts_accepted_where_they_came_in_are_weighed_by_accepts() -> None:
     nothing = replace(count(7, 1), locality=Locality(0, 0))
     assert {row.local for row in picture(None, sockets, [nothing]).acceptors} == {None}
     assert plus(taken[0], plus(taken[2], taken[1])).locality == Locality(4, 10)
+
+
+def test_proc_says_who_holds_what_was_listed_and_rests_then() -> None:
+    me, (_, start) = os.getpid(), procfs.stat(os.getpid())
+    helper = Helper()
+    reader = OpenedByProc(helper)
+    with socket.socket() as held_here:
+        copy = held_here.dup()
+        inode = os.fstat(held_here.fileno()).st_ino
+        found = Look((), connections=(Connection(inode, "ipv4", 80),))
+        facts = {me: Facts(me, me, start, "w", {}, {}, sure=False)}
+        try:
+            assert reader.due
+            reader.read(frozenset({80}), [(5, found), (6, Look(()))], facts, took_s=100.0)
+        finally:
+            helper.close()
+            copy.close()
+    assert not reader.due
+    assert reader.last is not None
+    where = LocalPort(5, 80, "ipv4")
+    assert reader.last.of(me, start, where) == 1
+    assert reader.last.of(me, start, where._replace(family="ipv6")) == 0
+    assert reader.last.of(me, start, where._replace(netns=6)) is None  # that could not be listed
+    assert reader.last.of(me, start + 1, where) is None

@@ -101,10 +101,10 @@ class Holding:
         return self._kernel is None and self._opened.due
 
     def count_connections(
-        self, ports: frozenset[int], looks: Iterable[tuple[int, Look]], began_s: float
+        self, ports: frozenset[int], looks: Iterable[tuple[int, Look]], took_s: float
     ) -> None:
-        """Find who holds those that were listed, from `began_s` on (time.monotonic())."""
-        self._opened.read(ports, looks, self._proc.found, began_s)
+        """Find who holds those that were listed, which took so long."""
+        self._opened.read(ports, looks, self._proc.found, took_s)
 
     def finish(self, inodes: Collection[int], full: bool) -> None:
         """Bring up to date who holds these sockets."""

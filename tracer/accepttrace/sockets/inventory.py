@@ -88,6 +88,7 @@ class InventoryReader:
         self._traced = self._traced.union(counted) & self._holding.namespaces
         ports = self._ports if listed else frozenset[int]()
         looks = self._look_at_all(self._traced, self._ask_facts, full, ports)
+        took_s = time.monotonic() - began_s
         found = [(netns, sock) for netns, one in looks for sock in one.sockets]
         together = bonds(found)
         found = [pair for pair in found if place_matches(self._filters, pair[1], pair[1].v6only)]
@@ -96,7 +97,7 @@ class InventoryReader:
         self._traced |= {netns for netns, _ in found}
         self._holding.finish([sock.inode for _, sock in found], full)
         if listed:
-            self._holding.count_connections(ports, looks, began_s)
+            self._holding.count_connections(ports, looks, took_s)
         self._ports = frozenset(sock.local_port for _, sock in found)
         unread = self._holding.unread
         partial = is_partial(unread)

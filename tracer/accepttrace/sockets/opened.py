@@ -40,9 +40,10 @@ class OpenedByProc:
         ports: frozenset[int],
         looks: Iterable[tuple[int, Look]],
         holders: Mapping[int, Facts],
-        began_s: float,
+        took_s: float,
     ) -> None:
-        """Look at the `holders` of listeners alone. `began_s`: when the `looks` were begun."""
+        """Look at the `holders` of listeners alone. `took_s`: so long the `looks` took."""
+        began = time.monotonic()
         listed = [
             (netns, look.connections) for netns, look in looks if look.connections is not None
         ]
@@ -54,13 +55,13 @@ class OpenedByProc:
         threads = [(pid, facts.tid) for pid, facts in holders.items()]
         started: dict[int, int] = {}
         counts: dict[tuple[int, LocalPort], int] = {}
-        until_s = time.monotonic() + LOOK_S
+        until_s = began + LOOK_S
         for (pid, _), answer in self._helper.map(partial(count, where), threads, until_s):
             if answer is not None:
                 started[pid] = answer[0]
                 counts.update(((pid, port), number) for port, number in answer[1].items())
         now = time.monotonic()
-        self._rest_until_s = now + REST * (now - began_s)
+        self._rest_until_s = now + REST * (took_s + now - began)
         namespaces = frozenset(netns for netns, _ in listed)
         self.last = Opened(now, ports, started, counts, namespaces)
 
