@@ -10,7 +10,6 @@ import pytest
 
 from accepttrace.config import By
 from accepttrace.facts.records import Losses, Program
-from accepttrace.model.balance import describe
 from accepttrace.model.grains import GRAINS
 from accepttrace.model.losses import verdict
 from accepttrace.model.snapshot import GroupSize, Migration, NamespaceLoss, SelectorChange, Snapshot
@@ -475,12 +474,6 @@ def test_no_meaning_is_in_colour_alone() -> None:
         for one in table.render(snapshot, 120, 40):
             red = "".join(words for words, style in one if "red" in style)
             assert not red or red.upper() == red or red.startswith(("LOST", "books", "lost", " "))
-
-
-def test_the_sentence_of_the_demo_tells_of_unbalanced_books() -> None:
-    assert "Events were lost" in describe(four_workers(losses=Losses(map_full=1)))[1]
-    assert "The books do not balance" in describe(unbalanced())[1]
-    assert "lost" not in describe(seen(four_workers()))[1]
 
 
 @pytest.mark.parametrize("view", [table, histogram])

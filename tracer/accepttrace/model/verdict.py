@@ -23,8 +23,10 @@ WORDS: Final[tuple[Word, ...]] = (
     *("ONE ACCEPTOR", "ROUND ROBIN", "FAIR", "TOO FEW"),
 )
 EFFECT: Final = 1.2  # times the fair share: less is not worth a word, however certain
-RARE: Final = 1e-3  # what chance alone does that seldom, it is not called
+RARE: Final = 1e-3  # what chance alone does that seldom is not called chance
+SELDOM: Final = 1e-2  # the same of a split against which there is evidence of another kind too
 FALSE_ALARMS: Final = 0.05  # the part of all runs, however long, that may call a fair split uneven
+EACH: Final = FALSE_ALARMS / 2  # of them, by the set as a whole, and by one of its members
 DOUBLED: Final = 2.0  # the share that a number of connections must be able to show
 LEAST_P: Final = 1e-9  # smaller ones are said to be smaller
 
@@ -55,6 +57,11 @@ class Case:
     drawn: bool = False
     p_always: float = 1.0
     because: str | None = None  # what decides, where it is not the hash
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether chance is no longer an explanation, however often somebody looked."""
+        return self.p_always <= EACH or any(member.named for member in self.members)
 
     @property
     def connections(self) -> int:
@@ -161,7 +168,7 @@ def _against_chance(case: Case, there: Sequence[Member], facts: _Facts, needed: 
     from accepttrace.model.stats.split import even_split_p, more_even_p
 
     uneven = even_split_p(facts.counts, facts.shares).p
-    if uneven < RARE and case.p_always <= FALSE_ALARMS:
+    if uneven < SELDOM and case.is_certain:
         found = _standouts(there, facts, certain=True)
         if found:
             text = f"{_most(case, there, facts, found)}; {_p(uneven)}"
@@ -225,7 +232,7 @@ def _standouts(there: Sequence[Member], facts: _Facts, *, certain: bool) -> list
 
     tests: dict[int, float | None] = dict.fromkeys(range(len(there)))
     if certain:
-        found = {one.member: one.p for one in outliers(facts.counts, facts.shares, RARE)}
+        found = {one.member: one.p for one in outliers(facts.counts, facts.shares, SELDOM)}
         named = {index: p for index, p in found.items() if there[index].named}
         tests = {**(named or found)}
     odd = [_Odd(there[index].name, _standout(there[index], p)) for index, p in tests.items()]

@@ -12,7 +12,7 @@ from accepttrace.model.entries import Bygone, Entry
 from accepttrace.model.listeners import Listeners, SetKey
 from accepttrace.model.recent import Part
 from accepttrace.model.snapshot import ListenerRow, Verdict
-from accepttrace.model.verdict import FALSE_ALARMS, WORDS, Case, Finding, Member, judge
+from accepttrace.model.verdict import EACH, WORDS, Case, Finding, Member, judge
 from accepttrace.model.watch import GONE, SetWatch, Watch
 from accepttrace.model.yardstick import is_group
 
@@ -88,7 +88,7 @@ class Verdicts:
         known = self._watch.get(key)
         over_s = scene.elapsed_s if scene.whole else min(self._window_s(), scene.elapsed_s)
         finding = (
-            _incomplete(rows, scene.losses)
+            incomplete(rows, scene.losses)
             or _stuck(rows, taken)
             or self._split(key, rows, known, scene, pids)
         )
@@ -127,7 +127,7 @@ class Verdicts:
             there &= {row.inode for row in rows if row.open}
         else:
             there &= {p for p, waits in self._listeners.waits(_inode(rows)).items() if waits}
-        named = known.members.named(FALSE_ALARMS)
+        named = known.members.named(EACH)
         members = [
             _member(key, member, parts.get(member, Part()), member in there, member in named, pids)
             for member in {**parts, **dict.fromkeys(there)}
@@ -184,7 +184,8 @@ def _member(
     return Member(name, pid, inode, part.accepts, part.expected, there, named)
 
 
-def _incomplete(rows: Sequence[ListenerRow], losses: Losses) -> Finding | None:
+def incomplete(rows: Sequence[ListenerRow], losses: Losses) -> Finding | None:
+    """What forbids a verdict: something is missing, no one knows of whom."""
     if losses.total:
         text = f"{losses.total:,} events were lost by the tracer: the counts are lower bounds"
         return Finding("INCOMPLETE", text)
