@@ -71,6 +71,9 @@ TABLE: tuple[Entry, ...] = (
         "servers/test_fairness.py", HERE, "the model divides; what it divides is counted elsewhere"
     ),
     Entry(
+        "servers/test_verdicts.py", HERE, "the model judges; what it judges is counted elsewhere"
+    ),
+    Entry(
         "servers/test_demo.py", HERE, "our own servers and load; kernels count them in test_counts"
     ),
     Entry(
