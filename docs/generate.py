@@ -1,4 +1,4 @@
-"""Write what is made of tables of data: docs/columns.md, and columns in the JSON schemas."""
+"""Write what is made of tables of data: docs/columns.md and explain.md, and the JSON schemas."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
+from accepttrace.views import explain
 from accepttrace.views.columns import reference, tcp, udp
 from accepttrace.views.columns.column import Table
 
@@ -17,6 +18,7 @@ def files() -> dict[Path, str]:
     """Each file with what it should say."""
     return {
         ROOT / "docs" / "columns.md": reference.markdown(),
+        ROOT / "docs" / "explain.md": explain.markdown(),
         VIEWS / "schema.json": _schema(VIEWS / "schema.json", "acceptor", tcp.TABLE),
         VIEWS / "udp.schema.json": _schema(VIEWS / "udp.schema.json", "socket", udp.TABLE),
     }

@@ -24,6 +24,7 @@ USAGE = [
     (("demo", "--server", "nginx", "passed"), "nginx cannot share its port in the mode passed"),
     (("demo", "sideways"), "'sideways' is not one of"),
     (("frobnicate",), "No such command 'frobnicate'"),
+    (("explain", "frobnicate"), "no word 'frobnicate' is known"),
 ]
 
 
@@ -43,7 +44,7 @@ def test_usage_errors_end_with_2(arguments: tuple[str, ...], said: str) -> None:
 
 def test_help_and_version_need_nothing() -> None:
     assert run("--version").stdout.startswith("accepttrace, version ")
-    for command in ((), ("top",), ("who",), ("doctor",), ("demo",)):
+    for command in ((), ("top",), ("who",), ("doctor",), ("demo",), ("explain",)):
         done = run(*command, "--help")
         assert done.returncode == 0
         assert "Usage: accepttrace" in done.stdout

@@ -19,6 +19,7 @@ _COMMANDS = {
     "who": "who shares a port, and how; needs no BPF",
     "doctor": "what this kernel and these privileges offer",
     "demo": "a real server in a sharing mode, under load, traced",
+    "explain": "what a verdict, loss or column means, and what people do about it",
 }
 _DEFAULT = "top"
 
