@@ -21,7 +21,16 @@ def files() -> dict[Path, str]:
         ROOT / "docs" / "explain.md": explain.markdown(),
         VIEWS / "schema.json": _schema(VIEWS / "schema.json", "acceptor", tcp.TABLE),
         VIEWS / "udp.schema.json": _schema(VIEWS / "udp.schema.json", "socket", udp.TABLE),
+        VIEWS / "check.schema.json": _of_check(VIEWS / "check.schema.json"),
     }
+
+
+def _of_check(path: Path) -> str:
+    """The schema of `check`: its verdicts are those of every line."""
+    schema = json.loads(path.read_text())
+    shared = json.loads((VIEWS / "schema.json").read_text())["$defs"]
+    schema["$defs"].update({name: shared[name] for name in ("verdict", "standout")})
+    return _text(schema)
 
 
 def _schema(path: Path, row: str, table: Table[Any]) -> str:
@@ -29,6 +38,10 @@ def _schema(path: Path, row: str, table: Table[Any]) -> str:
     one = schema["$defs"][row]
     one["properties"] = reference.properties(table, one["properties"])
     one["required"] = reference.required(table, one["required"])
+    return _text(schema)
+
+
+def _text(schema: object) -> str:
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
 
 

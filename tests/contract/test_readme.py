@@ -22,7 +22,7 @@ def test_what_is_made_of_tables_of_data_is_up_to_date() -> None:
 def test_every_command_in_it_exists() -> None:
     named = set(re.findall(r"^sudo \.venv/bin/accepttrace ([a-z]+)", README, re.MULTILINE))
     assert named
-    assert named <= set(cli.commands) | {"who", "doctor", "demo", "top"}
+    assert named <= set(cli.commands) | {"who", "doctor", "demo", "top", "check"}
     assert (ROOT / "docs" / "live.svg").exists()
 
 

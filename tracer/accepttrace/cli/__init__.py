@@ -17,6 +17,7 @@ from accepttrace.run.streams import abandon, occupy, tolerate
 _COMMANDS = {
     "top": "live table of accepts by worker (the default command)",
     "who": "who shares a port, and how; needs no BPF",
+    "check": "conditions on what a port gets; an exit status for scripts",
     "doctor": "what this kernel and these privileges offer",
     "demo": "a real server in a sharing mode, under load, traced",
     "explain": "what a verdict, loss or column means, and what people do about it",

@@ -47,11 +47,12 @@ def percentiles(
     total = running[-1] if running else 0
     if not total:
         return [None for _ in quantiles]
-    buckets = (bisect_left(running, _rank(quantile, total)) for quantile in quantiles)
+    buckets = (bisect_left(running, rank(quantile, total)) for quantile in quantiles)
     return [min(_UPPER[bucket], longest) for bucket in buckets]
 
 
-def _rank(quantile: float, total: int) -> int:
+def rank(quantile: float, total: int) -> int:
+    """Which of so many values, in order, is the quantile (0..1): 1 is the smallest."""
     # 0.07 * 100 is a little above 7: do not let it reach rank 8.
     return min(max(ceil(quantile * total - 1e-9), 1), total)
 

@@ -50,6 +50,7 @@ class Pace:
         self._asked_s: float | None = None  # when an end was requested, CLOCK_MONOTONIC
         self._limit_s: float | None = None
         self._resized = False
+        self._enough = False
         # The signal's own handler writes here, so that none is lost just before the sleep.
         self._woken, waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
@@ -85,6 +86,10 @@ class Pace:
         signal.signal(signal.SIGQUIT, end)
         signal.signal(signal.SIGTSTP, pause)
 
+    def enough(self) -> None:
+        """No more intervals are needed: it ends as when the duration is over."""
+        self._enough = True
+
     def over(self) -> None:
         """From now on a signal changes nothing: the interpreter that ends would die of it."""
         for number in (*_ENDING, signal.SIGWINCH, signal.SIGALRM):
@@ -106,7 +111,7 @@ class Pace:
         began = time.monotonic()
         end = math.inf if self._duration_s is None else began + self._duration_s
         due = began + self._interval_s
-        while not self.ended:
+        while not (self.ended or self._enough):
             self._sleep_until(min(due, end), chores)
             now = time.monotonic()
             if self.ended or now >= end:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from accepttrace.config import Config
 from accepttrace.errors import AcceptTraceError
@@ -34,13 +34,14 @@ class Run:
     """What a run is made of, whatever it traces.
 
     `attached` is called once every hook is proved and the first reading done, `ending` just before
-    the last reading.
+    the last reading. `screen`: where snapshots go, if not where the options say.
     """
 
     config: Config
     pace: Pace
     attached: Callable[[], object] = _nothing
     ending: Callable[[], object] = _nothing
+    screen: Callable[[Output], Screen[Any]] | None = None
 
 
 def trace(run: Run, attach: Callable[[Config], Subject[S]]) -> S | None:
@@ -64,8 +65,6 @@ def trace(run: Run, attach: Callable[[Config], Subject[S]]) -> S | None:
 def _read(run: Run, subject: Subject[S], out: Output) -> S | None:
     if run.config.ready_file is not None:
         readyfile.create(run.config.ready_file)
-    from accepttrace.run.sinks import screen_for
-
     first: S | None = None
     slow_s = min(run.pace.age_s, SLOW_S)
     with run.pace.until(max(READ_S, slow_s)):  # without it there is nothing to say
@@ -75,7 +74,7 @@ def _read(run: Run, subject: Subject[S], out: Output) -> S | None:
         say("ended before the first reading: nothing was counted")
         return None
     run.attached()
-    screen = screen_for(run.config, out)
+    screen = _screen(run, out)
     if screen.leave:
         run.pace.lend(partial(out.now, screen.leave), partial(out.now, screen.enter))
     summary: S | None = None
@@ -87,6 +86,14 @@ def _read(run: Run, subject: Subject[S], out: Output) -> S | None:
     if not out.finish():
         _give_up(out, screen.leave)
     return summary
+
+
+def _screen(run: Run, out: Output) -> Screen[Any]:
+    if run.screen is not None:
+        return run.screen(out)
+    from accepttrace.run.sinks import screen_for
+
+    return screen_for(run.config, out)
 
 
 def collect_seldom() -> None:

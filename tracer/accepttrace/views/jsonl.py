@@ -145,7 +145,7 @@ def _head(kind: str, snapshot: Snapshot) -> dict[str, object]:
         "open_age_s": rounded(snapshot.open_age_s),
         "window_s": snapshot.window_s,
         "verdict": snapshot.verdicts[0].finding.word if snapshot.verdicts else None,
-        "verdicts": [_verdict(one) for one in snapshot.verdicts],
+        "verdicts": [verdict(one) for one in snapshot.verdicts],
         "partial": snapshot.partial,
         "unread": objects(snapshot.unread),
     }
@@ -156,13 +156,13 @@ def rounded(seconds: float | None) -> float | None:
     return None if seconds is None else round(seconds, 3)
 
 
-def _verdict(verdict: Verdict) -> dict[str, object]:
+def verdict(one: Verdict) -> dict[str, object]:
     """One sharing set, with the numbers that its word rests on."""
-    finding = verdict.finding
+    finding = one.finding
     return {
-        **named(verdict, VERDICT_FIELDS),
+        **named(one, VERDICT_FIELDS),
         **named(finding, FINDING_FIELDS),
-        "standouts": [named(one, STANDOUT_FIELDS) for one in finding.standouts],
+        "standouts": [named(odd, STANDOUT_FIELDS) for odd in finding.standouts],
     }
 
 

@@ -1,0 +1,189 @@
+"""`accepttrace check`: conditions in, an exit status out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from accepttrace.cli.options import (
+    Parsed,
+    filter_options,
+    parse_seconds,
+    seconds,
+    take_filters,
+    way_options,
+)
+from accepttrace.config import Config
+from accepttrace.errors import EXIT_BAD_VERDICT, EXIT_NO_VERDICT
+from accepttrace.model.conditions import Condition, Name, result
+from accepttrace.run.pace import Pace
+from accepttrace.run.run import Run, trace
+
+if TYPE_CHECKING:
+    from accepttrace.run.checking import Checking, Form
+    from accepttrace.run.output import Output
+
+QUANTILES: Final = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
+STATUS: Final = {True: 0, False: EXIT_BAD_VERDICT, None: EXIT_NO_VERDICT}
+
+
+def parse_share(text: str) -> float:
+    """`40%` or `0.4`, above 0 and at most 1. ValueError if it is not."""
+    percent = text.endswith("%")
+    share = _finite(text[:-1] if percent else text) / (100 if percent else 1)
+    if not 0 < share <= 1:
+        raise ValueError(f"{text!r} is no share: write 40% or 0.4")
+    return share
+
+
+def parse_ratio(text: str) -> float:
+    """`1.5`: of the one that has most, to its share; at least 1. ValueError if it is not."""
+    ratio = _finite(text)
+    if ratio < 1:
+        raise ValueError(
+            f"{text!r} is no ratio: the one that has most has at least 1 time its share"
+        )
+    return ratio
+
+
+def parse_wait(text: str) -> tuple[str, float]:
+    """`p99=50ms` → the quantile's name and microseconds. ValueError if it is not."""
+    quantile, _, time = text.partition("=")
+    if quantile not in QUANTILES or not time:
+        raise ValueError(f"{text!r} is no limit: write {', '.join(QUANTILES)} as in p99=50ms")
+    return quantile, parse_seconds(time, 0) * 1e6
+
+
+def _finite(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise ValueError(f"{text!r} is not a number")
+    return number
+
+
+def _asked(parse: Callable[[str], object]) -> Callable[[str], tuple[object, str]]:
+    """With what was written."""
+    return lambda text: (parse(text), text)
+
+
+def _counted(text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise ValueError(f"{text!r} is not a number of them")
+    return int(text)
+
+
+COUNT: Final = Parsed("count", _asked(_counted))
+SHARE: Final = Parsed("share", _asked(parse_share))
+RATIO: Final = Parsed("ratio", _asked(parse_ratio))
+WAIT: Final = Parsed("wait", _asked(parse_wait))
+SHARING: Final = click.Choice(["reuseport", "shared"])
+
+
+@click.command()
+@filter_options
+@click.option("--fair", is_flag=True, help="The verdict is FAIR or ROUND ROBIN.  [default]")
+@click.option(
+    "--max-share", type=SHARE, metavar="SHARE", help="No process took more of them all: 40%, 0.4."
+)
+@click.option(
+    "--max-ratio", type=RATIO, metavar="RATIO", help="Nobody took more than 1.5 times its share."
+)
+@click.option(
+    "--min-workers", type=COUNT, metavar="N", help="So many processes took some, and are there."
+)
+@click.option(
+    "--max-wait",
+    type=WAIT,
+    multiple=True,
+    metavar="QUANTILE=TIME",
+    help="Waits in the accept queue: p99=50ms; p50, p90, p99, max; repeatable.",
+)
+@click.option("--max-queue", type=COUNT, metavar="N", help="No more waited in any queue at a time.")
+@click.option("--no-loss", is_flag=True, help="No client lost anything.")
+@click.option("--expect", type=SHARING, help="Every listener is shared in this way.")
+@click.option(
+    "--max-open-ratio",
+    type=RATIO,
+    metavar="RATIO",
+    help="At the end nobody holds more open connections than 1.5 times the mean.",
+)
+@click.option(
+    "-d",
+    "--duration",
+    type=seconds(0.1),
+    default=10.0,
+    metavar="SECONDS",
+    help="Look for so long.  [default: 10]",
+)
+@click.option("--early", is_flag=True, help="End as soon as it is certain that a condition fails.")
+@click.option("-o", "--output", type=click.Choice(["text", "json", "junit"]), default="text")
+@way_options
+@click.option(
+    "--ready-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Create this file once every hook is attached and proved.",
+)
+def check(**values: Any) -> None:
+    """Whether conditions hold, for scripts: trace for a while, say so, and end with a status.
+
+    0: all hold. 4: one fails. 3: one could not be judged and none fails: too few connections, or
+    something was not seen. 1, 2, 77: it failed, wrong usage, the kernel or the privileges cannot.
+    """
+    conditions = _conditions(values)
+    config = Config(
+        filters=take_filters(values),
+        duration_s=values["duration"],
+        by="process",
+        attach=values["attach"],
+        loader=values["loader"],
+        detail=values["detail"],
+        ready_file=values["ready_file"],
+    )
+    raise SystemExit(_run(config, tuple(conditions), values["output"], values["early"]))
+
+
+def _run(config: Config, conditions: tuple[Condition, ...], form: Form, early: bool) -> int:
+    """Trace, print the answer, and return the exit status."""
+    pace = Pace(config.interval_s, config.duration_s)  # before attaching: a signal ends it cleanly
+    screens: list[Checking] = []
+
+    def screen(out: Output) -> Checking:
+        from accepttrace.run.checking import Checking, Demand
+
+        screens.append(Checking(Demand(conditions, form, early), pace, out))
+        return screens[0]
+
+    try:
+        from accepttrace.run.tcp import TcpSubject
+
+        trace(Run(config, pace, screen=screen), TcpSubject)
+    finally:
+        pace.over()
+    outcomes = screens[0].outcomes if screens else ()
+    return STATUS[result(outcomes) if outcomes else None]
+
+
+def _conditions(values: dict[str, Any]) -> list[Condition]:
+    """In the order of the options; --fair where there are none."""
+    found = [Condition("fair", "FAIR")] if values["fair"] else []
+    found += _bounds(values, "max-share", "max-ratio", "min-workers")
+    for (quantile, us), asked in values["max_wait"]:
+        found.append(Condition("max-wait", us, asked, QUANTILES[quantile]))
+    found += _bounds(values, "max-queue")
+    if values["no_loss"]:
+        found.append(Condition("no-loss", 0))
+    if values["expect"]:
+        found.append(Condition("expect", values["expect"], values["expect"]))
+    return found + _bounds(values, "max-open-ratio") or [Condition("fair", "FAIR")]
+
+
+def _bounds(values: dict[str, Any], *names: Name) -> list[Condition]:
+    given = ((name, values[name.replace("-", "_")]) for name in names)
+    return [Condition(name, *value) for name, value in given if value is not None]
