@@ -18,6 +18,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,7 +40,7 @@ parallel = true
 patch = fork, _exit, subprocess
 """
 ENOUGH = 0.9
-LONGEST_S = 120  # a loop without an end is noticed too
+PATIENCE = 3  # times what all tests take: a loop without an end is noticed too
 MEMORY = 2 << 30
 
 
@@ -68,14 +69,18 @@ class Tests:
         """Runs all of them. Raises SystemExit where they fail without any change."""
         self._tree = tree
         self._output = tree.with_suffix(".log")  # of the last run
+        self._limit_s: float | None = None
+        began = time.monotonic()
         if not self._pass(*PYTEST, *ALL, may_cache=True) and self._fail_again():
             raise SystemExit(f"without any change:\n{self._output.read_text()}")
+        took_s = time.monotonic() - began
         (tree / ".coveragerc").write_text(COVERAGE)
         # Slower than some tests allow: one that fails has reached its lines all the same.
         self._pass("-m", "coverage", "run", *PYTEST, *ALL, "--maxfail=0")
         self._pass("-m", "coverage", "combine")
         self._data = CoverageData(str(tree / ".coverage"))
         self._data.read()
+        self._limit_s = PATIENCE * took_s
 
     def notice(self, mutant: Mutant) -> bool:
         """Whether one of them fails with it."""
@@ -131,7 +136,7 @@ class Tests:
             ) as process,
         ):
             try:
-                return process.wait(LONGEST_S) == 0
+                return process.wait(self._limit_s) == 0
             except subprocess.TimeoutExpired:
                 return False
             finally:
