@@ -507,12 +507,12 @@ def test_two_rows_of_one_worker_add_up() -> None:
     )  # fmt: skip
     other = replace(
         count(1, 7, waits_us=[99, 99], empty=1, errors={24: 4, 4: 1}, wasted=2),
-        refused=1, left_us=5, waited_us=7, ready_us=3, wait_unknown=2,
+        refused=1, left_us=1005, waited_us=7, ready_us=3, wait_unknown=2,
     )  # fmt: skip
     both = plus(one, other)
     assert (both.accepts, both.empty, both.wasted, both.refused) == (9, 4, 6, 6)
     assert both.errors == {24: 5, 23: 2, 4: 1}
-    assert (both.left_us, both.waited_us, both.ready_us) == (4, 13, 8)  # modulo 2**64
+    assert (both.left_us, both.waited_us, both.ready_us) == (1004, 13, 8)  # modulo 2**64
     assert (both.wait_max_us, both.wait_unknown, sum(both.wait_us)) == (99, 3, 3)
     assert both.via == "syscall"
     blind = plus(one, replace(other, empty=None, errors=None, wasted=None, refused=None))
