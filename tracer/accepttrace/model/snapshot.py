@@ -192,7 +192,8 @@ class AcceptorRow:
     ÷ those after an even split, at each moment over those who could have taken them then: the
     waiting workers of the same listener or reuseport group; None for a holder that does not wait
     for connections, and where not everybody is known. `recent_…`: the same of the last seconds
-    (`Snapshot.window_s`); None without a window. Waiting times are upper bounds of histogram
+    (`Snapshot.window_s`); None without a
+    window, or while that is the whole run. Waiting times are upper bounds of histogram
     buckets (≤ 12.5 % wide), in microseconds; None where nothing was measured. `wait_histogram` has
     their counts, by the buckets of `model.histogram`; empty where nothing was measured.
     `open_connections`: established ones at the listener's port and of its family that the process

@@ -32,6 +32,7 @@ from accepttrace.model.migrations import Migrations
 from accepttrace.model.order import ordered
 from accepttrace.model.places import ELSEWHERE, Place, place_of
 from accepttrace.model.presence import Presence
+from accepttrace.model.recent import Parts
 from accepttrace.model.reconciler import Evidence, Reconciler
 from accepttrace.model.rows import Rows
 from accepttrace.model.snapshot import Books, ListenerRow, Meta, Snapshot
@@ -161,7 +162,7 @@ class Tracker:
             yardstick=self._yardsticks.of(by),
             cpus=self._cpus,
             opened=self._opened,
-            recent=self._yardsticks.recent(by, self._now_s),
+            recent=self._recent(by),
             passed_over=self._passed_over(),
             whole=whole,
         )
@@ -194,6 +195,13 @@ class Tracker:
             unix=self._unix,
             open_age_s=max(self._now_s - self._opened.at_s, 0.0) if self._opened else None,
         )
+
+    def _recent(self, by: By) -> Parts | None:
+        """What rows took in the window; None while that is the whole run."""
+        window_s = self._watch.window_s
+        if window_s is None or self._elapsed_s <= window_s:
+            return None
+        return self._yardsticks.recent(by, self._now_s)
 
     def _passed_over(self) -> frozenset[Socket]:
         """Closed listeners without any connection, which need no row."""
