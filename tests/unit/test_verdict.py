@@ -288,3 +288,29 @@ def test_members_that_come_and_go_do_not_fill_the_memory() -> None:
         watch.take_in(("socket", number), stays, dict.fromkeys(stays, 5), Stay(999, 1000))
     watch.keep({("socket", 1)})
     assert len(list(watch)) <= LAST + 1
+
+
+@pytest.mark.parametrize(
+    ("held", "word"),
+    [
+        ((520, 100, 90, 90), "UNEVEN OPEN"),
+        ((200, 190, 210, 200), "FAIR"),
+        ((3, 0, 0, 1), "FAIR"),  # of so few chance alone makes that
+        ((520, 100, 90, None), "FAIR"),
+        ((0, 0, 0, 0), "FAIR"),
+    ],
+)
+def test_connections_that_stay_open_may_pile_up_where_accepts_are_even(
+    held: Sequence[int | None], word: str
+) -> None:
+    members = [
+        Member(f"worker {pid}", pid, None, n, 250.0, there=True, held=open_now)
+        for pid, n, open_now in zip((1, 2, 3, 4), (262, 241, 250, 247), held, strict=True)
+    ]
+    found = judge(Case("worker", members, drawn=True))
+    assert found.word == word
+    if word == "UNEVEN OPEN":
+        assert found.text == (
+            "accepts are even, but worker 1 holds 2.60x its share of the open connections"
+            " (520 of 800)"
+        )

@@ -173,7 +173,10 @@ class Tracker:
             accepted[entry.socket] += entry.accepts
         crowds = self._crowds(shown, accepted)
         listeners = self._listener_rows(shown, accepted, crowds)
-        scene = Scene(listeners, kept, self._losses, self._now_s, self._elapsed_s, whole)
+        scene = Scene(
+            *(listeners, kept, self._losses, self._now_s, self._elapsed_s, whole),
+            opened=self._opened,
+        )
         return Snapshot(
             time=self._wall,
             elapsed_s=self._elapsed_s,

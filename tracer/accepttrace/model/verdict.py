@@ -12,6 +12,7 @@ Word = Literal[
     "STUCK",
     "UNEVEN",
     "IDLE WORKERS",
+    "UNEVEN OPEN",
     "ONE ACCEPTOR",
     "TOO FEW",
     "ROUND ROBIN",
@@ -19,7 +20,7 @@ Word = Literal[
 ]
 # The gravest first: of several sets the first word of these is that of the whole.
 WORDS: Final[tuple[Word, ...]] = (
-    *("INCOMPLETE", "STUCK", "UNEVEN", "IDLE WORKERS"),
+    *("INCOMPLETE", "STUCK", "UNEVEN", "IDLE WORKERS", "UNEVEN OPEN"),
     *("ONE ACCEPTOR", "ROUND ROBIN", "FAIR", "TOO FEW"),
 )
 EFFECT: Final = 1.2  # times the fair share: less is not worth a word, however certain
@@ -27,6 +28,7 @@ RARE: Final = 1e-3  # what chance alone does that seldom is not called chance
 SELDOM: Final = 1e-2  # the same of a split against which there is evidence of another kind too
 FALSE_ALARMS: Final = 0.05  # the part of all runs, however long, that may call a fair split uneven
 EACH: Final = FALSE_ALARMS / 2  # of them, by the set as a whole, and by one of its members
+HELD: Final = 1.5  # the same of connections held now, which come and go more slowly
 DOUBLED: Final = 2.0  # the share that a number of connections must be able to show
 LEAST_P: Final = 1e-9  # smaller ones are said to be smaller
 
@@ -41,6 +43,7 @@ class Member(NamedTuple):
     expected: float
     there: bool  # it could take the next one
     named: bool = False  # the evidence against it holds however often one looks
+    held: int | None = None  # connections that it has open now; None: not known
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +91,7 @@ class Finding:
     `members`: those that shared. `ratio`: of the one that took most, to its share; chance alone
     stays within `chance_ratio` in 19 of 20 runs. `p`: the probability that chance alone makes a
     split as uneven (of ROUND ROBIN: as even). `needed`: about as many connections show a doubled
-    share.
+    share. `open_ratio`: of the member that holds most open connections, to an even part of them.
     """
 
     word: Word
@@ -99,6 +102,7 @@ class Finding:
     chance_ratio: float | None = None
     p: float | None = None
     needed: int | None = None
+    open_ratio: float | None = None
     standouts: tuple[Standout, ...] = ()
 
 
@@ -113,9 +117,29 @@ def judge(case: Case) -> Finding:
 
     facts = _facts(case, there)
     needed = connections_needed(len(there), DOUBLED)
-    if case.drawn:
-        return _against_chance(case, there, facts, needed)
-    return _described(case, there, facts, needed)
+    say = _against_chance if case.drawn else _described
+    finding = say(case, there, facts, needed)
+    return _held(finding, there) if finding.word in ("FAIR", "ROUND ROBIN") else finding
+
+
+def _held(finding: Finding, there: Sequence[Member]) -> Finding:
+    """Of even accepts, whether the connections that are open now are even too."""
+    from accepttrace.model.stats.power import chance_ratio
+
+    now = [member for member in there if member.there]
+    held = [member.held for member in now if member.held is not None]
+    total = sum(held)
+    if len(held) < max(len(now), 2) or not total:
+        return finding
+    ratio = max(held) * len(held) / total
+    most = max(now, key=lambda member: member.held or 0)
+    if ratio < max(HELD, chance_ratio(total, len(held), 1 - RARE)):
+        return replace(finding, open_ratio=ratio)
+    text = (
+        f"accepts are even, but {most.name} holds {ratio:.2f}x its share of the open connections"
+        f" ({most.held:,} of {total:,})"
+    )
+    return replace(finding, word="UNEVEN OPEN", text=text, open_ratio=ratio)
 
 
 def _alone(case: Case, there: Sequence[Member]) -> Finding:

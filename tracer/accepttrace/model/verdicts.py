@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
-from accepttrace.facts.records import Losses
+from accepttrace.facts.records import LocalPort, Losses, Opened
+from accepttrace.model.census import ProcessKey
 from accepttrace.model.entries import Bygone, Entry
 from accepttrace.model.listeners import Listeners, SetKey
 from accepttrace.model.recent import Part
@@ -19,12 +20,15 @@ from accepttrace.model.yardstick import is_group
 STUCK_US: Final = 1_000_000  # a connection that waits so long while nobody takes any
 # Of those that wait for one socket, by how they wait.
 WOKEN: Final[Mapping[str | None, str]] = {
-    "epoll": "epoll wakes the one that began to wait last",
+    "epoll": "epoll tries those that wait always in the same order",
     "accept": "accept() wakes the one that waits longest",
     "poll": "poll() wakes all, and the fastest takes it",
     "select": "select() wakes all, and the fastest takes it",
 }
-FAULTS: Final = ("STUCK", "UNEVEN", "IDLE WORKERS")
+FAULTS: Final = ("STUCK", "UNEVEN", "IDLE WORKERS", "UNEVEN OPEN")
+
+
+Workers = Mapping[int, set[ProcessKey]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,7 @@ class Scene:
     now_s: float
     elapsed_s: float
     whole: bool
+    opened: Opened | None = None
 
     @property
     def taken(self) -> Counter[object]:
@@ -67,8 +72,8 @@ class Verdicts:
                 sets[self._listeners.set_of(row.inode)].append(row)
         if scene.losses.total and sets:
             sets = defaultdict(list, [max(sets.items(), key=lambda one: _accepted(one[1]))])
-        pids, taken = _workers(scene.entries), scene.taken
-        found = [self._of(key, rows, scene, pids, taken) for key, rows in sets.items()]
+        workers, taken = _workers(scene.entries), scene.taken
+        found = [self._of(key, rows, scene, workers, taken) for key, rows in sets.items()]
         known = [one for one in found if one is not None]
         telling = [one for one in known if one.finding.word != "ONE ACCEPTOR" or one.finding.ratio]
         if not telling:
@@ -82,7 +87,7 @@ class Verdicts:
         key: SetKey,
         rows: Sequence[ListenerRow],
         scene: Scene,
-        pids: Mapping[int, set[int]],
+        workers: Workers,
         taken: Mapping[object, int],
     ) -> Verdict | None:
         known = self._watch.get(key)
@@ -90,7 +95,7 @@ class Verdicts:
         finding = (
             incomplete(rows, scene.losses)
             or _stuck(rows, taken)
-            or self._split(key, rows, known, scene, pids)
+            or self._split(key, rows, known, scene, workers)
         )
         if finding is None:
             return None
@@ -117,7 +122,7 @@ class Verdicts:
         rows: Sequence[ListenerRow],
         known: SetWatch | None,
         scene: Scene,
-        pids: Mapping[int, set[int]],
+        workers: Workers,
     ) -> Finding | None:
         if known is None:
             return _sole(rows)
@@ -129,7 +134,9 @@ class Verdicts:
             there &= {p for p, waits in self._listeners.waits(_inode(rows)).items() if waits}
         named = known.members.named(EACH)
         members = [
-            _member(key, member, parts.get(member, Part()), member in there, member in named, pids)
+            self._member(
+                _Seen(key, member, member in there, member in named), parts, scene, workers
+            )
             for member in {**parts, **dict.fromkeys(there)}
         ]
         selectors = {change.selector for row in rows for change in row.selectors}
@@ -137,6 +144,48 @@ class Verdicts:
         because = _because(rows, selectors, drawn=drawn)
         noun = "socket" if is_group(key) else "worker"
         return judge(Case(noun, members, drawn, known.evidence.p, because))
+
+    def _member(
+        self, seen: _Seen, parts: Mapping[object, Part], scene: Scene, workers: Workers
+    ) -> Member:
+        member, part = seen.member, parts.get(seen.member, Part())
+        process = inode = None
+        if is_group(seen.key) and isinstance(member, int):
+            inode, those = member, workers.get(member, set())
+            process = next(iter(those)) if len(those) == 1 else None
+            name = f"socket {inode}" if process is None else f"worker {process[0]}"
+        elif isinstance(member, tuple) and not isinstance(member, Bygone):
+            process = member
+            name = f"worker {process[0]}"
+        else:
+            name = "those that are gone" if member == GONE else str(getattr(member, "name", ""))
+        return Member(
+            name,
+            None if process is None else process[0],
+            inode,
+            part.accepts,
+            part.expected,
+            seen.there,
+            seen.named,
+            None if process is None else self._held(process, seen.key, inode, scene),
+        )
+
+    def _held(
+        self, process: ProcessKey, key: SetKey, inode: int | None, scene: Scene
+    ) -> int | None:
+        """The connections of the port that a process has open."""
+        socket = key[1] if inode is None else inode
+        facts = self._listeners.facts(socket) if isinstance(socket, int) else None
+        if facts is None or scene.opened is None:
+            return None
+        return scene.opened.of(*process, LocalPort(facts.netns, facts.local_port, facts.family))
+
+
+class _Seen(NamedTuple):
+    key: SetKey
+    member: object
+    there: bool
+    named: bool
 
 
 def _because(rows: Sequence[ListenerRow], selectors: Collection[str], *, drawn: bool) -> str | None:
@@ -159,29 +208,13 @@ def _inode(rows: Sequence[ListenerRow]) -> int:
     return inode
 
 
-def _workers(entries: Iterable[Entry]) -> Mapping[int, set[int]]:
+def _workers(entries: Iterable[Entry]) -> Workers:
     """By inode, the processes that took something there."""
-    found: defaultdict[int, set[int]] = defaultdict(set)
+    found: defaultdict[int, set[ProcessKey]] = defaultdict(set)
     for entry in entries:
         if isinstance(entry.socket, int) and not isinstance(entry.process, Bygone):
-            found[entry.socket] |= {entry.process[0]} if entry.accepts or entry.waits else set()
+            found[entry.socket] |= {entry.process} if entry.accepts or entry.waits else set()
     return found
-
-
-def _member(
-    key: SetKey, member: object, part: Part, there: bool, named: bool, pids: Mapping[int, set[int]]
-) -> Member:
-    pid = inode = None
-    if is_group(key) and isinstance(member, int):
-        inode, those = member, pids.get(member, set())
-        pid = next(iter(those)) if len(those) == 1 else None
-        name = f"socket {inode}" if pid is None else f"worker {pid}"
-    elif isinstance(member, tuple) and not isinstance(member, Bygone):
-        pid = member[0]
-        name = f"worker {pid}"
-    else:
-        name = "those that are gone" if member == GONE else str(getattr(member, "name", member))
-    return Member(name, pid, inode, part.accepts, part.expected, there, named)
 
 
 def incomplete(rows: Sequence[ListenerRow], losses: Losses) -> Finding | None:

@@ -190,6 +190,7 @@ _OF_VERDICTS: Final = {
     "since_s": 3,
     "ratio": 4,
     "chance_ratio": 4,
+    "open_ratio": 4,
     "expected": 3,
 }
 

@@ -17,6 +17,7 @@ STYLES: Final[Mapping[Word, str]] = {
     "STUCK": "bold red",
     "UNEVEN": "bold yellow",
     "IDLE WORKERS": "bold yellow",
+    "UNEVEN OPEN": "bold yellow",
     "FAIR": "bold green",
 }
 
