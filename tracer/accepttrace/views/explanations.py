@@ -103,6 +103,14 @@ VERDICTS: Final = (
         " which system call.",
     ),
     Explanation(
+        "UNEVEN OPEN",
+        "verdict",
+        "Accepts are even, but the connections that are open now are not.",
+        "Connections live long (HTTP/2, gRPC, WebSockets, pools), and those of one worker ended"
+        " less often; or it was there before the others were, and kept what it had.",
+        "Load follows what is open, not what is accepted. See LONG-LIVED CONNECTIONS.",
+    ),
+    Explanation(
         "ONE ACCEPTOR",
         "verdict",
         "One process accepts all connections here.",
