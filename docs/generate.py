@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
+from accepttrace.model.verdict import WORDS
 from accepttrace.views import explain
 from accepttrace.views.columns import reference, tcp, udp
 from accepttrace.views.columns.column import Table
@@ -42,7 +43,17 @@ def _schema(path: Path, row: str, table: Table[Any]) -> str:
 
 
 def _text(schema: object) -> str:
+    _name_words(schema)
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+
+
+def _name_words(schema: Any) -> None:
+    """Wherever a word of a verdict may stand, any may."""
+    if isinstance(schema, dict) and WORDS[0] in schema.get("enum", ()):
+        rest = [one for one in schema["enum"] if one not in WORDS]
+        schema["enum"] = [*sorted(WORDS), *rest]
+    for each in schema.values() if isinstance(schema, dict) else ():
+        _name_words(each)
 
 
 if __name__ == "__main__":
