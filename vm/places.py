@@ -73,6 +73,7 @@ TABLE: tuple[Entry, ...] = (
     Entry(
         "servers/test_verdicts.py", HERE, "the model judges; what it judges is counted elsewhere"
     ),
+    Entry("servers/test_check.py", HERE, "what a script gets of one kernel's counts"),
     Entry(
         "servers/test_demo.py", HERE, "our own servers and load; kernels count them in test_counts"
     ),

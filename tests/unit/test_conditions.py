@@ -24,7 +24,8 @@ from accepttrace.model.snapshot import NamespaceLoss, Snapshot
 from accepttrace.run.checking import Checking, Demand
 from accepttrace.run.run import Run
 from accepttrace.views.checked import json_line, junit, text
-from tests.unit.pictures import four_workers, reuseport, seen, unbalanced
+from accepttrace.views.text import clean
+from tests.unit.pictures import UNREAD, four_workers, reuseport, seen, unbalanced
 
 VALIDATOR = Draft202012Validator(
     json.loads((Path(accepttrace.views.__file__).parent / "check.schema.json").read_text())
@@ -272,6 +273,21 @@ def test_a_set_with_few_connections_does_not_hide_another_ones_verdict() -> None
         assert held(name, allowed, replace(UNEVEN, verdicts=(*UNEVEN.verdicts, *few))) is False  # type: ignore[arg-type]
 
 
+def test_holders_that_were_not_read_may_be_workers_that_took_nothing() -> None:
+    def partial(snapshot: Snapshot) -> Snapshot:
+        return replace(snapshot, unread=UNREAD)
+
+    few = reuseport((3, 1, 0, 2), "process")
+    assert partial(few).partial
+    assert (held("min-workers", 5, few), held("min-workers", 5, partial(few))) == (False, None)
+    assert held("min-workers", 5, partial(EVEN)) is False
+    sole = listeners(four_workers((700,), "process"), sharing="sole")
+    assert (held("expect", "shared", sole), held("expect", "shared", partial(sole))) == (
+        False,
+        None,
+    )
+
+
 def test_one_that_left_is_no_worker() -> None:
     for change in ({"alive": False}, {"left": True}):
         assert outcome("min-workers", 4, acceptors(EVEN, change)).measured == 3
@@ -319,7 +335,7 @@ def many() -> tuple[tuple[Outcome, ...], Snapshot]:
     first = snapshot.verdicts[0]
     finding = replace(first.finding, text=f"{first.finding.text} {STRANGE}")
     snapshot = replace(snapshot, verdicts=(replace(first, finding=finding),))
-    asked = [Condition(name, allowed, f"{allowed}") for name, allowed in ALL]
+    asked = [Condition(name, allowed, f"{allowed}\x1b\n") for name, allowed in ALL]
     asked += [Condition("expect", "shared", "shared"), Condition("max-share", 0.3, "30%")]
     assert {one.name for one in asked} == UNITS.keys()
     return judge(asked, snapshot), snapshot
@@ -343,7 +359,7 @@ def test_junit_has_a_case_for_each_and_no_name_breaks_it() -> None:
     suites = ElementTree.fromstring(junit(outcomes, snapshot))
     (suite,) = suites
     cases = suite.findall("testcase")
-    assert [case.get("name") for case in cases] == [one.condition.option for one in outcomes]
+    assert [case.get("name") for case in cases] == [clean(one.condition.option) for one in outcomes]
     kinds = [[child.tag for child in case] for case in cases]
     expected: dict[bool | None, list[str]] = {True: [], False: ["failure"], None: ["skipped"]}
     assert kinds == [expected[one.held] for one in outcomes]

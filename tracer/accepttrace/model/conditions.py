@@ -193,9 +193,12 @@ def _min_workers(condition: Condition, snapshot: Snapshot) -> Outcome:
     text = f"{working} of {_count(len(there), 'process', 'processes')} there took connections"
     if working >= wanted:
         return Outcome(condition, True, working, text)
-    if not snapshot.listeners or (snapshot.partial and len(there) < wanted):
-        return Outcome(condition, None, working, _nobody(snapshot) or text)
-    why = len(there) >= wanted and _undecided(snapshot, snapshot.books.accepts, len(there))
+    if not snapshot.listeners:
+        return Outcome(condition, None, None, _nobody(snapshot))
+    # There may be as many, where not all holders could be read: the others took nothing.
+    maybe = snapshot.partial or len(there) >= wanted
+    members = max(len(there), round(wanted))
+    why = _undecided(snapshot, snapshot.books.accepts, members) if maybe else ""
     return Outcome(condition, None if why else False, working, f"{text}; {why}" if why else text)
 
 
