@@ -19,8 +19,19 @@ from accepttrace.config import Config
 from accepttrace.errors import EXIT_BAD_VERDICT, EXIT_NO_VERDICT
 from accepttrace.facts.buckets import BUCKETS, bucket_of, lower_bound, upper_bound
 from accepttrace.facts.records import Losses
-from accepttrace.model.conditions import UNITS, Condition, Name, Outcome, decided, judge, result
+from accepttrace.model.conditions import EVEN as EVEN_WORDS
+from accepttrace.model.conditions import (
+    UNITS,
+    UNJUDGED,
+    Condition,
+    Name,
+    Outcome,
+    decided,
+    judge,
+    result,
+)
 from accepttrace.model.snapshot import NamespaceLoss, Snapshot
+from accepttrace.model.verdict import FAULTS, WORDS, Word
 from accepttrace.run.checking import Checking, Demand
 from accepttrace.run.run import Run
 from accepttrace.views.checked import json_line, junit, text
@@ -264,6 +275,17 @@ def test_a_stuck_set_is_unfair_and_has_the_ratio_of_its_rows() -> None:
     assert held("fair", "FAIR", stuck) is False
     assert outcome("max-ratio", 1.5, stuck).measured == pytest.approx(1.8)
     assert held("max-ratio", 1.5, stuck) is False
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_fair_has_an_answer_to_every_word(word: Word) -> None:
+    first = UNEVEN.verdicts[0]
+    snapshot = replace(
+        UNEVEN, verdicts=(replace(first, finding=replace(first.finding, word=word)),)
+    )
+    expected = {**dict.fromkeys(("FAIR", "ROUND ROBIN"), True), "TOO FEW": None, "INCOMPLETE": None}
+    assert held("fair", "FAIR", snapshot) is expected.get(word, False)
+    assert {*EVEN_WORDS, *FAULTS, *UNJUDGED, "ONE ACCEPTOR"} == set(WORDS)
 
 
 def test_a_set_with_few_connections_does_not_hide_another_ones_verdict() -> None:

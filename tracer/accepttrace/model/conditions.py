@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
+from accepttrace.model.verdict import FAULTS
+
 if TYPE_CHECKING:
     from accepttrace.model.snapshot import AcceptorRow, ListenerRow, Snapshot, Verdict
 
@@ -37,7 +39,7 @@ UNITS: Final[Mapping[Name, Unit]] = {
     "max-open-ratio": "ratio",
 }
 EVEN: Final = ("FAIR", "ROUND ROBIN")
-UNFAIR: Final = ("UNEVEN", "IDLE WORKERS", "STUCK")
+UNJUDGED: Final = ("INCOMPLETE", "TOO FEW")  # of ONE ACCEPTOR it depends on how many wait
 # Connections that nobody saw change nothing here: read from sockets, or judged by the verdict.
 SOUND: Final = ("fair", "expect", "max-open-ratio")
 
@@ -134,7 +136,7 @@ def _fair(condition: Condition, snapshot: Snapshot) -> Outcome:
 
 def _is_unfair(verdict: Verdict) -> bool:
     finding = verdict.finding
-    return finding.word in UNFAIR or (finding.word == "ONE ACCEPTOR" and finding.members > 1)
+    return finding.word in FAULTS or (finding.word == "ONE ACCEPTOR" and finding.members > 1)
 
 
 def _max_ratio(condition: Condition, snapshot: Snapshot) -> Outcome:
@@ -150,7 +152,7 @@ def _ratio_of_set(condition: Condition, verdict: Verdict, snapshot: Snapshot) ->
     finding = verdict.finding
     ratio = finding.ratio if finding.word != "STUCK" else _largest_ratio(snapshot)
     text = f"{finding.word}: {finding.text}"
-    if ratio is None or finding.word in ("TOO FEW", "INCOMPLETE"):
+    if ratio is None or finding.word in UNJUDGED:
         return Outcome(condition, None, ratio, text)
     if ratio <= _number(condition.allowed):
         return Outcome(condition, True, ratio, text)
@@ -382,7 +384,7 @@ def _is_there(row: AcceptorRow) -> bool:
 def _undecided(snapshot: Snapshot, connections: int, members: int) -> str:
     """Why so many connections over so many show nothing yet; empty: they do."""
     words = {one.finding.word for one in snapshot.verdicts}
-    if members < 2 or words & {*UNFAIR} or connections >= _needed(members):
+    if members < 2 or words & {*FAULTS} or connections >= _needed(members):
         return ""
     return f"TOO FEW: about {_needed(members):,} show a doubled share"
 

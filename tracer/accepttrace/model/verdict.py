@@ -23,6 +23,7 @@ WORDS: Final[tuple[Word, ...]] = (
     *("INCOMPLETE", "STUCK", "UNEVEN", "IDLE WORKERS", "UNEVEN OPEN"),
     *("ONE ACCEPTOR", "ROUND ROBIN", "FAIR", "TOO FEW"),
 )
+FAULTS: Final[tuple[Word, ...]] = ("STUCK", "UNEVEN", "IDLE WORKERS", "UNEVEN OPEN")
 EFFECT: Final = 1.2  # times the fair share: less is not worth a word, however certain
 RARE: Final = 1e-3  # what chance alone does that seldom is not called chance
 SELDOM: Final = 1e-2  # the same of a split against which there is evidence of another kind too

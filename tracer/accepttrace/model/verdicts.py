@@ -13,7 +13,7 @@ from accepttrace.model.entries import Bygone, Entry
 from accepttrace.model.listeners import Listeners, SetKey
 from accepttrace.model.recent import Part
 from accepttrace.model.snapshot import ListenerRow, Verdict
-from accepttrace.model.verdict import EACH, WORDS, Case, Finding, Member, judge
+from accepttrace.model.verdict import EACH, FAULTS, WORDS, Case, Finding, Member, judge
 from accepttrace.model.watch import GONE, SetWatch, Watch
 from accepttrace.model.yardstick import is_group
 
@@ -25,7 +25,6 @@ WOKEN: Final[Mapping[str | None, str]] = {
     "poll": "poll() wakes all, and the fastest takes it",
     "select": "select() wakes all, and the fastest takes it",
 }
-FAULTS: Final = ("STUCK", "UNEVEN", "IDLE WORKERS", "UNEVEN OPEN")
 
 
 Workers = Mapping[int, set[ProcessKey]]
