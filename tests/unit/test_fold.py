@@ -521,6 +521,18 @@ def test_two_rows_of_one_worker_add_up() -> None:
     assert plus(replace(one, accepts=0), replace(other, via="io_uring")).via == "io_uring"
 
 
+def test_who_came_meanwhile_is_not_held_against_what_came_before() -> None:
+    it = tracker()
+    feed(it, 1, [count(1, 10)], [listener(100, [holder(1)])])
+    both = [listener(100, [holder(1), holder(2)])]
+    feed(it, 2, [count(1, 50)], both)
+    assert by_pid(it.snapshot())[2].fair_ratio is None
+    feed(it, 3, [count(1, 80)], both)
+    rows = by_pid(it.snapshot())
+    assert rows[2].fair_ratio == 0.0
+    assert rows[1].fair_ratio == pytest.approx(80 / (50 + 15))
+
+
 def test_a_socket_that_closed_has_no_part_in_what_came_later() -> None:
     kernel = Kernel(tracker())
     kernel.open = {100: [1], 101: [2]}
