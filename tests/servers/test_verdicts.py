@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import selectors
 import signal
 import socket
+import time
 from collections import Counter
 from contextlib import ExitStack
+from typing import NoReturn
 
 import pytest
 
@@ -15,8 +19,9 @@ from accepttrace.lab.load import run_load
 from accepttrace.lab.nginx import Nginx
 from accepttrace.lab.servers import Server
 from accepttrace.model.snapshot import Snapshot, Verdict
+from tests.kernel.clients import listen, port_of
 from tests.kernel.conftest import Account, Tracing, tracing, wait_until
-from tests.kernel.network import own_network
+from tests.kernel.network import listening, own_network
 from tests.kernel.reading import begin
 
 from .test_real_servers import needs
@@ -24,6 +29,7 @@ from .test_real_servers import needs
 __all__ = ["tracing"]
 
 CONNECTIONS = 2000
+PR_SET_PDEATHSIG = 1
 
 
 def judged(account: Account) -> Verdict:
@@ -130,3 +136,144 @@ def test_two_views_of_one_run_say_the_same(tracing: Tracing) -> None:
         by: list[Snapshot] = [account.snapshot("worker"), account.snapshot("socket")]
     one, other = (snapshot.verdicts[0].finding for snapshot in by)
     assert (one.word, one.connections, one.ratio) == (other.word, other.connections, other.ratio)
+
+
+def test_connections_that_one_worker_keeps_are_a_verdict_of_their_own(tracing: Tracing) -> None:
+    """Accepts are even; then the clients of all but one worker leave."""
+    with own_network(), ExitStack() as stack:
+        port, pids = keepers(stack, 3)
+        account = begin(tracing, port)
+        clients: dict[int, list[socket.socket]] = {pid: [] for pid in pids}
+        for step in range(400):
+            client = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+            clients[int(client.recv(16))].append(client)
+            if step % 100 == 99:
+                account.snapshot()
+        took = {pid: len(those) for pid, those in clients.items()}
+        most = max(took, key=lambda pid: took[pid])
+        for pid, those in clients.items():
+            for client in those[5:] if pid != most else ():
+                client.close()
+        held = {pid: took[pid] if pid == most else 5 for pid in pids}
+
+        def open_now() -> dict[int | None, int | None]:
+            return {row.pid: row.open_connections for row in account.snapshot().acceptors}
+
+        wait_until(lambda: open_now() == held, "the server to close what its clients closed")
+        finding = judged(account).finding
+    assert finding.word == "UNEVEN OPEN"
+    assert f"worker {most} holds" in finding.text
+    assert f"({took[most]} of {took[most] + 10})" in finding.text
+    assert finding.open_ratio == pytest.approx(took[most] * 3 / (took[most] + 10))
+
+
+def keepers(stack: ExitStack, workers: int, slow_s: float = 0.0) -> tuple[int, list[int]]:
+    """Processes with a reuseport socket each that say who they are, and keep what they accept.
+
+    Where the first is `slow_s` at each, they close it instead.
+    """
+    sockets = [socket.socket() for _ in range(workers)]
+    for one in sockets:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        one.bind(("127.0.0.1", sockets[0].getsockname()[1] if one is not sockets[0] else 0))
+    pids = []
+    for one in sockets:
+        pid = os.fork()
+        if not pid:
+            die_with_parent()
+            if slow_s:
+                close_all(one, slow_s if one is sockets[0] else 0.0)
+            keep(one)
+        pids.append(pid)
+        stack.callback(os.waitpid, pid, 0)
+        stack.callback(os.kill, pid, signal.SIGKILL)
+    port = int(sockets[0].getsockname()[1])
+    wait_until(lambda: len(listening(port)) == workers, "every worker to listen")
+    for one in sockets:
+        one.close()
+    return port, pids
+
+
+def die_with_parent() -> None:
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def close_all(listener: socket.socket, slow_s: float) -> NoReturn:
+    listener.listen(200)
+    while True:
+        client = listener.accept()[0]
+        time.sleep(slow_s)  # the work that it does for each
+        client.close()
+
+
+def keep(listener: socket.socket) -> NoReturn:
+    listener.listen(200)
+    selector = selectors.DefaultSelector()
+    selector.register(listener, selectors.EVENT_READ)
+    while True:
+        for key, _ in selector.select():
+            if key.fileobj is listener:
+                client = listener.accept()[0]
+                client.send(str(os.getpid()).encode())
+                selector.register(client, selectors.EVENT_READ)
+            else:
+                selector.unregister(key.fileobj)
+                key.fileobj.close()  # type: ignore[union-attr]
+
+
+def test_a_slow_member_takes_as_many_and_its_waits_name_it(tracing: Tracing) -> None:
+    with own_network(), ExitStack() as stack:
+        port, pids = keepers(stack, 3, slow_s=0.004)
+        account = begin(tracing, port)
+        for _ in range(3):
+            run_load([("127.0.0.1", port)], 150, concurrency=30, timeout=30)
+            snapshot = account.snapshot()
+    rows = {row.pid: row for row in snapshot.acceptors if row.accepts}
+    waits = {pid: rows[pid].wait_p50_us or 0 for pid in pids}
+    assert max(waits, key=lambda pid: waits[pid]) == pids[0]
+    finding = snapshot.verdicts[0].finding
+    assert (finding.connections, finding.members) == (450, 3)
+    assert finding.word in ("FAIR", "UNEVEN", "UNEVEN OPEN")
+    assert finding.word != "UNEVEN" or (finding.p or 0) < 0.01
+
+
+def test_workers_that_end_after_so_many_connections_are_judged_while_they_live(
+    tracing: Tracing,
+) -> None:
+    """As php-fpm's pm.max_requests: three at a time, each ends after 40 connections."""
+    with own_network(), ExitStack() as stack, listen(200) as server:
+        port = port_of(server)
+        master = os.fork()
+        if not master:
+            replace_workers(server)
+        stack.callback(os.waitpid, master, 0)
+        stack.callback(os.kill, master, signal.SIGTERM)
+        account = begin(tracing, port)
+        for _ in range(6):
+            run_load([("127.0.0.1", port)], 150, concurrency=3)
+            snapshot = account.snapshot()
+    finding = snapshot.verdicts[0].finding
+    assert sum(row.accepts for row in snapshot.acceptors) == finding.connections == 900
+    ended = [row for row in snapshot.acceptors if not row.alive and row.accepts]
+    assert sum(max(row.ended, 1) for row in ended) >= 18
+    assert {row.accepts for row in ended if not row.ended} == {40}
+    assert finding.word in ("FAIR", "ROUND ROBIN", "UNEVEN", "TOO FEW")
+
+
+def replace_workers(server: socket.socket) -> NoReturn:
+    """Fork workers until told to end; each accepts 40 connections in its turn."""
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    die_with_parent()
+    running = 0
+    while True:
+        while running < 3:
+            if not os.fork():
+                signal.signal(signal.SIGTERM, signal.SIG_DFL)
+                die_with_parent()
+                server.setblocking(True)
+                for _ in range(40):
+                    server.accept()[0].close()
+                os._exit(0)
+            running += 1
+        os.wait()
+        running -= 1
