@@ -70,6 +70,13 @@ def test_one_that_takes_more_is_named_with_what_chance_would_do() -> None:
     assert (found.p or 0) < 1e-100
 
 
+def test_of_very_many_that_stand_out_the_farthest_are_named() -> None:
+    found = finding((*range(1000, 0, -10), 5000), drawn=False)
+    assert len(found.standouts) == 16
+    assert [one.accepts for one in found.standouts[:2]] == [5000, 1000]
+    assert [one.accepts for one in found.standouts[-2:]] == [20, 10]
+
+
 def test_a_fair_split_says_how_far_chance_goes() -> None:
     found = finding((155, 170, 150, 160, 145, 152, 148, 159))
     assert found.text == (

@@ -35,6 +35,8 @@ class Holds:
 
         Kernel threads hold them without a descriptor, and a process with io_uring may.
         """
+        if self._opened is NOTHING:
+            return None
         process = entries[0].process
         if isinstance(process, Bygone) or not self._census.alive(process):
             return None

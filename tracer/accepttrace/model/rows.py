@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from accepttrace.config import By, Filters
 from accepttrace.facts.matching import by_process, process_matches
@@ -22,6 +23,14 @@ from accepttrace.model.snapshot import AcceptorRow
 from accepttrace.model.sums import Visible, summed
 from accepttrace.model.tallies import WITHOUT_ROW
 from accepttrace.model.yardstick import Yardstick
+
+
+class _Facts(NamedTuple):
+    """Of all rows: their accepts, those in the window, and what processes hold."""
+
+    accepts: int
+    recent: int
+    holds: Holds | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,31 +66,24 @@ class Rows:
         `shown`: the listeners that have rows, or share them.
         """
         piles: dict[Key, list[Entry]] = {}
-        holds = Holds(self.opened, kept, self.listeners, self.census)
         for entry in kept:
             piles.setdefault(self._key(entry, crowds), []).append(entry)
-        total = sum(entry.accepts for entry in kept), self._recent_total(kept)
+        facts = _Facts(
+            sum(entry.accepts for entry in kept), self._recent_total(kept), self._holds(kept)
+        )
         if self.of_sockets:
             sockets = self._sockets(shown, crowds)
             return [
-                self._row(key, piles.get(key, []), those, total, crowds)
+                self._row(key, piles.get(key, []), those, facts, crowds)
                 for key, those in sockets.items()
             ]
-        rows = (
-            (pile, self._row(key, pile, _sockets(pile), total, crowds))
-            for key, pile in piles.items()
-        )
-        if self.by == "thread":
-            return [row for _, row in rows]
-        return [self._of_process(row, pile, holds) for pile, row in rows]
+        return [self._row(key, pile, _sockets(pile), facts, crowds) for key, pile in piles.items()]
 
-    def _of_process(self, row: AcceptorRow, pile: Sequence[Entry], holds: Holds) -> AcceptorRow:
-        """With what is known of its process alone."""
-        return replace(
-            row,
-            open_connections=holds.of(pile),
-            cpu=self.cpus.of(pile[0].process, whole=self.whole),
-        )
+    def _holds(self, kept: Sequence[Entry]) -> Holds | None:
+        """What processes hold, for rows that stand for one."""
+        if self.by not in ("worker", "process"):
+            return None
+        return Holds(self.opened, kept, self.listeners, self.census)
 
     def _key(self, entry: Entry, crowds: Crowds) -> Key:
         """What the row of an entry stands for."""
@@ -120,7 +122,7 @@ class Rows:
         key: Key,
         pile: Sequence[Entry],
         sockets: Sequence[Socket],
-        total: tuple[int, int],
+        facts: _Facts,
         crowds: Crowds,
     ) -> AcceptorRow:
         sums = summed(pile, self.visible)
@@ -135,7 +137,7 @@ class Rows:
             who = of_process(pile, self.census, by_thread=self.by == "thread")
         originals = self._originals(key, pile, sockets)
         ratio = self._ratio(originals, pile, who, sums.accepts)
-        recent = self._recent(originals, sockets)
+        recent, holds = self._recent(originals, sockets), facts.holds
         return AcceptorRow(
             pid=who.pid,
             tid=who.tid,
@@ -156,10 +158,10 @@ class Rows:
             accepts=sums.accepts,
             accepts_interval=interval,
             rate=interval / self.interval_s if self.interval_s > 0 else 0.0,
-            share=sums.accepts / total[0] if total[0] else 0.0,
+            share=sums.accepts / facts.accepts if facts.accepts else 0.0,
             fair_ratio=ratio,
             recent_accepts=recent.accepts if recent else None,
-            recent_share=recent.accepts / max(total[1], 1) if recent else None,
+            recent_share=recent.accepts / max(facts.recent, 1) if recent else None,
             recent_ratio=recent.ratio if recent and ratio is not None else None,
             wait_p50_us=sums.waits_us[0],
             wait_p90_us=sums.waits_us[1],
@@ -172,8 +174,8 @@ class Rows:
             errors=sums.errors,
             via=sums.via,
             selected=self._selected(sockets) if self.of_sockets else None,
-            open_connections=None,
-            cpu=None,
+            open_connections=holds.of(pile) if holds else None,
+            cpu=self.cpus.of(pile[0].process, whole=self.whole) if holds else None,
             local=sums.local,
             cgroup=who.cgroup,
             container=who.container,

@@ -31,6 +31,7 @@ FALSE_ALARMS: Final = 0.05  # the part of all runs, however long, that may call 
 EACH: Final = FALSE_ALARMS / 2  # of them, by the set as a whole, and by one of its members
 HELD: Final = 1.5  # the same of connections held now, which come and go more slowly
 DOUBLED: Final = 2.0  # the share that a number of connections must be able to show
+NAMED: Final = 16  # of those that stand out: half of them took most, half of them least
 LEAST_P: Final = 1e-9  # smaller ones are said to be smaller
 
 
@@ -262,7 +263,8 @@ def _standouts(there: Sequence[Member], facts: _Facts, *, certain: bool) -> list
         tests = {**(named or found)}
     odd = [_Odd(there[index].name, _standout(there[index], p)) for index, p in tests.items()]
     far = [one for one in odd if one.row.ratio >= EFFECT or one.row.ratio <= 1 / EFFECT]
-    return sorted(far, key=lambda one: one.row.expected - one.row.accepts)
+    far.sort(key=lambda one: one.row.expected - one.row.accepts)
+    return far if len(far) <= NAMED else [*far[: NAMED // 2], *far[-NAMED // 2 :]]
 
 
 def _standout(one: Member, p: float | None) -> Standout:

@@ -69,17 +69,21 @@ class Verdicts:
         for row in scene.rows:
             if row.inode is not None:
                 sets[self._listeners.set_of(row.inode)].append(row)
-        if scene.losses.total and sets:
-            sets = defaultdict(list, [max(sets.items(), key=lambda one: _accepted(one[1]))])
+        telling = {key: rows for key, rows in sets.items() if self._tells(key, rows)}
+        if sets and (scene.losses.total or not telling):
+            telling = dict([max(sets.items(), key=lambda one: _accepted(one[1]))])
         workers, taken = _workers(scene.entries), scene.taken
-        found = [self._of(key, rows, scene, workers, taken) for key, rows in sets.items()]
-        known = [one for one in found if one is not None]
-        telling = [one for one in known if one.finding.word != "ONE ACCEPTOR" or one.finding.ratio]
-        if not telling:
-            telling = sorted(known, key=lambda one: -one.finding.connections)[:1]
+        judged = [self._of(key, rows, scene, workers, taken) for key, rows in telling.items()]
+        found = [one for one in judged if one is not None]
         order = {word: place for place, word in enumerate(WORDS)}
-        telling.sort(key=lambda one: (order[one.finding.word], -one.finding.connections))
-        return tuple(telling)
+        found.sort(key=lambda one: (order[one.finding.word], -one.finding.connections))
+        return tuple(found)
+
+    def _tells(self, key: SetKey, rows: Sequence[ListenerRow]) -> bool:
+        """Whether there is more to say than that one process accepts there."""
+        return self._watch.get(key) is not None or any(
+            row.book == "unbalanced" or (row.queue and _waits_long(row)) for row in rows
+        )
 
     def _of(
         self,
@@ -228,15 +232,16 @@ def incomplete(rows: Sequence[ListenerRow], losses: Losses) -> Finding | None:
     return None
 
 
+def _waits_long(row: ListenerRow) -> bool:
+    return (row.oldest_wait_us or 0) >= STUCK_US
+
+
 def _stuck(rows: Sequence[ListenerRow], taken: Mapping[object, int]) -> Finding | None:
     """Connections wait, and nobody takes any."""
     stuck = [
         row
         for row in rows
-        if row.open
-        and row.queue
-        and (row.oldest_wait_us or 0) >= STUCK_US
-        and not taken.get(row.inode)
+        if row.open and row.queue and _waits_long(row) and not taken.get(row.inode)
     ]
     if not stuck:
         return None

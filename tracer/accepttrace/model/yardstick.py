@@ -224,9 +224,11 @@ class Yardsticks:
         if grain == "socket":
             yield from self._sockets(takers, taken, interval)
             return
+        sizes, key, whole = Counter(e.members for e in takers), GRAINS[grain].key, interval.whole
         for entry in takers:
             if grain != "thread" or entry.fresh or not entry.ended:
-                yield entry.members, GRAINS[grain].key(entry), _stay(entry, interval)
+                alone = sizes[entry.members] == 1  # it has all, however long it was there
+                yield entry.members, key(entry), whole if alone else _stay(entry, interval)
 
     def _sockets(
         self, takers: Sequence[Entry], taken: Collection[SetKey], interval: Interval
