@@ -88,6 +88,10 @@ def opened(*numbers: int | None) -> Snapshot:
     return acceptors(EVEN, *({"open_connections": number} for number in numbers))
 
 
+def located(*parts: float | None) -> Snapshot:
+    return acceptors(EVEN, *({"local": part} for part in parts))
+
+
 SHARE = 510 / 1985
 
 
@@ -144,6 +148,10 @@ SHARE = 510 / 1985
         ("expect", "reuseport", listeners(EVEN, sharing="sole"), False),
         ("expect", "reuseport", listeners(EVEN, sharing=None), None),
         ("expect", "shared", listeners(EVEN, sharing=None), False),
+        ("min-local", 0.8, located(1.0, 0.9, 0.8, 0.5), True),
+        ("min-local", 0.81, located(1.0, 0.9, 0.8, 0.5), False),
+        ("min-local", 0.1, located(1.0, None, 0.8, 0.5), None),
+        ("min-local", 0.1, EVEN, None),
         ("max-open-ratio", 1.6, opened(40, 20, 20, 20), True),
         ("max-open-ratio", 1.59, opened(40, 20, 20, 20), False),
         ("max-open-ratio", 1.59, opened(40, 20, None, 20), None),
@@ -214,6 +222,7 @@ ALL: Sequence[tuple[Name, float | str]] = (
     ("max-queue", 9999),
     ("no-loss", 0),
     ("max-open-ratio", 9.0),
+    ("min-local", 0.1),
 )
 
 
@@ -398,7 +407,7 @@ def test_text_has_a_line_for_each_and_the_result_with_the_verdict_last() -> None
     lines = text(outcomes, snapshot).splitlines()
     assert len(lines) == len(outcomes) + 1
     assert all(line.isprintable() for line in lines)
-    assert lines[-1].startswith("FAILED: 3 of 10 conditions; UNEVEN: worker 1001 took 1.80x")
+    assert lines[-1].startswith("FAILED: 3 of 11 conditions; UNEVEN: worker 1001 took 1.80x")
     (share,) = (line for line in lines if "30%" in line)
     assert share.startswith(
         "FAILED      --max-share 30%: measured 45.0%, allowed at most 30.0%; pid"

@@ -201,3 +201,24 @@ def test_what_rows_are_ordered_by(arguments: tuple[str, ...], field: str | None)
         patch.setattr("accepttrace.cli.top.trace", trace)
         assert CliRunner().invoke(top, arguments).exit_code == 0
     assert [(config.sort, config.udp) for config in seen] == [(field, "--udp" in arguments)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "columns", "locality"),
+    [
+        ((), (), False),
+        (("--columns", "pid, local,pid"), ("pid", "local"), True),
+        (("--columns", "pid,queue"), ("pid", "queue"), False),
+        (("--udp", "--columns", "local,datagrams"), ("local", "datagrams"), False),
+    ],
+)
+def test_columns_are_named_by_their_fields(
+    arguments: tuple[str, ...], columns: tuple[str, ...], locality: bool
+) -> None:
+    seen: list[Config] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("accepttrace.cli.top.trace", lambda run, _: seen.append(run.config))
+        assert CliRunner().invoke(top, arguments).exit_code == 0
+    assert [(config.columns, config.locality) for config in seen] == [(columns, locality)]
+    done = CliRunner().invoke(top, ("--columns", "pid,colour"))
+    assert (done.exit_code, "'colour': choose from: pid" in done.output) == (2, True)

@@ -313,3 +313,12 @@ def test_every_column_explains_itself_and_sorts() -> None:
     for key in keys:
         for by in GRAINS:
             assert tcp.ordered(model.snapshot(by), key).acceptors
+
+
+def test_columns_that_are_asked_for_stand_as_they_are_named_whatever_they_show() -> None:
+    shown = plain(render(four_workers(), 80, None, columns=("queue", "accepts", "unseen", "pid")))
+    titles = next(line for line in shown.splitlines() if "ACCEPTS" in line)
+    assert titles.split() == ["QUEUE", "ACCEPTS", "UNSEEN", "PID"]
+    assert ["2/511", "610", "n/a", "1001"] in [line.split() for line in shown.splitlines()]
+    total = shown.splitlines()[shown.splitlines().index(titles) + 5]
+    assert total.split() == ["TOTAL", "1,000"]

@@ -56,6 +56,7 @@ class Config:
     by: By = "worker"
     sort: str | None = None  # a column; None: the most accepts, or datagrams, first
     window_s: float | None = None  # how far back recent sums and verdicts reach; None: to the start
+    columns: tuple[str, ...] = ()  # of the table, in this order; none: as many as fit
     rows: int | None = None
     histogram: bool = False
     udp: bool = False

@@ -115,6 +115,12 @@ SHARING: Final = click.Choice(["reuseport", "shared"])
     help="At the end nobody holds more open connections than 1.5 times the mean.",
 )
 @click.option(
+    "--min-local",
+    type=SHARE,
+    metavar="SHARE",
+    help="So many were accepted on the CPU that had received them: 80%.",
+)
+@click.option(
     "-d",
     "--duration",
     type=seconds(0.1),
@@ -145,6 +151,7 @@ def check(**values: Any) -> None:
         loader=values["loader"],
         detail=values["detail"],
         ready_file=values["ready_file"],
+        locality=values["min_local"] is not None,
     )
     raise SystemExit(_run(config, tuple(conditions), values["output"], values["early"]))
 
@@ -181,7 +188,7 @@ def _conditions(values: dict[str, Any]) -> list[Condition]:
         found.append(Condition("no-loss", 0))
     if values["expect"]:
         found.append(Condition("expect", values["expect"], values["expect"]))
-    return found + _bounds(values, "max-open-ratio") or [Condition("fair", "FAIR")]
+    return found + _bounds(values, "max-open-ratio", "min-local") or [Condition("fair", "FAIR")]
 
 
 def _bounds(values: dict[str, Any], *names: Name) -> list[Condition]:

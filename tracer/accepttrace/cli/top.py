@@ -26,6 +26,17 @@ def _sort_key(ctx: click.Context, param: click.Parameter, value: str | None) -> 
     return value
 
 
+def _column_keys(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    keys = _columns_of("udp" if ctx.params.get("udp") else "tcp")
+    wanted = tuple(key.strip() for key in value.split(","))
+    for key in wanted:
+        if key not in keys:
+            raise click.BadParameter(f"{key!r}: choose from: {', '.join(keys)}", ctx, param)
+    return tuple(dict.fromkeys(wanted))
+
+
 def _window_s(values: dict[str, Any]) -> float | None:
     """On the live screen an imbalance that began late is to be seen too."""
     live = values["output"] == "table" and sys.stdout.isatty()
@@ -97,6 +108,13 @@ def _only_of_tcp(values: dict[str, Any]) -> None:
     help="Show the last TIME (60s, 5m) beside the whole run, and judge by it. [default: on a"
     " terminal 60s]",
 )
+@click.option(
+    "--columns",
+    metavar="FIELD,…",
+    callback=_column_keys,
+    help="The columns of the table, in this order: docs/columns.md names all. `local` is measured"
+    " only if it is among them.",
+)
 @click.option("--rows", type=click.IntRange(1), help="Show at most this many rows.")
 @click.option("--histogram", is_flag=True, help="Show the waiting times of each row as bars.")
 @click.option("-o", "--output", type=click.Choice(["table", "jsonl", "csv"]), default="table")
@@ -125,6 +143,8 @@ def top(**values: Any) -> None:
         by=values["by"],
         sort=values["sort"],
         window_s=_window_s(values),
+        columns=values["columns"],
+        locality="local" in values["columns"] and not values["udp"],
         rows=values["rows"],
         histogram=values["histogram"],
         udp=values["udp"],

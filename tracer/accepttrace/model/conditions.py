@@ -26,6 +26,7 @@ Name = Literal[
     "no-loss",
     "expect",
     "max-open-ratio",
+    "min-local",
 ]
 UNITS: Final[Mapping[Name, Unit]] = {
     "fair": "word",
@@ -37,6 +38,7 @@ UNITS: Final[Mapping[Name, Unit]] = {
     "no-loss": "count",
     "expect": "word",
     "max-open-ratio": "ratio",
+    "min-local": "share",
 }
 EVEN: Final = ("FAIR", "ROUND ROBIN")
 UNJUDGED: Final = ("INCOMPLETE", "TOO FEW")  # of ONE ACCEPTOR it depends on how many wait
@@ -372,6 +374,20 @@ def _max_open_ratio(condition: Condition, snapshot: Snapshot) -> Outcome:
     return Outcome(condition, ratio <= _number(condition.allowed), ratio, text)
 
 
+def _min_local(condition: Condition, snapshot: Snapshot) -> Outcome:
+    """Of all connections, those accepted on the CPU that had received them."""
+    took = [row for row in snapshot.acceptors if row.accepts]
+    known = [(row, row.local) for row in took if row.local is not None]
+    total = sum(row.accepts for row, _ in known)
+    if not total or total < snapshot.books.accepts:
+        why = _nobody(snapshot) or "not known of every connection"
+        return Outcome(condition, None, None, why)
+    local = sum(row.accepts * part for row, part in known) / total
+    worst, part = min(known, key=lambda one: one[1])
+    text = f"{_who(worst)} has the least: {part:.1%} of {worst.accepts:,}"
+    return Outcome(condition, local >= _number(condition.allowed), local, text)
+
+
 def _sharing(snapshot: Snapshot) -> list[AcceptorRow]:
     """Processes that took a connection, or wait for one."""
     return [row for row in snapshot.acceptors if row.pid is not None and (row.accepts or row.waits)]
@@ -443,4 +459,5 @@ _JUDGES: Final[Mapping[Name, Callable[[Condition, Snapshot], Outcome]]] = {
     "no-loss": _no_loss,
     "expect": _expect,
     "max-open-ratio": _max_open_ratio,
+    "min-local": _min_local,
 }

@@ -37,15 +37,20 @@ class TcpForms:
 
     def __init__(self, config: Config) -> None:
         self._rows, self._histogram = config.rows, config.histogram
+        self._columns = config.columns
 
     def table(
         self, snapshot: Snapshot, width: int, height: int | None, *, footer: bool = True
     ) -> list[Line]:
         if self._histogram:
-            from accepttrace.views.histogram import render
-        else:
-            from accepttrace.views.table import render
-        return render(snapshot, width, height, rows=self._rows, footer=footer)
+            from accepttrace.views import histogram
+
+            return histogram.render(snapshot, width, height, rows=self._rows, footer=footer)
+        from accepttrace.views.table import render
+
+        return render(
+            snapshot, width, height, rows=self._rows, columns=self._columns, footer=footer
+        )
 
     def json(self, snapshot: Snapshot, kind: str) -> str:
         from accepttrace.views import jsonl
@@ -70,14 +75,16 @@ class UdpForms:
     """Which socket gets what."""
 
     def __init__(self, config: Config) -> None:
-        self._rows = config.rows
+        self._rows, self._columns = config.rows, config.columns
 
     def table(
         self, snapshot: ReceiverSnapshot, width: int, height: int | None, *, footer: bool = True
     ) -> list[Line]:
         from accepttrace.views.receivers import render
 
-        return render(snapshot, width, height, rows=self._rows, footer=footer)
+        return render(
+            snapshot, width, height, rows=self._rows, columns=self._columns, footer=footer
+        )
 
     def json(self, snapshot: ReceiverSnapshot, kind: str) -> str:
         from accepttrace.views import receiverlines

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Generic
 
 from accepttrace.views.columns.column import Column, Row, Table
@@ -56,13 +56,26 @@ class Strip(Generic[Row]):
 
 
 def strips(
-    table: Table[Row], by: str, rows: Sequence[Row], everyone: Sequence[Row], width: int
+    table: Table[Row],
+    by: str,
+    rows: Sequence[Row],
+    everyone: Sequence[Row],
+    width: int,
+    keys: Sequence[str] = (),
 ) -> list[Strip[Row]]:
-    """The columns that fit, with the cells of `rows` and the totals of everyone."""
+    """The columns that fit, with the cells of `rows` and the totals of everyone.
+
+    Those named by `keys` in their order, if any, whether or not there is something to show.
+    """
 
     def make(column: Column[Row]) -> Strip[Row]:
         return Strip.of(table, column, rows, everyone)
 
+    if keys:
+        wanted = [replace(make(table.column(key)), empty=False) for key in keys]
+        found = fit(wanted, (), width, {key: place for place, key in enumerate(keys)})
+        label_total(found)
+        return found
     base, more = table.chosen(by)
     order = {key: place for place, key in enumerate(table.keys())}
     found = fit(map(make, base), map(make, more), width, order)

@@ -23,6 +23,7 @@ def render(
     height: int | None,
     *,
     rows: int | None = None,
+    columns: Sequence[str] = (),
     footer: bool = True,
 ) -> list[Line]:
     """All lines: at most `width` cells each, at most `height` of them, `rows` rows in the table.
@@ -36,7 +37,7 @@ def render(
         below = below + _by_clients(books, width) + lost_by_tracer(books.losses, width)
     if snapshot.sockets:
         room = None if height is None else height - len(above) - len(below) - TITLE_AND_TOTAL
-        body = _body(snapshot.sockets, width, limited(len(snapshot.sockets), room, rows))
+        body = _body(snapshot.sockets, width, limited(len(snapshot.sockets), room, rows), columns)
     else:
         body = flow([(f"no socket: {clean(snapshot.meta.asked)}", "")], width)
     frame = [cut(line, width) for line in (*above, *body, *below)]
@@ -75,8 +76,10 @@ def _traffic(snapshot: ReceiverSnapshot) -> list[Span]:
     return [(plural(snapshot.books.datagrams, "datagram"), "bold"), (f"{rates([rate])[0]}/s", "")]
 
 
-def _body(rows: Sequence[ReceiverRow], width: int, limit: int) -> list[Line]:
-    titles, *texts, total = lines(strips(udp.TABLE, "socket", rows[:limit], rows, width))
+def _body(
+    rows: Sequence[ReceiverRow], width: int, limit: int, columns: Sequence[str]
+) -> list[Line]:
+    titles, *texts, total = lines(strips(udp.TABLE, "socket", rows[:limit], rows, width, columns))
     body: list[Line] = [((titles, "bold"),)]
     body += [((text, _style(row)),) for text, row in zip(texts, rows, strict=False)]
     rest = rows[limit:]

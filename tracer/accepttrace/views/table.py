@@ -22,23 +22,31 @@ def render(
     height: int | None,
     *,
     rows: int | None = None,
+    columns: Sequence[str] = (),
     footer: bool = True,
 ) -> list[Line]:
-    """All lines, as `framed` says; at most `rows` rows in the table."""
+    """All lines, as `framed` says; at most `rows` rows in the table, with these `columns`."""
     shown = [row for row in snapshot.acceptors if not _aside(snapshot, row)]
 
     def body(room: int | None) -> list[Line]:
         if not shown:
             return flow([(nothing(snapshot), "")], width)
         for_rows = None if room is None else room - TITLE_AND_TOTAL
-        return _body(snapshot, shown, width, limited(len(shown), for_rows, rows))
+        return _body(snapshot, shown, width, limited(len(shown), for_rows, rows), columns)
 
     return framed(snapshot, width, height, body, _waiting_aside(snapshot, width), footer=footer)
 
 
-def _body(snapshot: Snapshot, shown: Sequence[AcceptorRow], width: int, limit: int) -> list[Line]:
+def _body(
+    snapshot: Snapshot,
+    shown: Sequence[AcceptorRow],
+    width: int,
+    limit: int,
+    columns: Sequence[str],
+) -> list[Line]:
     rows = tcp.rows_of(snapshot, shown)
-    titles, *texts, total = lines(strips(tcp.TABLE, snapshot.by, rows[:limit], rows, width))
+    chosen = strips(tcp.TABLE, snapshot.by, rows[:limit], rows, width, columns)
+    titles, *texts, total = lines(chosen)
     body: list[Line] = [((titles, "bold"),)]
     body += [((text, _style(row)),) for text, row in zip(texts, shown, strict=False)]
     rest = shown[limit:]
