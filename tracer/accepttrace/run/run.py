@@ -66,8 +66,9 @@ def _read(run: Run, subject: Subject[S], out: Output) -> S | None:
     if run.config.ready_file is not None:
         readyfile.create(run.config.ready_file)
     first: S | None = None
-    slow_s = min(run.pace.age_s, SLOW_S)
-    with run.pace.until(max(READ_S, slow_s)):  # without it there is nothing to say
+    # Without it there is nothing to say; and the model and its iterator are loaded with it, which
+    # on a slow machine takes longer than it took to attach.
+    with run.pace.until(max(READ_S, min(2 * run.pace.age_s, SLOW_S))):
         first = subject.refresh()
     collect_seldom()
     if first is None:
@@ -78,7 +79,7 @@ def _read(run: Run, subject: Subject[S], out: Output) -> S | None:
     if screen.leave:
         run.pace.lend(partial(out.now, screen.leave), partial(out.now, screen.enter))
     summary: S | None = None
-    end_s = max(WRITE_S, slow_s)
+    end_s = max(WRITE_S, min(run.pace.age_s, SLOW_S))
     with run.pace.until(end_s):
         summary = _show(run, subject, screen, first, end_s)
     if summary is None:
