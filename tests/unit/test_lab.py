@@ -36,7 +36,7 @@ def total(server: Server) -> int:
     return sum(count.accepts for count in server.counts())
 
 
-def wait_until(condition: Callable[[], bool], timeout_s: float = 5.0) -> None:
+def wait_until(condition: Callable[[], bool], timeout_s: float = 30.0) -> None:
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline
@@ -126,10 +126,14 @@ def test_hold_keeps_every_connection_waiting() -> None:
 
 
 def test_hold_makes_losers_of_workers_that_share_a_socket() -> None:
+    """On a busy machine the others may not wait yet when the next connection comes."""
+    made = 0
     with Server("shared", workers=3, hold=0.03) as server:
-        run_load(server.addresses, 3)
-        wait_until(lambda: sum(count.empty for count in server.counts()) > 0)
-    assert total(server) == 3
+        while not sum(count.empty for count in server.counts()) and made < 300:
+            run_load(server.addresses, 3)
+            made += 3
+    assert sum(count.empty for count in server.counts()) > 0
+    assert total(server) == made
 
 
 def test_a_draining_worker_ends_a_burst_with_eagain_and_a_reuseport_one_does_not() -> None:
