@@ -122,6 +122,12 @@ def test_without_a_law_it_is_described_with_what_decides() -> None:
     assert finding((700, 200, 60, 40), drawn=False).word == "UNEVEN"
 
 
+def test_a_worker_that_has_only_just_come_is_not_idle() -> None:
+    members = [Member(f"worker {n}", n, None, 300, 299.9, there=True) for n in (1, 2, 3)]
+    newborn = Member("worker 4", 4, None, 0, 0.3, there=True)
+    assert judge(Case("worker", [*members, newborn])).word in ("FAIR", "ROUND ROBIN")
+
+
 def test_who_was_never_seen_there_is_held_to_no_share() -> None:
     members = [Member("a", 1, None, 50, 50, True), Member("b", 2, None, 50, 50, True)]
     ghost = Member("c", 3, None, 900, 0.0, there=False)

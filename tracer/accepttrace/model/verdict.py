@@ -32,6 +32,7 @@ EACH: Final = FALSE_ALARMS / 2  # of them, by the set as a whole, and by one of 
 HELD: Final = 1.5  # the same of connections held now, which come and go more slowly
 DOUBLED: Final = 2.0  # the share that a number of connections must be able to show
 NAMED: Final = 16  # of those that stand out: half of them took most, half of them least
+EXPECTED: Final = 5.0  # connections: of who has less to expect, none is nothing to speak of
 LEAST_P: Final = 1e-9  # smaller ones are said to be smaller
 
 
@@ -168,6 +169,12 @@ class _Facts(NamedTuple):
     def total(self) -> int:
         return sum(self.counts)
 
+    @property
+    def idle(self) -> list[int]:
+        """Those that took nothing, by index, where they were there for long enough to."""
+        found = enumerate(zip(self.counts, self.shares, strict=True))
+        return [index for index, (count, share) in found if not count and share >= EXPECTED]
+
     def finding(
         self, word: Word, text: str, p: float | None = None, odd: Sequence[_Odd] = ()
     ) -> Finding:
@@ -227,7 +234,7 @@ def _described(case: Case, there: Sequence[Member], facts: _Facts, needed: int) 
         text = f"{name} took all {facts.total:,}, {len(there) - 1} more wait{by}"
         return facts.finding("ONE ACCEPTOR", text)
     found = _standouts(there, facts, certain=False)
-    idle = [count for count in facts.counts if not count]
+    idle = facts.idle
     if idle and max(taken) * len(taken) / facts.total < EFFECT:
         text = (
             f"{len(idle)} of {_count(len(there), case.noun)} took none of"
@@ -277,7 +284,7 @@ def _most(case: Case, there: Sequence[Member], facts: _Facts, found: Sequence[_O
     name, first = found[0]
     part = f"{first.accepts:,} of {facts.total:,}"
     text = f"{name} took {first.ratio:.2f}x its share ({part})"
-    none = sum(1 for count in facts.counts if not count)
+    none = len(facts.idle)
     if none:
         text += f", {none} of {_count(len(there), case.noun)} got none"
     if case.drawn:
