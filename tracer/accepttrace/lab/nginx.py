@@ -95,6 +95,8 @@ class Nginx(Service):
         seen: defaultdict[int, set[int]] = defaultdict(set)
         with (self.folder / "access.log").open() as log:
             for line in log:
+                if not line.endswith("\n"):
+                    break  # it is being written
                 pid, connection, _ = line.split()
                 seen[int(pid)].add(int(connection))
         return {pid: len(connections) for pid, connections in sorted(seen.items())}
