@@ -127,12 +127,12 @@ def judge(case: Case) -> Finding:
 
 def _held(finding: Finding, there: Sequence[Member]) -> Finding:
     """Of even accepts, whether the connections that are open now are even too."""
-    from accepttrace.model.stats.power import chance_ratio
+    from accepttrace.model.stats.power import chance_ratio, connections_needed
 
     now = [member for member in there if member.there]
     held = [member.held for member in now if member.held is not None]
     total = sum(held)
-    if len(held) < max(len(now), 2) or not total:
+    if len(held) < max(len(now), 2) or total < connections_needed(len(held), DOUBLED):
         return finding
     ratio = max(held) * len(held) / total
     most = max(now, key=lambda member: member.held or 0)
