@@ -25,11 +25,11 @@ WORDS: Final[tuple[Word, ...]] = (
 )
 FAULTS: Final[tuple[Word, ...]] = ("STUCK", "UNEVEN", "IDLE WORKERS", "UNEVEN OPEN")
 EFFECT: Final = 1.2  # times the fair share: less is not worth a word, however certain
+HELD: Final = 1.5  # the same of connections held now, which come and go more slowly
 RARE: Final = 1e-3  # what chance alone does that seldom is not called chance
 SELDOM: Final = 1e-2  # the same of a split against which there is evidence of another kind too
 FALSE_ALARMS: Final = 0.05  # the part of all runs, however long, that may call a fair split uneven
 EACH: Final = FALSE_ALARMS / 2  # of them, by the set as a whole, and by one of its members
-HELD: Final = 1.5  # the same of connections held now, which come and go more slowly
 DOUBLED: Final = 2.0  # the share that a number of connections must be able to show
 NAMED: Final = 16  # of those that stand out: half of them took most, half of them least
 EXPECTED: Final = 5.0  # connections: of who has less to expect, none is nothing to speak of
@@ -54,8 +54,7 @@ class Case:
     """A sharing set, and what is known against it.
 
     `drawn`: the kernel's hash chose, so that chance has a law. `p_always`: the p-value of an even
-    split that holds however often one looks. `waiting`: holders that only wait for others to let
-    them accept.
+    split that holds however often one looks.
     """
 
     noun: str  # what its members are: worker, socket
@@ -110,7 +109,7 @@ class Finding:
 
 
 def judge(case: Case) -> Finding:
-    """What the counts of a sharing set say. ValueError: it has no members."""
+    """What the counts of a sharing set say."""
     # Who took something, but was never seen to be there, can be held to no share.
     there = [one for one in case.members if one.expected or (one.there and not one.accepts)]
     if len(there) < 2:
@@ -205,9 +204,7 @@ def _against_chance(case: Case, there: Sequence[Member], facts: _Facts, needed: 
         found = _standouts(there, facts, certain=True)
         if found:
             text = f"{_most(case, there, facts, found)}; {_p(uneven)}"
-            return replace(
-                facts.finding("UNEVEN", text, uneven), standouts=tuple(one.row for one in found)
-            )
+            return facts.finding("UNEVEN", text, uneven, found)
     if facts.total < needed:
         return _too_few(case, facts, needed, len(there))
     even = more_even_p(facts.counts, facts.shares).p
@@ -240,9 +237,7 @@ def _described(case: Case, there: Sequence[Member], facts: _Facts, needed: int) 
             f"{len(idle)} of {_count(len(there), case.noun)} took none of"
             f" {_count(facts.total, 'connection')}; the others are even{by}"
         )
-        return replace(
-            facts.finding("IDLE WORKERS", text), standouts=tuple(one.row for one in found)
-        )
+        return facts.finding("IDLE WORKERS", text, odd=found)
     if facts.ratio >= EFFECT and found:
         text = _most(case, there, facts, found) + by
         return facts.finding("UNEVEN", text, odd=found)
@@ -261,10 +256,10 @@ def _too_few(case: Case, facts: _Facts, needed: int, members: int) -> Finding:
 
 def _standouts(there: Sequence[Member], facts: _Facts, *, certain: bool) -> list[_Odd]:
     """Those that deviate enough, the one with most to spare first; `certain`: not by chance."""
-    from accepttrace.model.stats.split import outliers
-
     tests: dict[int, float | None] = dict.fromkeys(range(len(there)))
     if certain:
+        from accepttrace.model.stats.split import outliers
+
         found = {one.member: one.p for one in outliers(facts.counts, facts.shares, SELDOM)}
         named = {index: p for index, p in found.items() if there[index].named}
         tests = {**(named or found)}

@@ -59,11 +59,7 @@ class Yardstick:
         `counts`: what each took, in all sets.
         """
         recent: defaultdict[Key, float] = defaultdict(float)
-        members: defaultdict[SetKey, dict[Key, Stay]] = defaultdict(dict)
-        for shared, taker, stay in takers:
-            there = members[shared].get(taker)
-            members[shared][taker] = stay.joined(there) if there else stay
-        for shared, stays in members.items():
+        for shared, stays in _by_set(takers).items():
             if len(stays) > 1:
                 self._shared |= stays.keys()
             for taker, part in fair_shares(stays, taken[shared]).items():
@@ -173,10 +169,7 @@ class Yardsticks:
         """The watch gets each set's members: the sockets of a group, else who accepts there."""
         sizes = Counter(entry.members for entry in takers)
         shared = {key for key in taken if is_group(key) or sizes[key] > 1 or self._watch.get(key)}
-        stays: defaultdict[SetKey, dict[Key, Stay]] = defaultdict(dict)
-        for key, member, stay in self._members(takers, shared, interval):
-            there = stays[key].get(member)
-            stays[key][member] = stay.joined(there) if there else stay
+        stays = _by_set(self._members(takers, shared, interval))
         counts: defaultdict[SetKey, Counter[Key]] = defaultdict(Counter)
         for entry in moved:
             if entry.members in shared and not entry.barred:
@@ -257,6 +250,15 @@ class Yardsticks:
         if entry.fresh or entry.waits is not True:
             return bool(entry.fresh)
         return self._before is None or entry.waited or _was_born(entry, interval)
+
+
+def _by_set(takers: Takers) -> Mapping[SetKey, Mapping[Key, Stay]]:
+    """The members of each set, each once, from its first begin to its last end."""
+    found: defaultdict[SetKey, dict[Key, Stay]] = defaultdict(dict)
+    for shared, taker, stay in takers:
+        there = found[shared].get(taker)
+        found[shared][taker] = stay.joined(there) if there else stay
+    return found
 
 
 def is_group(members: SetKey) -> bool:
