@@ -3,39 +3,23 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import subprocess
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 
 from accepttrace.lab.acceptors import RESET_ON_CLOSE
 from tests.kernel.clients import listen, port_of
 from tests.kernel.conftest import ACCEPTTRACE
+from tests.unit.forked import child
 
 SCRIPT = Path(__file__).with_name("check.sh")
 WORKERS, BACKLOG, OPEN = 4, 64, 200
 PAUSE_S, PATIENCE_S = 0.001, 0.05
-
-
-@contextmanager
-def forked(work: Callable[[], None]) -> Iterator[int]:
-    """A process that works until the block ends."""
-    pid = os.fork()
-    if not pid:
-        try:
-            work()
-        finally:
-            os._exit(1)
-    try:
-        yield pid
-    finally:
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
 
 
 def keep_accepting(own: socket.socket, listeners: Sequence[socket.socket]) -> None:
@@ -66,10 +50,10 @@ def test_a_script_learns_each_condition_both_ways_and_each_exit_status() -> None
         listeners = [first]
         listeners += [listen(BACKLOG, port=port, reuseport=True) for _ in range(WORKERS - 1)]
         works = [partial(keep_accepting, own, listeners) for own in listeners]
-        pids = [stack.enter_context(forked(work)) for work in works]
+        pids = [stack.enter_context(child(work)) for work in works]
         for listener in listeners:
             listener.close()
-        client = stack.enter_context(forked(partial(keep_connecting, port)))
+        client = stack.enter_context(child(partial(keep_connecting, port)))
         done = subprocess.run(
             ("sh", SCRIPT, str(port), str(pids[0]), str(client)),
             env={**os.environ, "ACCEPTTRACE": " ".join(ACCEPTTRACE)},

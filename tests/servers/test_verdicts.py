@@ -10,6 +10,7 @@ import socket
 import time
 from collections import Counter
 from contextlib import ExitStack
+from functools import partial
 from typing import NoReturn
 
 import pytest
@@ -23,6 +24,7 @@ from tests.kernel.clients import listen, port_of
 from tests.kernel.conftest import Account, Tracing, tracing, wait_until
 from tests.kernel.network import listening, own_network
 from tests.kernel.reading import begin
+from tests.unit.forked import child
 
 from .test_real_servers import needs
 
@@ -172,26 +174,15 @@ def keepers(stack: ExitStack, workers: int, slow_s: float = 0.0) -> tuple[int, l
     for one in sockets:
         one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         one.bind(("127.0.0.1", sockets[0].getsockname()[1] if one is not sockets[0] else 0))
-    pids = []
-    for one in sockets:
-        pid = os.fork()
-        if not pid:
-            die_with_parent()
-            if slow_s:
-                close_all(one, slow_s if one is sockets[0] else 0.0)
-            keep(one)
-        pids.append(pid)
-        stack.callback(os.waitpid, pid, 0)
-        stack.callback(os.kill, pid, signal.SIGKILL)
+    works = [partial(keep, one) for one in sockets]
+    if slow_s:
+        works = [partial(close_all, one, slow_s * (one is sockets[0])) for one in sockets]
+    pids = [stack.enter_context(child(work)) for work in works]
     port = int(sockets[0].getsockname()[1])
     wait_until(lambda: len(listening(port)) == workers, "every worker to listen")
     for one in sockets:
         one.close()
     return port, pids
-
-
-def die_with_parent() -> None:
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def close_all(listener: socket.socket, slow_s: float) -> NoReturn:
@@ -239,11 +230,7 @@ def test_workers_that_end_after_so_many_connections_are_judged_while_they_live(
     """As php-fpm's pm.max_requests: three at a time, each ends after 40 connections."""
     with own_network(), ExitStack() as stack, listen(200) as server:
         port = port_of(server)
-        master = os.fork()
-        if not master:
-            replace_workers(server)
-        stack.callback(os.waitpid, master, 0)
-        stack.callback(os.kill, master, signal.SIGTERM)
+        stack.enter_context(child(partial(replace_workers, server)))
         account = begin(tracing, port)
         for _ in range(6):
             run_load([("127.0.0.1", port)], 150, concurrency=3)
@@ -257,15 +244,12 @@ def test_workers_that_end_after_so_many_connections_are_judged_while_they_live(
 
 
 def replace_workers(server: socket.socket) -> NoReturn:
-    """Fork workers until told to end; each accepts 40 connections in its turn."""
-    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
-    die_with_parent()
+    """Fork workers, three at a time; each accepts 40 connections."""
     running = 0
     while True:
         while running < 3:
             if not os.fork():
-                signal.signal(signal.SIGTERM, signal.SIG_DFL)
-                die_with_parent()
+                ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
                 server.setblocking(True)
                 for _ in range(40):
                     server.accept()[0].close()
