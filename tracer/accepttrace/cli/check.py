@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -13,6 +12,7 @@ from accepttrace.cli.options import (
     Parsed,
     filter_options,
     parse_seconds,
+    ready_file_option,
     seconds,
     take_filters,
     way_options,
@@ -131,11 +131,7 @@ SHARING: Final = click.Choice(["reuseport", "shared"])
 @click.option("--early", is_flag=True, help="End as soon as it is certain that a condition fails.")
 @click.option("-o", "--output", type=click.Choice(["text", "json", "junit"]), default="text")
 @way_options
-@click.option(
-    "--ready-file",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Create this file once every hook is attached and proved.",
-)
+@ready_file_option
 def check(**values: Any) -> None:
     """Whether conditions hold, for scripts: trace for a while, say so, and end with a status.
 

@@ -6,6 +6,7 @@ import math
 import os
 import socket
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import click
@@ -210,6 +211,13 @@ WAYS: Final = (
 def filter_options(command: Command) -> Command:
     """Gives a command every filter option; `take_filters` turns their values into `Filters`."""
     return _decorate(command, FILTERS)
+
+
+ready_file_option = click.option(
+    "--ready-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Create this file once every hook is attached and proved.",
+)
 
 
 def way_options(command: Command) -> Command:

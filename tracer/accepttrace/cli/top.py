@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Any, Final, get_args
 
 import click
 
-from accepttrace.cli.options import filter_options, seconds, take_filters, way_options
+from accepttrace.cli.options import (
+    filter_options,
+    ready_file_option,
+    seconds,
+    take_filters,
+    way_options,
+)
 from accepttrace.config import By, Config
 from accepttrace.run.pace import Pace
 from accepttrace.run.run import Run, trace
@@ -99,7 +104,7 @@ def _only_of_tcp(values: dict[str, Any]) -> None:
     "--sort",
     metavar="FIELD",
     callback=_sort_key,
-    help="Order of the rows: any field of a row in JSON.  [default: accepts; with --udp datagrams]",
+    help="Order of the rows: any column.  [default: accepts; with --udp datagrams]",
 )
 @click.option(
     "--window",
@@ -119,11 +124,7 @@ def _only_of_tcp(values: dict[str, Any]) -> None:
 @click.option("--histogram", is_flag=True, help="Show the waiting times of each row as bars.")
 @click.option("-o", "--output", type=click.Choice(["table", "jsonl", "csv"]), default="table")
 @way_options
-@click.option(
-    "--ready-file",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Create this file once every hook is attached and proved.",
-)
+@ready_file_option
 def top(**values: Any) -> None:
     """Which worker accepts how many connections, from which listener, after how long a wait.
 

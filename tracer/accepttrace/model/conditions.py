@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
-from accepttrace.model.verdict import FAULTS
+from accepttrace.model.verdict import FAULTS, counted
 
 if TYPE_CHECKING:
     from accepttrace.model.snapshot import AcceptorRow, ListenerRow, Snapshot, Verdict
@@ -112,10 +112,10 @@ def _missing(snapshot: Snapshot) -> str:
     """What nobody counted, in words; empty: nothing."""
     books = snapshot.books
     if books.losses.total:
-        return f"INCOMPLETE: {_count(books.losses.total, 'event')} lost by the tracer"
+        return f"INCOMPLETE: {counted(books.losses.total, 'event')} lost by the tracer"
     if not books.balanced:
         return "INCOMPLETE: the books do not balance"
-    return f"INCOMPLETE: {_count(books.unseen, 'accept')} not seen" if books.unseen else ""
+    return f"INCOMPLETE: {counted(books.unseen, 'accept')} not seen" if books.unseen else ""
 
 
 def _fair(condition: Condition, snapshot: Snapshot) -> Outcome:
@@ -194,7 +194,7 @@ def _min_workers(condition: Condition, snapshot: Snapshot) -> Outcome:
     there = [row for row in _sharing(snapshot) if _is_there(row)]
     working = sum(1 for row in there if row.accepts)
     wanted = _number(condition.allowed)
-    text = f"{working} of {_count(len(there), 'process', 'processes')} there took connections"
+    text = f"{working} of {counted(len(there), 'process', 'processes')} there took connections"
     if working >= wanted:
         return Outcome(condition, True, working, text)
     if not snapshot.listeners:
@@ -341,7 +341,7 @@ def _expect(condition: Condition, snapshot: Snapshot) -> Outcome:
     kinds = {row.sharing for row in rows}
     known = sorted(kind for kind in kinds if kind is not None)
     measured = " and ".join(known) or None
-    text = _count(sum(max(row.folded, 1) for row in rows), "listener")
+    text = counted(sum(max(row.folded, 1) for row in rows), "listener")
     if kinds == {condition.allowed}:
         return Outcome(condition, True, measured, text)
     # Whose holders could not all be read may be shared nevertheless.
@@ -362,7 +362,7 @@ def _max_open_ratio(condition: Condition, snapshot: Snapshot) -> Outcome:
         return Outcome(condition, None, None, why)
     total, top = sum(known), max(rows, key=lambda row: row.open_connections or 0)
     if not total or len(rows) < 2:
-        why = f"{_count(total, 'connection')} open at {_count(len(rows), 'process', 'processes')}"
+        why = f"{counted(total, 'connection')} open at {counted(len(rows), 'process', 'processes')}"
         return Outcome(condition, None, None, why)
     ratio = max(known) * len(rows) / total
     text = f"{_who(top)} holds {max(known):,} of {total:,}"
@@ -443,10 +443,6 @@ def _who(row: AcceptorRow) -> str:
 
 def _number(value: float | str | None) -> float:
     return float(value) if isinstance(value, int | float) else 0.0
-
-
-def _count(number: int, noun: str, several: str = "") -> str:
-    return f"{number:,} {noun if number == 1 else several or noun + 's'}"
 
 
 _JUDGES: Final[Mapping[Name, Callable[[Condition, Snapshot], Outcome]]] = {

@@ -19,7 +19,7 @@ from accepttrace.facts.records import (
     Via,
     is_partial,
 )
-from accepttrace.model.verdict import Finding
+from accepttrace.model.verdict import Finding, Word
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,6 +308,11 @@ class Snapshot:
     unread: tuple[Unread, ...] = ()
     unix: tuple[str, ...] = ()  # as `records.Inventory.unix`
     open_age_s: float | None = None
+
+    @property
+    def verdict(self) -> Word | None:
+        """Of the whole: the gravest. None: nobody shares."""
+        return self.verdicts[0].finding.word if self.verdicts else None
 
     @property
     def partial(self) -> bool:

@@ -148,7 +148,7 @@ def _alone(case: Case, there: Sequence[Member]) -> Finding:
     number = case.connections
     if not there:
         return Finding("TOO FEW", "nobody waits here, and nothing came")
-    text = f"{there[0].name} alone accepts here: {_count(number, 'connection')}"
+    text = f"{there[0].name} alone accepts here: {counted(number, 'connection')}"
     return Finding("ONE ACCEPTOR", text, number, 1)
 
 
@@ -209,7 +209,7 @@ def _against_chance(case: Case, there: Sequence[Member], facts: _Facts, needed: 
         return _too_few(case, facts, needed, len(there))
     even = more_even_p(facts.counts, facts.shares).p
     limit = f"chance alone reaches {facts.chance:.2f}x 1 time in 20"
-    what = f"{_count(len(there), case.noun)}, {_count(facts.total, 'connection')}"
+    what = f"{counted(len(there), case.noun)}, {counted(facts.total, 'connection')}"
     if even < RARE:
         text = f"more even than chance: {what}; largest {facts.ratio:.2f}x ({limit}); {_p(even)}"
         return facts.finding("ROUND ROBIN", text, even)
@@ -223,7 +223,7 @@ def _described(case: Case, there: Sequence[Member], facts: _Facts, needed: int) 
 
     if facts.total < needed:
         return _too_few(case, facts, needed, len(there))
-    what = f"{_count(len(there), case.noun)}, {_count(facts.total, 'connection')}"
+    what = f"{counted(len(there), case.noun)}, {counted(facts.total, 'connection')}"
     by = f"; {case.because}" if case.because else ""
     taken = [count for count in facts.counts if count]
     if len(taken) == 1:
@@ -234,8 +234,8 @@ def _described(case: Case, there: Sequence[Member], facts: _Facts, needed: int) 
     idle = facts.idle
     if idle and max(taken) * len(taken) / facts.total < EFFECT:
         text = (
-            f"{len(idle)} of {_count(len(there), case.noun)} took none of"
-            f" {_count(facts.total, 'connection')}; the others are even{by}"
+            f"{len(idle)} of {counted(len(there), case.noun)} took none of"
+            f" {counted(facts.total, 'connection')}; the others are even{by}"
         )
         return facts.finding("IDLE WORKERS", text, odd=found)
     if facts.ratio >= EFFECT and found:
@@ -249,8 +249,8 @@ def _described(case: Case, there: Sequence[Member], facts: _Facts, needed: int) 
 
 
 def _too_few(case: Case, facts: _Facts, needed: int, members: int) -> Finding:
-    number = _count(facts.total, "connection")
-    text = f"{number} over {_count(members, case.noun)}; about {needed:,} show a doubled share"
+    number = counted(facts.total, "connection")
+    text = f"{number} over {counted(members, case.noun)}; about {needed:,} show a doubled share"
     return replace(facts.finding("TOO FEW", text), needed=needed)
 
 
@@ -281,7 +281,7 @@ def _most(case: Case, there: Sequence[Member], facts: _Facts, found: Sequence[_O
     text = f"{name} took {first.ratio:.2f}x its share ({part})"
     none = len(facts.idle)
     if none:
-        text += f", {none} of {_count(len(there), case.noun)} got none"
+        text += f", {none} of {counted(len(there), case.noun)} got none"
     if case.drawn:
         text += f"; chance alone reaches {facts.chance:.2f}x 1 time in 20"
     return text
@@ -294,5 +294,6 @@ def _p(p: float) -> str:
     return f"p={p:.2f}" if p >= 0.01 else f"p={p:.0e}".replace("e-0", "e-")
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+def counted(number: int, noun: str, several: str = "") -> str:
+    """`1 socket`, `2,000 connections`; `several`: the plural, where it is no mere `s`."""
+    return f"{number:,} {noun if number == 1 else several or noun + 's'}"

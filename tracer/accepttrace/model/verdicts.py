@@ -13,7 +13,7 @@ from accepttrace.model.entries import Bygone, Entry
 from accepttrace.model.listeners import Listeners, SetKey
 from accepttrace.model.recent import Part
 from accepttrace.model.snapshot import ListenerRow, Verdict
-from accepttrace.model.verdict import EACH, FAULTS, WORDS, Case, Finding, Member, judge
+from accepttrace.model.verdict import EACH, FAULTS, WORDS, Case, Finding, Member, counted, judge
 from accepttrace.model.watch import GONE, SetWatch, Watch
 from accepttrace.model.yardstick import is_group
 
@@ -265,8 +265,8 @@ def _sole(rows: Sequence[ListenerRow]) -> Finding | None:
     who = next((f"pid {pid} ({one.name or one.comm})" for pid, one in holders.items()), "")
     if not who and not number:
         return None
-    text = f"{who or 'one process'} alone accepts here: {number:,}"
-    return Finding("ONE ACCEPTOR", f"{text} connection{'' if number == 1 else 's'}", number, 1)
+    text = f"{who or 'one process'} alone accepts here: {counted(number, 'connection')}"
+    return Finding("ONE ACCEPTOR", text, number, 1)
 
 
 def _since(known: SetWatch | None, finding: Finding, elapsed_s: float) -> float | None:

@@ -60,7 +60,7 @@ def rows(snapshot: Snapshot, *, histogram: bool = False) -> str:
         "time": snapshot.time,
         "elapsed_s": round(snapshot.elapsed_s, 3),
         OPEN_AGE: rounded(snapshot.open_age_s),
-        "verdict": snapshot.verdicts[0].finding.word if snapshot.verdicts else None,
+        "verdict": snapshot.verdict,
         **{name: totals[name] for name in _totals(snapshot.by)},
     }
     return "\n".join(line(text({**frame, **row}.get(name)) for name in fields) for row in values)

@@ -144,7 +144,7 @@ def _head(kind: str, snapshot: Snapshot) -> dict[str, object]:
         "by": snapshot.by,
         "open_age_s": rounded(snapshot.open_age_s),
         "window_s": snapshot.window_s,
-        "verdict": snapshot.verdicts[0].finding.word if snapshot.verdicts else None,
+        "verdict": snapshot.verdict,
         "verdicts": [verdict(one) for one in snapshot.verdicts],
         "partial": snapshot.partial,
         "unread": objects(snapshot.unread),

@@ -99,6 +99,21 @@ def counter(key: str, title: str, help: str, **more: Any) -> Column[Any]:
     return Column(key, title, "counter", "count", help, **{"adds_up": True, **more})
 
 
+def selector(value: Callable[[Row], object]) -> Column[Row]:
+    """How the kernel chooses among a group."""
+    return Column(
+        "selector",
+        "SELECTOR",
+        "label",
+        "text",
+        "how the kernel chooses among the group: hash, cbpf, ebpf (with the id and the name of the"
+        " program) or incoming_cpu",
+        value,
+        least=8,
+        hide_if=UNKNOWN,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Table(Generic[Row]):
     """Columns in their order from left to right, and what else is to be known of such rows.

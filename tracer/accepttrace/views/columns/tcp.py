@@ -10,7 +10,7 @@ from accepttrace.model.grains import OF_PROCESSES, OF_SOCKETS
 from accepttrace.model.snapshot import AcceptorRow, ListenerRow, Snapshot
 from accepttrace.views import formats
 from accepttrace.views.columns.choice import TCP
-from accepttrace.views.columns.column import NOTHING, UNKNOWN, Column, Table, counter
+from accepttrace.views.columns.column import NOTHING, UNKNOWN, Column, Table, counter, selector
 from accepttrace.views.sockets import Sockets
 
 
@@ -188,17 +188,7 @@ COLUMNS: Final[tuple[Column[TcpRow], ...]] = (
         cell=_place,
         least=9,
     ),
-    Column(
-        "selector",
-        "SELECTOR",
-        "label",
-        "text",
-        "how the kernel chooses among the group: hash, cbpf, ebpf (with the id and the name of the"
-        " program) or incoming_cpu",
-        value=_selector,
-        least=8,
-        hide_if=UNKNOWN,
-    ),
+    selector(_selector),
     counter("accepts", "ACCEPTS", "connections accepted since the start"),
     Column(
         *("rate", "/s", "gauge", "per_second", "connections accepted per second, last interval"),

@@ -12,7 +12,7 @@ from accepttrace.model.datagrams import ReceiverRow, ReceiverSnapshot
 from accepttrace.model.labels import few
 from accepttrace.views import formats
 from accepttrace.views.columns.choice import UDP
-from accepttrace.views.columns.column import NOTHING, UNKNOWN, Column, Table, counter
+from accepttrace.views.columns.column import NOTHING, UNKNOWN, Column, Table, counter, selector
 
 Value = Callable[[ReceiverRow], object]
 Cell = Callable[[ReceiverRow], str | None]
@@ -113,17 +113,7 @@ COLUMNS: Final[tuple[Column[ReceiverRow], ...]] = (
         least=9,
         hide_if=UNKNOWN,
     ),
-    Column(
-        "selector",
-        "SELECTOR",
-        "label",
-        "text",
-        "how the kernel chooses among the group: hash, cbpf, ebpf (with the id and the name of the"
-        " program) or incoming_cpu",
-        value=_selector,
-        least=8,
-        hide_if=UNKNOWN,
-    ),
+    selector(_selector),
     counter(
         "selected",
         "SELECTED",
