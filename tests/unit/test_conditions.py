@@ -206,6 +206,16 @@ def test_those_that_still_wait_have_waited_too() -> None:
     )
 
 
+def test_who_waits_since_an_unknown_time_came_after_those_that_were_accepted() -> None:
+    few = waited(*([100] * 99))
+    waiting = listeners(few, queue=1, oldest_wait_us=None)
+    long_us = waiting.elapsed_s * 1e6 + 1000
+    assert held("max-wait", long_us, waiting) is True
+    assert held("max-wait", waiting.elapsed_s * 1e6 - 1, waiting) is None
+    assert held("max-wait", long_us, listeners(waiting, accepted=0)) is None
+    assert outcome("max-wait", long_us, waiting).text == "100 connections; 1 still waiting"
+
+
 def test_accepts_without_a_time_stamp_have_not_waited_0() -> None:
     snapshot = waited(*([100] * 99))
     unknown = replace(snapshot, books=replace(snapshot.books, accepts=200))

@@ -6,6 +6,7 @@ neither held nor failed.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
@@ -232,7 +233,8 @@ def _max_wait(condition: Condition, snapshot: Snapshot) -> Outcome:
     parts = [f"{longer.connections:,} connections"]
     if waiting:
         number = sum(row.queue or 0 for row in waiting)
-        parts.append(f"{number:,} still waiting, the first for {oldest / 1000:,.1f} ms")
+        since = f", the first for {oldest / 1000:,.1f} ms" if oldest else ""
+        parts.append(f"{number:,} still waiting{since}")
     if longer.most > longer.least:
         parts.append(f"{longer.least:,} to {longer.most:,} waited longer, {permitted:,} may")
     certain = condition.quantile == 1.0 and held is False
@@ -262,9 +264,19 @@ def _longer_than(
     for row in snapshot.listeners:
         if row.queue and row.open:
             connections += row.queue
-            if row.oldest_wait_us is None or row.oldest_wait_us > allowed_us:
+            if _waited_at_most_us(row, snapshot, longest_us) > allowed_us:
                 least, most = least + (row.oldest_wait_us is not None), most + row.queue
     return _Waits(connections, least, most)
+
+
+def _waited_at_most_us(row: ListenerRow, snapshot: Snapshot, longest_us: int) -> float:
+    """How long the first in a queue has waited by now, or no longer than that.
+
+    Where it could not be read: it came after those that were accepted in this run.
+    """
+    if row.oldest_wait_us is not None:
+        return row.oldest_wait_us
+    return snapshot.elapsed_s * 1e6 + longest_us if row.accepted else math.inf
 
 
 def _max_queue(condition: Condition, snapshot: Snapshot) -> Outcome:
