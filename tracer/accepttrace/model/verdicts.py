@@ -34,7 +34,7 @@ Workers = Mapping[int, set[ProcessKey]]
 class Scene:
     """What a picture has to say so far. `now_s`: of CLOCK_MONOTONIC; `elapsed_s`: since the start.
 
-    `whole`: it is about the run, not about the window. `taken`: by inode, in the last interval.
+    `whole`: it is about the run, not about the window.
     """
 
     rows: Sequence[ListenerRow]
@@ -44,13 +44,6 @@ class Scene:
     elapsed_s: float
     whole: bool
     opened: Opened | None = None
-
-    @property
-    def taken(self) -> Counter[object]:
-        sums: Counter[object] = Counter()
-        for entry in self.entries:
-            sums[entry.socket] += entry.interval
-        return sums
 
 
 class Verdicts:
@@ -72,7 +65,9 @@ class Verdicts:
         telling = {key: rows for key, rows in sets.items() if self._tells(key, rows)}
         if sets and (scene.losses.total or not telling):
             telling = dict([max(sets.items(), key=lambda one: _accepted(one[1]))])
-        workers, taken = _workers(scene.entries), scene.taken
+        sockets = {row.inode for rows in telling.values() for row in rows}
+        entries = [entry for entry in scene.entries if entry.socket in sockets]
+        workers, taken = _workers(entries), _taken(entries)
         judged = [self._of(key, rows, scene, workers, taken) for key, rows in telling.items()]
         found = [one for one in judged if one is not None]
         order = {word: place for place, word in enumerate(WORDS)}
@@ -209,6 +204,14 @@ def _inode(rows: Sequence[ListenerRow]) -> int:
     inode = rows[0].inode
     assert inode is not None
     return inode
+
+
+def _taken(entries: Iterable[Entry]) -> Counter[object]:
+    """By inode, the accepts of the last interval."""
+    sums: Counter[object] = Counter()
+    for entry in entries:
+        sums[entry.socket] += entry.interval
+    return sums
 
 
 def _workers(entries: Iterable[Entry]) -> Workers:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Final, NamedTuple
 
 from accepttrace.config import By
@@ -51,22 +52,23 @@ class Yardstick:
         self,
         takers: Takers,
         taken: Mapping[SetKey, int],
-        counts: Mapping[Key, int],
+        counts: Callable[[], Mapping[Key, int]],
         whole: Stay,
     ) -> None:
         """Divide what each set has `taken` among its `takers`, each of whom counts once.
 
-        `counts`: what each took, in all sets.
+        `counts`: what each took, in all sets; not asked where there is no window.
         """
-        recent: defaultdict[Key, float] = defaultdict(float)
+        parts: defaultdict[Key, float] = defaultdict(float)
         for shared, stays in _by_set(takers).items():
             if len(stays) > 1:
                 self._shared |= stays.keys()
             for taker, part in fair_shares(stays, taken[shared]).items():
-                self._expected[taker] = self._expected.get(taker, 0.0) + part
-                recent[taker] += part
+                parts[taker] += part
+        for taker, part in parts.items():
+            self._expected[taker] = self._expected.get(taker, 0.0) + part
         if self._recent is not None:
-            self._recent.take_in(counts, recent, whole)
+            self._recent.take_in(counts(), parts, whole)
 
     def recent(self, now_s: float) -> Parts | None:
         """By key, what was taken and expected in the window that ends now; None: there is none."""
@@ -150,11 +152,9 @@ class Yardsticks:
         ]
         self._bar(moved, takers, all_counted)
         for grain, yardstick in self._by_grain.items():
-            counts: Counter[Key] = Counter()
-            for entry in moved:
-                counts[GRAINS[grain].key(entry)] += entry.fresh
-            taker_stays = self._takers(grain, takers, taken, interval)
-            yardstick.split(taker_stays, taken, counts, interval.whole)
+            counts = partial(_taken_by, GRAINS[grain].key, moved)
+            stays = self._takers(grain, takers, taken, interval)
+            yardstick.split(stays, taken, counts, interval.whole)
         self._tell(moved, takers, taken, interval)
         for entry in moved:
             entry.fresh = 0
@@ -250,6 +250,13 @@ class Yardsticks:
         if entry.fresh or entry.waits is not True:
             return bool(entry.fresh)
         return self._before is None or entry.waited or _was_born(entry, interval)
+
+
+def _taken_by(key: Callable[[Entry], Key], moved: Iterable[Entry]) -> Counter[Key]:
+    counts: Counter[Key] = Counter()
+    for entry in moved:
+        counts[key(entry)] += entry.fresh
+    return counts
 
 
 def _by_set(takers: Takers) -> Mapping[SetKey, Mapping[Key, Stay]]:
