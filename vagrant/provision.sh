@@ -23,6 +23,7 @@ wish() { # PACKAGE TEST...
 	"$@" >/dev/null 2>&1 || wishes="$wishes $package"
 }
 has() { command -v "$1" || [ -x "/usr/sbin/$1" ]; }
+has_php_fpm() { ls /usr/sbin/php-fpm*; } # Debian's is called after its version
 has_header() { [ -e "/usr/include/$1" ]; }
 # The distribution's bcc, not the stranger of that name that pip brings.
 has_bcc() { ls /usr/lib*/python3*/*-packages/bcc/libbcc.py; }
@@ -64,6 +65,7 @@ debian_wants() {
 	*) want bpftool has bpftool ;;
 	esac
 	want gunicorn has gunicorn
+	want php-fpm has_php_fpm
 	want libcap2-bin has capsh
 	want python3-bpfcc has_bcc
 	# The kernel's tests of itself; not before 6.2 are they all there.
@@ -96,10 +98,15 @@ debian_installs() {
 	[ $# -gt 0 ] || return 0
 	apt-get install -q -y --no-install-recommends -o DPkg::Lock::Timeout=300 "$@"
 	case " $* " in
-	*" nginx "*) ! has systemctl >/dev/null || systemctl --quiet disable nginx || : ;;
+	*" nginx "*) disable nginx ;;
+	esac
+	case " $* " in
+	*" php-fpm "*) disable "$(basename /lib/systemd/system/php*-fpm.service)" ;;
 	esac
 	[ "$ID" != ubuntu ] || bpftool_for_any_kernel
 }
+
+disable() { ! has systemctl >/dev/null || systemctl --quiet disable "$1" || :; }
 
 # A machine that has just booted may be updating its lists; one with a broken source may still have
 # all that is wanted.
@@ -144,6 +151,7 @@ fedora_wants() {
 	want glibc-devel has_header stdio.h
 	want bpftool has bpftool
 	want python3-gunicorn has gunicorn
+	want php-fpm has_php_fpm
 	want libcap has capsh
 	[ "$ID" != fedora ] || want python3-bcc has_bcc # EL 9 has it for its older Python only
 	[ "$purpose" != test ] || return 0

@@ -67,6 +67,7 @@ TABLE: tuple[Entry, ...] = (
     Entry("hostile/test_start.py", HERE + ROOTS, "memory of each Python and libbpf"),
     # --- real servers
     Entry("servers/test_real_servers.py", HERE + ROOTS, "each nginx and gunicorn"),
+    Entry("servers/test_phpfpm.py", HERE + ROOTS, "each php-fpm"),
     Entry(
         "servers/test_fairness.py", HERE, "the model divides; what it divides is counted elsewhere"
     ),

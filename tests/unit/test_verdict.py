@@ -128,6 +128,18 @@ def test_a_worker_that_has_only_just_come_is_not_idle() -> None:
     assert judge(Case("worker", [*members, newborn])).word in ("FAIR", "ROUND ROBIN")
 
 
+def test_few_connections_of_one_that_has_only_just_come_are_nothing_uneven() -> None:
+    """As two where 1.5 were to be expected; who took much more for long is named all the same."""
+    newborn = Member("worker 4", 4, None, 2, 1.5, there=True)
+    even = [Member(f"worker {n}", n, None, 300, 300.2, there=True) for n in (1, 2, 3)]
+    found = judge(Case("worker", [*even, newborn]))
+    assert found.word in ("FAIR", "ROUND ROBIN")
+    assert found.ratio == pytest.approx(300 / 300.2)
+    greedy = [Member("worker 1", 1, None, 501, 300.2, there=True), even[1]]
+    found = judge(Case("worker", [*greedy, even[2]._replace(accepts=99), newborn]))
+    assert (found.word, [one.pid for one in found.standouts]) == ("UNEVEN", [1, 3])
+
+
 def test_who_was_never_seen_there_is_held_to_no_share() -> None:
     members = [Member("a", 1, None, 50, 50, True), Member("b", 2, None, 50, 50, True)]
     ghost = Member("c", 3, None, 900, 0.0, there=False)

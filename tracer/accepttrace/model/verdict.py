@@ -91,9 +91,10 @@ class Finding:
     """A word, what it says in a sentence, and the numbers in it; None: there are none.
 
     `members`: those that shared. `ratio`: of the one that took most, to its share; chance alone
-    stays within `chance_ratio` in 19 of 20 runs. `p`: the probability that chance alone makes a
-    split as uneven (of ROUND ROBIN: as even). `needed`: about as many connections show a doubled
-    share. `open_ratio`: of the member that holds most open connections, to an even part of them.
+    stays within `chance_ratio` in 19 of 20 runs; who had less than `EXPECTED` to expect is passed
+    over, unless all had. `p`: the probability that chance alone makes a split as uneven (of ROUND
+    ROBIN: as even). `needed`: about as many connections show a doubled share. `open_ratio`: of
+    the member that holds most open connections, to an even part of them.
     """
 
     word: Word
@@ -190,7 +191,8 @@ def _facts(case: Case, there: Sequence[Member]) -> _Facts:
     counts = [member.accepts for member in there]
     shares = [member.expected for member in there]
     ratios = [count / share if share else 0.0 for count, share in zip(counts, shares, strict=True)]
-    top = max(range(len(there)), key=lambda index: ratios[index])
+    # Who has only just come may have two connections where one was to be expected.
+    top = max(range(len(there)), key=lambda index: (shares[index] >= EXPECTED, ratios[index]))
     chance = chance_ratio(case.connections, len(there))
     return _Facts(counts, shares, ratios[top], chance, top)
 
@@ -238,7 +240,7 @@ def _described(case: Case, there: Sequence[Member], facts: _Facts, needed: int) 
             f" {counted(facts.total, 'connection')}; the others are even{by}"
         )
         return facts.finding("IDLE WORKERS", text, odd=found)
-    if facts.ratio >= EFFECT and found:
+    if any(one.row.ratio >= EFFECT for one in found):
         text = _most(case, there, facts, found) + by
         return facts.finding("UNEVEN", text, odd=found)
     even = more_even_p(facts.counts, facts.shares).p
@@ -255,14 +257,19 @@ def _too_few(case: Case, facts: _Facts, needed: int, members: int) -> Finding:
 
 
 def _standouts(there: Sequence[Member], facts: _Facts, *, certain: bool) -> list[_Odd]:
-    """Those that deviate enough, the one with most to spare first; `certain`: not by chance."""
-    tests: dict[int, float | None] = dict.fromkeys(range(len(there)))
-    if certain:
-        from accepttrace.model.stats.split import outliers
+    """Those that deviate enough, the one with most to spare first; `certain`: not by chance.
 
-        found = {one.member: one.p for one in outliers(facts.counts, facts.shares, SELDOM)}
-        named = {index: p for index, p in found.items() if there[index].named}
-        tests = {**(named or found)}
+    Where nothing is drawn there is no such law, but as much as chance alone would do is no word.
+    """
+    from accepttrace.model.stats.split import outliers
+
+    found = {
+        one.member: one.p
+        for one in outliers(facts.counts, facts.shares, SELDOM if certain else RARE)
+    }
+    tests: dict[int, float | None] = dict.fromkeys((*found, *facts.idle))
+    if certain:
+        tests = {index: p for index, p in found.items() if there[index].named} or {**found}
     odd = [_Odd(there[index].name, _standout(there[index], p)) for index, p in tests.items()]
     far = [one for one in odd if one.row.ratio >= EFFECT or one.row.ratio <= 1 / EFFECT]
     far.sort(key=lambda one: one.row.expected - one.row.accepts)

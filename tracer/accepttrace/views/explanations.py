@@ -48,8 +48,8 @@ VERDICTS: Final = (
     Explanation(
         "FAIR",
         "verdict",
-        "Nobody stands out. On a shared socket no worker took 1.2 times its share; in a reuseport"
-        " group no socket did by more than chance explains.",
+        "Nobody stands out: no worker of a shared socket, and no socket of a reuseport group, took"
+        " 1.2 times its share by more than chance explains.",
         "A worker's share is that of the time in which it could take connections: who came later,"
         " has left or only holds the socket does not distort it.",
         "Nothing, about accepts. Fair accepts need not be fair load: OPEN and CPU show a worker"
