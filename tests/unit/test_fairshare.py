@@ -9,7 +9,7 @@ import pytest
 
 from accepttrace.facts.reading import Reading
 from accepttrace.facts.records import Counts, Inventory
-from accepttrace.model.fairshare import LEAST_S, Stay, fair_shares
+from accepttrace.model.fairshare import LEAST_S, Stay, fair_shares, until
 from tests.unit.pictures import count, holder, listener, tracker
 
 
@@ -64,3 +64,32 @@ def test_a_reload_amid_an_interval_is_no_imbalance() -> None:
         model.update(Reading(counts, Inventory((listener(100, holders),)), wall=""))
     ratios = {row.pid: row.fair_ratio for row in model.snapshot().acceptors}
     assert ratios == pytest.approx(dict.fromkeys((1, 2, 3, 4), 1.0))
+
+
+def after_a_burst(born_at_s: float, last_s: float) -> dict[int | None, float | None]:
+    """Two workers took 400 connections, the last of which came at `last_s` of the first second;
+    the third was born in it."""
+    model = tracker()
+    start = round(born_at_s * 100)
+    rows = [replace(count(pid, 200, start=0), ready_us=round(last_s * 1e6)) for pid in (1, 2)]
+    holders = [holder(1, start=0), holder(2, start=0), holder(3, start=start)]
+    counts = Counts(tuple(rows), at_s=1.0)
+    model.update(Reading(counts, Inventory((listener(100, holders),)), wall=""))
+    return {row.pid: row.fair_ratio for row in model.snapshot().acceptors}
+
+
+def test_who_was_born_after_a_burst_is_not_held_to_it() -> None:
+    after = after_a_burst(born_at_s=0.5, last_s=0.3)
+    assert (after[1], after[2], after.get(3)) == (1.0, 1.0, None)
+    amid = after_a_burst(born_at_s=0.5, last_s=0.75)  # 500/3 were his: 0.25 s of 0.75, by three
+    assert amid[1] == amid[2] == pytest.approx(200 / (400 * (0.5 / 2 + 0.25 / 3) / 0.75))
+    assert amid[3] == 0.0
+
+
+def test_up_to_the_last_connection() -> None:
+    stays = {"early": Stay(0, 1), "gone": Stay(0, 0.2), "at": Stay(0.5, 1), "after": Stay(0.6, 1)}
+    assert until(stays, 0.5) == {
+        "early": Stay(0, 0.5),
+        "gone": Stay(0, 0.2),
+        "at": Stay(0.5, 0.5),
+    }

@@ -300,7 +300,7 @@ def test_members_that_come_and_go_do_not_fill_the_memory() -> None:
     for second in range(1000):
         whole = Stay(second, second + 1)
         stays: dict[Hashable, Stay] = {f"worker {second}": whole, "old": whole}
-        watch.take_in(("socket", 1), stays, dict.fromkeys(stays, 5), whole)
+        watch.take_in(("socket", 1), stays, dict.fromkeys(stays, 5), whole, second + 0.5)
     one = watch.get(("socket", 1))
     assert isinstance(one, SetWatch)
     assert len(one.whole) <= LAST + 4
@@ -310,7 +310,7 @@ def test_members_that_come_and_go_do_not_fill_the_memory() -> None:
     recent = one.recent(1000)
     assert 600 <= sum(part.accepts for part in recent.values()) <= 660
     for number in range(2, 200):
-        watch.take_in(("socket", number), stays, dict.fromkeys(stays, 5), Stay(999, 1000))
+        watch.take_in(("socket", number), stays, dict.fromkeys(stays, 5), Stay(999, 1000), 1000)
     watch.keep({("socket", 1)})
     assert len(list(watch)) <= LAST + 1
 

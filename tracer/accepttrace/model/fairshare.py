@@ -23,6 +23,18 @@ class Stay(NamedTuple):
         return Stay(min(self.begin_s, other.begin_s), max(self.end_s, other.end_s))
 
 
+def until(stays: Mapping[Key, Stay], last_s: float) -> dict[Key, Stay]:
+    """Of those who were there before the last connection came, the time up to then.
+
+    What came before somebody was there is not held against him, however long he stayed afterwards.
+    """
+    return {
+        key: Stay(stay.begin_s, min(stay.end_s, last_s))
+        for key, stay in stays.items()
+        if stay.begin_s <= last_s
+    }
+
+
 def fair_shares(stays: Mapping[Key, Stay], total: float) -> dict[Key, float]:
     """Of `total` connections that came evenly over that time, what each should have taken.
 

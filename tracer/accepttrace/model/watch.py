@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Hashable, Iterator, Mapping
 from typing import Final
 
-from accepttrace.model.fairshare import Stay, fair_shares
+from accepttrace.model.fairshare import Stay, fair_shares, until
 from accepttrace.model.listeners import SetKey
 from accepttrace.model.recent import Part, Parts, Recent
 from accepttrace.model.stats.evidence import Evidence, MemberEvidence
@@ -36,11 +36,16 @@ class SetWatch:
         self._stretch_s = now_s
 
     def take_in(
-        self, stays: Mapping[Member, Stay], taken: Mapping[Member, int], whole: Stay
+        self,
+        stays: Mapping[Member, Stay],
+        taken: Mapping[Member, int],
+        whole: Stay,
+        last_s: float,
     ) -> None:
-        """One interval: who was there from when to when, and what each took."""
-        expected = fair_shares(stays, sum(taken.values()))
+        """Who was there from when to when, and took what in one interval, the last at `last_s`."""
         self.there = [member for member, stay in stays.items() if stay.end_s == whole.end_s]
+        stays = until(stays, last_s)
+        expected = fair_shares(stays, sum(taken.values()))
         self.active_s = whole.end_s
         for member in expected.keys() | taken.keys():
             part = self.whole.setdefault(member, Part())
@@ -48,7 +53,7 @@ class SetWatch:
         _fold(self.whole, self.there)
         if self._recent is not None:
             _fold(self._recent.take_in(taken, expected, whole), self.there)
-        self._weigh(stays, taken, whole)
+        self._weigh(stays, taken, Stay(whole.begin_s, last_s))
 
     def recent(self, now_s: float) -> Parts:
         """The sums of the window that ends now; of the whole run where there is none."""
@@ -87,15 +92,20 @@ class Watch:
         return self._sets.get(members)
 
     def take_in(
-        self, key: SetKey, stays: Mapping[Member, Stay], taken: Mapping[Member, int], whole: Stay
+        self,
+        key: SetKey,
+        stays: Mapping[Member, Stay],
+        taken: Mapping[Member, int],
+        whole: Stay,
+        last_s: float,
     ) -> None:
-        """One interval of a set that took something."""
+        """One interval of a set that took something, the last one at `last_s`."""
         one = self._sets.get(key)
         if one is None:
             if len(stays) < 2:
                 return  # it has all to itself
             one = self._sets[key] = SetWatch(whole.begin_s, self.window_s)
-        one.take_in(stays, taken, whole)
+        one.take_in(stays, taken, whole, last_s)
 
     def keep(self, keys: Collection[SetKey]) -> None:
         """Forget sets that are gone, but for the last ones."""

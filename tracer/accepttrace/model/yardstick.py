@@ -11,7 +11,7 @@ from accepttrace.config import By
 from accepttrace.facts.records import NS_PER_TICK
 from accepttrace.model.census import ProcessKey
 from accepttrace.model.entries import Bygone, Entry, Key
-from accepttrace.model.fairshare import Stay, fair_shares
+from accepttrace.model.fairshare import Stay, fair_shares, until
 from accepttrace.model.grains import GRAINS
 from accepttrace.model.listeners import Listeners, SetKey, Socket
 from accepttrace.model.recent import Parts, Recent
@@ -54,16 +54,18 @@ class Yardstick:
         taken: Mapping[SetKey, int],
         counts: Callable[[], Mapping[Key, int]],
         whole: Stay,
+        last: Mapping[SetKey, float],
     ) -> None:
         """Divide what each set has `taken` among its `takers`, each of whom counts once.
 
-        `counts`: what each took, in all sets; not asked where there is no window.
+        `last`: when the last one of each came. `counts`: what each took, in all sets; not asked
+        where there is no window.
         """
         parts: defaultdict[Key, float] = defaultdict(float)
         for shared, stays in _by_set(takers).items():
             if len(stays) > 1:
                 self._shared |= stays.keys()
-            for taker, part in fair_shares(stays, taken[shared]).items():
+            for taker, part in fair_shares(until(stays, last[shared]), taken[shared]).items():
                 parts[taker] += part
         for taker, part in parts.items():
             self._expected[taker] = self._expected.get(taker, 0.0) + part
@@ -145,8 +147,10 @@ class Yardsticks:
         interval: Interval,
     ) -> None:
         taken: Counter[SetKey] = Counter()
+        last: defaultdict[SetKey, float] = defaultdict(float)
         for entry in moved:
             taken[entry.members] += entry.fresh
+            last[entry.members] = max(last[entry.members], _last_s(entry, interval))
         takers = [
             entry for entry in entries if entry.members in taken and self._takes(entry, interval)
         ]
@@ -154,8 +158,8 @@ class Yardsticks:
         for grain, yardstick in self._by_grain.items():
             counts = partial(_taken_by, GRAINS[grain].key, moved)
             stays = self._takers(grain, takers, taken, interval)
-            yardstick.split(stays, taken, counts, interval.whole)
-        self._tell(moved, takers, taken, interval)
+            yardstick.split(stays, taken, counts, interval.whole, last)
+        self._tell(moved, takers, last, interval)
         for entry in moved:
             entry.fresh = 0
 
@@ -163,19 +167,19 @@ class Yardsticks:
         self,
         moved: Sequence[Entry],
         takers: Sequence[Entry],
-        taken: Collection[SetKey],
+        last: Mapping[SetKey, float],
         interval: Interval,
     ) -> None:
         """The watch gets each set's members: the sockets of a group, else who accepts there."""
         sizes = Counter(entry.members for entry in takers)
-        shared = {key for key in taken if is_group(key) or sizes[key] > 1 or self._watch.get(key)}
+        shared = {key for key in last if is_group(key) or sizes[key] > 1 or self._watch.get(key)}
         stays = _by_set(self._members(takers, shared, interval))
         counts: defaultdict[SetKey, Counter[Key]] = defaultdict(Counter)
         for entry in moved:
             if entry.members in shared and not entry.barred:
                 counts[entry.members][_member(entry)] += entry.fresh
         for key, those in counts.items():
-            self._watch.take_in(key, stays[key], those, interval.whole)
+            self._watch.take_in(key, stays[key], those, interval.whole, last[key])
 
     def _members(
         self, takers: Sequence[Entry], shared: Collection[SetKey], interval: Interval
@@ -285,10 +289,22 @@ def _was_born(entry: Entry, interval: Interval) -> bool:
 
 def _stay(entry: Entry, interval: Interval) -> Stay:
     """When it could have taken connections; of who is gone by now, until the last that it took."""
-    begin_s, end_s = interval.whole
-    if not isinstance(entry.process, Bygone):
-        begin_s = interval.begin_of(entry.process)
-    last_s = entry.count.ready_us / 1e6 if entry.count else 0.0
-    if entry.waits is not True and last_s:
-        end_s = min(max(begin_s, last_s), end_s)
-    return Stay(begin_s, end_s)
+    end_s = interval.end_s if entry.waits is True else _last_s(entry, interval)
+    return Stay(_begin_s(entry, interval), end_s)
+
+
+def _begin_s(entry: Entry, interval: Interval) -> float:
+    if isinstance(entry.process, Bygone):
+        return interval.begin_s
+    return interval.begin_of(entry.process)
+
+
+def _last_s(entry: Entry, interval: Interval) -> float:
+    """When the last connection that it took came, as far as that is in the interval.
+
+    One that was queued before the process was there came to it as it began.
+    """
+    ready_s = entry.count.ready_us / 1e6 if entry.count else 0.0
+    if not ready_s:
+        return interval.end_s
+    return min(max(_begin_s(entry, interval), ready_s), interval.end_s)
