@@ -14,6 +14,7 @@ enum {
 	PORTS = 65536,
 	MAX_NETNS = 16,
 	MAX_ACCEPTORS = 15360, /* beyond those with a slot */
+	CLIENT_SLOTS = 128, /* a power of two */
 	MAX_SLOTS = 1024, /* a power of two */
 	SLOT_PROBES = 4, /* slots that an acceptor may have */
 	MAX_LISTENERS = 12288, /* beyond those with a place */
@@ -162,6 +163,7 @@ struct acceptor {
 	char comm[16];
 	struct acceptor_key who; /* `tid` 0: a free slot */
 	__u64 wait_us[WAIT_BUCKETS];
+	__u8 clients[CLIENT_SLOTS]; /* 1: a client (address, port) with such a hash was accepted */
 };
 
 /* Map `localities`, keyed as `acceptors`: of the accepts of a row, or a crew. */
@@ -307,6 +309,8 @@ struct scratch {
 /* What chooses in a reuseport group, if not the hash: cBPF or eBPF. */
 enum program { PROGRAM_NONE, PROGRAM_CLASSIC, PROGRAM_EXTENDED };
 
+enum { CLASSIC_READ = 3 }; /* instructions: load, change, return */
+
 /* What the socket iterators write of a reuseport group. */
 struct member {
 	__u32 inode;
@@ -316,6 +320,8 @@ struct member {
 	__u32 incoming_cpu; /* members that set SO_INCOMING_CPU */
 	__u32 program_id;
 	char program_name[16];
+	__u64 instructions; /* of classic BPF */
+	__u64 classic[CLASSIC_READ]; /* the first of them: struct sock_filter */
 };
 
 /* Map `receivers`, keyed by inode: UDP sockets. Every counter is atomic. */
@@ -347,14 +353,14 @@ struct udp_member {
 };
 
 _Static_assert(sizeof(struct acceptor_key) == 16, "acceptor_key");
-_Static_assert(sizeof(struct acceptor) == 168 + 8 * WAIT_BUCKETS, "acceptor");
+_Static_assert(sizeof(struct acceptor) == 168 + 8 * WAIT_BUCKETS + CLIENT_SLOTS, "acceptor");
 _Static_assert(sizeof(struct error_key) == 24, "error_key");
 _Static_assert(sizeof(struct listener) == 208, "listener");
 _Static_assert(sizeof(struct peer) == 24, "peer");
-_Static_assert(sizeof(struct member) == 40, "member");
-_Static_assert(sizeof(struct tcp_member) == 56, "tcp_member");
+_Static_assert(sizeof(struct member) == 72, "member");
+_Static_assert(sizeof(struct tcp_member) == 88, "tcp_member");
 _Static_assert(sizeof(struct receiver) == 56, "receiver");
-_Static_assert(sizeof(struct udp_member) == 48, "udp_member");
+_Static_assert(sizeof(struct udp_member) == 80, "udp_member");
 _Static_assert(sizeof(struct settings) == PORTS + 8 + 4 * MAX_NETNS + 32, "settings");
 
 #endif

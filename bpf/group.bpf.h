@@ -5,6 +5,22 @@
 
 #include "socket.bpf.h"
 
+/* What it does can be seen from its instructions, if they are few. */
+static __always_inline void classic_read(struct bpf_prog *program, struct member *member)
+{
+	struct sock_fprog_kern *given = BPF_CORE_READ(program, orig_prog);
+	__u64 *code;
+
+	if (!given)
+		return;
+	code = (__u64 *)BPF_CORE_READ(given, filter);
+	member->instructions = BPF_CORE_READ(given, len);
+	for (__u32 i = 0; i < CLASSIC_READ; i++) {
+		if (i < member->instructions)
+			bpf_probe_read_kernel(&member->classic[i], sizeof(*code), code + i);
+	}
+}
+
 static __always_inline void selector_read(struct sock_reuseport *group, struct member *member)
 {
 	struct bpf_prog *program = BPF_CORE_READ(group, prog);
@@ -14,6 +30,7 @@ static __always_inline void selector_read(struct sock_reuseport *group, struct m
 		return;
 	if (BPF_CORE_READ(program, type) == BPF_PROG_TYPE_UNSPEC) {
 		member->program = PROGRAM_CLASSIC;
+		classic_read(program, member);
 		return;
 	}
 	member->program = PROGRAM_EXTENDED;

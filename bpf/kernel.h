@@ -189,6 +189,7 @@ struct sock_common {
 	FIELD(sock_common, __u16, skc_num);
 	FIELD(sock_common, unsigned short, skc_family);
 	FIELD(sock_common, volatile unsigned char, skc_state);
+	FIELD(sock_common, unsigned int, skc_hash); /* of both addresses and ports */
 	FIELD(sock_common, unsigned long, skc_flags);
 	FIELD(sock_common, possible_net_t, skc_net);
 	FIELD(sock_common, int, skc_incoming_cpu); /* of the last packet */
@@ -203,11 +204,19 @@ struct bpf_prog_aux {
 	FIELD(bpf_prog_aux, program_name, name);
 	END;
 };
+struct sock_filter; /* an instruction of classic BPF, as linux/filter.h has it */
+struct sock_fprog_kern {
+	BEGIN;
+	FIELD(sock_fprog_kern, __u16, len);
+	FIELD(sock_fprog_kern, struct sock_filter *, filter);
+	END;
+};
 struct bpf_prog {
 	BEGIN;
 	FIELD(bpf_prog, enum bpf_prog_type, type);
 	FIELD(bpf_prog, enum bpf_attach_type, expected_attach_type);
 	FIELD(bpf_prog, struct bpf_prog_aux *, aux);
+	FIELD(bpf_prog, struct sock_fprog_kern *, orig_prog); /* of classic BPF, as it was given */
 	END;
 };
 struct sock_reuseport {

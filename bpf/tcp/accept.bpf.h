@@ -301,6 +301,18 @@ static __always_inline void count(bool shared, __u64 *counter, __u64 value)
 		*counter += value;
 }
 
+/* By the hash that a reuseport group chooses by: where it is always one of a few, so is the choice.
+ */
+static __always_inline void client_seen(enum access how, struct acceptor *acceptor,
+					struct sock *child)
+{
+	__u32 slot = READ(how, child, __sk_common.skc_hash) % CLIENT_SLOTS;
+
+	CHECK_AND_USE_AS_ONE(slot);
+	if (slot < CLIENT_SLOTS)
+		acceptor->clients[slot] = 1;
+}
+
 static __always_inline void waited(enum access how, bool shared, struct acceptor *acceptor,
 				   struct sock *child, __u64 began, __u64 now)
 {
@@ -322,6 +334,7 @@ static __always_inline void waited(enum access how, bool shared, struct acceptor
 		acceptor->wait_max_us = us;
 	count(shared, &acceptor->waited_us, ready > began ? us : now - began);
 	acceptor->ready_us = ready;
+	client_seen(how, acceptor, child);
 }
 
 /* Out of line, as it is rare. Without room nothing is known of this acceptor. */

@@ -14,7 +14,7 @@ from tests.kernel.clients import inode_of, listen, port_of
 from tests.kernel.conftest import Tracing, wait_until
 from tests.kernel.network import own_network
 from tests.kernel.reading import assert_balanced, begin, by_inode, settled
-from tests.kernel.steering import steer_to
+from tests.kernel.steering import RETURN_0, steer_by
 from tests.kernel.test_failures import ACCEPT_CALLS
 
 ROUNDS = 20
@@ -102,7 +102,7 @@ def test_among_several_listeners_of_a_port_it_is_said_to_be_lost(tracing: Tracin
         listen(100, reuseport=True, port=port_of(first)) as second,
     ):
         account = begin(tracing, port_of(first))
-        steer_to(first, 0)
+        steer_by(first, [RETURN_0])
         for _ in range(ROUNDS):
             accept_once(first, second, close)
         snapshot = settled(account)

@@ -27,6 +27,14 @@ PASS: Instruction = (0xB7, 0, 0, 1)  # r0 = SK_PASS: nobody chosen, so the hash 
 EXIT: Instruction = (0x95, 0, 0, 0)
 DROP_HALF = (LOAD_HASH, AND_1, EXIT)  # SK_DROP is 0
 
+Classic = tuple[int, int]  # code, constant
+RETURN_0: Classic = (0x06, 0)
+RETURN_1: Classic = (0x06, 1)
+LOAD_CPU: Classic = (0x20, 0xFFFFF000 + 36)  # SKF_AD_OFF + SKF_AD_CPU
+MODULO_3: Classic = (0x94, 3)
+DOUBLE: Classic = (0x64, 1)  # shifted left
+RETURN: Classic = (0x16, 0)
+
 
 class LoadAttr(c.Structure):
     """union bpf_attr for BPF_PROG_LOAD."""
@@ -87,10 +95,11 @@ def steer(member: socket.socket, descriptor: int) -> None:
     member.setsockopt(socket.SOL_SOCKET, SO_ATTACH_REUSEPORT_EBPF, descriptor)
 
 
-def steer_to(member: socket.socket, index: int) -> None:
-    """Every connection goes to the member at `index`, by a classic program."""
-    code = c.create_string_buffer(struct.pack("=HBBI", 0x06, 0, 0, index))  # return index
-    program = struct.pack("@HP", 1, c.addressof(code))
+def steer_by(member: socket.socket, code: Sequence[Classic]) -> None:
+    """A classic program chooses for the whole group from now on."""
+    packed = b"".join(struct.pack("=HBBI", operation, 0, 0, value) for operation, value in code)
+    text = c.create_string_buffer(packed, len(packed))
+    program = struct.pack("@HP", len(code), c.addressof(text))
     member.setsockopt(socket.SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, program)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import socket
 import struct
 from collections import Counter
@@ -15,6 +16,7 @@ import pytest
 
 from accepttrace.config import Config, Filters
 from accepttrace.facts.records import Program
+from accepttrace.lab.acceptors import RESET_ON_CLOSE
 from accepttrace.lab.load import run_load
 from accepttrace.lab.servers import Server
 from accepttrace.model.snapshot import Snapshot
@@ -27,11 +29,26 @@ from .conftest import Tracing, wait_until
 from .network import counted, listening, own_network, sockets
 from .packets import ACK, FIN, FIRST_SEQUENCE, RST, SYN_ACK, Peers
 from .reading import assert_balanced, begin, by_inode, if_seen, settled
-from .steering import DROP_HALF, id_of, let_hash_choose, program, steer, steer_to, wants_cpu
+from .steering import (
+    DOUBLE,
+    DROP_HALF,
+    LOAD_CPU,
+    MODULO_3,
+    RETURN,
+    RETURN_1,
+    Classic,
+    id_of,
+    let_hash_choose,
+    program,
+    steer,
+    steer_by,
+    wants_cpu,
+)
 
 RELEASE = tuple(int(part) for part in os.uname().release.split(".")[:2])
 CONNECTIONS = 200
 FEW = 30
+RETURNS, FIXED_PORTS = 200, 8
 STRAYS = range(30_000, 30_050)
 PEERS = range(20_000, 20_030)
 NLM_F_REQUEST, SOCK_DIAG_BY_FAMILY = 1, 20
@@ -57,6 +74,17 @@ def on_one_processor() -> Iterator[int]:
         yield min(allowed)
     finally:
         os.sched_setaffinity(0, allowed)
+
+
+@contextmanager
+def returning(address: tuple[str, int], port: int) -> Iterator[None]:
+    """One connection from `port`, which is free again afterwards; 0: from any."""
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        client.bind((address[0], port))
+        client.connect(address)
+        yield
 
 
 def assert_selected(tracing: Tracing, snapshot: Snapshot, got: dict[int, int]) -> None:
@@ -206,18 +234,55 @@ def test_a_program_that_drops_is_named_and_what_it_drops_counts_for_nobody(
     assert programs == {("ebpf", expected)}
 
 
-def test_a_classic_program_is_named(tracing: Tracing) -> None:
-    with own_network(), group(3) as members:
-        steer_to(members[0], 1)
+@pytest.mark.parametrize(
+    ("code", "chosen", "name"),
+    [
+        ([RETURN_1], 1, "member 1"),
+        ([LOAD_CPU, RETURN], 0, "cpu"),
+        ([LOAD_CPU, MODULO_3, RETURN], 0, "cpu modulo 3"),
+        ([LOAD_CPU, DOUBLE, MODULO_3, RETURN], 0, None),
+    ],
+)
+def test_a_classic_program_is_named_by_what_it_returns(
+    tracing: Tracing, code: list[Classic], chosen: int, name: str | None
+) -> None:
+    with own_network(), group(3) as members, on_one_processor() as cpu:
+        assert cpu == 0
+        steer_by(members[0], code)
         port = port_of(members[0])
         account = begin(tracing, port)
         with Clients(address_of("ipv4", port), FEW):
             got = {inode_of(member): drain(member) for member in members}
             snapshot = settled(account)
+    assert list(got.values())[chosen] == FEW
     assert Counter(got.values()) == {FEW: 1, 0: 2}
     assert_selected(tracing, snapshot, got)
     programs = {(row.selector, row.selector_program) for row in snapshot.listeners}
-    assert programs == {("cbpf", None)}
+    assert programs == {("cbpf", Program(None, name) if name else None)}
+
+
+@pytest.mark.parametrize("ports", [FIXED_PORTS, 0])
+def test_clients_that_return_from_the_same_ports_are_no_lots(tracing: Tracing, ports: int) -> None:
+    """Each goes to one member always; clients from ports of their own are spread by chance."""
+    with own_network(), group(4) as members:
+        address = address_of("ipv4", port_of(members[0]))
+        account = begin(tracing, address[1])
+        got: Counter[int] = Counter()
+        for number in range(RETURNS):
+            with returning(address, PEERS[number % ports] if ports else 0):
+                got += Counter({inode_of(member): drain(member) for member in members})
+        snapshot = settled(account)
+    assert got.total() == RETURNS
+    assert {row.inode: row.accepted for row in snapshot.listeners if row.accepted} == +got
+    (verdict,) = snapshot.verdicts
+    found = re.search("return to it, about ([0-9]+)", verdict.finding.text)
+    if ports:
+        assert found is not None
+        assert verdict.finding.p is None or verdict.finding.word == "ROUND ROBIN"
+        assert 1 <= int(found[1]) <= ports
+    else:
+        assert found is None
+        assert verdict.finding.p is not None
 
 
 @pytest.mark.xfail(RELEASE < (6, 1), run=False, reason="no such choice before 6.1")
@@ -250,14 +315,14 @@ def test_what_chooses_is_read_at_each_refresh(tracing: Tracing) -> None:
             lambda: steer(members[0], first),
             lambda: None,
             lambda: steer(members[1], second),
-            lambda: steer_to(members[0], 1),
+            lambda: steer_by(members[0], [RETURN_1]),
             lambda: let_hash_choose(members[0]),
         ]
         expected = [
             ("hash", None),
             ("ebpf", Program(id_of(first), "first")),
             ("ebpf", Program(id_of(second), "second")),
-            ("cbpf", None),
+            ("cbpf", Program(None, "member 1")),
             ("hash", None),
         ]
         if RELEASE >= (6, 1):

@@ -85,7 +85,8 @@ def test_an_endpoint_is_written_as_ss_does() -> None:
     assert formats.endpoint(None, None, None, None) == "several"
     assert formats.endpoint(None, None, None, 5) == "n/a"
     assert formats.selector("ebpf", Program(12, "steer")) == "ebpf 12 steer"
-    assert (formats.selector("hash", None), formats.selector(None, None)) == ("hash", None)
+    assert formats.selector("hash", None) == "hash"
+    assert formats.selector("cbpf", Program(None, "cpu modulo 4")) == "cbpf cpu modulo 4"
 
 
 @pytest.mark.parametrize(

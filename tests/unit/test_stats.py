@@ -6,13 +6,16 @@ import itertools
 import random
 from collections import Counter
 from collections.abc import Sequence
+from functools import reduce
 from math import exp, isclose, prod
+from operator import or_
 
 import mpmath
 import pytest
 
 from accepttrace.model.stats.power import chance_ratio, connections_needed
 from accepttrace.model.stats.shares import expected_shares
+from accepttrace.model.stats.sketch import SLOTS, distinct
 from accepttrace.model.stats.split import even_split_p, more_even_p, outliers
 from accepttrace.model.stats.tails import (
     binomial_cdf,
@@ -23,6 +26,7 @@ from accepttrace.model.stats.tails import (
     log_binomial_sf,
     log_chi_square_sf,
 )
+from accepttrace.probe import wire
 from tests.unit.published import PUBLISHED, Published
 
 DEVIATIONS = (-36, -20, -6, -1, -0.1, 0, 0.1, 1, 6, 20, 36)  # in standard deviations
@@ -320,3 +324,21 @@ def test_logarithms_go_on_where_floats_end() -> None:
     assert log_chi_square_sf(4000, 7) == pytest.approx(-1982.3, abs=1)
     assert log_binomial_sf(349_000, 370_000, 0.125) < -600_000
     assert exp(log_binomial_sf(1, 3, 1 / 3)) == pytest.approx(19 / 27)
+
+
+@pytest.mark.parametrize("number", [1, 5, 20, 60, 150, 250])
+def test_how_many_different_ones_a_sketch_has_seen(number: int) -> None:
+    chance = random.Random(number)
+    found = [
+        distinct(reduce(or_, (1 << chance.randrange(SLOTS) for _ in range(number)), 0))
+        for _ in range(200)
+    ]
+    known = [one for one in found if one is not None]
+    assert len(known) >= 195
+    assert sum(known) / len(known) == pytest.approx(number, rel=0.06, abs=0.3)
+
+
+def test_a_full_sketch_says_many_and_an_empty_one_none() -> None:
+    assert distinct((1 << SLOTS) - 1) is None
+    assert distinct(0) == 0
+    assert SLOTS == wire.CLIENT_SLOTS

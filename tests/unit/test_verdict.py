@@ -10,7 +10,15 @@ import pytest
 
 from accepttrace.config import Filters
 from accepttrace.facts.reading import Reading
-from accepttrace.facts.records import AcceptorCount, Counts, Inventory, Listener, Losses
+from accepttrace.facts.records import (
+    AcceptorCount,
+    Counts,
+    Inventory,
+    Listener,
+    Losses,
+    Program,
+    Selector,
+)
 from accepttrace.model.fairshare import Stay
 from accepttrace.model.snapshot import Snapshot, Verdict
 from accepttrace.model.tracker import Tracker
@@ -293,6 +301,60 @@ def test_a_group_that_bpf_feeds_is_only_described() -> None:
     found = only(model.snapshot()).finding
     assert (found.word, found.p) == ("UNEVEN", None)
     assert found.text.endswith("; ebpf chooses, not the hash")
+
+
+def fixed_clients(accepts: int, clients: int, unknown: int = 0) -> Finding:
+    """A group of two, of which one took `accepts` connections, from so many clients."""
+    model = tracker()
+    members = [
+        replace(listener(200 + n, [holder(1 + n)], group=7, size=2), selector="hash")
+        for n in range(2)
+    ]
+    top = replace(count(1, accepts, 200), clients=(1 << clients) - 1, wait_unknown=unknown)
+    other = replace(count(2, 40, 201), clients=(1 << 128) - 1)
+    feed(model, 1, [top, other], members)
+    return only(model.snapshot()).finding
+
+
+def test_clients_that_return_from_the_same_ports_draw_no_lots() -> None:
+    few = fixed_clients(400, 10)
+    assert (few.word, few.p) == ("UNEVEN", None)
+    assert few.text.endswith(
+        "the same clients (address and port) return to it, about 10, and the hash sends each to"
+        " one socket always"
+    )
+    assert fixed_clients(400, 128).p is not None  # many: chance has its law
+    assert fixed_clients(400, 0).p is not None  # not known
+    assert fixed_clients(60, 25).p is None  # about 28
+    assert fixed_clients(60, 25, unknown=10).p is not None
+    assert fixed_clients(60, 30).p is not None
+
+
+@pytest.mark.parametrize(
+    ("kind", "made", "because"),
+    [
+        (
+            "cbpf",
+            Program(None, "cpu modulo 2"),
+            "cpu modulo 2 chooses, not the hash; the shares",
+        ),
+        ("cbpf", Program(None, "member 0"), "cbpf member 0 chooses, not the hash"),
+        ("cbpf", None, "cbpf chooses, not the hash"),
+        ("ebpf", Program(3, "cpu"), "ebpf cpu chooses, not the hash"),
+        ("incoming_cpu", None, "incoming_cpu chooses, not the hash; the shares"),
+    ],
+)
+def test_what_chooses_is_said(kind: Selector, made: Program | None, because: str) -> None:
+    model = tracker()
+    members = [
+        replace(listener(200 + n, [holder(1 + n)], group=7, size=2), selector=kind, program=made)
+        for n in range(2)
+    ]
+    feed(model, 1, [count(1, 900, 200), count(2, 100, 201)], members)
+    found = only(model.snapshot()).finding
+    assert found.p is None
+    text = found.text.rpartition(because)[2]
+    assert text in ("", " follow how the network card spreads packets over the CPUs")
 
 
 def test_members_that_come_and_go_do_not_fill_the_memory() -> None:

@@ -54,6 +54,7 @@ class AcceptorCount:
     ready_us: int = 0  # when the connection that it took last became ready to be taken
     process_start_ns: int = 0  # of the thread group leader, as /proc shows it here; 0: not known
     locality: Locality | None = None  # None: that was not looked at
+    clients: int = 0  # bits, one for each value of a short hash of clients (address and port)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,9 +156,12 @@ class Passed:
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A BPF program by the id and name that `bpftool prog` shows."""
+    """A BPF program by the id and name that `bpftool prog` shows.
 
-    id: int
+    Classic BPF has neither: no id, and as its name what it returns.
+    """
+
+    id: int | None
     name: str
 
 
@@ -342,7 +346,7 @@ class Listener:
     selector: Selector | None
     holders: tuple[Holder, ...] = ()
     uid: int | None = None  # owner of the socket; sockets of two owners never share a group
-    program: Program | None = None  # eBPF that chooses among the group
+    program: Program | None = None  # BPF that chooses among the group
     drops: int | None = None  # sk_drops: packets dropped for whatever reason, since it was made
     defers: bool | None = None  # TCP_DEFER_ACCEPT is set
     half_open: int | None = None  # handshakes that are not finished

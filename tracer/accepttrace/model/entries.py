@@ -106,6 +106,7 @@ def plus(one: AcceptorCount, other: AcceptorCount) -> AcceptorCount:
         waited_us=one.waited_us + other.waited_us,
         ready_us=max(one.ready_us, other.ready_us),
         locality=localities((one.locality, other.locality)),
+        clients=one.clients | other.clients,
     )
 
 

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 from typing import Final, NamedTuple
 
-from accepttrace.facts.records import LocalPort, Losses, Opened
+from accepttrace.facts.records import LocalPort, Losses, Opened, Program, Selector
 from accepttrace.model.census import ProcessKey
 from accepttrace.model.entries import Bygone, Entry
 from accepttrace.model.listeners import Listeners, SetKey
 from accepttrace.model.recent import Part
 from accepttrace.model.snapshot import ListenerRow, Verdict
+from accepttrace.model.stats.sketch import distinct
 from accepttrace.model.verdict import EACH, FAULTS, WORDS, Case, Finding, Member, counted, judge
 from accepttrace.model.watch import GONE, SetWatch, Watch
 from accepttrace.model.yardstick import is_group
 
 STUCK_US: Final = 1_000_000  # a connection that waits so long while nobody takes any
+BY_CPU: Final = "the shares follow how the network card spreads packets over the CPUs"
+REPEATED: Final = 2  # connections of each client, from where on they are no longer independent
 # Of those that wait for one socket, by how they wait.
 WOKEN: Final[Mapping[str | None, str]] = {
     "epoll": "epoll tries those that wait always in the same order",
@@ -137,10 +142,11 @@ class Verdicts:
             )
             for member in {**parts, **dict.fromkeys(there)}
         ]
-        selectors = {change.selector for row in rows for change in row.selectors}
-        drawn = is_group(key) and selectors == {"hash"}
-        because = _because(rows, selectors, drawn=drawn)
         noun = "socket" if is_group(key) else "worker"
+        selectors = {change.selector for row in rows for change in row.selectors}
+        hashed = is_group(key) and selectors == {"hash"}
+        because = _few_clients(members, scene) if hashed else _because(rows)
+        drawn = hashed and because is None
         return judge(Case(noun, members, drawn, known.evidence.p, because))
 
     def _member(
@@ -186,14 +192,36 @@ class _Seen(NamedTuple):
     named: bool
 
 
-def _because(rows: Sequence[ListenerRow], selectors: Collection[str], *, drawn: bool) -> str | None:
-    """What decides where no hash does."""
-    if drawn:
-        return None
-    if selectors:
-        return f"{' and '.join(sorted(selectors))} chooses, not the hash"
+def _because(rows: Sequence[ListenerRow]) -> str | None:
+    """What decides where no hash does; None where that is not known."""
+    changes = {(change.selector, change.program) for row in rows for change in row.selectors}
+    if changes:
+        names = sorted(f"{kind} {made.name}" if made else kind for kind, made in changes)
+        by_cpu = f"; {BY_CPU}" if any(map(_is_by_cpu, changes)) else ""
+        return f"{' and '.join(names)} chooses, not the hash{by_cpu}"
     ways = {holder.waits_in for row in rows for holder in row.holders if holder.waits}
     return WOKEN.get(next(iter(ways))) if len(ways) == 1 else None
+
+
+def _is_by_cpu(change: tuple[Selector, Program | None]) -> bool:
+    kind, program = change
+    return kind == "incoming_cpu" or (
+        kind == "cbpf" and program is not None and program.name.startswith("cpu")
+    )
+
+
+def _few_clients(members: Sequence[Member], scene: Scene) -> str | None:
+    """Why the hash draws no lots: the same few always come back. Of the one that took most."""
+    top = max(members, key=lambda one: one.accepts / one.expected if one.expected else 0.0)
+    counts = [entry.count for entry in scene.entries if entry.socket == top.inode and entry.count]
+    connections = sum(count.accepts - count.wait_unknown for count in counts)
+    clients = distinct(reduce(or_, (count.clients for count in counts), 0))
+    if not clients or clients * REPEATED > connections:
+        return None
+    return (
+        f"the same clients (address and port) return to it, about {clients}, and the hash sends"
+        " each to one socket always"
+    )
 
 
 def _accepted(rows: Sequence[ListenerRow]) -> int:

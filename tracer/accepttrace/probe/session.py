@@ -212,6 +212,7 @@ class Session(Tracer):
             ),
             wait_unknown=value.wait_unknown,
             locality=cpus.get(key),
+            clients=int.from_bytes(value.clients, "little"),
         )
 
     def _listener(self, value: wire.Listener) -> ListenerCount:

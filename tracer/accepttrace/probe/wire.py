@@ -8,6 +8,7 @@ WAIT_BUCKETS = 240
 PORTS = 65536
 MAX_NETNS = 16
 MAX_ACCEPTORS = 15360
+CLIENT_SLOTS = 128
 MAX_SLOTS = 1024
 SLOT_PROBES = 4
 MAX_LISTENERS = 12288
@@ -72,6 +73,7 @@ CUT_OFF_UNKNOWN = 2147483648
 PROGRAM_NONE = 0
 PROGRAM_CLASSIC = 1
 PROGRAM_EXTENDED = 2
+CLASSIC_READ = 3
 
 
 class U8(c.Structure):
@@ -164,6 +166,7 @@ class Acceptor(c.Structure):
         ("comm", c.c_char * 16),
         ("who", AcceptorKey),
         ("wait_us", c.c_uint64 * WAIT_BUCKETS),
+        ("clients", c.c_uint8 * CLIENT_SLOTS),
     )
 
 
@@ -322,6 +325,8 @@ class Member(c.Structure):
         ("incoming_cpu", c.c_uint32),
         ("program_id", c.c_uint32),
         ("program_name", c.c_char * 16),
+        ("instructions", c.c_uint64),
+        ("classic", c.c_uint64 * CLASSIC_READ),
     )
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Literal
 
-from accepttrace.model.snapshot import ListenerRow, Migration, SelectorChange, Snapshot
-from accepttrace.views.formats import endpoint, plural, span
+from accepttrace.model.snapshot import ListenerRow, Migration, Snapshot
+from accepttrace.views.formats import endpoint, plural, selector, span
 from accepttrace.views.losses import sentence
 from accepttrace.views.text import Line, clean
 
@@ -37,8 +37,11 @@ def selectors(snapshot: Snapshot, width: int) -> list[Line]:
         if {change.selector for change in row.selectors} <= {"hash"}:
             continue
         first, *later = row.selectors
-        parts = [_selector(first)]
-        parts += [f"{_selector(change)} from {span(change.elapsed_s)} on" for change in later]
+        parts = [selector(first.selector, first.program)]
+        parts += [
+            f"{selector(change.selector, change.program)} from {span(change.elapsed_s)} on"
+            for change in later
+        ]
         parts.append("so shares need not be even")
         lines += sentence(f"{_group(row)} chosen by:", parts, width, "")
     return lines
@@ -102,11 +105,6 @@ def _move(one: Migration) -> str:
 
 def _socket(inode: int) -> str:
     return f"inode {inode}" if inode else "a listener that is gone"
-
-
-def _selector(change: SelectorChange) -> str:
-    program = change.program
-    return f"{change.selector} {program.id} {program.name}" if program else change.selector
 
 
 def _group(row: ListenerRow) -> str:

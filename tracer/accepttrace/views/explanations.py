@@ -64,7 +64,7 @@ VERDICTS: Final = (
         " looks. The line names who stands out most.",
         "On a shared socket the kernel does not take turns among epoll waiters (see LIFO), or a"
         " worker comes back late. In a group the hash repeats its draw for clients that use a"
-        " source port again; a program draws by its own rule (see SELECTOR).",
+        " source port again (the line says so); a program draws by its own rule (see SELECTOR).",
         "First see whether it hurts, by WAIT, QUEUE, OPEN and CPU: at low load it need not. Else a"
         " socket for each worker (REUSEPORT), or a server that deals out what it accepted"
         " (DISPATCH). In a group look for clients behind one proxy, and at WAIT of the worker"
@@ -474,7 +474,8 @@ COLUMNS: Final[Mapping[str, Note]] = {
     ),
     "selector": Note(
         "hash: by the client's address and port. cbpf, ebpf: a program that the server gave to the"
-        " group. incoming_cpu: the socket whose SO_INCOMING_CPU is the CPU that got the packet."
+        " group; what a classic one returns follows, where its few instructions show it (cpu"
+        " modulo 4). incoming_cpu: the socket whose SO_INCOMING_CPU is the CPU that got the packet."
         " Only the hash is even by chance.",
         "With the others the shares follow the program, or how the network card spreads packets"
         " over CPUs: UNEVEN may be meant.",

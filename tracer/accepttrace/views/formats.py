@@ -95,9 +95,10 @@ def endpoint(
     return f"{host}{bound}:{'*' if port is None else port}"
 
 
-def selector(kind: str | None, program: Program | None) -> str | None:
-    """`hash`, or `ebpf 12 steer` with the id and the name of the program."""
-    return f"{kind} {program.id} {program.name}" if program else kind
+def selector(kind: str, program: Program | None) -> str:
+    """`hash`; `ebpf 12 steer`, with the id and the name of the program; `cbpf cpu modulo 4`."""
+    words = (kind, program.id, clean(program.name)) if program else (kind,)
+    return " ".join(str(word) for word in words if word is not None)
 
 
 def known(number: int | None) -> str:

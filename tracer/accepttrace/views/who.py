@@ -8,7 +8,7 @@ from typing import Final
 
 from accepttrace.facts.records import Holder, Inventory, Listener, Unread
 from accepttrace.model.labels import few
-from accepttrace.views.formats import endpoint
+from accepttrace.views.formats import endpoint, selector
 from accepttrace.views.frame import elsewhere
 from accepttrace.views.jsonl import dump
 from accepttrace.views.text import cells, clean, pad
@@ -104,8 +104,8 @@ def _sharing(row: Listener, rank: int, partial: bool) -> str:
         held = f"held by {count} processes"
     if row.sharing == "reuseport":
         size = "" if row.group_size is None else f" of {row.group_size}"
-        selector = f" by {row.selector}" if row.selector else ""
-        return f"reuseport {rank}{size}{selector}, {held}"
+        by = f" by {selector(row.selector, row.program)}" if row.selector else ""
+        return f"reuseport {rank}{size}{by}, {held}"
     if row.sharing == "shared":
         return f"shared by {count} processes (likely inherited)"
     return "sole" if row.sharing == "sole" else held

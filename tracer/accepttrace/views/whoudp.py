@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from accepttrace.facts.datagrams import Receiver, Receivers
-from accepttrace.views.formats import endpoint, known, plural
+from accepttrace.views.formats import endpoint, known, plural, selector
 from accepttrace.views.jsonl import PROGRAM_FIELDS, dump, named
 from accepttrace.views.sameplace import alone
 from accepttrace.views.text import clean
@@ -74,8 +74,7 @@ def _sharing(row: Receiver, rank: int) -> str:
     count = len(row.holders)
     held = plural(count, "process") if count else "held by nobody visible"
     if row.group is not None:
-        by = f" by {row.selector}" if row.selector else ""
-        program = f" {row.program.id} {clean(row.program.name)}" if row.program else ""
-        return f"reuseport {rank} of {known(row.group_size)}{by}{program}, {held}"
+        by = f" by {selector(row.selector, row.program)}" if row.selector else ""
+        return f"reuseport {rank} of {known(row.group_size)}{by}, {held}"
     group = "group: n/a without BPF" if row.queue is None else "in no group"
     return f"{group}, {held}"

@@ -123,7 +123,9 @@ def _longest(line: TcpRow) -> str | None:
 
 def _selector(line: TcpRow) -> str | None:
     """`hash`, or `ebpf 12 steer` with the id and the name of the program."""
-    found = {formats.selector(one.selector, one.selector_program) for one in line.sockets} - {None}
+    found = {
+        formats.selector(one.selector, one.selector_program) for one in line.sockets if one.selector
+    }
     return found.pop() if len(found) == 1 else "several" if found else None
 
 

@@ -53,7 +53,7 @@ def _remote(row: ReceiverRow) -> str:
 
 
 def _selector(row: ReceiverRow) -> str | None:
-    return formats.selector(row.selector, row.selector_program)
+    return row.selector and formats.selector(row.selector, row.selector_program)
 
 
 def _first_pid(row: ReceiverRow) -> int | None:
