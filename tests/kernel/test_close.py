@@ -79,7 +79,10 @@ def test_queued_connections_are_lost_with_their_listener(tracing: Tracing, how: 
                 assert clients.resets() == queued
                 assert listening(port).keys() == {other}
                 assert drain(stays) == CLIENTS - queued
-                rows = by_inode(settled(account))
+                snapshot = settled(account)
+    rows, (event,) = by_inode(snapshot), snapshot.events
+    assert (event.kind, event.sockets, event.closed, event.opened) == ("GROUP", 2, 1, 0)
+    assert event.lost.get("lost_on_close") == if_seen(tracing, "closed", queued)
     gone, left = rows[inode], rows[other]
     assert (gone.open, gone.accepted, gone.queue) == (False, 0, None)
     assert gone.lost_on_close == if_seen(tracing, "closed", queued)

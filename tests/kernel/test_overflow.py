@@ -93,10 +93,13 @@ def test_requests_that_find_the_queue_full_are_counted(tracing: Tracing, family:
             sent = 3 * len(PEERS) - 1 - 2
             wait_until(lambda: counted()["ListenOverflows"] == sent, "every SYN dropped")
             row = only(account)
+            (event,) = (one for one in account.snapshot().events if one.kind == "LOST")
             shown = listening(port)[number_of(row)]
         assert peers.heard == []
     assert (row.queue, row.drops) == (4, sent) == (shown.queue, shown.drops)
     assert overflow(row) == if_overflow_seen(tracing, syn=sent, peers=len(PEERS))
+    assert sum(event.lost.values()) == sent
+    assert event.clients == if_seen(tracing, "overflow", len(PEERS))
     assert_balanced(row)
     assert tracing.session.losses().map_full == 0
 

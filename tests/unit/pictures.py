@@ -23,7 +23,7 @@ from accepttrace.facts.records import (
     Via,
 )
 from accepttrace.facts.sight import Sight
-from accepttrace.model.snapshot import GroupSize, Meta, Migration, SelectorChange, Snapshot
+from accepttrace.model.snapshot import Event, GroupSize, Meta, Migration, SelectorChange, Snapshot
 from accepttrace.model.tracker import Tracker
 
 STEER = Program(42, "steer")
@@ -256,6 +256,33 @@ def _sum(*numbers: int | None) -> int | None:
     return None if None in numbers else sum(number or 0 for number in numbers)
 
 
+_EVENT = Event(
+    *(1, "LOST", "2026-01-02T12:00:01.500Z", 1.5, 2.0, True, 4026531840, "ipv4", "0.0.0.0", 80),
+    inode=200,
+    lost={"overflow_syn": 48, "overflow_ack": 3},
+    clients=12,
+)
+# What `troubled` shows, and when.
+EVENTS = (
+    _EVENT,
+    replace(
+        _EVENT,
+        number=2,
+        kind="GROUP",
+        inode=None,
+        lost={"lost_on_close": 203},
+        clients=None,
+        program="nginx: worker",
+        workers=2,
+        left=1,
+        came=0,
+        sockets=2,
+        closed=1,
+        opened=0,
+    ),
+)
+
+
 def troubled(by: By = "worker") -> Snapshot:
     """Two sockets of a group: one overflowed, the other closed and lost what was queued."""
     sizes = (GroupSize(0.0, 2), GroupSize(1.5, 1))
@@ -283,7 +310,7 @@ def troubled(by: By = "worker") -> Snapshot:
         "group_sizes": sizes,
     }
     snapshot = seen(reuseport((4990, 700), by), {200: overflow, 201: closed})
-    return replace(snapshot, migrations=(Migration(201, 200, 5, 1),))
+    return replace(snapshot, migrations=(Migration(201, 200, 5, 1),), events=EVENTS)
 
 
 def unbalanced(by: By = "worker") -> Snapshot:

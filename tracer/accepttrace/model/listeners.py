@@ -493,14 +493,15 @@ class Listeners:
             known = self._meet(listener, listener.v6only)
             if known is None:
                 continue
-            waits, listed = known.waits, known.listed
+            waits, listed, was_open = known.waits, known.listed, known.open
             if not _is_full(listener):
                 known.full_since_s = None
             elif known.full_since_s is None:
                 at_start = listed is None and not known.met_late
                 known.full_since_s = 0.0 if at_start else self._elapsed_s
             known.look(listener)
-            if known.waits is not waits or listed is None or listed.group != listener.group:
+            same = was_open and listed is not None and listed.group == listener.group
+            if not same or known.waits is not waits:
                 self._changes += 1
             _note_group(known, listener, round(self._elapsed_s, 3))
 

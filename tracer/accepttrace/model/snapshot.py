@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from accepttrace.config import By
@@ -266,6 +266,58 @@ class Verdict:
     finding: Finding
 
 
+EventKind = Literal[
+    "LOST",
+    "RELOAD",
+    "WORKERS",
+    "GROUP",
+    "CLOSED",
+    "STUCK",
+    "UNEVEN",
+    "IDLE WORKERS",
+    "UNEVEN OPEN",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What happened from one reading to another; what follows soon at one place is one event.
+
+    `number`: from 1, in the order in which they began; it stays where an event goes on. `time`: of
+    the reading that showed it first (UTC, RFC 3339), `began_s` the same in seconds since the start,
+    `until_s`: of the last that did; of a verdict that ended, the first that did not. `going_on`:
+    more of it may come. `lost`: what clients lost by it, by the fields of a `ListenerRow`; `cookie`
+    as in a `NamespaceLoss`. `clients`: who lost it, by address and port; None: not known.
+    `workers`: how many there were before, `left` and `came` of those that ended or let go of the
+    sockets, and of the new ones; `sockets`, `closed` and `opened`: the same of listening sockets.
+    `program`: what the workers are called. `text`: the words of a verdict. None: it is not about
+    such things.
+    """
+
+    number: int
+    kind: EventKind
+    time: str
+    began_s: float
+    until_s: float
+    going_on: bool
+    netns: int | None
+    family: Family | None
+    local_address: str | None
+    local_port: int | None
+    group: int | None = None
+    inode: int | None = None
+    lost: Mapping[str, int] = field(default_factory=dict)
+    clients: int | None = None
+    program: str | None = None
+    workers: int | None = None
+    left: int | None = None
+    came: int | None = None
+    sockets: int | None = None
+    closed: int | None = None
+    opened: int | None = None
+    text: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Books:
     """What was counted and what was lost on the way.
@@ -308,6 +360,8 @@ class Snapshot:
     unread: tuple[Unread, ...] = ()
     unix: tuple[str, ...] = ()  # as `records.Inventory.unix`
     open_age_s: float | None = None
+    events: tuple[Event, ...] = ()  # the last ones, in the order in which they began
+    earlier_events: int = 0  # that are not among them
 
     @property
     def verdict(self) -> Word | None:

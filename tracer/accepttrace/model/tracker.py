@@ -27,6 +27,7 @@ from accepttrace.model.census import Census
 from accepttrace.model.cpu import Cpus
 from accepttrace.model.crowds import Crowds, Judge, gathered
 from accepttrace.model.entries import Bygone, Entry
+from accepttrace.model.events import Journal
 from accepttrace.model.listeners import Known, Listeners, Socket, Uncounted
 from accepttrace.model.migrations import Migrations
 from accepttrace.model.order import ordered
@@ -87,6 +88,7 @@ class Tracker:
         self._unix: tuple[str, ...] = ()
         self._opened: Opened | None = None
         self._cpus = Cpus()
+        self._journal = Journal(self._listeners, self._census)
 
     def start(self, baseline: Baseline) -> None:
         """What was there when tracing began; read before it is announced that it did."""
@@ -177,6 +179,14 @@ class Tracker:
             *(listeners, kept, self._losses, self._now_s, self._elapsed_s, whole),
             opened=self._opened,
         )
+        verdicts = self._verdicts.of(scene)
+        self._journal.begin(self._elapsed_s, self._wall)
+        shared = self._listeners.drops.shared([one for one in shown if isinstance(one, int)])
+        if not whole:
+            changes = self._listeners.changes + self._tallies.changes
+            self._journal.compare(scene, shown, changes)
+            self._journal.judge(verdicts)
+        self._journal.lose(listeners, shared)
         return Snapshot(
             time=self._wall,
             elapsed_s=self._elapsed_s,
@@ -186,17 +196,17 @@ class Tracker:
             listeners=listeners,
             acceptors=tuple(ordered(rows.make(kept, shown, crowds))),
             books=self._books(kept, listeners),
-            verdicts=self._verdicts.of(scene),
+            verdicts=verdicts,
             window_s=self._watch.window_s,
             migrations=self._migrations.among(
                 {socket for socket in shown if isinstance(socket, int)}
             ),
-            namespace_losses=self._listeners.drops.shared(
-                [socket for socket in shown if isinstance(socket, int)]
-            ),
+            namespace_losses=shared,
             unread=self._unread,
             unix=self._unix,
             open_age_s=max(self._now_s - self._opened.at_s, 0.0) if self._opened else None,
+            events=self._journal.events,
+            earlier_events=self._journal.earlier,
         )
 
     def _recent(self, by: By) -> Parts | None:
@@ -321,12 +331,14 @@ class Tracker:
         if known.untouched and self._is_bare(inode, known) and not self._tallies.at(inode):
             self._reconciler.drop(inode, known, 0)
             self._migrations.forget(inode)
+            self._journal.close(inode, None)
             self._listeners.drop(inode)
 
     def _fold(self, inode: int, uncounted: Uncounted, *, returns: bool = False) -> None:
         """Sum up a closed listener with the others at its place."""
         known = self._listeners.known[inode]
         row = self._listeners.row(inode, 0, uncounted, self._reconciler.verdict(inode))
+        self._journal.close(inode, row)
         accepts = self._accepts_at(inode)
         place = self._place_for(row, accepts) if row else ELSEWHERE
         if row:

@@ -1,9 +1,8 @@
-"""What changed while tracing ran: connections that moved, reuseport groups and their selectors."""
+"""What the kernel moved and how it chose, and accepts that no row has."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Literal
 
 from accepttrace.model.snapshot import ListenerRow, Migration, Snapshot
 from accepttrace.views.formats import endpoint, plural, selector, span
@@ -17,23 +16,10 @@ def moved(snapshot: Snapshot, width: int) -> list[Line]:
     return sentence("moved by the kernel:", parts, width, "") if parts else []
 
 
-def sizes(snapshot: Snapshot, width: int) -> list[Line]:
-    """The sockets of each reuseport group over time, where that changed."""
-    lines: list[Line] = []
-    for row in _best_known(snapshot, "group_sizes"):
-        if len(row.group_sizes) < 2:
-            continue
-        first, *later = row.group_sizes
-        parts = [plural(first.size, "socket")]
-        parts += [f"{size.size:,} from {span(size.elapsed_s)} on" for size in later]
-        lines += sentence(f"{_group(row)}:", parts, width, "")
-    return lines
-
-
 def selectors(snapshot: Snapshot, width: int) -> list[Line]:
     """What chose among the sockets of each reuseport group, where that was not the hash alone."""
     lines: list[Line] = []
-    for row in _best_known(snapshot, "selectors"):
+    for row in _best_known(snapshot):
         if {change.selector for change in row.selectors} <= {"hash"}:
             continue
         first, *later = row.selectors
@@ -112,14 +98,12 @@ def _group(row: ListenerRow) -> str:
     return f"group {row.group} on {place}"
 
 
-def _best_known(
-    snapshot: Snapshot, what: Literal["group_sizes", "selectors"]
-) -> Collection[ListenerRow]:
+def _best_known(snapshot: Snapshot) -> Collection[ListenerRow]:
     """Of each group, the listener with the longest history."""
     longest: dict[object, ListenerRow] = {}
     for row in snapshot.listeners:
         key = (row.group, row.netns, row.family, row.local_port)
         known = longest.get(key)
-        if known is None or len(getattr(row, what)) > len(getattr(known, what)):
+        if known is None or len(row.selectors) > len(known.selectors):
             longest[key] = row
     return longest.values()

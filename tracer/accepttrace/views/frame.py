@@ -8,7 +8,8 @@ from typing import Final
 from accepttrace.facts.records import Losses
 from accepttrace.model.snapshot import Snapshot
 from accepttrace.views.books import totals, unbalanced
-from accepttrace.views.changes import moved, selectors, sizes, unattributed, uncounted, unseen
+from accepttrace.views.changes import moved, selectors, unattributed, uncounted, unseen
+from accepttrace.views.events import changes, happened
 from accepttrace.views.formats import known, many, plural
 from accepttrace.views.header import header
 from accepttrace.views.losses import causes, delays, full, losses, sentence
@@ -27,7 +28,6 @@ _NOTES: Final = (
     unattributed,
     unseen,
     moved,
-    sizes,
     selectors,
 )
 
@@ -47,7 +47,9 @@ def framed(
     ends it.
     """
     above = header(snapshot, width)
-    below = [line for note in _NOTES for line in note(snapshot, width)]
+    whole = footer and height is None and snapshot.interval_s >= snapshot.elapsed_s
+    notes = _NOTES if whole else (*_NOTES, changes)
+    below = [line for note in notes for line in note(snapshot, width)]
     if height is None:
         below = [*below, *after, *(_footer(snapshot, width) if footer else ())]
         room = None
@@ -91,9 +93,10 @@ def _capped(lines: Sequence[Line], limit: int) -> Sequence[Line]:
 
 
 def _footer(snapshot: Snapshot, width: int) -> list[Line]:
-    """Everything that could be lost, by name, also when it is 0."""
+    """What happened, and everything that could be lost, by name, also when it is 0."""
     own = lost_by_tracer(snapshot.books.losses, width)
-    return [*totals(snapshot, width), *causes(snapshot, width), *own]
+    told = [*happened(snapshot, width), *totals(snapshot, width)]
+    return [*told, *causes(snapshot, width), *own]
 
 
 def lost_by_tracer(losses: Losses, width: int) -> list[Line]:

@@ -13,6 +13,7 @@ from accepttrace.model.histogram import filled
 from accepttrace.model.snapshot import (
     AcceptorRow,
     Books,
+    Event,
     GroupSize,
     ListenerRow,
     Meta,
@@ -23,6 +24,7 @@ from accepttrace.model.snapshot import (
     Verdict,
 )
 from accepttrace.model.verdict import Finding, Standout
+from accepttrace.views.events import recent
 from accepttrace.views.text import well_formed
 from accepttrace.views.unread import objects
 
@@ -42,6 +44,7 @@ CHANGE_FIELDS: Final = tuple(SelectorChange.__dataclass_fields__)
 SIZE_FIELDS: Final = tuple(GroupSize.__dataclass_fields__)
 VERDICT_FIELDS: Final = tuple(n for n in Verdict.__dataclass_fields__ if n != "finding")
 FINDING_FIELDS: Final = tuple(Finding.__dataclass_fields__)
+EVENT_FIELDS: Final = tuple(Event.__dataclass_fields__)
 STANDOUT_FIELDS: Final = tuple(Standout.__dataclass_fields__)
 PROGRAM_FIELDS: Final = tuple(Program.__dataclass_fields__)
 HOLDER_FIELDS: Final = ("pid", "comm", "name", "fd", "waits", "waits_in")
@@ -171,6 +174,8 @@ def _tail(snapshot: Snapshot) -> dict[str, object]:
         "books": books(snapshot.books),
         "migrations": [named(one, MIGRATION_FIELDS) for one in snapshot.migrations],
         "namespace_losses": [named(one, LOSS_FIELDS) for one in snapshot.namespace_losses],
+        "events": [named(one, EVENT_FIELDS) for one in recent(snapshot)],
+        "earlier_events": snapshot.earlier_events,
     }
 
 
@@ -186,6 +191,8 @@ def named(record: object, names: tuple[str, ...]) -> dict[str, object]:
 
 
 _OF_VERDICTS: Final = {
+    "began_s": 3,
+    "until_s": 3,
     "over_s": 3,
     "since_s": 3,
     "ratio": 4,

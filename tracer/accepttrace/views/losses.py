@@ -185,38 +185,40 @@ def _places(rows: Sequence[ListenerRow]) -> dict[str, list[ListenerRow]]:
 def _parts(rows: Sequence[ListenerRow]) -> list[str]:
     fields = (*ATTEMPTS, *(cause.field for cause in LOST))
     lost = {field: sum(getattr(row, field) or 0 for row in rows) for field in fields}
+    peers = [row.overflow_peers for row in rows if row.overflow_peers]
+    # One client may have met several sockets of a group.
+    limit = "up to " if len(peers) > 1 else ""
+    return in_words(lost, f" from {limit}{plural(sum(peers), 'client')}" if peers else "")
+
+
+def in_words(lost: Mapping[str, int], whose: str = "") -> list[str]:
+    """Amounts by field of a listener, those that are not 0; ` from 3 clients` of a full queue."""
     parts: list[str] = []
-    if lost["dropped_overflow"]:
-        parts.append(_overflow(rows))
-    if lost["overflow_aborted"]:
-        parts.append(f"{lost['overflow_aborted']:,} of the ACKs answered with a reset")
-    if lost["dropped_syn_queue"]:
-        parts.append(f"{plural(lost['dropped_syn_queue'], 'SYN')} dropped (too many half-open)")
-    if lost["dropped_other"]:
-        attempts = plural(lost["dropped_other"], "attempt")
-        parts.append(f"{attempts} dropped (cause not known)")
-    if lost["lost_on_close"]:
-        failed = lost["migration_failed"]
-        text = f"{plural(lost['lost_on_close'], 'connection')} reset when the listener closed"
+    syns, acks = lost.get("overflow_syn", 0), lost.get("overflow_ack", 0)
+    if both := lost.get("dropped_overflow", 0) or syns + acks:
+        parts.append(_overflow(both, syns, acks, whose))
+    if aborted := lost.get("overflow_aborted"):
+        parts.append(f"{aborted:,} of the ACKs answered with a reset")
+    if syns := lost.get("dropped_syn_queue", 0):
+        parts.append(f"{plural(syns, 'SYN')} dropped (too many half-open)")
+    if attempts := lost.get("dropped_other"):
+        parts.append(f"{plural(attempts, 'attempt')} dropped (cause not known)")
+    if cookies := lost.get("cookie"):
+        parts.append(f"{cookies:,} {SHARED['cookie'][cookies != 1]}")
+    if reset := lost.get("lost_on_close"):
+        failed = lost.get("migration_failed")
+        text = f"{plural(reset, 'connection')} reset when the listener closed"
         parts.append(text + (f" ({failed:,} failed to move)" if failed else ""))
-    if lost["half_open_lost"]:
-        handshakes = plural(lost["half_open_lost"], "half-open handshake")
-        parts.append(f"{handshakes} cut off when the listener closed")
+    if handshakes := lost.get("half_open_lost"):
+        text = plural(handshakes, "half-open handshake")
+        parts.append(f"{text} cut off when the listener closed")
     return parts
 
 
-def _overflow(rows: Sequence[ListenerRow]) -> str:
+def _overflow(both: int, syns: int, acks: int, whose: str) -> str:
     """`48 SYNs and 3 final ACKs dropped from 12 clients (queue full)`."""
-    both, syns, acks = (
-        sum(getattr(row, field) or 0 for row in rows)
-        for field in ("dropped_overflow", "overflow_syn", "overflow_ack")
-    )
     if both != syns + acks:  # of either kind
         return f"{both:,} {SHARED['overflow'][both != 1]}"
     counts = ((syns, "SYN"), (acks, "final ACK"))
     dropped = " and ".join(plural(number, noun) for number, noun in counts if number)
-    peers = [row.overflow_peers for row in rows if row.overflow_peers]
-    # One client may have met several sockets of a group.
-    limit = "up to " if len(peers) > 1 else ""
-    clients = f" from {limit}{plural(sum(peers), 'client')}" if peers else ""
-    return f"{dropped} dropped{clients} (queue full)"
+    return f"{dropped} dropped{whose} (queue full)"

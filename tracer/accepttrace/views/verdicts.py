@@ -52,12 +52,12 @@ def _text(verdict: Verdict, snapshot: Snapshot) -> str:
     if snapshot.window_s is not None and verdict.over_s < snapshot.elapsed_s:
         parts.append(f"in the last {span(verdict.over_s)}")
     if verdict.since_s is not None and verdict.since_s > snapshot.interval_s:
-        parts.append(f"since {_clock(snapshot, verdict.since_s)}")
+        parts.append(f"since {clock(snapshot, verdict.since_s)}")
     return "; ".join(parts)
 
 
-def _clock(snapshot: Snapshot, since_s: float) -> str:
+def clock(snapshot: Snapshot, elapsed_s: float) -> str:
     """`12:03:04Z`, of so many seconds after the start."""
     now = datetime.fromisoformat(snapshot.time.replace("Z", "+00:00"))
-    then = now - timedelta(seconds=snapshot.elapsed_s - since_s)
+    then = now - timedelta(seconds=snapshot.elapsed_s - elapsed_s)
     return f"{then.astimezone(timezone.utc):%H:%M:%S}Z"

@@ -1,0 +1,256 @@
+"""What happened, with its time: made from one reading to the next, and said in one line each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from accepttrace.config import Filters
+from accepttrace.facts.records import Flow, ListenerCount, Overflow
+from accepttrace.model import events
+from accepttrace.model.snapshot import Event, Snapshot
+from accepttrace.model.tracker import Tracker
+from accepttrace.views import events as view
+from accepttrace.views import table
+from accepttrace.views.text import plain
+from tests.unit.pictures import count, feed, holder, listener, tracker
+
+NETNS = 4026531840
+MASTER = holder(1000, False, name="nginx: master")
+
+
+def members(sockets: int, *, size: int | None = None, first: int = 200) -> list[Any]:
+    """A reuseport group in which worker 1001 waits on the first socket, and so on."""
+    return [
+        listener(first + own, [holder(1001 + own)], group=7, size=sockets if size is None else size)
+        for own in range(sockets)
+    ]
+
+
+def seen(
+    inode: int = 100,
+    overflow: Sequence[int] = (0, 0, 0, 0),
+    lost: int = 0,
+    port: int = 80,
+) -> ListenerCount:
+    """A listener as hooks counted it: `overflow` as SYNs, ACKs, aborted, clients."""
+    return ListenerCount(
+        inode, NETNS, "ipv4", "0.0.0.0", port, 0, flow=Flow(10, lost, 0, 0, 0),
+        overflow=Overflow(*overflow), cut_off=0,
+    )  # fmt: skip
+
+
+def words(snapshot: Snapshot) -> list[str]:
+    """The lines of all events, without the clock."""
+    lines = [plain(view.line_of(snapshot, event, 300)).strip() for event in snapshot.events]
+    return [line.partition("Z ")[2] for line in lines]
+
+
+def only(snapshot: Snapshot) -> Event:
+    (event,) = snapshot.events
+    return event
+
+
+def test_packets_that_were_dropped_are_one_event_while_it_goes_on() -> None:
+    model, there = tracker(), [listener(100, [holder(1)])]
+    feed(model, 1, [count(1, 5)], there, counted=[seen()])
+    assert model.snapshot().events == ()
+    feed(model, 2, [count(1, 5)], there, counted=[seen(100, (4, 0, 0, 2))])
+    model.snapshot()
+    feed(model, 9, [count(1, 5)], there, counted=[seen(100, (12, 3, 0, 9))])
+    snapshot = model.snapshot()
+    event = only(snapshot)
+    assert (event.began_s, event.until_s, event.going_on) == (2.0, 9.0, True)
+    assert words(snapshot) == [
+        "LOST 12 SYNs and 3 final ACKs dropped from 9 clients (queue full); the last at 12:00:09Z"
+    ]
+
+
+def losses(model: Tracker, steps: Mapping[float, Sequence[int]]) -> Snapshot:
+    """By second, what hooks had counted; a picture at each."""
+    for second, overflow in steps.items():
+        feed(model, second, [], [listener(100, [holder(1)])], counted=[seen(100, overflow)])
+        snapshot = model.snapshot()
+    return snapshot
+
+
+def test_losses_that_follow_soon_belong_together_and_later_ones_are_another_event() -> None:
+    snapshot = losses(
+        tracker(),
+        {1: (0, 0, 0, 0), 2: (4, 0, 0, 2), 11: (6, 0, 0, 3), 12: (6, 0, 0, 3), 22: (7, 0, 0, 4)},
+    )
+    first, second = snapshot.events
+    assert (first.began_s, first.until_s, first.going_on) == (2.0, 11.0, False)
+    assert (first.lost, first.clients) == ({"overflow_syn": 6}, 3)
+    assert (second.began_s, second.lost, second.going_on) == (22.0, {"overflow_syn": 1}, True)
+    # Of the four clients, those of the second event are not known apart.
+    assert second.clients is None
+    assert (first.number, second.number) == (1, 2)
+
+
+def test_what_is_not_known_any_more_was_not_lost_anew() -> None:
+    model, there = tracker(), [listener(100, [holder(1)])]
+    known = seen(100, (4, 0, 0, 2))
+    for second, count_now in enumerate((known, replace(known, overflow=None), known), 1):
+        feed(model, second, [], there, counted=[count_now])
+        model.snapshot()
+    assert only(model.snapshot()).lost == {"overflow_syn": 4}
+
+
+def test_a_reload_is_one_event_with_what_it_cost() -> None:
+    model = tracker()
+    old, new = [holder(pid) for pid in (1, 2)], [holder(pid) for pid in (11, 12)]
+    taken = [count(1, 5), count(2, 5)]
+    feed(model, 1, taken, [listener(100, [MASTER, *old])], counted=[seen()])
+    model.snapshot()
+    feed(model, 2, taken, [listener(100, [MASTER, *old[:1], *new])], counted=[seen()])
+    assert words(model.snapshot()) == [
+        "WORKERS 1 of 2 workers gone, 2 new workers (nginx: worker), 0 connections reset"
+    ]
+    feed(model, 3, taken, [listener(100, [MASTER, *new])], counted=[seen()])
+    snapshot = model.snapshot()
+    assert words(snapshot) == ["RELOAD 2 workers (nginx: worker) replaced, 0 connections reset"]
+    assert (only(snapshot).began_s, only(snapshot).until_s) == (2.0, 3.0)
+
+
+def test_where_resets_are_not_visible_none_are_spoken_of() -> None:
+    model = tracker()
+    feed(model, 1, [count(1, 5)], [listener(100, [holder(1)])])
+    model.snapshot()
+    feed(model, 2, [count(1, 5)], [listener(100, [holder(9)])])
+    snapshot = model.snapshot()
+    assert words(snapshot) == ["RELOAD 1 worker (nginx: worker) replaced"]
+    assert only(snapshot).lost == {}
+
+
+def test_a_restart_in_between_which_the_port_is_closed_is_one_reload() -> None:
+    model = tracker()
+    feed(model, 1, [count(1, 5)], [listener(100, [holder(1)])], counted=[seen()])
+    model.snapshot()
+    gone = [replace(seen(lost=3), stops=1)]
+    feed(model, 2, [count(1, 5)], [], counted=gone)
+    assert words(model.snapshot()) == [
+        "CLOSED 1 socket closed, 1 of 1 worker gone (nginx: worker), 3 connections reset"
+    ]
+    feed(model, 4, [count(1, 5)], [listener(101, [holder(2)])], counted=[*gone, seen(101)])
+    assert words(model.snapshot()) == [
+        "RELOAD 1 worker (nginx: worker) replaced, 3 connections reset"
+    ]
+
+
+def test_a_port_that_nobody_used_closes_in_silence() -> None:
+    model = tracker()
+    feed(model, 1, [], [listener(100, [holder(1)])])
+    model.snapshot()
+    feed(model, 2, [], [])
+    assert model.snapshot().events == ()
+
+
+def test_a_group_that_changed_is_reported_once() -> None:
+    model = tracker(Filters())
+    for second, sockets in enumerate((4, 4, 5, 3), 1):
+        feed(model, second, [], members(sockets))
+        snapshot = model.snapshot()
+    assert words(snapshot) == [
+        "GROUP shrank from 4 to 3 sockets, 1 of 4 workers gone (nginx: worker)"
+    ]
+    assert (only(snapshot).began_s, only(snapshot).until_s) == (3.0, 4.0)
+    feed(model, 20, [], members(4))
+    assert words(model.snapshot())[1:] == [
+        "GROUP grew from 3 to 4 sockets, 1 new worker (nginx: worker)"
+    ]
+
+
+def test_what_starts_while_tracing_runs_has_not_changed() -> None:
+    model = tracker(Filters())
+    feed(model, 1, [], [])
+    model.snapshot()
+    for second, sockets in enumerate((1, 3, 4), 2):
+        feed(model, second, [], members(sockets))
+        snapshot = model.snapshot()
+    assert snapshot.events == ()
+
+
+def test_who_held_the_socket_before_has_not_come_when_it_first_waits() -> None:
+    model = tracker()
+    for second, waits in enumerate((None, True), 1):
+        feed(model, second, [], [listener(100, [holder(1), holder(2, waits)])])
+        snapshot = model.snapshot()
+    assert snapshot.events == ()
+
+
+def test_a_queue_that_nobody_empties_began_and_ended() -> None:
+    model = tracker()
+    full = replace(listener(100, [holder(1)], queue=3), oldest_us=2_000_000)
+    feed(model, 1, [count(1, 5)], [listener(100, [holder(1)])])
+    model.snapshot()
+    for second in (2, 3):
+        feed(model, second, [count(1, 5)], [full])
+        snapshot = model.snapshot()
+    event = only(snapshot)
+    assert (event.kind, event.began_s, event.going_on) == ("STUCK", 2.0, True)
+    assert words(snapshot)[0].startswith("STUCK nobody accepts from socket 100 (pid 1): 3 of 512")
+    feed(model, 4, [count(1, 8)], [listener(100, [holder(1)])])
+    snapshot = model.snapshot()
+    assert (only(snapshot).until_s, only(snapshot).going_on) == (4.0, False)
+    assert words(snapshot)[0].endswith("; until 12:00:04Z")
+    feed(model, 5, [count(1, 8)], [full])
+    assert (only(model.snapshot()).number, only(model.snapshot()).going_on) == (1, True)
+
+
+def test_a_fault_lasts_however_seldom_it_is_looked_at() -> None:
+    model = tracker()
+    full = replace(listener(100, [holder(1)], queue=3), oldest_us=2_000_000)
+    for second in (0, 60, 120):
+        feed(model, second, [], [full])
+        snapshot = model.snapshot()
+    assert (only(snapshot).began_s, only(snapshot).until_s) == (0.0, 120.0)
+
+
+def test_looking_twice_changes_nothing() -> None:
+    model = tracker()
+    feed(model, 1, [count(1, 5)], [listener(100, [holder(1)])], counted=[seen()])
+    model.snapshot()
+    feed(model, 2, [count(1, 5)], [listener(100, [holder(9)])], counted=[seen(100, (4, 0, 0, 2))])
+    once = model.snapshot().events
+    assert len(once) == 2
+    assert model.snapshot("socket").events == model.snapshot().events == once
+    assert model.summary().events == once
+
+
+def test_of_too_many_events_those_without_a_loss_go_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "KEPT", 3)
+    model = tracker(Filters())
+    steps = {second: (second // 30, 0, 0, 1) for second in range(0, 150, 15)}
+    for second, overflow in steps.items():
+        there = [listener(100, [holder(1 + second)])]
+        feed(model, second, [count(1 + second, 5)], there, counted=[seen(100, overflow)])
+        snapshot = model.snapshot()
+    assert [event.kind for event in snapshot.events] == ["LOST", "LOST", "RELOAD"]
+    assert snapshot.earlier_events == snapshot.events[-1].number - 3 == 10
+    assert f"… {snapshot.earlier_events} earlier events" in plain(
+        table.render(model.summary(), 120, None)
+    )
+
+
+def test_an_event_says_where_if_there_are_several_places() -> None:
+    model = tracker(Filters())
+    there = [listener(100, [holder(1)]), listener(101, [holder(2)], port=81)]
+    for second, syns in ((1, 0), (2, 4)):
+        feed(
+            model, second, [], there, counted=[seen(), seen(101, (syns, 0, 0, syns // 4), port=81)]
+        )
+        snapshot = model.snapshot()
+    assert words(snapshot) == ["LOST 0.0.0.0:81: 4 SYNs dropped from 1 client (queue full)"]
+
+
+def test_a_table_of_an_interval_has_the_changes_of_it_and_the_summary_has_all() -> None:
+    model = tracker()
+    for second, pid in ((1, 1), (2, 9), (3, 9)):
+        feed(model, second, [], [listener(100, [holder(pid)])])
+        shown = plain(table.render(model.snapshot(), 120, None, footer=False))
+        assert ("RELOAD" in shown) == (second == 2)
+    assert "12:00:02Z RELOAD 1 worker" in plain(table.render(model.summary(), 120, None))
