@@ -121,11 +121,11 @@ def test_a_full_queue_is_said_in_every_width() -> None:
 
 
 def test_who_was_not_accepted_for_long_is_told_of() -> None:
-    snapshot = seen(reuseport((1, 1)), {200: {"queue": 2}, 201: {"queue": 3}})
-    first, second = snapshot.listeners
+    facts = {200: {"queue": 2}, 201: {"queue": 3}, 202: {"queue": 0}}
+    snapshot = seen(reuseport((1, 1, 1)), facts)
 
     def waiting(*oldest: int | None) -> Snapshot:
-        rows = zip((first, second), oldest, strict=True)
+        rows = zip(snapshot.listeners, (*oldest, None), strict=True)
         listeners = tuple(replace(row, oldest_wait_us=us) for row, us in rows)
         return replace(snapshot, listeners=listeners)
 

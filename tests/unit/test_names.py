@@ -84,6 +84,26 @@ def test_blanks_in_the_path_of_a_program_are_no_title() -> None:
 
 def test_a_title_without_an_end_is_cut() -> None:
     assert len(worker_name("php-fpm", [f"php-fpm: pool e{chr(0x301) * 60_000}"])) == NAME_LENGTH
+    shown = {n: worker_name("php-fpm", [f"php-fpm: pool {'e' * n}"]) for n in (50, 51)}
+    assert shown == {50: f"php-fpm: pool {'e' * 50}", 51: f"php-fpm: pool {'e' * 49}…"}
+
+
+def test_words_that_are_no_script_are_passed_over() -> None:
+    for words in (["+x", "-e", "run.sh"], ["-o", "pipefail", "run.sh"], ["--", "run.sh", "-e"]):
+        assert worker_name("sh", ["/bin/sh", *words]) == "run.sh"
+    # The value of an option that is not known here.
+    assert worker_name("node", ["node", "--loop", "10.0", "::1:80", "app"]) == "app"
+
+
+def test_a_title_is_no_command_line_unless_it_names_a_script() -> None:
+    assert worker_name("redis-server", ["redis-server /etc/redis.conf 127.0.0.1"]) == "redis-server"
+    assert worker_name("node", ["node worker 3"]) == "node"
+    assert worker_name("node", ["node worker.js 3"]) == "worker.js"
+
+
+def test_who_has_no_name_is_called_as_its_program() -> None:
+    assert worker_name("", ["", "/usr/sbin/server/", "-p", "80"]) == "server"
+    assert worker_name("", []) == ""
 
 
 def test_a_worker_that_python_started_anew_has_the_name_of_its_parent(tmp_path: Path) -> None:

@@ -144,7 +144,7 @@ def _from_line(comm: str, line: str) -> str | None:
 
 def _uncut(comm: str, word: str) -> str | None:
     """The program or title that the kernel cut to `comm`."""
-    first = re.split(r"[\s:]", word, maxsplit=1)[0]
+    first = re.split(r"[\s:]", word)[0]
     found = (text for text in (_base(first), _base(word), word) if cut(text) == comm)
     return next(found, "").strip() or None
 

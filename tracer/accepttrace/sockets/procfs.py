@@ -26,7 +26,7 @@ CMDLINE_BYTES: Final = 4096
 DESCRIPTORS_READ: Final = 65536  # of one process
 THREADS_TRIED: Final = 16
 GENERATIONS: Final = 4  # of parents whose name may be that of a process
-CONTAINER: Final = re.compile(r"(?<![0-9a-f])([0-9a-f]{64})(?![0-9a-f])")
+CONTAINER: Final = re.compile(r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 # Those that have a name instead of a number, by the folder of LXC (also LXD, Incus), systemd-nspawn
 # and machined.
 NAMED_CONTAINER: Final = re.compile(
@@ -53,7 +53,7 @@ def text(path: str, limit: int = FILE_BYTES) -> str:
 
 def _read(path: str, limit: int) -> bytes:
     # Unbuffered reading of small files: a third of the time that open().read() takes.
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    fd = os.open(path, os.O_RDONLY)
     try:
         data = os.read(fd, limit)
         while len(data) < limit:
@@ -78,7 +78,7 @@ def cmdline(pid: int, tid: int) -> tuple[str, ...]:
 
     `tid`: a thread of it that lives. A leader that has ended has no memory any more.
     """
-    fd = os.open(f"{task(pid, tid)}/cmdline", os.O_RDONLY | os.O_CLOEXEC)
+    fd = os.open(f"{task(pid, tid)}/cmdline", os.O_RDONLY)
     try:
         words = os.read(fd, CMDLINE_BYTES).decode("utf-8", "replace")
     finally:
@@ -106,7 +106,7 @@ def cgroup_path(lines: str) -> str | None:
     """As `cgroup`, from the text of the file. `0::/` gives way to a longer v1 path (hybrid)."""
     # Not splitlines(): a name may hold what Python, unlike the kernel, takes for the end of a line.
     entries = [line.split(":", 2) for line in lines.split("\n") if line.count(":") >= 2]
-    unified = [path for number, controllers, path in entries if number == "0" and not controllers]
+    unified = [path for number, _, path in entries if number == "0"]
     if unified and unified[0] != "/":
         return unified[0]
     return max((path for _, _, path in entries), key=len) if entries else None
@@ -119,7 +119,7 @@ def container_id(path: str | None) -> str | None:
     systemd-nspawn the name. The innermost, where containers are nested.
     """
     path = path or ""
-    found = [(one.start(), one[1][:12]) for one in CONTAINER.finditer(path)]
+    found = [(one.start(), one[0][:12]) for one in CONTAINER.finditer(path)]
     found += [(one.start(), _unescaped(one["name"])) for one in NAMED_CONTAINER.finditer(path)]
     return max(found)[1] if found else None
 

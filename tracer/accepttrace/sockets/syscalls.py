@@ -114,7 +114,7 @@ def _memory(task: str, address: int, size: int) -> bytes | None:
         return b""
     if size > MEMORY_BYTES:
         return None
-    memory = os.open(f"{task}/mem", os.O_RDONLY | os.O_CLOEXEC)
+    memory = os.open(f"{task}/mem", os.O_RDONLY)
     try:
         data = os.pread(memory, size, address)
     except PermissionError:

@@ -128,11 +128,11 @@ def label_total(strips: Sequence[Strip[Row]]) -> None:
 
 
 def _take(one: Strip[Row], taken: list[Strip[Row]], width: int) -> bool:
-    fits = _used(taken) + len(GAP) + one.least <= width
-    if fits or not taken:
-        one.width = min(one.least, width)
-        taken.append(one)
-    return fits or len(taken) == 1
+    if taken and _used(taken) + len(GAP) + one.least > width:
+        return False
+    one.width = min(one.least, width)
+    taken.append(one)
+    return True
 
 
 def _used(strips: Sequence[Strip[Row]]) -> int:

@@ -42,7 +42,7 @@ def call_inside(netns_path: str, function: Callable[[], T]) -> T:
 
 
 def _enter(netns_path: str) -> None:
-    fd = os.open(netns_path, os.O_RDONLY | os.O_CLOEXEC)
+    fd = os.open(netns_path, os.O_RDONLY)
     try:
         _setns(fd)
     finally:
