@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from functools import partial
+from statistics import median
 
 import pytest
 
 from accepttrace.lab.clients import Plan
 from accepttrace.lab.load import Load
 from accepttrace.lab.phpfpm import PhpFpm, program
+from accepttrace.model.verdict import Finding
 from tests.kernel.conftest import Tracing, tracing, wait_until
 from tests.kernel.network import own_network
 from tests.kernel.reading import begin, settled
@@ -18,16 +22,19 @@ __all__ = ["tracing"]
 WORKERS, EACH, CONNECTIONS, RATE = 4, 200, 4000, 2000
 STEP = 100  # connections between two looks: every other one meets workers that have just begun
 EVEN = {"TOO FEW", "FAIR", "ROUND ROBIN"}
+OFF = 0.15  # of an even split; what a look of some milliseconds does not tell apart
+SURPLUS = 8  # connections: who took more than its part by fewer has only just come
 
 
 def test_workers_that_end_all_the_time_are_fair_and_those_that_live_are_seen(
     tracing: Tracing,
 ) -> None:
+    """On a machine with other work a worker may indeed take more: then the log says so, too."""
     if program() is None:
         pytest.skip("php-fpm is not installed")
     with own_network(), PhpFpm(WORKERS, max_requests=EACH) as server:
         account = begin(tracing, server.port)
-        plan = Plan(CONNECTIONS, rate=RATE, concurrency=WORKERS, request=server.request)
+        plan = Plan(CONNECTIONS, rate=RATE, request=server.request)
         found = []
         with Load(server.addresses, plan) as load:
             for until in range(STEP, CONNECTIONS + 1, STEP):
@@ -36,21 +43,37 @@ def test_workers_that_end_all_the_time_are_fair_and_those_that_live_are_seen(
             assert load.result().connected == CONNECTIONS
         wait_until(lambda: len(server.worker_pids()) == WORKERS, "the last one to be replaced")
         snapshot = settled(account, "worker")
-        logged, living = server.accepts_by_pid(), set(server.worker_pids())
-        master = server.master_pid
+        order, living, master = server.served_by(), set(server.worker_pids()), server.master_pid
+    logged, even = Counter(order), even_parts(order)
     finding = snapshot.verdicts[0].finding
-    assert {one.word for one in (*found, finding)} <= EVEN, [one.text for one in found]
+    for one in (*found, finding):
+        assert one.word in EVEN or is_uneven(one, order), one.text
     assert "wakes the one that waits longest" in finding.text
-    assert finding.connections == CONNECTIONS
+    assert finding.connections == CONNECTIONS == len(order)
     rows = {row.pid: row for row in snapshot.acceptors if row.pid}
+    took = {pid: row for pid, row in rows.items() if row.accepts}
+    assert {pid: row.accepts for pid, row in took.items()}.items() <= logged.items()
     folded = sum(row.accepts for row in snapshot.acceptors if row.pid is None)
-    apart = {pid: row.accepts for pid, row in rows.items() if row.accepts}
-    assert apart.items() <= logged.items()
-    assert folded == sum(logged[pid] for pid in logged.keys() - apart.keys())
-    assert sum(map(bool, logged.values())) >= CONNECTIONS // EACH
+    assert folded == sum(logged[pid] for pid in logged.keys() - took.keys())
+    assert len(logged) >= CONNECTIONS // EACH
+    off = [abs((row.fair_ratio or 0) - logged[pid] / even[pid]) for pid, row in took.items() if pid]
+    assert median(off) < OFF, off
     assert living == {pid for pid, row in rows.items() if row.alive and row.waits}
-    assert [row.pid for row in rows.values() if row.waits is False and row.alive] == [master]
+    assert [pid for pid, row in rows.items() if row.alive and not row.waits] == [master]
 
 
 def has_served(server: PhpFpm, number: int) -> bool:
-    return sum(server.accepts_by_pid().values()) >= number
+    return len(server.served_by()) >= number
+
+
+def is_uneven(finding: Finding, order: Sequence[int]) -> bool:
+    """Whether by then who is named had taken much more than its part, by the log too."""
+    pid, then = finding.standouts[0].pid or 0, order[: finding.connections]
+    return finding.word == "UNEVEN" and then.count(pid) > even_parts(then)[pid] + SURPLUS
+
+
+def even_parts(order: Sequence[int]) -> dict[int, float]:
+    """What an even split among four gives each worker in a log, from its first to its last."""
+    first = {pid: place for place, pid in reversed(list(enumerate(order)))}
+    last = {pid: place for place, pid in enumerate(order)}
+    return {pid: (last[pid] - first[pid] + 1) / WORKERS for pid in first}

@@ -27,6 +27,7 @@ from accepttrace.model.verdicts import incomplete
 from accepttrace.model.watch import GONE, LAST, SetWatch, Watch
 from accepttrace.views.verdicts import sentences
 from tests.unit.pictures import (
+    LONG_AGO_S,
     count,
     feed,
     four_workers,
@@ -134,6 +135,17 @@ def test_a_worker_that_has_only_just_come_is_not_idle() -> None:
     members = [Member(f"worker {n}", n, None, 300, 299.9, there=True) for n in (1, 2, 3)]
     newborn = Member("worker 4", 4, None, 0, 0.3, there=True)
     assert judge(Case("worker", [*members, newborn])).word in ("FAIR", "ROUND ROBIN")
+
+
+def test_a_worker_that_began_since_the_last_look_and_took_nothing_may_not_be_ready_yet() -> None:
+    model, workers = tracker(), [*map(holder, (1, 2, 3))]
+    feed(model, 1, [count(pid, 100) for pid in (1, 2, 3)], [listener(100, workers)])
+    newborn = holder(9, start=round((LONG_AGO_S + 1.1) * 100))
+    taken = [count(pid, 200) for pid in (1, 2, 3)]
+    feed(model, 2, taken, [listener(100, [*workers, newborn])])
+    assert only(model.snapshot()).finding.word in ("FAIR", "ROUND ROBIN")
+    feed(model, 3, [count(pid, 300) for pid in (1, 2, 3)], [listener(100, [*workers, newborn])])
+    assert only(model.snapshot()).finding.word == "IDLE WORKERS"
 
 
 def test_few_connections_of_one_that_has_only_just_come_are_nothing_uneven() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -62,13 +61,13 @@ class PhpFpm(Service):
         """The workers, by PID."""
         return children_of(self.master_pid)
 
-    def accepts_by_pid(self) -> dict[int, int]:
-        """Requests, hence connections, that each worker served, by PID. Source: access.log."""
+    def served_by(self) -> list[int]:
+        """The PID of the worker of each connection so far, in their order. Source: access.log."""
         try:
             text = (self.folder / "access.log").read_text()
         except FileNotFoundError:
-            return {}
-        return dict(sorted(Counter(map(int, text.split())).items()))
+            return []
+        return [int(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
 
     def command(self) -> Sequence[str]:
         found = program()

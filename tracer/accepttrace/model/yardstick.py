@@ -151,9 +151,7 @@ class Yardsticks:
         for entry in moved:
             taken[entry.members] += entry.fresh
             last[entry.members] = max(last[entry.members], _last_s(entry, interval))
-        takers = [
-            entry for entry in entries if entry.members in taken and self._takes(entry, interval)
-        ]
+        takers = [entry for entry in entries if entry.members in taken and self._takes(entry)]
         self._bar(moved, takers, all_counted)
         for grain, yardstick in self._by_grain.items():
             counts = partial(_taken_by, GRAINS[grain].key, moved)
@@ -249,11 +247,11 @@ class Yardsticks:
         for entry in takers if unknown else ():
             entry.barred = entry.barred or entry.members in unknown
 
-    def _takes(self, entry: Entry, interval: Interval) -> bool:
-        """Not those that began to wait during the interval, unless they began to live in it."""
+    def _takes(self, entry: Entry) -> bool:
+        """Not those that began to wait during the interval, and took nothing: who knows when."""
         if entry.fresh or entry.waits is not True:
             return bool(entry.fresh)
-        return self._before is None or entry.waited or _was_born(entry, interval)
+        return self._before is None or entry.waited
 
 
 def _taken_by(key: Callable[[Entry], Key], moved: Iterable[Entry]) -> Counter[Key]:
@@ -280,11 +278,6 @@ def is_group(members: SetKey) -> bool:
 def _member(entry: Entry) -> Key:
     """What of an entry is a member of its sharing set."""
     return entry.socket if is_group(entry.members) else entry.process
-
-
-def _was_born(entry: Entry, interval: Interval) -> bool:
-    process = entry.process
-    return not isinstance(process, Bygone) and interval.begin_of(process) > interval.begin_s
 
 
 def _stay(entry: Entry, interval: Interval) -> Stay:
