@@ -155,7 +155,7 @@ class Tallies:
 
     def end_processes(self) -> None:
         """Keep the last processes that ended apart, and sum up the others by their programs."""
-        live = {e.process for e in self._live.values() if not isinstance(e.process, Bygone)}
+        live = {entry.process for entry in self._live.values()}
         for process in self.undecided:
             if process not in live and not self._census.alive(process):
                 self._processes[process] = None
@@ -218,7 +218,7 @@ class Tallies:
 
 def _own_row(actor: Actor, there: Collection[Actor]) -> Actor:
     """Programs of any name have rows of their own, unless they are too many on one listener."""
-    if not isinstance(actor, Bygone) or actor in there or len(there) < MOST_PROGRAMS:
+    if not isinstance(actor, Bygone) or actor in there:
         return actor
     if sum(isinstance(other, Bygone) for other in there) < MOST_PROGRAMS:
         return actor
