@@ -10,7 +10,7 @@ import pytest
 from accepttrace.config import By, Filters
 from accepttrace.facts.reading import Reading
 from accepttrace.facts.records import AcceptorCount, Counts, Holder, Inventory, Listener
-from accepttrace.model.entries import Entry
+from accepttrace.model.entries import Entry, Key
 from accepttrace.model.fairshare import Stay
 from accepttrace.model.listeners import Listeners, SetKey
 from accepttrace.model.recent import Part
