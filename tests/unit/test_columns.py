@@ -185,3 +185,84 @@ def test_a_queue_is_what_ss_says_and_its_capacity_one_more() -> None:
     snapshot = seen(four_workers(by="socket"), {100: {"queue": 512, "backlog": 511}})
     assert cells_of(snapshot, "queue") == ["512/511", ""]
     assert cells_of(snapshot, "capacity") == ["512", ""]
+
+
+@pytest.mark.parametrize(
+    ("facts", "name"),
+    [
+        ({}, "w"),
+        ({"left": True}, "left w"),
+        ({"left": True, "alive": False, "ended": 3}, "left w"),
+        ({"alive": False, "pid": 7, "waits": None}, "gone w"),
+        ({"alive": False, "pid": 7, "waits": True}, "gone w"),
+        ({"alive": False, "pid": None, "waits": False}, "gone w"),
+        ({"alive": False, "pid": None, "waits": None}, "closed w"),
+        ({"alive": False, "pid": None, "waits": None, "name": ""}, "closed"),
+        ({"alive": False, "pid": None, "waits": False, "ended": 1234}, "1,234 gone w"),
+        ({"alive": True, "ended": 2}, "w"),
+    ],
+)
+def test_a_name_tells_what_became_of_it(facts: dict[str, Any], name: str) -> None:
+    assert cells_of(of_rows({"name": "w", **facts}), "name")[0] == name
+
+
+def of_rows(*facts: Mapping[str, Any]) -> Snapshot:
+    """Rows of one picture, with other facts."""
+    snapshot = four_workers()
+    rows = [replace(snapshot.acceptors[0], **each) for each in facts]
+    return replace(snapshot, acceptors=tuple(rows))
+
+
+def test_rows_are_sorted_by_where_they_listen() -> None:
+    places = [(81, "10.0.0.1"), (80, "10.0.0.2"), (80, "10.0.0.1"), (80, None), (None, None)]
+    rows = [{"local_port": port, "local_address": address} for port, address in places]
+    found = ordered(of_rows(*rows), "listener").acceptors
+    assert [(row.local_port, row.local_address) for row in found] == places[::-1]
+    assert cells_of(of_rows({"folded": 1234}), "listener")[0] == "1,234 x 0.0.0.0:80"
+
+
+def test_what_differs_within_a_row_is_several() -> None:
+    two = of_rows({"netns": None}, {"netns": 5}, {"netns": 6})
+    assert cells_of(two, "netns")[:3] == ["several", "5", "6"]
+    ways = of_rows({"via": None, "accepts": 1}, {"via": None, "accepts": 0}, {"via": "kernel"})
+    assert cells_of(ways, "via")[:3] == ["several", "n/a", "kernel"]
+
+
+def test_the_longest_queue_says_whether_it_may_have_been_longer() -> None:
+    for facts, cell in (
+        ({"queue_max": 1234, "queue_max_sampled": False}, "1,234"),
+        ({"queue_max": 0, "queue_max_sampled": False}, "0"),
+        ({"queue_max": 1, "queue_max_sampled": True}, "1+"),
+        ({"queue_max": 0, "queue_max_sampled": True}, "n/a"),
+        ({"queue_max": None, "queue_max_sampled": True}, "n/a"),
+    ):
+        assert cells_of(pair({200: facts}), "queue_max")[0] == cell
+    for other, cell in ((7, "7+"), (None, "5")):
+        second = {"queue_max": other, "queue_max_sampled": True}
+        shown = cells_of(pair({200: {"queue_max": 5}, 201: second}, "group"), "queue_max")
+        assert shown[0] == cell
+
+
+def test_a_queue_whose_backlog_is_not_known_still_has_a_length() -> None:
+    assert cells_of(pair({200: {"queue": 3, "backlog": None}}), "queue")[0] == "3/n/a"
+    unknown = pair({200: {"queue": 3}, 201: {"queue": None}}, "group")
+    assert cells_of(unknown, "queue")[0] == "n/a"
+
+
+def test_a_plain_counter_is_added_up_where_all_of_a_group_have_it() -> None:
+    def sent(*counted: Mapping[str, int]) -> list[str]:
+        facts = {200 + own: {"counted": each} for own, each in enumerate(counted)}
+        return cells_of(pair(facts, "group"), "cookies_sent")
+
+    assert sent({"cookies_sent": 3}, {"cookies_sent": 4}) == ["7", "7"]
+    assert sent({"cookies_sent": 3}, {})[0] == "n/a"
+
+
+def test_only_what_makes_sense_as_a_sum_has_a_total() -> None:
+    """Not of what is a ratio, a mean or a quantile, nor of what may be counted twice."""
+    without = {one.key for one in TABLE.columns if one.kind != "label" and not one.adds_up}
+    assert without == set(
+        "group_size epoch fair_ratio cpu recent_ratio local queue capacity queue_max queue_mean"
+        " oldest_wait_us wait_p50_us wait_p90_us wait_p99_us wait_max_us wasted_per_accept"
+        " overflow_peers".split()
+    )

@@ -176,3 +176,59 @@ def test_columns_that_are_asked_for_stand_so_whether_or_not_they_have_something(
     assert shown(80) == ["b", "c"]
     assert shown(80, "c", "a") == ["c", "a"]
     assert shown(1, "c", "a") == ["c"]
+
+
+def test_a_total_is_known_where_all_that_is_open_is() -> None:
+    column = number("n", adds_up=True)
+    here = table(column)
+    for values, total in (((2, 3.5), 5.5), ((2, 0), 2), ((), None), ((2, None), None)):
+        assert here.total(column, [{"n": value} for value in values]) == total
+    assert here.total(column, [{"n": 2}, {"n": None, "open": False}]) == 2
+    assert here.total(column, [{"n": None, "open": False}]) is None
+    assert here.total(number("n"), [{"n": 2}]) is None
+
+
+def test_rows_are_ordered_by_a_column_and_the_unknown_comes_last() -> None:
+    names: Words = Column("name", "NAME", "label", "text", "", lambda row: row.get("name"))
+    here = table(number("n"), names)
+    rows: list[Mapping[str, Any]] = [
+        {"n": 2, "name": "b"},
+        {"name": "c"},
+        {"n": 5, "name": "a"},
+        {"n": 2},
+        {},
+    ]
+    assert here.ordered(rows, "n") == [rows[i] for i in (2, 0, 3, 1, 4)]
+    assert here.ordered(rows, "name") == [rows[i] for i in (2, 0, 1, 3, 4)]
+    with pytest.raises(ValueError, match="no column 'x' to sort by"):
+        here.ordered(rows, "x")
+
+
+def test_programs_read_fractions_with_the_decimals_of_their_unit() -> None:
+    decimals = {"mean": 3, "per_second": 3, "part": 6, "ratio": 4, "count": 3}
+    for unit, digits in decimals.items():
+        column: Words = Column("n", "N", "gauge", unit, "", lambda row: row["n"])  # type: ignore[arg-type]
+        assert column.written({"n": 2 / 3}) == round(2 / 3, digits)
+        assert column.written({"n": 7}) == 7
+        assert column.written({"n": None}) is None
+    assert table(number("a"), column).decimals() == {}
+
+
+def test_a_kind_of_rows_has_its_columns_and_those_that_no_kind_names() -> None:
+    label: Words = Column("name", "NAME", "label", "text", "")
+    mine, yours = number("mine", by=("x",)), number("yours", by=("y",))
+    all_of = (number("b"), number("a"), number("field"), mine, yours, number("more"), label)
+    here: Table[Mapping[str, Any]] = Table(
+        all_of, {"x": "a b | more", "y": "b |"}, ("field",), lambda _: True
+    )
+    base, more = here.chosen("x")
+    assert [one.key for one in base] == ["a", "b"]
+    assert [one.key for one in more] == ["more", "field", "mine", "name"]
+    base, more = here.chosen("y")
+    assert [one.key for one in (*base, *more)] == ["b", "field", "yours", "name"]
+    made = {by: [one.key for one in here.made(by)] for by in ("", "x", "y")}
+    assert made == {
+        "": ["b", "a", "mine", "yours", "more"],
+        "x": ["b", "a", "mine", "more"],
+        "y": ["b", "a", "yours", "more"],
+    }

@@ -450,10 +450,50 @@ def test_who_waits_in_io_uring_is_named_for_accepts_unseen() -> None:
     assert line(snapshot, begin) == "io_uring, the kernel, or a 32-bit program"
 
 
+def test_who_waits_in_io_uring_elsewhere_is_not_blamed() -> None:
+    """Of each listener whose accepts are all seen; the others' waiters are named by PID."""
+    one, two = seen(reuseport((1, 1)), {200: {"unseen": 0}, 201: {"unseen": 3}}).listeners
+    rings = [replace(one.holders[0], pid=pid, name="u", waits_in="io_uring") for pid in (9, 8, 7)]
+    snapshot = seen(reuseport((1, 1)))
+    snapshot = replace(snapshot, books=replace(snapshot.books, unseen=3, unseen_at_least=True))
+
+    def named(*unseen: int | None) -> str:
+        rows = (
+            replace(one, unseen=unseen[0], holders=(rings[0],)),
+            replace(two, unseen=unseen[1], holders=(rings[1], rings[2], rings[1])),
+        )
+        shown = replace(snapshot, listeners=rows)
+        return line(shown, "at least 3 connections accepted unseen:")
+
+    words = [f"u (pid {pid}), which waits in io_uring" for pid in (7, 8, 9)]
+    assert named(0, 3) == ", ".join(words[:2])
+    assert named(None, 3) == ", ".join(words)
+    assert named(3, 0) == words[2]
+
+
 def test_accepts_of_somebody_unseen_are_reported() -> None:
     assert line(lossy(unseen=12), "12 connections accepted unseen:") == (
         "io_uring, the kernel, or a 32-bit program"
     )
+
+
+def test_accepts_by_workers_without_a_row_are_reported() -> None:
+    """Only a tracepoint does not know for sure which socket a descriptor named."""
+    snapshot = seen(four_workers())
+    begin = "3 connections accepted by workers without a row:"
+    assert begin not in text(snapshot)
+    snapshot = replace(snapshot, books=replace(snapshot.books, uncounted=3))
+    for attach, words in (
+        ("fentry", "more than the tracer has room for"),
+        ("uprobe", "more than the tracer has room for"),
+        (
+            "tracepoint",
+            "more than the tracer has room for, or their descriptor was closed or used anew while"
+            " they slept in accept()",
+        ),
+    ):
+        meta = replace(snapshot.meta, attach=attach)
+        assert line(replace(snapshot, meta=meta), begin) == words
 
 
 def test_no_meaning_is_in_colour_alone() -> None:

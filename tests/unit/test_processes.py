@@ -8,16 +8,16 @@ import select
 import signal
 import socket
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Collection, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
 from accepttrace.errors import AcceptTraceError, UnsupportedError
-from accepttrace.facts.records import NS_PER_TICK, Unread
+from accepttrace.facts.records import Unread
 from accepttrace.probe.holders import EpollSet, Waiter, Waiters, Way
 from accepttrace.sockets import fromproc, namespaces, procfs, syscalls, unixsockets
 from accepttrace.sockets.facts import NOT, UNKNOWN, Facts, Waiting
@@ -466,149 +466,6 @@ def test_who_does_not_show_its_namespace_is_told_with_the_reason(
     assert known.unread == tuple(Unread(comm, reason, ME) for reason in reasons)
 
 
-class Machine:
-    """Which namespace each file under /proc leads to; of the `refused`, nothing is said."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
-        self.files = {"/proc/self/ns/net": 1}
-        self.refused: dict[str, OSError] = {}
-        self.pids: set[int] = set()
-        self.threads: dict[int, int] = {}
-        monkeypatch.setattr(procfs, "netns", self.netns)
-        monkeypatch.setattr(procfs, "pids", lambda: set(self.pids))
-        monkeypatch.setattr(procfs, "living_thread", self.threads.get)
-        monkeypatch.setattr(procfs, "stat", lambda pid: (f"w{pid}", 5))
-        monkeypatch.setattr(procfs, "is_zombie", lambda _: False)
-        monkeypatch.setattr(namespaces, "NAMED", str(folder))
-        self.known = Namespaces()
-
-    def netns(self, path: str) -> int:
-        if path in self.refused:
-            raise self.refused[path]
-        if path not in self.files:
-            raise FileNotFoundError(path)
-        return self.files[path]
-
-    def lives(self, pid: int, number: int) -> None:
-        self.pids.add(pid)
-        self.files[f"/proc/{pid}/ns/net"] = number
-
-    def denies(self, pid: int) -> None:
-        self.pids.add(pid)
-        self.refused[f"/proc/{pid}/ns/net"] = PermissionError(13, "no")
-
-
-@pytest.fixture
-def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Machine:
-    return Machine(monkeypatch, tmp_path)
-
-
-def test_a_namespace_has_some_paths_but_not_all(machine: Machine, tmp_path: Path) -> None:
-    (tmp_path / "blue").touch()
-    number = (tmp_path / "blue").stat().st_ino
-    for pid in range(10, 10 + namespaces.PATHS):
-        machine.lives(pid, number)
-    machine.lives(50, 1)
-    machine.known.refresh(threads={number: [(70, 71)], 6: [(80, 81), (80, 82)]})
-    paths = machine.known.paths
-    assert paths[1] == []  # we are in it ourselves
-    assert paths[number][:3] == [
-        str(tmp_path / "blue"),
-        "/proc/70/task/71/ns/net",
-        "/proc/10/ns/net",
-    ]
-    assert len(paths[number]) == namespaces.PATHS
-    assert paths[6] == ["/proc/80/task/81/ns/net", "/proc/80/task/82/ns/net"]
-    assert set(paths) == {1, number, 6}
-
-
-def test_a_namespace_is_entered_by_a_path_that_still_leads_there(machine: Machine) -> None:
-    for pid in (10, 11, 12):
-        machine.lives(pid, 5)
-    known = machine.known
-    known.refresh()
-    assert known.path(1) is None
-    first, second, third = known.paths[5]
-    assert known.path(5) == first
-    del machine.files[first]
-    assert known.path(5) == second
-    machine.files[second] = 6
-    assert known.path(5) == third
-    machine.files[third] = 6
-    for number in (5, 6):
-        with pytest.raises(FileNotFoundError, match=f"no network namespace {number}"):
-            known.path(number)
-
-
-def test_who_is_known_already_is_not_read(machine: Machine) -> None:
-    machine.lives(10, 5)
-    machine.denies(20)
-    machine.denies(11)
-    known = machine.known
-    known.refresh()
-    denied = [Unread(f"w{pid}", "permission denied", pid) for pid in (11, 20)]
-    assert known.unread == tuple(denied)
-    known.refresh(threads={7: [(10, 10), (20, 21)]})
-    assert known.unread == (denied[0],)
-    assert known.paths == {1: [], 7: ["/proc/10/task/10/ns/net", "/proc/20/task/21/ns/net"]}
-    known.refresh()  # they are not any more
-    assert known.paths == {1: [], 5: ["/proc/10/ns/net"]}
-    assert known.unread == tuple(denied)
-    machine.pids -= {10, 20}
-    known.refresh()
-    assert (known.paths, known.unread) == ({1: []}, (denied[0],))
-
-
-def test_a_namespace_that_was_denied_is_tried_again_with_all_others(machine: Machine) -> None:
-    machine.denies(10)
-    machine.known.refresh()
-    machine.refused.clear()
-    machine.lives(10, 5)
-    machine.known.refresh()
-    assert (set(machine.known.paths), len(machine.known.unread)) == ({1}, 1)
-    machine.known.refresh(full=True)
-    assert (set(machine.known.paths), len(machine.known.unread)) == ({1, 5}, 0)
-
-
-def test_a_thread_shows_the_namespace_of_a_leader_that_has_ended(machine: Machine) -> None:
-    machine.pids = {10, 11, 12}
-    machine.threads |= {10: 15, 11: 16}
-    machine.files["/proc/10/task/15/ns/net"] = 5
-    machine.refused["/proc/11/task/16/ns/net"] = PermissionError(13, "no")
-    machine.known.refresh()
-    assert machine.known.paths == {1: [], 5: ["/proc/10/ns/net"]}
-    assert machine.known.unread == ()
-
-
-def test_a_namespace_is_there_where_a_process_a_name_or_a_mount_has_it(
-    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    machine.denies(9)
-    machine.lives(10, 5)
-    machine.lives(11, 7)
-    (tmp_path / "blue").touch()
-    named = (tmp_path / "blue").stat().st_ino
-    mounts = tmp_path / "mounts"
-    mounts.write_text("22 1 0:4 net:[4026] /run/x rw - nsfs nsfs rw\n")
-    monkeypatch.setattr(namespaces, "open", lambda _, mode: mounts.open(mode), raising=False)
-    found = {number: namespaces.is_there(number) for number in (5, 6, 7, named, 4026, 402)}
-    assert found == {5: True, 6: False, 7: True, named: True, 4026: True, 402: False}
-
-
-def test_who_has_ended_has_no_name_left(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    machine.denies(10)
-    machine.known.refresh()
-
-    def gone(_: int) -> tuple[str, int]:
-        raise FileNotFoundError
-
-    monkeypatch.setattr(procfs, "stat", gone)
-    assert machine.known.unread == (Unread("", "permission denied", 10),)
-    monkeypatch.setattr(procfs, "is_zombie", gone)
-    machine.known.refresh(full=True)
-    assert machine.known.unread == ()
-
-
 def test_the_helper_ends_with_whoever_asked_it() -> None:
     read, write = os.pipe()
 
@@ -824,77 +681,107 @@ def test_a_look_tells_why_it_finds_nothing(monkeypatch: pytest.MonkeyPatch) -> N
     assert fromproc.look(nothing, ME) == (start, "denied")
 
 
-def test_a_file_is_read_to_its_end_or_to_the_limit(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path, real = tmp_path / "file", os.read
-    path.write_bytes(b"0123456789")
-    for most in (10, 3):  # some files come in pieces
-        monkeypatch.setattr(os, "read", lambda fd, n, most=most: real(fd, min(n, most)))
-        shown = [procfs.text(str(path), limit) for limit in (4, 9, 10, 11)]
-        assert shown == ["0123", "012345678", "0123456789", "0123456789"]
+def test_a_silent_process_is_not_held_against_the_next_of_its_pid(clock: Clock) -> None:
+    speaker = Speaker()
+    people = speaker.people
+    people.meet([old()])
+    later = replace(old(), start_ticks=2)
+    clock.now += 1
+    assert people.meet([later])[ME].start_ticks == 2
+    assert len(speaker.asked) == 2
+    for after_s, asked in ((SILENT_S - 0.1, 2), (0.1, 3), (2 * SILENT_S - 0.1, 3), (0.1, 4)):
+        clock.now += after_s
+        people.meet([later])
+        assert len(speaker.asked) == asked
+    people.meet([])  # it is gone, and comes back
+    assert people.unread == ()
+    people.meet([later])
+    assert len(speaker.asked) == 5
 
 
-def test_a_folder_is_read_to_its_limit(tmp_path: Path) -> None:
-    for name in "abc":
-        (tmp_path / name).touch()
-    assert [len(procfs.names(str(tmp_path), limit)) for limit in (2, 3, 4)] == [2, 3, 3]
+def test_who_ended_before_it_answered_was_not_silent(clock: Clock) -> None:
+    speaker = Speaker()
+    people = speaker.people
+    gone = Facts(999_999_999, 999_999_999, 1, "w", {}, {}, sure=True)
+    assert people.meet([gone])[gone.pid].name == "w"
+    assert people.unread == ()
+    clock.now += 0.1
+    people.meet([gone])
+    assert len(speaker.asked) == 2  # it is asked at every look
 
 
-def test_ticks_are_those_of_this_machine() -> None:
-    assert os.sysconf("SC_CLK_TCK") == procfs.TICKS_PER_S
-    assert procfs.TICKS_PER_S * NS_PER_TICK == 1_000_000_000
+def test_names_are_read_for_a_short_time(clock: Clock) -> None:
+    speaker = Speaker()
+    speaker.people.meet([old()])
+    assert round(speaker.until_s - clock.now, 6) == 0.3
+    speaker.until_s = 0
+    speaker.people.process(ME)
+    assert round(speaker.until_s - clock.now, 6) == 0.3
 
 
-def test_all_descriptors_are_read_where_there_is_room_for_one_more(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    number = len(os.listdir("/proc/self/fd"))
-    found = []
-    for room in (number - 1, number, number + 1):
-        monkeypatch.setattr(procfs, "DESCRIPTORS_READ", room)
-        found.append(procfs.descriptors(ME)[2])
-    assert found == [False, False, True]
+def test_a_holder_is_known_without_being_asked_again() -> None:
+    speaker = Speaker()
+    people = speaker.people
+    (process,) = people.meet([old()]).values()
+    assert people.process(ME) is process
+    assert speaker.asked == [ME]
 
 
-def test_a_descriptor_is_looked_at_for_its_socket() -> None:
-    with socket.socket() as sock:
-        assert procfs.socket_at(ME, ME, sock.fileno()) == os.fstat(sock.fileno()).st_ino
+class Held:
+    """Processes that hold sockets: `pids` of which each, look after look."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.source = Answers()
+        self.processes = Processes(self.source, Helper())
+
+    def look(self, *facts: Facts) -> None:
+        self._clock.now += 0.1
+        self.source.found = {each.pid: each for each in facts}
+        self.processes.refresh([7, 8])
+
+    def by_pid(self, inode: int) -> list[tuple[int, int, str]]:
+        return [(one.pid, one.fd, one.comm) for one in self.processes.holders(inode)]
 
 
-@pytest.mark.parametrize(
-    ("status", "pid"), [("Pid:\t70\nNSpid:\t70\t12\t3\nx: 4\n", 3), ("Pid:\t7\n", None)]
-)
-def test_the_pid_in_a_container_is_the_innermost(
-    status: str, pid: int | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(procfs, "text", lambda _: status)
-    assert procfs.ns_pid(70) == pid
+def holds(pid: int, comm: str = "w", *, sure: bool = True, way: Waiting = UNKNOWN) -> Facts:
+    return Facts(pid, pid, 5, comm, {7: 3, 8: 4}, {7: way, 8: ACCEPT}, sure=sure)
 
 
-def test_a_process_whose_leader_has_ended_has_another_thread() -> None:
-    assert procfs.living_thread(ME) is None
-    done = threading.Event()
-    thread = threading.Thread(target=done.wait)
-    thread.start()
-    assert procfs.living_thread(ME) == thread.native_id
-    done.set()
-    thread.join()
+def test_holders_come_and_go_by_pid(clock: Clock) -> None:
+    held = Held(clock)
+    first, second, third = holds(3), holds(1), holds(2)
+    held.look(first, second)
+    assert held.by_pid(7) == [(1, 3, "w"), (3, 3, "w")]
+    held.look(first, second, third)
+    assert held.by_pid(8) == [(1, 4, "w"), (2, 4, "w"), (3, 4, "w")]
+    held.look(third, holds(1, "other"))
+    assert held.by_pid(7) == [(1, 3, "other"), (2, 3, "w")]
+    held.look()
+    assert (held.by_pid(7), held.by_pid(8), held.by_pid(9)) == ([], [], [])
 
 
-def test_a_name_is_looked_for_in_some_generations_of_parents(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Each process but 90 was started anew by its parent, whose PID is one higher."""
-    spawned = ("python3", "-c", "from multiprocessing.spawn import spawn_main", "more")
-    programs = dict.fromkeys(range(80, 91), "/usr/bin/python3")
-    monkeypatch.setattr(
-        procfs, "cmdline", lambda pid, _: ("python3", "shop.py") if pid == 90 else spawned
-    )
-    monkeypatch.setattr(procfs, "stat", lambda pid: ("python3", pid))
-    monkeypatch.setattr(procfs, "text", lambda path: f"1 (a) b) S {int(path.split('/')[2]) + 1} 9")
-    monkeypatch.setattr(os, "readlink", lambda path: programs[int(path.split("/")[2])])
-    names = {pid: procfs.name((pid, pid, "python3")) for pid in (85, 86, 89, 90)}
-    assert names == {85: "python3", 86: "shop.py", 89: "shop.py", 90: "shop.py"}
-    programs[90] = "/usr/bin/other"
-    assert procfs.name((89, 89, "python3")) == "python3"
+def test_only_where_the_queue_is_known_do_sleepers_not_wait(clock: Clock) -> None:
+    held = Held(clock)
+    held.source.asleep = {1, 2, 3}
+    held.look(holds(1), holds(2, sure=False), holds(3, way=ACCEPT))
+    assert held.source.asked == [[1]]
+    waits = [[one.waits for one in held.processes.holders(inode)] for inode in (7, 8)]
+    assert waits == [[False, None, True], [True, True, True]]
+    held.look(holds(1, way=NOT), holds(2, sure=False))
+    assert len(held.source.asked) == 1  # nothing is open any more
+
+
+def test_a_changed_name_or_control_group_is_shown(clock: Clock) -> None:
+    held = Held(clock)
+    facts = holds(ME)
+    speaker = Speaker()
+    held.processes = Processes(held.source, cast("Helper", speaker))
+    names = []
+    for name in ("one", "two"):
+        speaker.names = {ME: name}
+        clock.now += FRESH_S
+        held.look(facts)
+        names.append([one.name for one in held.processes.holders(7)])
+    assert names == [["one"], ["two"]]
+    assert held.processes.process(ME) is not None

@@ -14,9 +14,11 @@ import threading
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
+from accepttrace.facts.records import NS_PER_TICK
 from accepttrace.sockets import procfs, syscalls
 from accepttrace.sockets.facts import NOT, UNKNOWN, Waiting
 from accepttrace.sockets.fromproc import ProcSource
@@ -242,3 +244,80 @@ def test_other_users_make_it_partial() -> None:
         check=True,
     )
     assert done.stdout.split() == ["True", "True"]
+
+
+def test_a_file_is_read_to_its_end_or_to_the_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, real = tmp_path / "file", os.read
+    path.write_bytes(b"0123456789")
+    for most in (10, 3):  # some files come in pieces
+        monkeypatch.setattr(os, "read", lambda fd, n, most=most: real(fd, min(n, most)))
+        shown = [procfs.text(str(path), limit) for limit in (4, 9, 10, 11)]
+        assert shown == ["0123", "012345678", "0123456789", "0123456789"]
+
+
+def test_a_folder_is_read_to_its_limit(tmp_path: Path) -> None:
+    for name in "abc":
+        (tmp_path / name).touch()
+    assert [len(procfs.names(str(tmp_path), limit)) for limit in (2, 3, 4)] == [2, 3, 3]
+
+
+def test_ticks_are_those_of_this_machine() -> None:
+    assert os.sysconf("SC_CLK_TCK") == procfs.TICKS_PER_S
+    assert procfs.TICKS_PER_S * NS_PER_TICK == 1_000_000_000
+
+
+def test_all_descriptors_are_read_where_there_is_room_for_one_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    number = len(os.listdir("/proc/self/fd"))
+    found = []
+    for room in (number - 1, number, number + 1):
+        monkeypatch.setattr(procfs, "DESCRIPTORS_READ", room)
+        found.append(procfs.descriptors(os.getpid())[2])
+    assert found == [False, False, True]
+
+
+def test_a_descriptor_is_looked_at_for_its_socket() -> None:
+    with socket.socket() as sock:
+        pid, fd = os.getpid(), sock.fileno()
+        assert procfs.socket_at(pid, pid, fd) == os.fstat(fd).st_ino
+
+
+@pytest.mark.parametrize(
+    ("status", "pid"), [("Pid:\t70\nNSpid:\t70\t12\t3\nx: 4\n", 3), ("Pid:\t7\n", None)]
+)
+def test_the_pid_in_a_container_is_the_innermost(
+    status: str, pid: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(procfs, "text", lambda _: status)
+    assert procfs.ns_pid(70) == pid
+
+
+def test_a_process_whose_leader_has_ended_has_another_thread() -> None:
+    assert procfs.living_thread(os.getpid()) is None
+    done = threading.Event()
+    thread = threading.Thread(target=done.wait)
+    thread.start()
+    assert procfs.living_thread(os.getpid()) == thread.native_id
+    done.set()
+    thread.join()
+
+
+def test_a_name_is_looked_for_in_some_generations_of_parents(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each process but 90 was started anew by its parent, whose PID is one higher."""
+    spawned = ("python3", "-c", "from multiprocessing.spawn import spawn_main", "more")
+    programs = dict.fromkeys(range(80, 91), "/usr/bin/python3")
+    monkeypatch.setattr(
+        procfs, "cmdline", lambda pid, _: ("python3", "shop.py") if pid == 90 else spawned
+    )
+    monkeypatch.setattr(procfs, "stat", lambda pid: ("python3", pid))
+    monkeypatch.setattr(procfs, "text", lambda path: f"1 (a) b) S {int(path.split('/')[2]) + 1} 9")
+    monkeypatch.setattr(os, "readlink", lambda path: programs[int(path.split("/")[2])])
+    names = {pid: procfs.name((pid, pid, "python3")) for pid in (85, 86, 89, 90)}
+    assert names == {85: "python3", 86: "shop.py", 89: "shop.py", 90: "shop.py"}
+    programs[90] = "/usr/bin/other"
+    assert procfs.name((89, 89, "python3")) == "python3"

@@ -18,11 +18,11 @@ from typing import Final, TypeVar
 from accepttrace.errors import AcceptTraceError, UnsupportedError
 from accepttrace.facts.records import Unread
 from accepttrace.sockets import procfs
+from accepttrace.sockets.diag.netns import CLONE_NEWNET
 
 T = TypeVar("T")
 
 NS_GET_NSTYPE: Final = 0xB703
-CLONE_NEWNET: Final = 0x40000000
 NAMED: Final = "/run/netns"  # where `ip netns add` keeps them; they may have no process
 PATHS: Final = 8  # to one namespace, that are kept
 FULL_EVERY_S: Final = 30.0  # all processes are looked at again: one may have moved

@@ -17,6 +17,9 @@ YOUNG_S: Final = 5.0  # a process may get its title shortly after it began
 SILENT_S: Final = 60.0  # who did not answer is asked again, each time twice as late
 
 
+_Who = tuple[int, int]  # PID and start_ticks
+
+
 class _Known(NamedTuple):
     process: Process
     due_s: float  # when its name is to be read again
@@ -28,7 +31,7 @@ class People:
     def __init__(self, helper: Helper) -> None:
         self._helper = helper
         self._known: dict[int, _Known] = {}
-        self._silent: dict[int, tuple[int, float]] = {}  # PID → start_ticks, seconds of grace
+        self._silent: dict[_Who, float] = {}  # seconds until it is asked again
 
     @property
     def unread(self) -> tuple[Unread, ...]:
@@ -50,10 +53,11 @@ class People:
                 facts.pid, facts.start_ticks, facts.comm, facts.comm if name is None else name
             )
             self._known[facts.pid] = _Known(process, now + self._grace_s(facts, name is not None))
-        present = {facts.pid for facts in holders}
+        present = {facts.pid: facts.start_ticks for facts in holders}
         for pid in self._known.keys() - present:
             del self._known[pid]
-            self._silent.pop(pid, None)
+        for who in self._silent.keys() - present.items():
+            del self._silent[who]
         return {pid: known.process for pid, known in self._known.items()}
 
     def process(self, pid: int) -> Process | None:
@@ -77,14 +81,14 @@ class People:
 
     def _grace_s(self, facts: Facts, is_named: bool) -> float:
         """How long its name stands."""
-        start, seconds = self._silent.get(facts.pid, (-1, 0.0))
-        if start == facts.start_ticks:
-            return seconds
+        silent_s = self._silent.get((facts.pid, facts.start_ticks))
+        if silent_s is not None:
+            return silent_s
         edge = (time.clock_gettime(time.CLOCK_BOOTTIME) - YOUNG_S) * procfs.TICKS_PER_S
         return FRESH_S if is_named and facts.start_ticks < edge else 0.0
 
     def _is_silent(self, process: Process) -> bool:
-        return self._silent.get(process.pid, (-1, 0.0))[0] == process.start_ticks
+        return (process.pid, process.start_ticks) in self._silent
 
     def _names(self, due: Collection[Facts], until_s: float) -> dict[int, str]:
         """Of those that answer in time."""
@@ -92,10 +96,10 @@ class People:
         starts = {facts.pid: facts.start_ticks for facts in due}
         whom = [(facts.pid, facts.tid, facts.comm) for facts in due]
         for (pid, _, _), name in self._helper.map(procfs.name, whom, until_s):
+            who = pid, starts[pid]
             if name is not None:
-                self._silent.pop(pid, None)
+                self._silent.pop(who, None)
                 found[pid] = name
             elif procfs.exists(pid):
-                start, seconds = self._silent.get(pid, (starts[pid], SILENT_S / 2))
-                self._silent[pid] = (starts[pid], seconds * 2 if start == starts[pid] else SILENT_S)
+                self._silent[who] = 2 * self._silent.get(who, SILENT_S / 2)
         return found

@@ -99,7 +99,7 @@ class Processes:
         if held is None or held.facts.start_ticks != facts.start_ticks:
             if held is not None:
                 self._release(held)
-            held = self._held[facts.pid] = _Held(facts, process, open=True)
+            held = self._held[facts.pid] = _Held(facts, process)
         elif held.facts is facts and held.process is process and not held.open:
             return
         for inode in held.facts.fds.keys() - facts.fds.keys():

@@ -14,7 +14,7 @@ LINE: Final = re.compile(
     r"(?: (?P<name>.*))?$",
     re.DOTALL | re.ASCII,
 )
-TABLE_BYTES: Final = 1 << 20
+TABLE_BYTES: Final = 1_048_576
 ASKED: Final = 16  # processes that are looked at
 NO_NAME: Final = "(no name)"
 

@@ -20,7 +20,7 @@ from accepttrace.sockets import procfs, syscalls
 from accepttrace.sockets.facts import NOT, UNKNOWN, Waiting
 
 THREADS_READ: Final = 64  # of one process; a larger one that shows nothing stays unknown
-SETS_BYTES: Final = 1 << 20  # of all epoll sets of one process
+SETS_BYTES: Final = 1_048_576  # of all epoll sets of one process
 EPOLL_INPUT: Final = 0x1 | 0x40  # EPOLLIN, EPOLLRDNORM
 EPOLL_ONESHOT: Final = 1 << 30
 TARGET: Final = re.compile(

@@ -108,7 +108,7 @@ def delays(snapshot: Snapshot, width: int) -> list[Line]:
             calls = plural(refused, "accept() call")
             text = f"{calls} without a free file descriptor (EMFILE, ENFILE)"
             lines += sentence(f"delayed on {place}:", [text], width, "yellow")
-        oldest = max((row.oldest_wait_us or 0 for row in rows), default=0)
+        oldest = max(row.oldest_wait_us or 0 for row in rows)
         if oldest >= LONG_US:
             there = plural(sum(row.queue or 0 for row in rows), "connection")
             text = f"{there} not accepted yet, the first for at least {duration(oldest)}"
