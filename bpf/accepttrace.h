@@ -21,6 +21,8 @@ enum {
 	MAX_PLACES = 4096, /* a power of two */
 	PLACE_PROBES = 4, /* places that a listener may have */
 	MAX_LOCALITIES = 16384,
+	MAX_ORDERS = 16384,
+	RUN_BUCKETS = 16, /* a run of n is in bucket log2(n), longer ones in the last */
 	MAX_CREWS = 16384,
 	CREW_ROWS = 256, /* threads of a process with rows of their own, on one listener */
 	MAX_SHARES = 8192,
@@ -101,6 +103,7 @@ enum rings {
 enum unusual {
 	WITHOUT_WAITS = 1, /* not at waiting times */
 	WITH_CPUS = 2, /* at the CPUs that receive and accept: map `localities` */
+	WITH_ORDER = 4, /* at who accepts after whom: map `orders` */
 };
 
 /* The filters: global data, with bcc the one entry of the map `settings`. Written by user space,
@@ -156,6 +159,10 @@ struct acceptor {
 	__u32 owner; /* of the listener: enum owner */
 	__u64 entered; /* kprobe only: ... when it last entered accept() */
 	__u64 wait_unknown; /* accepts whose waiting time could not be read */
+	__u64 placed; /* accepts of which it is known who took the one before: see struct order */
+	__u64 again; /* of those, after itself */
+	__u64 steady; /* ... after another, and that was the same other as the last time */
+	__u64 before; /* that other */
 	__u64 wait_max_us;
 	__u64 process_start_ns; /* of the thread group leader, CLOCK_BOOTTIME */
 	__u32 pid;
@@ -170,6 +177,29 @@ struct acceptor {
 struct locality {
 	__u64 accepts; /* those that were looked at */
 	__u64 local; /* on the CPU that received the last packet */
+};
+
+/*
+ * Map `orders`: who took the last connection of those who share them, a process on a socket or a
+ * socket in a reuseport group. Of several CPUs that come at the same time, none or one goes on;
+ * what the others took has no place in the order, and nobody is known to have come next to it.
+ */
+struct order_key {
+	__u32 id; /* inode of the listener, or reuseport_id */
+	__u16 port; /* of a group; 0: no group */
+	__u16 pad;
+};
+
+struct order {
+	__u64 entered; /* CPUs; those that `left` are gone */
+	__u64 left;
+	__u64 raced; /* accepts without a place */
+	__u64 raced_before; /* ... when `last` was stored */
+	__u64 last; /* who took it: PID and start of the process, or inode; 0: nobody */
+	__u64 run; /* what it took in a row until now */
+	__u64 runs[RUN_BUCKETS]; /* that another ended, by length */
+	__u32 inode; /* of the listener that it was taken from */
+	__u32 pad;
 };
 
 /* How a connection was accepted. */
@@ -353,7 +383,8 @@ struct udp_member {
 };
 
 _Static_assert(sizeof(struct acceptor_key) == 16, "acceptor_key");
-_Static_assert(sizeof(struct acceptor) == 168 + 8 * WAIT_BUCKETS + CLIENT_SLOTS, "acceptor");
+_Static_assert(sizeof(struct acceptor) == 200 + 8 * WAIT_BUCKETS + CLIENT_SLOTS, "acceptor");
+_Static_assert(sizeof(struct order) == 56 + 8 * RUN_BUCKETS, "order");
 _Static_assert(sizeof(struct error_key) == 24, "error_key");
 _Static_assert(sizeof(struct listener) == 208, "listener");
 _Static_assert(sizeof(struct peer) == 24, "peer");

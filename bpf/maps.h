@@ -22,6 +22,7 @@ MAP_HASH(places, __u32, __u32, MAX_PLACES);
 MAP_HASH(more_listeners, __u32, struct listener, MAX_LISTENERS);
 MAP_HASH(crews, struct acceptor_key, __u32, MAX_CREWS);
 MAP_HASH(localities, struct acceptor_key, struct locality, MAX_LOCALITIES);
+MAP_HASH(orders, struct order_key, struct order, MAX_ORDERS);
 MAP_HASH(shares, struct share_key, struct share, MAX_SHARES);
 
 /* Of the rows that were taken; only user space writes it. */
@@ -72,6 +73,21 @@ static __always_inline struct locality *locality_get(struct acceptor_key *key)
 static __always_inline int locality_add(struct acceptor_key *key, struct locality *first)
 {
 	return INSERT(localities, key, first);
+}
+
+/* NULL where there is no room. */
+static __always_inline struct order *order_of(struct order_key *key)
+{
+	struct order *found = LOOKUP(orders, key);
+	__u32 zero = 0;
+	void *first;
+
+	if (found)
+		return found;
+	first = LOOKUP(blank, &zero);
+	if (first)
+		INSERT(orders, key, first);
+	return LOOKUP(orders, key);
 }
 
 static __always_inline int hashed_add(struct acceptor_key *key)

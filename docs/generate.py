@@ -13,6 +13,7 @@ from accepttrace.views.columns.column import Table
 
 ROOT: Final = Path(__file__).parents[1]
 VIEWS: Final = ROOT / "tracer" / "accepttrace" / "views"
+SHARED: Final = ("verdict", "standout", "pattern", "run", "turn")  # definitions of both schemas
 
 
 def files() -> dict[Path, str]:
@@ -30,7 +31,7 @@ def _of_check(path: Path) -> str:
     """The schema of `check`: its verdicts are those of every line."""
     schema = json.loads(path.read_text())
     shared = json.loads((VIEWS / "schema.json").read_text())["$defs"]
-    schema["$defs"].update({name: shared[name] for name in ("verdict", "standout")})
+    schema["$defs"].update({name: shared[name] for name in SHARED})
     return _text(schema)
 
 

@@ -239,6 +239,7 @@ TABLE: tuple[Entry, ...] = (
     ),
     Entry("kernel/test_cpu.py", HERE + OLDEST + NEWEST, "a clock of each process, in all kernels"),
     Entry("kernel/test_locality.py", HERE + PLAIN + HEADERS, "a field of the socket; each loader"),
+    Entry("kernel/test_order.py", HERE + PLAIN + HEADERS, "hooks of accept; each loader"),
     Entry("kernel/test_wasted.py", HERE + PLAIN, "who is woken"),
     Entry(
         "kernel/test_wasted.py",

@@ -354,8 +354,80 @@ static __noinline void look_at_cpus(struct acceptor *acceptor, struct sock *chil
 		add(&found->local, 1);
 }
 
+/* As others write it meanwhile. */
+static __always_inline __u64 now_in(__u64 *counter)
+{
+	return *(volatile __u64 *)counter;
+}
+
+static __always_inline __u32 run_bucket(__u64 length)
+{
+	__u32 bucket = 0;
+
+	for (__u32 i = 1; i < RUN_BUCKETS; i++)
+		bucket += length >> i != 0;
+	return bucket;
+}
+
+/* One at a time in each order, so without atomics. */
+static __always_inline void follow(struct order *order, struct acceptor *acceptor, __u64 who)
+{
+	__u64 raced = now_in(&order->raced);
+	__u64 before = raced == order->raced_before ? order->last : 0;
+	__u32 bucket;
+
+	order->raced_before = raced;
+	order->last = who;
+	order->inode = acceptor->who.inode;
+	acceptor->placed += before != 0;
+	if (before == who) {
+		acceptor->again++;
+		order->run++;
+		return;
+	}
+	bucket = run_bucket(order->run);
+	CHECK_AND_USE_AS_ONE(bucket);
+	if (before && bucket < RUN_BUCKETS)
+		order->runs[bucket]++;
+	order->run = 1;
+	if (!before)
+		return;
+	acceptor->steady += acceptor->before == before;
+	acceptor->before = before;
+}
+
+/*
+ * After whom it accepts: in the order in which this hook runs, after the kernel took the connection
+ * from the queue. `left` is read first: so there are no more CPUs here than the difference, and
+ * who is alone stays alone, as those that come later see it. Out of line, as it is rare.
+ */
+static __noinline void look_at_order(struct acceptor *acceptor, struct sock *sk)
+{
+	struct sock_reuseport *group = BPF_CORE_READ(sk, sk_reuseport_cb);
+	struct order_key key = {.id = acceptor->who.inode};
+	__u64 left, who = key.id;
+	struct order *order;
+
+	if (group) {
+		key.id = BPF_CORE_READ(group, reuseport_id);
+		key.port = port_number(PROBED, sk);
+	} else {
+		who = (__u64)acceptor->pid << 32 | (__u32)acceptor->process_start_ns;
+	}
+	order = order_of(&key);
+	if (!order)
+		return;
+	add(&order->entered, 1);
+	left = now_in(&order->left);
+	if (now_in(&order->entered) - left == 1)
+		follow(order, acceptor, who);
+	else
+		add(&order->raced, 1);
+	add(&order->left, 1);
+}
+
 static __always_inline void took(enum access how, bool shared, struct acceptor *acceptor,
-				 struct settings *want, struct sock *child)
+				 struct settings *want, struct sock *listener, struct sock *child)
 {
 	__u64 now;
 
@@ -363,6 +435,8 @@ static __always_inline void took(enum access how, bool shared, struct acceptor *
 	if (want->unusual) {
 		if (want->unusual & WITH_CPUS)
 			look_at_cpus(acceptor, child);
+		if (want->unusual & WITH_ORDER)
+			look_at_order(acceptor, listener);
 		if (want->unusual & WITHOUT_WAITS)
 			return;
 	}
@@ -372,10 +446,10 @@ static __always_inline void took(enum access how, bool shared, struct acceptor *
 }
 
 static __always_inline void took_as_crew(struct acceptor *acceptor, struct settings *want,
-					 struct sock *child)
+					 struct sock *listener, struct sock *child)
 {
 	acceptor->via |= way_now(want, only_way_of((void *)bpf_get_current_task()));
-	took(PROBED, true, acceptor, want, child);
+	took(PROBED, true, acceptor, want, listener, child);
 }
 
 /* By a thread without a row. */
@@ -416,7 +490,7 @@ static __noinline struct acceptor *took_first(struct sock *sk, struct sock *chil
 	if (acceptor && !is_crew(key))
 		return acceptor;
 	if (acceptor)
-		took_as_crew(acceptor, want, child);
+		took_as_crew(acceptor, want, sk, child);
 	else
 		took_unnamed(listener, want, child);
 	return NULL;
@@ -452,7 +526,7 @@ static __always_inline void accepted(enum access how, struct settings *want, str
 		acceptor->pending = PENDING_NONE;
 	acceptor->via |= way_now(want, acceptor->only_via);
 	acceptor->served = task.slept;
-	took(how, false, acceptor, want, child);
+	took(how, false, acceptor, want, listener, child);
 }
 
 /*

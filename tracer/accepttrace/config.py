@@ -65,6 +65,7 @@ class Config:
     loader: Loader = "auto"
     detail: Detail = "full"
     locality: bool = False  # compare the CPUs that receive and accept each connection
+    patterns: bool = False  # note who accepts after whom
     ready_file: Path | None = None
 
 

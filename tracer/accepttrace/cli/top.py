@@ -66,6 +66,7 @@ def _only_of_tcp(values: dict[str, Any]) -> None:
         ("histogram", False),
         ("detail", "full"),
         ("window", None),
+        ("patterns", False),
     ):
         if values[option] != default:
             raise click.UsageError(f"--{option} applies to TCP only: with --udp a row is a socket")
@@ -120,6 +121,11 @@ def _only_of_tcp(values: dict[str, Any]) -> None:
     help="The columns of the table, in this order: docs/columns.md names all. `local` is measured"
     " only if it is among them.",
 )
+@click.option(
+    "--patterns",
+    is_flag=True,
+    help="Note who accepts after whom, and name the pattern: LIFO, ROUND ROBIN, BURSTY.",
+)
 @click.option("--rows", type=click.IntRange(1), help="Show at most this many rows.")
 @click.option("--histogram", is_flag=True, help="Show the waiting times of each row as bars.")
 @click.option("-o", "--output", type=click.Choice(["table", "jsonl", "csv"]), default="table")
@@ -146,6 +152,7 @@ def top(**values: Any) -> None:
         window_s=_window_s(values),
         columns=values["columns"],
         locality="local" in values["columns"] and not values["udp"],
+        patterns=values["patterns"],
         rows=values["rows"],
         histogram=values["histogram"],
         udp=values["udp"],

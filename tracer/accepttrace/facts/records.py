@@ -24,6 +24,35 @@ class Locality(NamedTuple):
     accepts: int
 
 
+class Placing(NamedTuple):
+    """Accepts by whom the one before was taken, of those who share; see `Order`.
+
+    `placed`: those of which that is known. `again`: of them, after one of its own. `steady`: after
+    another's, and of the same other as the last time that it came after another.
+    """
+
+    placed: int
+    again: int
+    steady: int
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """Accepts in a row, by a process on a socket or at a socket of a group. Source: map `orders`.
+
+    In the order in which the hooks of accept() ran. `runs`: how many another ended, by length: in
+    place n those of 2^n to 2^(n+1) - 1. `run`: the length of the last one, which may go on.
+    `raced`: accepts on several CPUs at a time, which have no place in the order.
+    """
+
+    inode: int | None  # of the listener; None: of a group
+    group: int | None  # reuseport_id
+    local_port: int | None  # of the group
+    runs: tuple[int, ...]
+    run: int
+    raced: int
+
+
 @dataclass(frozen=True, slots=True)
 class AcceptorCount:
     """Counters of one thread on one listener since tracing began. Source: BPF map `acceptors`.
@@ -55,6 +84,7 @@ class AcceptorCount:
     process_start_ns: int = 0  # of the thread group leader, as /proc shows it here; 0: not known
     locality: Locality | None = None  # None: that was not looked at
     clients: int = 0  # bits, one for each value of a short hash of clients (address and port)
+    placing: Placing | None = None  # the same
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +242,7 @@ class Counts:
     at_s: float = 0.0
     ended: frozenset[tuple[int, int, int]] = frozenset()
     ahead_s: float = 0.0
+    orders: tuple[Order, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
-from accepttrace.facts.records import AcceptorCount, Locality, Via
+from accepttrace.facts.records import AcceptorCount, Locality, Placing, Via
 from accepttrace.model.census import ProcessKey
 from accepttrace.model.histogram import add
 from accepttrace.model.listeners import SetKey, Socket
@@ -107,6 +107,7 @@ def plus(one: AcceptorCount, other: AcceptorCount) -> AcceptorCount:
         ready_us=max(one.ready_us, other.ready_us),
         locality=localities((one.locality, other.locality)),
         clients=one.clients | other.clients,
+        placing=placings((one.placing, other.placing)),
     )
 
 
@@ -116,6 +117,12 @@ def localities(found: Iterable[Locality | None]) -> Locality | None:
     if not known:
         return None
     return Locality(sum(one.local for one in known), sum(one.accepts for one in known))
+
+
+def placings(found: Iterable[Placing | None]) -> Placing | None:
+    """All that are known, added up."""
+    known = [one for one in found if one is not None]
+    return Placing(*map(sum, zip(*known, strict=True))) if known else None
 
 
 def _sum(one: int | None, other: int | None) -> int | None:

@@ -19,6 +19,7 @@ from accepttrace.facts.records import (
     Via,
     is_partial,
 )
+from accepttrace.model.pattern import Pattern
 from accepttrace.model.verdict import Finding, Word
 
 
@@ -252,7 +253,8 @@ class Verdict:
     """What is said of one sharing set: a reuseport group, or one listener (`inode`).
 
     `over_s`: the counts are those of the last seconds, so many. `since_s`: it has been called so
-    since then, in seconds since the start; None for what is no fault.
+    since then, in seconds since the start; None for what is no fault. `pattern`: of all accepts
+    since the start, where a run asks for it.
     """
 
     netns: int | None
@@ -264,6 +266,7 @@ class Verdict:
     over_s: float
     since_s: float | None
     finding: Finding
+    pattern: Pattern | None = None
 
 
 EventKind = Literal[

@@ -17,6 +17,7 @@ from accepttrace.facts.records import (
     Inventory,
     Losses,
     Opened,
+    Order,
     Overflow,
     Passed,
     Process,
@@ -83,6 +84,7 @@ class Tracker:
         self._migrations = Migrations()
         self._strays = Strays()
         self._losses = Losses()
+        self._orders: tuple[Order, ...] = ()
         self._divided_s: float | None = None  # when the yardstick was last put to it
         self._unread: tuple[Unread, ...] = ()
         self._unix: tuple[str, ...] = ()
@@ -178,6 +180,7 @@ class Tracker:
         scene = Scene(
             *(listeners, kept, self._losses, self._now_s, self._elapsed_s, whole),
             opened=self._opened,
+            orders=self._orders,
         )
         verdicts = self._verdicts.of(scene)
         self._journal.begin(self._elapsed_s, self._wall)
@@ -292,6 +295,7 @@ class Tracker:
             self._tallies.count_without_row(inode, accepts, counts.at_s)
         self._migrations.update(counts.migrations, self._listeners.known.keys())
         self._losses = counts.losses
+        self._orders = counts.orders
         for idle in self._presence.update(counts.at_s, looked=inventory is not None):
             if self._yardsticks.took_part(idle):
                 self._tallies.wait_no_more(idle)

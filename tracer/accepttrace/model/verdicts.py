@@ -9,13 +9,14 @@ from functools import reduce
 from operator import or_
 from typing import Final, NamedTuple
 
-from accepttrace.facts.records import LocalPort, Losses, Opened, Program, Selector
+from accepttrace.facts.records import LocalPort, Losses, Opened, Order, Program, Selector
 from accepttrace.model.census import ProcessKey
 from accepttrace.model.entries import Bygone, Entry
 from accepttrace.model.listeners import Listeners, SetKey
 from accepttrace.model.recent import Part
 from accepttrace.model.snapshot import ListenerRow, Verdict
 from accepttrace.model.stats.sketch import distinct
+from accepttrace.model.turns import pattern
 from accepttrace.model.verdict import EACH, FAULTS, WORDS, Case, Finding, Member, counted, judge
 from accepttrace.model.watch import GONE, SetWatch, Watch
 from accepttrace.model.yardstick import is_group
@@ -49,6 +50,7 @@ class Scene:
     elapsed_s: float
     whole: bool
     opened: Opened | None = None
+    orders: Sequence[Order] = ()
 
 
 class Verdicts:
@@ -114,6 +116,7 @@ class Verdicts:
             over_s=over_s,
             since_s=since_s if finding.word in FAULTS else None,
             finding=finding,
+            pattern=pattern(key, rows, scene.entries, scene.orders, scene.losses),
         )
 
     def _window_s(self) -> float:

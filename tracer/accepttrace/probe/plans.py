@@ -52,7 +52,7 @@ class Plan:
     """All hooks of an attach type, and the facts that it yields.
 
     `listing`: the program that lists sockets. `locality`: the CPUs that receive and accept a
-    connection are compared.
+    connection are compared. `patterns`: it is noted who accepts after whom.
     """
 
     attach: AttachType
@@ -63,6 +63,7 @@ class Plan:
     fallback: Plan | None = None  # what to try where this one does not work
     listing: Listing = "iter_members"
     locality: bool = False
+    patterns: bool = False
 
     def __post_init__(self) -> None:
         counts = dict.fromkeys(name for hook in self.hooks for name in hook.counts)
@@ -93,6 +94,11 @@ class Plan:
         return replace(
             self, hooks=accepts, sees=sees, blind_spots=spots, detail=detail, fallback=None
         )
+
+    def looking(self, locality: bool, patterns: bool) -> Plan:
+        """The same with what is looked at only when it is asked for."""
+        fallback = self.fallback and self.fallback.looking(locality, patterns)
+        return replace(self, locality=locality, patterns=patterns, fallback=fallback)
 
 
 def _process_entries(kind: str) -> tuple[Hook, ...]:

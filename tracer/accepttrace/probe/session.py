@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes as c
 import os
 from collections.abc import Mapping
-from dataclasses import replace
 
 from accepttrace.config import Config, Filters
 from accepttrace.errors import UnsupportedError
@@ -22,6 +21,7 @@ from accepttrace.facts.records import (
     MigrationCount,
     Overflow,
     Passed,
+    Placing,
     PortCount,
     Via,
 )
@@ -30,6 +30,7 @@ from accepttrace.probe.acceptors import AcceptorRows, Identity, identity
 from accepttrace.probe.listeners import ListenerRows
 from accepttrace.probe.load import loaders
 from accepttrace.probe.members import member_of
+from accepttrace.probe.orders import OrderRows
 from accepttrace.probe.tracer import Tracer
 
 _VIA: dict[int, Via] = {
@@ -46,12 +47,14 @@ class Session(Tracer):
         super().__init__(loaded)
         self._acceptors = AcceptorRows(loaded, self._shares)
         self._listeners = ListenerRows(loaded, self._shares)
+        self._orders = OrderRows(loaded)
         self._rings = 0 if plans.knows_rings(loaded.hooks) else wire.RINGS_UNHOOKED
 
     def _settings_for(self, filters: Filters) -> wire.Settings:
         settings = super()._settings_for(filters)
         settings.unusual = wire.WITHOUT_WAITS if self.plan.detail == "accepts" else 0
         settings.unusual |= wire.WITH_CPUS if self.plan.locality else 0
+        settings.unusual |= wire.WITH_ORDER if self.plan.patterns else 0
         settings.rings = self._rings
         settings.never_migrates = not loaders.may_migrate()
         return settings
@@ -72,6 +75,7 @@ class Session(Tracer):
             at_s,
             ended,
             clock.starts_ahead_s(),
+            self._orders.read(),
         )
 
     def _ports(self) -> tuple[PortCount, ...]:
@@ -89,6 +93,7 @@ class Session(Tracer):
         theirs = [key for key, inode in self._acceptors.inodes().items() if inode in closed]
         self._acceptors.delete({*gone.acceptors, *theirs})
         self._listeners.delete(closed, frozenset(gone.ports))
+        self._orders.delete(closed)
 
     def passed(self) -> Passed:
         """Only what the books need, quickly: who came to which listener, and who left."""
@@ -108,6 +113,7 @@ class Session(Tracer):
         super().reset()
         self._acceptors.clear()
         self._listeners.clear()
+        self._orders.clear()
         self._shares.clear()
 
     def listening(self) -> dict[int, ListenerFact]:
@@ -213,6 +219,9 @@ class Session(Tracer):
             wait_unknown=value.wait_unknown,
             locality=cpus.get(key),
             clients=int.from_bytes(value.clients, "little"),
+            placing=Placing(value.placed, value.again, value.steady)
+            if self.plan.patterns
+            else None,
         )
 
     def _listener(self, value: wire.Listener) -> ListenerCount:
@@ -271,7 +280,7 @@ def _filled(buckets: c.Array[c.c_uint64]) -> tuple[int, ...]:
 def open_session(config: Config) -> Session:
     """Attach, prove, and set the filters. `UnsupportedError` says why each way failed."""
     ways = plans.by_preference(preemption.preempts())
-    wanted = (replace(plan.at(config.detail), locality=config.locality) for plan in ways)
+    wanted = (plan.at(config.detail).looking(config.locality, config.patterns) for plan in ways)
     return choosing.first(config, wanted, Session)
 
 

@@ -15,6 +15,8 @@ MAX_LISTENERS = 12288
 MAX_PLACES = 4096
 PLACE_PROBES = 4
 MAX_LOCALITIES = 16384
+MAX_ORDERS = 16384
+RUN_BUCKETS = 16
 MAX_CREWS = 16384
 CREW_ROWS = 256
 MAX_SHARES = 8192
@@ -59,6 +61,7 @@ RINGS_UNHOOKED = 2
 RINGS_UNKNOWN = 3
 WITHOUT_WAITS = 1
 WITH_CPUS = 2
+WITH_ORDER = 4
 CREW = 2147483648
 VIA_SYSCALL = 1
 VIA_IO_URING = 2
@@ -159,6 +162,10 @@ class Acceptor(c.Structure):
         ("owner", c.c_uint32),
         ("entered", c.c_uint64),
         ("wait_unknown", c.c_uint64),
+        ("placed", c.c_uint64),
+        ("again", c.c_uint64),
+        ("steady", c.c_uint64),
+        ("before", c.c_uint64),
         ("wait_max_us", c.c_uint64),
         ("process_start_ns", c.c_uint64),
         ("pid", c.c_uint32),
@@ -176,6 +183,32 @@ class Locality(c.Structure):
     _fields_ = (
         ("accepts", c.c_uint64),
         ("local", c.c_uint64),
+    )
+
+
+class OrderKey(c.Structure):
+    """struct order_key."""
+
+    _fields_ = (
+        ("id", c.c_uint32),
+        ("port", c.c_uint16),
+        ("pad", c.c_uint16),
+    )
+
+
+class Order(c.Structure):
+    """struct order."""
+
+    _fields_ = (
+        ("entered", c.c_uint64),
+        ("left", c.c_uint64),
+        ("raced", c.c_uint64),
+        ("raced_before", c.c_uint64),
+        ("last", c.c_uint64),
+        ("run", c.c_uint64),
+        ("runs", c.c_uint64 * RUN_BUCKETS),
+        ("inode", c.c_uint32),
+        ("pad", c.c_uint32),
     )
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from accepttrace.facts.records import Losses, Program
 from accepttrace.model.histogram import filled
+from accepttrace.model.pattern import Pattern, Run, Turn
 from accepttrace.model.snapshot import (
     AcceptorRow,
     Books,
@@ -42,9 +43,11 @@ MIGRATION_FIELDS: Final = tuple(Migration.__dataclass_fields__)
 LOSS_FIELDS: Final = tuple(NamespaceLoss.__dataclass_fields__)
 CHANGE_FIELDS: Final = tuple(SelectorChange.__dataclass_fields__)
 SIZE_FIELDS: Final = tuple(GroupSize.__dataclass_fields__)
-VERDICT_FIELDS: Final = tuple(n for n in Verdict.__dataclass_fields__ if n != "finding")
+_OBJECTS: Final = ("finding", "pattern", "runs", "turns")  # fields that are no plain values
+VERDICT_FIELDS: Final = tuple(n for n in Verdict.__dataclass_fields__ if n not in _OBJECTS)
 FINDING_FIELDS: Final = tuple(Finding.__dataclass_fields__)
 EVENT_FIELDS: Final = tuple(Event.__dataclass_fields__)
+PATTERN_FIELDS: Final = tuple(n for n in Pattern.__dataclass_fields__ if n not in _OBJECTS)
 STANDOUT_FIELDS: Final = tuple(Standout.__dataclass_fields__)
 PROGRAM_FIELDS: Final = tuple(Program.__dataclass_fields__)
 HOLDER_FIELDS: Final = ("pid", "comm", "name", "fd", "waits", "waits_in")
@@ -166,6 +169,15 @@ def verdict(one: Verdict) -> dict[str, object]:
         **named(one, VERDICT_FIELDS),
         **named(finding, FINDING_FIELDS),
         "standouts": [named(odd, STANDOUT_FIELDS) for odd in finding.standouts],
+        "pattern": one.pattern and _pattern(one.pattern),
+    }
+
+
+def _pattern(found: Pattern) -> dict[str, object]:
+    return {
+        **named(found, PATTERN_FIELDS),
+        "runs": [named(run, Run._fields) for run in found.runs],
+        "turns": [named(turn, Turn._fields) for turn in found.turns],
     }
 
 
@@ -199,6 +211,9 @@ _OF_VERDICTS: Final = {
     "chance_ratio": 4,
     "open_ratio": 4,
     "expected": 3,
+    "mean_run": 3,
+    "chance_run": 3,
+    "chance_steady": 4,
 }
 
 

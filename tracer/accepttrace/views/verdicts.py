@@ -53,6 +53,8 @@ def _text(verdict: Verdict, snapshot: Snapshot) -> str:
         parts.append(f"in the last {span(verdict.over_s)}")
     if verdict.since_s is not None and verdict.since_s > snapshot.interval_s:
         parts.append(f"since {clock(snapshot, verdict.since_s)}")
+    if verdict.pattern is not None:
+        parts.append(verdict.pattern.text)
     return "; ".join(parts)
 
 

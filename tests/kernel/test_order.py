@@ -1,0 +1,200 @@
+"""Who accepts after whom: the order that the clients saw, to the last one."""
+
+from __future__ import annotations
+
+import random
+import socket
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from accepttrace.config import Config
+from accepttrace.errors import UnsupportedError
+from accepttrace.lab.load import run_load
+from accepttrace.lab.servers import Server
+from accepttrace.model.pattern import Pattern, PatternWord, Run
+from accepttrace.probe.session import open_session
+
+from .clients import listen, port_of
+from .conftest import EXPECTED, Account, Tracing, Way, name, offered, wait_until
+from .keepers import Keeper, accept, keepers
+from .network import own_network
+from .reading import begin
+
+CONNECTIONS = 120
+
+
+@pytest.fixture(scope="module", params=offered(), ids=name)
+def noting(request: pytest.FixtureRequest) -> Iterator[Tracing]:
+    """A session that notes who accepts after whom."""
+    way: Way = request.param
+    try:
+        session = open_session(Config(attach=way.attach, loader=way.loader, patterns=True))  # type: ignore[arg-type]
+    except UnsupportedError as error:
+        if way.attach in EXPECTED:
+            raise
+        pytest.skip(f"{way}: {error.message}")
+    with session:
+        yield Tracing(session)
+
+
+class Log:
+    """What a client saw, one connection at a time: who took each."""
+
+    def __init__(self, takers: Iterable[int]) -> None:
+        self.accepts: Counter[int] = Counter()
+        self.placed: Counter[int] = Counter()
+        self.again: Counter[int] = Counter()
+        self.steady: Counter[int] = Counter()
+        self.lengths: list[int] = []
+        came_after: dict[int, int] = {}
+        last: int | None = None
+        for taker in takers:
+            self.accepts[taker] += 1
+            if taker == last:
+                self.lengths[-1] += 1
+                self.again[taker] += 1
+            else:
+                self.lengths.append(1)
+            if last is not None:
+                self.placed[taker] += 1
+                if taker != last:
+                    self.steady[taker] += came_after.get(taker) == last
+                    came_after[taker] = last
+            last = taker
+
+    @property
+    def turns(self) -> dict[int, tuple[int, int, int, int]]:
+        return {
+            taker: (number, self.placed[taker], self.again[taker], self.steady[taker])
+            for taker, number in self.accepts.items()
+        }
+
+    @property
+    def runs(self) -> tuple[Run, ...]:
+        sizes = Counter(length.bit_length() - 1 for length in self.lengths)
+        return tuple(Run(1 << n, (2 << n) - 1, sizes[n]) for n in sorted(sizes))
+
+
+def found(account: Account) -> Pattern:
+    """Of the only sharing set."""
+    (verdict,) = account.snapshot().verdicts
+    assert verdict.pattern is not None
+    return verdict.pattern
+
+
+def assert_exact(pattern: Pattern, log: Log, *, group: bool = False) -> None:
+    seen = {turn.inode if group else turn.pid: turn[2:6] for turn in pattern.turns if turn.accepts}
+    assert seen == log.turns
+    assert (pattern.runs, pattern.raced) == (log.runs, 0)
+    assert pattern.mean_run == pytest.approx(sum(log.lengths) / len(log.lengths))
+
+
+def one_at_a_time(server: Server, number: int, by: str = "pid") -> Log:
+    """Each comes when all wait; the server's own counts say who took it."""
+
+    def taken() -> Counter[int]:
+        return Counter({getattr(count, by): count.accepts for count in server.counts()})
+
+    takers, before = [], taken()
+    for _ in range(number):
+        wait_until(lambda: all(sleeps(count.pid) for count in server.counts()), "nobody is busy")
+        run_load(server.addresses, 1, concurrency=1)
+        now = taken()
+        (taker,) = (now - before).elements()
+        takers.append(taker)
+        before = now
+    return Log(takers)
+
+
+def sleeps(pid: int) -> bool:
+    """Its first thread, which accepts."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "S"
+
+
+def asked(workers: list[Keeper], listener: socket.socket, order: Iterable[int]) -> Log:
+    """Each connection is taken by the one that is asked to."""
+    takers = []
+    for which in order:
+        with socket.create_connection(listener.getsockname()):
+            workers[which].ask("take")
+        takers.append(workers[which].pid)
+    return Log(takers)
+
+
+@contextmanager
+def workers_on(listener: socket.socket, number: int) -> Iterator[list[Keeper]]:
+    with keepers(number, take=accept(listener, 1)) as found:
+        yield found
+
+
+@pytest.mark.parametrize("mode", ["blocking", "exclusive", "epoll"])
+def test_it_is_the_order_that_the_client_saw(noting: Tracing, mode: str) -> None:
+    with own_network(), Server(mode, workers=4) as server:
+        account = begin(noting, server.port)
+        log = one_at_a_time(server, CONNECTIONS)
+        pattern = found(account)
+    assert_exact(pattern, log)
+    if mode == "blocking":
+        assert pattern.word == "ROUND ROBIN"
+    if max(log.accepts.values()) >= 0.9 * CONNECTIONS:
+        assert pattern.word == "LIFO"
+
+
+def by_chance(number: int) -> list[int]:
+    return random.Random(7).choices(range(3), (5, 3, 2), k=number)
+
+
+@pytest.mark.parametrize(
+    ("order", "word"),
+    [
+        ([n // 5 % 3 for n in range(60)], "BURSTY"),
+        ([n % 3 for n in range(60)], "ROUND ROBIN"),
+        ([n % 20 == 19 for n in range(60)], "LIFO"),
+        (by_chance(60), "NONE"),
+        (by_chance(9), None),
+    ],
+    ids=["bursty", "turns", "one", "chance", "few"],
+)
+def test_any_order_is_found_as_it_was_made(
+    noting: Tracing, order: list[int], word: PatternWord | None
+) -> None:
+    with listen(8) as listener, workers_on(listener, 3) as workers:
+        account = begin(noting, port_of(listener))
+        log = asked(workers, listener, map(int, order))
+        pattern = found(account)
+    assert_exact(pattern, log)
+    assert pattern.word == word
+
+
+def test_members_of_a_group_are_its_sockets(noting: Tracing) -> None:
+    with own_network(), Server("reuseport", workers=3) as server:
+        account = begin(noting, server.port)
+        log = one_at_a_time(server, CONNECTIONS // 2, by="inode")
+        pattern = found(account)
+    assert_exact(pattern, log, group=True)
+
+
+def test_what_several_cpus_take_at_a_time_is_placed_or_said_not_to_be(noting: Tracing) -> None:
+    with own_network(), Server("epoll", workers=4) as server:
+        account = begin(noting, server.port)
+        run_load(server.addresses, 4000, concurrency=64)
+        pattern = found(account)
+        taken = sum(count.accepts for count in server.counts())
+    assert pattern.accepts == taken == 4000
+    assert pattern.raced is not None
+    assert pattern.raced <= pattern.accepts - pattern.placed <= 1 + 2 * pattern.raced
+    assert sum(run.runs for run in pattern.runs) == pattern.placed - pattern.again + 1
+
+
+def test_nobody_looks_who_was_not_asked_to(tracing: Tracing) -> None:
+    with listen(8) as listener, workers_on(listener, 2) as workers:
+        account = begin(tracing, port_of(listener))
+        asked(workers, listener, (0, 1, 0))
+        (verdict,) = account.snapshot().verdicts
+    assert verdict.finding.connections == 3
+    assert verdict.pattern is None
+    assert not tracing.session.counts().orders
