@@ -27,16 +27,16 @@ complain() {
 # All is well.
 status 0 -p "$port" -d 1 --fair --max-share 40% --max-ratio 1.5 --min-workers 4 \
     --max-wait p50=1s --max-wait max=20s --max-queue 65 --no-loss --expect reuseport \
-    --max-open-ratio 2.5 --min-local 0.1%
-every ok 11
+    --max-open-ratio 2.5 --min-local 0.1% --pattern none
+every ok 12
 every PASSED: 1
 
 # A worker stops: its queue fills, and the next clients are lost.
 kill -STOP "$worker"
 status 4 -p "$port" -d 1.5 --fair --max-share 5% --max-ratio 1 --min-workers 4 \
     --max-wait p50=0.001ms --max-wait max=200ms --max-queue 10 --no-loss --expect shared \
-    --max-open-ratio 1 --min-local 100%
-every FAILED 11
+    --max-open-ratio 1 --min-local 100% --pattern lifo
+every FAILED 12
 every FAILED: 1
 
 # One that fails ends it early, and outweighs one that cannot be judged.

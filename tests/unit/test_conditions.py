@@ -30,6 +30,7 @@ from accepttrace.model.conditions import (
     judge,
     result,
 )
+from accepttrace.model.pattern import Pattern, PatternWord
 from accepttrace.model.snapshot import NamespaceLoss, Snapshot
 from accepttrace.model.verdict import FAULTS, WORDS, Word
 from accepttrace.run.checking import Checking, Demand
@@ -92,6 +93,13 @@ def located(*parts: float | None) -> Snapshot:
     return acceptors(EVEN, *({"local": part} for part in parts))
 
 
+def ordered(*words: PatternWord | None) -> Snapshot:
+    """EVEN, with a verdict for each."""
+    patterns = [Pattern(word, f"said of {word}", 9, 9, 9, 9, 9) for word in words]
+    first = EVEN.verdicts[0]
+    return replace(EVEN, verdicts=tuple(replace(first, pattern=one) for one in patterns))
+
+
 SHARE = 510 / 1985
 
 
@@ -152,6 +160,14 @@ SHARE = 510 / 1985
         ("min-local", 0.81, located(1.0, 0.9, 0.8, 0.5), False),
         ("min-local", 0.1, located(1.0, None, 0.8, 0.5), None),
         ("min-local", 0.1, EVEN, None),
+        ("pattern", "LIFO", ordered("LIFO"), True),
+        ("pattern", "LIFO", ordered("LIFO", "LIFO"), True),
+        ("pattern", "LIFO", ordered("LIFO", "BURSTY"), False),
+        ("pattern", "LIFO", ordered("LIFO", None), None),
+        ("pattern", "LIFO", ordered(None, "NONE"), False),
+        ("pattern", "NONE", ordered("NONE"), True),
+        ("pattern", "NONE", ordered(None), None),
+        ("pattern", "NONE", EVEN, None),  # nobody noted it
         ("max-open-ratio", 1.6, opened(40, 20, 20, 20), True),
         ("max-open-ratio", 1.59, opened(40, 20, 20, 20), False),
         ("max-open-ratio", 1.59, opened(40, 20, None, 20), None),
@@ -233,6 +249,7 @@ ALL: Sequence[tuple[Name, float | str]] = (
     ("no-loss", 0),
     ("max-open-ratio", 9.0),
     ("min-local", 0.1),
+    ("pattern", "NONE"),
 )
 
 
@@ -384,7 +401,10 @@ def many() -> tuple[tuple[Outcome, ...], Snapshot]:
 
 def test_json_is_as_its_schema_says() -> None:
     Draft202012Validator.check_schema(VALIDATOR.schema)
-    for outcomes, snapshot in (many(), (judge([Condition("fair", "FAIR")], EVEN), EVEN)):
+    turns = ordered("ROUND ROBIN", None)
+    by_turns = judge([Condition("pattern", "ROUND ROBIN", "round-robin")], turns)
+    fair = judge([Condition("fair", "FAIR")], EVEN)
+    for outcomes, snapshot in (many(), (fair, EVEN), (by_turns, turns)):
         line = json_line(outcomes, snapshot)
         assert line.count("\n") == 1
         value = json.loads(line)
@@ -417,7 +437,7 @@ def test_text_has_a_line_for_each_and_the_result_with_the_verdict_last() -> None
     lines = text(outcomes, snapshot).splitlines()
     assert len(lines) == len(outcomes) + 1
     assert all(line.isprintable() for line in lines)
-    assert lines[-1].startswith("FAILED: 3 of 11 conditions; UNEVEN: worker 1001 took 1.80x")
+    assert lines[-1].startswith("FAILED: 3 of 12 conditions; UNEVEN: worker 1001 took 1.80x")
     (share,) = (line for line in lines if "30%" in line)
     assert share.startswith(
         "FAILED      --max-share 30%: measured 45.0%, allowed at most 30.0%; pid"
@@ -497,6 +517,10 @@ def run(monkeypatch: pytest.MonkeyPatch, *options: str, snapshot: Snapshot | Non
         (("--no-loss",), listeners(EVEN, dropped_other=None), EXIT_NO_VERDICT),
         (("--no-loss", "--max-share", "1%"), listeners(EVEN, dropped_other=None), EXIT_BAD_VERDICT),
         ((), None, EXIT_NO_VERDICT),
+        (("--pattern", "none"), ordered("NONE"), 0),
+        (("--pattern", "round-robin"), ordered("ROUND ROBIN"), 0),
+        (("--pattern", "lifo"), ordered("BURSTY"), EXIT_BAD_VERDICT),
+        (("--pattern", "bursty"), ordered(None), EXIT_NO_VERDICT),
     ],
 )
 def test_the_exit_status_is_that_of_the_result(
@@ -522,6 +546,7 @@ def test_the_exit_status_is_that_of_the_result(
         ("--max-wait", "p99="),
         ("--max-wait", "p99=fast"),
         ("--expect", "sole"),
+        ("--pattern", "fifo"),
         ("-o", "csv"),
         ("-d", "0"),
     ],
@@ -530,6 +555,12 @@ def test_what_is_no_condition_is_wrong_usage(
     monkeypatch: pytest.MonkeyPatch, options: Options
 ) -> None:
     assert run(monkeypatch, *options) == (2, [])
+
+
+def test_the_order_is_noted_only_for_who_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    for options, expected in (((), False), (("--pattern", "lifo"), True)):
+        (config,) = run(monkeypatch, *options)[1]
+        assert config.patterns is expected
 
 
 def test_values_of_options() -> None:

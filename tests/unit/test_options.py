@@ -204,6 +204,20 @@ def test_what_rows_are_ordered_by(arguments: tuple[str, ...], field: str | None)
 
 
 @pytest.mark.parametrize(
+    ("arguments", "status", "patterns"),
+    [((), 0, [False]), (("--patterns",), 0, [True]), (("--patterns", "--udp"), 2, [])],
+)
+def test_the_order_is_noted_where_it_is_asked_for(
+    arguments: tuple[str, ...], status: int, patterns: list[bool]
+) -> None:
+    seen: list[Config] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("accepttrace.cli.top.trace", lambda run, _: seen.append(run.config))
+        assert CliRunner().invoke(top, arguments).exit_code == status
+    assert [config.patterns for config in seen] == patterns
+
+
+@pytest.mark.parametrize(
     ("arguments", "columns", "locality"),
     [
         ((), (), False),

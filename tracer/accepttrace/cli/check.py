@@ -20,6 +20,7 @@ from accepttrace.cli.options import (
 from accepttrace.config import Config
 from accepttrace.errors import EXIT_BAD_VERDICT, EXIT_NO_VERDICT
 from accepttrace.model.conditions import Condition, Name, result
+from accepttrace.model.pattern import PATTERNS
 from accepttrace.run.pace import Pace
 from accepttrace.run.run import Run, trace
 
@@ -84,6 +85,7 @@ SHARE: Final = Parsed("share", _asked(parse_share))
 RATIO: Final = Parsed("ratio", _asked(parse_ratio))
 WAIT: Final = Parsed("wait", _asked(parse_wait))
 SHARING: Final = click.Choice(["reuseport", "shared"])
+ORDERS: Final = {word.lower().replace(" ", "-"): word for word in PATTERNS}
 
 
 @click.command()
@@ -121,6 +123,11 @@ SHARING: Final = click.Choice(["reuseport", "shared"])
     help="So many were accepted on the CPU that had received them: 80%.",
 )
 @click.option(
+    "--pattern",
+    type=click.Choice([*ORDERS]),
+    help="In each sharing set this is the order of accepts; none: as by chance.",
+)
+@click.option(
     "-d",
     "--duration",
     type=seconds(0.1),
@@ -148,6 +155,7 @@ def check(**values: Any) -> None:
         detail=values["detail"],
         ready_file=values["ready_file"],
         locality=values["min_local"] is not None,
+        patterns=values["pattern"] is not None,
     )
     raise SystemExit(_run(config, tuple(conditions), values["output"], values["early"]))
 
@@ -184,7 +192,10 @@ def _conditions(values: dict[str, Any]) -> list[Condition]:
         found.append(Condition("no-loss", 0))
     if values["expect"]:
         found.append(Condition("expect", values["expect"], values["expect"]))
-    return found + _bounds(values, "max-open-ratio", "min-local") or [Condition("fair", "FAIR")]
+    found += _bounds(values, "max-open-ratio", "min-local")
+    if values["pattern"]:
+        found.append(Condition("pattern", ORDERS[values["pattern"]], values["pattern"]))
+    return found or [Condition("fair", "FAIR")]
 
 
 def _bounds(values: dict[str, Any], *names: Name) -> list[Condition]:

@@ -28,6 +28,7 @@ Name = Literal[
     "expect",
     "max-open-ratio",
     "min-local",
+    "pattern",
 ]
 UNITS: Final[Mapping[Name, Unit]] = {
     "fair": "word",
@@ -40,6 +41,7 @@ UNITS: Final[Mapping[Name, Unit]] = {
     "expect": "word",
     "max-open-ratio": "ratio",
     "min-local": "share",
+    "pattern": "word",
 }
 EVEN: Final = ("FAIR", "ROUND ROBIN")
 UNJUDGED: Final = ("INCOMPLETE", "TOO FEW")  # of ONE ACCEPTOR it depends on how many wait
@@ -400,6 +402,20 @@ def _min_local(condition: Condition, snapshot: Snapshot) -> Outcome:
     return Outcome(condition, local >= _number(condition.allowed), local, text)
 
 
+def _pattern(condition: Condition, snapshot: Snapshot) -> Outcome:
+    """The order of accepts in each sharing set: all have the same pattern."""
+    found = [one.pattern for one in snapshot.verdicts if one.pattern is not None]
+    if not found:
+        return Outcome(condition, None, None, _nobody(snapshot) or "nobody shares")
+    other = next((one for one in found if one.word not in (condition.allowed, None)), None)
+    if other is not None:
+        return Outcome(condition, False, other.word, other.text)
+    unnamed = next((one for one in found if one.word is None), None)
+    if unnamed is not None:
+        return Outcome(condition, None, None, unnamed.text)
+    return Outcome(condition, True, found[0].word, found[0].text)
+
+
 def _sharing(snapshot: Snapshot) -> list[AcceptorRow]:
     """Processes that took a connection, or wait for one."""
     return [row for row in snapshot.acceptors if row.pid is not None and (row.accepts or row.waits)]
@@ -468,4 +484,5 @@ _JUDGES: Final[Mapping[Name, Callable[[Condition, Snapshot], Outcome]]] = {
     "expect": _expect,
     "max-open-ratio": _max_open_ratio,
     "min-local": _min_local,
+    "pattern": _pattern,
 }

@@ -83,7 +83,10 @@ VERDICTS: Final = (
     Explanation(
         "ROUND ROBIN",
         "verdict",
-        "The split is more even than chance would make it: somebody takes turns.",
+        "The split is more even than chance would make it: somebody takes turns. As a pattern"
+        " (--patterns): at least half of the accepts came after the same other worker as the last"
+        " time that this one came after another, 1.2 times as many as chance would make, and there"
+        " are no more repeats than by chance.",
         "Threads that sleep in accept() are woken in the order in which they began to wait. In a"
         " reuseport group a BPF program may choose by turns, or the clients' addresses follow a"
         " pattern, as those of a load generator do.",
@@ -150,8 +153,9 @@ PATTERNS: Final = (
     Explanation(
         "LIFO",
         "pattern",
-        "The worker that took the last connection tends to take the next one too, so a few workers"
-        " take nearly all while load is light.",
+        "The worker that took the last connection tends to take the next one too, so a few take"
+        " nearly all while load is light. --patterns says it where one worker on a shared socket"
+        " took 90 % or more; who waited last is not measured.",
         "Processes that wait in one epoll set: the last to begin waiting is woken first. Those with"
         " sets of their own and EPOLLEXCLUSIVE: the first to have registered, if it is idle."
         " Without that flag all wake, and the quickest wins. Under load, when the first ones are"
@@ -164,8 +168,9 @@ PATTERNS: Final = (
     Explanation(
         "BURSTY",
         "pattern",
-        "The totals are even, but accepts come in runs: one worker takes several in a row, then"
-        " another does.",
+        "The totals may be even, but accepts come in runs: one worker takes several in a row, then"
+        " another does. It is said where runs are 1.2 times as long on average as independent draws"
+        " with the same shares make them, and chance does not explain it, however often one looks.",
         "A worker that is woken may take all that wait (nginx: multi_accept on). nginx since 1.21.6"
         " goes to the end of the line only every 16 accepts. Clients may come in bursts"
         " themselves.",
@@ -173,6 +178,19 @@ PATTERNS: Final = (
         " they wait for each other, accept one at a time (multi_accept off, the default), or let"
         " the hash draw for each connection (REUSEPORT).",
         ("runs",),
+    ),
+    Explanation(
+        "NO PATTERN",
+        "pattern",
+        "The order of accepts is that of independent draws with these shares, or differs from it by"
+        " too little for a word.",
+        "The hash of a reuseport group draws so. On a shared socket it means that who comes next"
+        " does not depend on who came last. The order is that in which accept() ends in each"
+        " worker: on several CPUs at a time it may differ from that in which the queue was emptied."
+        " Accepts that end at the very same time have no place in it; they are counted (raced).",
+        "Nothing. Where the line says that no pattern is named, it says why: too few connections,"
+        " or accepts that were not seen.",
+        ("none", "raced"),
     ),
 )
 
