@@ -111,6 +111,19 @@ def test_turns_that_some_miss_are_turns() -> None:
     assert found.steady < 0.9 * found.accepts
 
 
+def test_two_that_alternate_while_others_seldom_get_one_are_another_pattern() -> None:
+    rng = random.Random(6)
+    order = [2 if rng.random() < 0.1 else place % 2 for place in range(400)]
+    found = named(order)
+    assert found.word == "OTHER"
+    assert found.text.startswith("another pattern: ")
+    assert named([0, 1, 2, 3] * 9 + [0, 1] * 50).word == "OTHER"
+
+
+def test_two_that_never_take_two_in_a_row_take_turns() -> None:
+    assert named([0, 1] * 20).word == "ROUND ROBIN"
+
+
 @pytest.mark.parametrize("length", [2, 4, 16])
 @pytest.mark.parametrize("members", [2, 8])
 def test_runs_are_found(members: int, length: int) -> None:

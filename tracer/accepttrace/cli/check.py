@@ -85,7 +85,7 @@ SHARE: Final = Parsed("share", _asked(parse_share))
 RATIO: Final = Parsed("ratio", _asked(parse_ratio))
 WAIT: Final = Parsed("wait", _asked(parse_wait))
 SHARING: Final = click.Choice(["reuseport", "shared"])
-ORDERS: Final = {word.lower().replace(" ", "-"): word for word in PATTERNS}
+ORDERS: Final = {one.lower().replace(" ", "-"): one for one in PATTERNS if one != "OTHER"}
 
 
 @click.command()

@@ -9,8 +9,8 @@ from typing import Final, Literal, NamedTuple
 from accepttrace.facts.records import Order
 from accepttrace.model.verdict import DOUBLED, EFFECT, SELDOM, counted
 
-PatternWord = Literal["LIFO", "ROUND ROBIN", "BURSTY", "NONE"]
-PATTERNS: Final[tuple[PatternWord, ...]] = ("LIFO", "ROUND ROBIN", "BURSTY", "NONE")
+PatternWord = Literal["LIFO", "ROUND ROBIN", "BURSTY", "OTHER", "NONE"]
+PATTERNS: Final[tuple[PatternWord, ...]] = ("LIFO", "ROUND ROBIN", "BURSTY", "OTHER", "NONE")
 NEARLY_ALL: Final = 0.9  # of the accepts, by one
 MOSTLY: Final = 0.5  # of the accepts, after the same one as the last time
 KNOWN: Final = 0.9  # of the accepts must have a place in the order
@@ -107,7 +107,7 @@ def read(seen: Seen) -> Pattern | None:
         mean_run=facts.mean_run,
         chance_run=facts.chance_run,
         chance_steady=facts.chance_steady,
-        p=facts.p_turns if word == "ROUND ROBIN" else facts.p_runs,
+        p=facts.p_turns if word in ("ROUND ROBIN", "OTHER") else facts.p_runs,
         raced=seen.order.raced if seen.order else None,
         runs=_runs(seen.order),
         turns=tuple(sorted(seen.turns, key=lambda turn: -turn.accepts)[:LISTED]),
@@ -127,33 +127,56 @@ class _Facts(NamedTuple):
     p_turns: float
 
     @property
-    def by_turns(self) -> bool:
-        """Whether most come after the same one as the last time, and chance does not explain it."""
-        least = max(MOSTLY, EFFECT * self.chance_steady) * self.accepts
-        fewer = self.mean_run <= self.chance_run
-        return fewer and self.steady >= least and self.p_turns <= SELDOM
+    def is_even(self) -> bool:
+        """Whether nobody took much more than its share."""
+        return self.largest * self.members < EFFECT * self.accepts
+
+    @property
+    def is_steady(self) -> bool:
+        """Whether more come after the same one as the last time than chance explains."""
+        more = self.steady >= EFFECT * self.chance_steady * self.accepts
+        return more and self.p_turns <= SELDOM
+
+    @property
+    def runs_long(self) -> bool:
+        """Whether runs are longer than chance explains."""
+        return self.p_runs <= SELDOM and self.mean_run >= EFFECT * self.chance_run
+
+    @property
+    def runs_short(self) -> bool:
+        """The same of shorter ones."""
+        return self.p_runs <= SELDOM and self.chance_run >= EFFECT * self.mean_run
 
 
 def _word(facts: _Facts, seen: Seen) -> tuple[PatternWord | None, str]:
     from accepttrace.model.stats.power import connections_needed
 
-    if seen.hidden:
-        return None, f"no pattern is named: {seen.hidden}"
-    if facts.placed < KNOWN * (facts.accepts - 1):
-        number = counted(facts.accepts - facts.placed, "accept")
-        return None, f"no pattern is named: {number} without a place in the order"
     needed = connections_needed(facts.members, DOUBLED)
+    why = seen.hidden or _unplaced(facts)
+    if why:
+        return None, f"no pattern is named: {why}"
     runs = f"runs of {facts.mean_run:,.1f} on average, by chance {facts.chance_run:,.1f}"
     if not seen.group and facts.accepts >= needed and facts.largest >= NEARLY_ALL * facts.accepts:
-        return "LIFO", f"LIFO: one took {facts.largest / facts.accepts:.1%}; {runs}"
-    if facts.by_turns:
-        part = f"{facts.steady / facts.accepts:.1%} came after the same one as the last time"
-        return "ROUND ROBIN", f"ROUND ROBIN: {part}, by chance {facts.chance_steady:.1%}"
-    if facts.p_runs <= SELDOM and facts.mean_run >= EFFECT * facts.chance_run:
+        part = f"LIFO: one took {facts.largest / facts.accepts:.1%}"
+        return "LIFO", part if facts.largest == facts.accepts else f"{part}; {runs}"
+    if facts.runs_long:
         return "BURSTY", f"BURSTY: {runs}"
+    steady = f"{facts.steady / facts.accepts:.1%} came after the same one as the last time"
+    steady += f", by chance {facts.chance_steady:.1%}"
+    if facts.is_steady and facts.is_even and facts.steady >= MOSTLY * facts.accepts:
+        return "ROUND ROBIN", f"ROUND ROBIN: {steady}"
+    if facts.is_steady or facts.runs_short:
+        return "OTHER", f"another pattern: {steady}; {runs}"
     if facts.accepts < needed:
         return None, f"no pattern is named: about {needed:,} connections show one"
     return "NONE", f"no pattern: {runs}"
+
+
+def _unplaced(facts: _Facts) -> str:
+    """Why so few have a place that nothing can be said; empty: enough do."""
+    if facts.placed >= KNOWN * (facts.accepts - 1):
+        return ""
+    return f"{counted(facts.accepts - facts.placed, 'accept')} without a place in the order"
 
 
 def _runs(order: Order | None) -> tuple[Run, ...]:

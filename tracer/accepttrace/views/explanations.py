@@ -85,8 +85,8 @@ VERDICTS: Final = (
         "verdict",
         "The split is more even than chance would make it: somebody takes turns. As a pattern"
         " (--patterns): at least half of the accepts came after the same other worker as the last"
-        " time that this one came after another, 1.2 times as many as chance would make, and there"
-        " are no more repeats than by chance.",
+        " time that this one came after another, 1.2 times as many as chance would make, and nobody"
+        " took 1.2 times its share.",
         "Threads that sleep in accept() are woken in the order in which they began to wait. In a"
         " reuseport group a BPF program may choose by turns, or the clients' addresses follow a"
         " pattern, as those of a load generator do.",
@@ -178,6 +178,17 @@ PATTERNS: Final = (
         " they wait for each other, accept one at a time (multi_accept off, the default), or let"
         " the hash draw for each connection (REUSEPORT).",
         ("runs",),
+    ),
+    Explanation(
+        "ANOTHER PATTERN",
+        "pattern",
+        "The order of accepts is not that of independent draws, but none of the named ones: some"
+        " workers take turns and others seldom get one, or there are fewer repeats than by chance.",
+        "A worker that has just taken a connection is busy with it, so the next one goes to"
+        " another; with two that are quicker than the rest these two alternate.",
+        "As for LIFO, if some get too much. The JSON has who took how many, and after whom"
+        " (turns).",
+        ("other",),
     ),
     Explanation(
         "NO PATTERN",
