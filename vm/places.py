@@ -240,6 +240,17 @@ TABLE: tuple[Entry, ...] = (
     Entry("kernel/test_cpu.py", HERE + OLDEST + NEWEST, "a clock of each process, in all kernels"),
     Entry("kernel/test_locality.py", HERE + PLAIN + HEADERS, "a field of the socket; each loader"),
     Entry("kernel/test_order.py", HERE + PLAIN + HEADERS, "hooks of accept; each loader"),
+    Entry(
+        "kernel/test_order.py",
+        HERE + PLAIN + HEADERS,
+        "who takes what; hooks count it in the same way",
+        names=(
+            "test_it_is_the_order_that_the_client_saw",
+            "test_any_order_is_found_as_it_was_made",
+            "test_members_of_a_group_are_its_sockets",
+        ),
+        turn=True,
+    ),
     Entry("kernel/test_wasted.py", HERE + PLAIN, "who is woken"),
     Entry(
         "kernel/test_wasted.py",

@@ -6,8 +6,8 @@ import datetime
 from collections.abc import Iterable
 
 from bench.cost import table
-from bench.cost.results import figures
-from bench.cost.subjects import ANOTHER_PORT, INTERVAL_S
+from bench.cost.results import Figures, figures
+from bench.cost.subjects import ANOTHER_PORT, ASKED, INTERVAL_S
 from bench.cost.table import Measured
 
 HEADER = f"""\
@@ -82,6 +82,17 @@ and if it names another. No filter gets below what the hooks cost alone{floors}.
 | Linux | type | its port | another port |
 | --- | --- | --- | --- |
 """
+CLOSER = """
+## What is looked at only for those who ask
+
+What `full` adds to an undisturbed connection over the plain listener, and what it adds with
+`--columns local` (or `check --min-local`) and with `--patterns` (or `check --pattern`). Without
+them not one instruction is executed for that. Here one worker takes all; an accept that follows
+another worker's runs some twenty more for its pattern.
+
+| Linux | type | `full` | `--columns local` | `--patterns` |
+| --- | --- | --- | --- | --- |
+"""
 EVERYBODY = """
 ## What `tracepoint` costs everybody
 
@@ -118,6 +129,7 @@ def markdown(
     parts += [
         UNINVOLVED.format(floors=floors) + rows for floors, rows in [_uninvolved(measured)] if rows
     ]
+    parts += [CLOSER + rows for rows in [_beside(measured, ASKED)] if rows]
     parts.append(EVERYBODY)
     found = [f"\nLinux {release}:\n\n```\n{text}```\n" for release, text in breakdowns if text]
     return "".join([*parts, *([WHERE, *found] if found else [])])
@@ -125,19 +137,28 @@ def markdown(
 
 def _uninvolved(measured: Iterable[Measured]) -> tuple[str, str]:
     """Floors of `fentry` in words; a row for each kernel and attach type with both ports."""
+    floors = ", ".join(_floors(measured))
+    rows = _beside(measured, (ANOTHER_PORT,))
+    return f" (`fentry`: {floors})" if floors else "", rows
+
+
+def _beside(measured: Iterable[Measured], ends: Iterable[str]) -> str:
+    """A row for each kernel and attach type: a subject, and those whose names have these ends."""
     rows = []
     for each in measured:
         added = {
             one.name: figures(one, "plain") for one in each.results if not one.error and one.traced
         }
-        for name, matched in added.items():
-            other = added.get(f"{name}{ANOTHER_PORT}")
-            if other:
-                attach, costs = name.split()[0], (matched, other)
-                shown = (f"{cost.path:+,.0f} ({cost.path_percent:.2f} %)" for cost in costs)
-                rows.append(f"| {each.release} | `{attach}` | {' | '.join(shown)} |\n")
-    floors = ", ".join(_floors(measured))
-    return f" (`fentry`: {floors})" if floors else "", "".join(rows)
+        for name, plain in added.items():
+            others = [added.get(f"{name}{end}") for end in ends]
+            if any(others):
+                cells = (_added(cost) for cost in (plain, *others))
+                rows.append(f"| {each.release} | `{name.split()[0]}` | {' | '.join(cells)} |\n")
+    return "".join(rows)
+
+
+def _added(cost: Figures | None) -> str:
+    return f"{cost.path:+,.0f} ({cost.path_percent:.2f} %)" if cost else ""
 
 
 def _floors(measured: Iterable[Measured]) -> list[str]:

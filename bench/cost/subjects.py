@@ -12,6 +12,8 @@ BENCH = Path(__file__).resolve().parents[1]
 INTERVAL_S = 10
 NOBODYS_PORT = 9  # discard: no loop listens there
 ANOTHER_PORT = ", another port"  # ends the names of subjects that filter for it
+# What is looked at only for those who ask: the end of the subject's name, and how they ask.
+ASKED = {", locality": ("--columns", "local"), ", patterns": ("--patterns",)}
 TYPES = ("fentry", "kprobe", "tracepoint")
 LOADERS = ("libbpf", "bcc")
 EMPTY = ("fentry", "fexit", "kprobe", "kretprobe", "raw_tp")
@@ -51,6 +53,7 @@ def subjects(details: Sequence[str]) -> tuple[Subject, ...]:
             for detail in details or ("",)
         ),
         *(_uninvolved(attach, details) for attach in TYPES),
+        *(_asked(attach, details, what) for attach in TYPES for what in ASKED),
         Subject("peer", "tcpaccept of bcc", (_first(TCPACCEPT_BCC),)),
         Subject("peer", "tcpaccept.bt of bpftrace", (_first(TCPACCEPT_BT),)),
     )
@@ -65,6 +68,12 @@ def _uninvolved(attach: str, details: Sequence[str]) -> Subject:
     """What its filter costs the connections of others."""
     other = _accepttrace(attach, "libbpf", "full" if details else "", port=str(NOBODYS_PORT))
     return replace(other, name=f"{other.name}{ANOTHER_PORT}")
+
+
+def _asked(attach: str, details: Sequence[str], what: str) -> Subject:
+    """What it costs to be looked at more closely."""
+    plain = _accepttrace(attach, "libbpf", "full" if details else "")
+    return replace(plain, name=f"{plain.name}{what}", call=(*plain.call, *ASKED[what]))
 
 
 def _accepttrace(attach: str, loader: str, detail: str, port: str = "{port}") -> Subject:

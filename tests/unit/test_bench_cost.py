@@ -92,6 +92,17 @@ def test_the_report_tells_what_the_filter_leaves_out_beside_what_it_lets_in() ->
     )
 
 
+def test_the_report_tells_what_it_costs_to_look_more_closely() -> None:
+    found = [
+        replace(result(1000 + added), name=f"fentry libbpf full{end}")
+        for end, added in (("", 300), (", locality", 400), (", patterns", 450))
+    ]
+    versions = {"bcc": "1", "bpftrace": "2"}
+    made = report.markdown([table.Measured("6.1", "6.1.0", found)], [], "make it", versions)
+    rows = [line for line in made.splitlines() if line.startswith("| 6.1.0")]
+    assert rows == ["| 6.1.0 | `fentry` | +300 (30.00 %) | +400 (40.00 %) | +450 (45.00 %) |"]
+
+
 def test_instructions_go_to_the_function_that_holds_them(tmp_path: Path) -> None:
     (tmp_path / where.symbols_file("fentry libbpf")).write_text(FUNCTIONS)
     for number in (0, 2):
