@@ -265,6 +265,21 @@ def test_tables_are_read_only_where_there_is_no_sock_diag() -> None:
         asked(errno.ENOENT, "/x")
 
 
+@pytest.mark.parametrize("error", [OSError("gone"), ValueError("no number")])
+def test_without_counters_the_sockets_are_still_listed(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> TcpCounters:
+        raise error
+
+    assert tcp.look(None, counting=True).counters is not None
+    monkeypatch.setattr(tcp, "tcp_counters", fail)
+    with socket.create_server(("127.0.0.1", 0)):
+        found = tcp.look(None, counting=True)
+    assert found.counters is None
+    assert found.sockets
+
+
 def test_connections_are_listed_of_the_ports_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]

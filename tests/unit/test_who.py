@@ -231,3 +231,117 @@ def test_listeners_by_the_thousand_are_answered_at_once() -> None:
     assert time.process_time() - began < 1
     assert len(lines) == 2 * len(twins) + 1
     assert lines[-1].startswith("note: :80 has 2 groups (by address)")
+
+
+def test_holders_stand_in_columns() -> None:
+    holders = (
+        Holder(7, 1, "w", "世界", 3, True),
+        replace(holder(1234, "web"), fd=12345, container="c\x1b1"),
+        replace(holder(56, "a longer name", waits=None), container=""),
+    )
+    assert text(row(holders=holders))[1:] == [
+        "     7  世界           fd 3    waits: yes",
+        "  1234  web            fd 12345 waits: epoll  container c?1",
+        "    56  a longer name  fd 6    waits: not known",
+    ]
+
+
+def test_some_idle_holders_have_lines_of_their_own() -> None:
+    names = ("b", "a", "b", "c\x1b", "b")
+    idle = tuple(holder(pid, name, waits=False) for pid, name in enumerate(names, 20))
+    assert len(text(row(holders=idle[:4]))) == 5
+    assert text(row(holders=idle[:4]))[4] == "  23  c?  fd 6    waits: no"
+    assert text(row(holders=idle))[1:] == ["  5 more hold it and do not wait: a, b, c?"]
+
+
+@pytest.mark.parametrize(
+    ("facts", "partial", "words"),
+    [
+        ({"sharing": "sole", "holders": ()}, False, "sole"),
+        ({"sharing": None, "holders": ()}, True, "held by nobody visible"),
+        ({"sharing": None}, False, "one process"),
+        ({"sharing": None}, True, "one process, as far as can be seen"),
+        ({"sharing": None, "holders": (holder(1), holder(2))}, True, "held by 2 processes"),
+        ({"group_size": None, "holders": ()}, False, "reuseport 1, held by nobody visible"),
+        ({"group_size": 3, "selector": "hash"}, False, "reuseport 1 of 3 by hash, one process"),
+    ],
+)
+def test_how_a_listener_is_shared_is_one_phrase(
+    facts: dict[str, object], partial: bool, words: str
+) -> None:
+    assert text(row(**facts), partial=partial)[0] == (
+        f"0.0.0.0:80  inode 7  queue 2, backlog 511  {words}"
+    )
+
+
+def test_a_rank_is_that_within_its_own_group() -> None:
+    rows = [
+        row(7, group=3, holders=()),
+        row(8, group=3, holders=()),
+        row(9, group=4, holders=()),
+        row(10, group=3, netns=2, holders=()),
+        row(11, group=3, holders=()),
+    ]
+    ranks = [line.split("reuseport ")[1][0] for line in text(*rows)[:5]]
+    assert ranks == ["1", "2", "1", "1", "3"]
+
+
+@pytest.mark.parametrize(
+    ("facts", "words"),
+    [
+        ({"uid": 5}, "uid"),
+        ({"device": "eth0"}, "device"),
+        ({"local_address": "127.0.0.1"}, "address"),
+        ({"netns": 2, "uid": 5}, "netns, uid"),
+        ({}, "socket"),
+    ],
+)
+def test_groups_on_one_port_are_told_apart(facts: dict[str, object], words: str) -> None:
+    two = (row(7, sharing="sole", holders=()), row(8, sharing="sole", holders=(), **facts))
+    note = text(*two)[-1]
+    assert note.startswith(f"note: :80 has 2 groups (by {words}); the kernel")
+    assert "note" not in text(two[0], replace(two[1], local_port=81))[-1]
+
+
+def test_some_ports_are_noted() -> None:
+    for number, notes in ((8, 8), (9, 8)):
+        rows = [
+            row(1000 * own + port, sharing="sole", local_port=port, holders=())
+            for own in (1, 2)
+            for port in range(80, 80 + number)
+        ]
+        lines = text(*rows)
+        assert [line.split()[1] for line in lines[2 * number :]] == [
+            f":{port}" for port in range(80, 80 + notes)
+        ]
+
+
+def test_the_answer_for_programs_is_what_was_read() -> None:
+    held = replace(holder(10), cgroup="/a", container="c", ns_pid=3)
+    one = row(7, device="eth0", v6only=True, group=4, selector="cbpf", holders=(held,))
+    (line,) = json_lines(Inventory((one,), UNREAD))
+    value = json.loads(line)
+    assert value["holders"] == [
+        {
+            "pid": 10,
+            "comm": "nginx",
+            "name": "nginx: worker",
+            "fd": 6,
+            "waits": True,
+            "waits_in": "epoll",
+            "cgroup": "/a",
+            "container": "c",
+            "ns_pid": 3,
+        }
+    ]
+    assert (value["partial"], value["unread"][0]["pid"]) == (True, 1)
+    assert [value[name] for name in ("device", "v6only", "group", "selector", "backlog")] == [
+        "eth0",
+        True,
+        4,
+        "cbpf",
+        511,
+    ]
+    assert value["accepted"] is None
+    (line,) = json_lines(Inventory((row(7),)))
+    assert (json.loads(line)["partial"], json.loads(line)["unread"]) == (False, [])

@@ -118,3 +118,16 @@ def test_json_has_the_names_of_udp() -> None:
         "hash",
     )
     assert row["holders"][0]["pid"] == 1
+
+
+def test_what_is_known_of_a_socket_stands_in_its_line() -> None:
+    two = replace(
+        receiver(2, address="::", port=80), netns=9, v6only=False, device="eth0", queue_bytes=1234
+    )
+    other = replace(receiver(3, [holder(1), holder(2)], address="::1", port=80), v6only=False)
+    shown = [line for line in lines(two, other) if not line.startswith("  ")]
+    assert shown == [
+        "[::]%eth0:80  inode 2  netns 9  IPv4 too  queue 1,234 bytes"
+        "  in no group, held by nobody visible",
+        "[::1]:80  inode 3  netns 4026531840  queue 0 bytes  in no group, 2 processes",
+    ]

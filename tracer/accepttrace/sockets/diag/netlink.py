@@ -13,8 +13,7 @@ Row = TypeVar("Row")
 
 NETLINK_SOCK_DIAG: Final = 4
 SOCK_DIAG_BY_FAMILY: Final = 20
-NLM_F_REQUEST: Final = 0x1
-NLM_F_DUMP: Final = 0x300
+DUMP_REQUEST: Final = 0x301  # NLM_F_REQUEST, NLM_F_DUMP
 NLM_F_DUMP_INTR: Final = 0x10
 NLMSG_ERROR: Final = 2
 NLMSG_DONE: Final = 3
@@ -65,7 +64,7 @@ def _dump_family(link: socket.socket, request: bytes, decode: Callable[[bytes], 
 def _request(family: int, protocol: int, states: int) -> bytes:
     body = REQUEST.pack(family, protocol, 1 << (INET_DIAG_SKMEMINFO - 1), states)
     size = NLMSGHDR.size + len(body)
-    return NLMSGHDR.pack(size, SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST | NLM_F_DUMP, 0, 0) + body
+    return NLMSGHDR.pack(size, SOCK_DIAG_BY_FAMILY, DUMP_REQUEST, 0, 0) + body
 
 
 def _replies(link: socket.socket, decode: Callable[[bytes], Row]) -> tuple[list[Row], bool]:

@@ -219,7 +219,7 @@ def decode(body: bytes) -> ListenSocket:
         backlog=backlog,
         queue=queue,
         uid=uid,
-        cookie=cookie_high << 32 | cookie_low,
+        cookie=(cookie_high << 32) + cookie_low,
         v6only=v6only(body, family),
         interface=interface,
         device=netlink.device(interface),
@@ -230,7 +230,7 @@ def decode(body: bytes) -> ListenSocket:
 def v6only(body: bytes, family: int) -> bool | None:
     """Whether a socket of IPv6 refuses IPv4; None where that was not sent, and of IPv4."""
     value = netlink.attribute(body, INET_DIAG_SKV6ONLY) if family == socket.AF_INET6 else b""
-    return value[0] != 0 if value else None
+    return bool(value[0]) if value else None
 
 
 def _from_text(folder: str) -> Rows[ListenSocket]:

@@ -28,8 +28,8 @@ def owners(row: ReceiverRow) -> list[Holder]:
 
 
 def _pid(row: ReceiverRow) -> str | None:
-    pids = [holder.pid for holder in owners(row)]
-    return str(pids[0]) if len(pids) == 1 else "several" if pids else None
+    pids = {holder.pid for holder in owners(row)}
+    return "several" if len(pids) > 1 else str(pids.pop()) if pids else None
 
 
 def _name(row: ReceiverRow) -> str | None:
