@@ -8,7 +8,8 @@ import json
 import os
 import socket
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import cast
 
@@ -33,6 +34,7 @@ from accepttrace.model.snapshot import AcceptorRow, Snapshot
 from accepttrace.model.tracker import Tracker
 from accepttrace.probe.holders import HolderIterator, Holdings, Table
 from accepttrace.sockets import fromkernel, procfs
+from accepttrace.sockets import opened as opened_module
 from accepttrace.sockets.diag.tcp import Connection, Look
 from accepttrace.sockets.facts import Facts
 from accepttrace.sockets.fromkernel import KernelSource
@@ -268,3 +270,49 @@ def test_proc_says_who_holds_what_was_listed_and_rests_then() -> None:
     assert reader.last.of(me, start, where._replace(family="ipv6")) == 0
     assert reader.last.of(me, start, where._replace(netns=6)) is None  # that could not be listed
     assert reader.last.of(me, start + 1, where) is None
+
+
+class Answering:
+    """In place of a Helper: each process answers for itself, or not at all."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1000.0
+        self.asked: list[tuple[int, int]] = []
+        self.for_s = 0.0
+        self.answers: dict[int, tuple[int, Counter[LocalPort]]] = {}
+        monkeypatch.setattr(time, "monotonic", lambda: self.now)
+        self.reader = OpenedByProc(cast("Helper", self))
+
+    def map(
+        self, _: object, threads: Collection[tuple[int, int]], until_s: float
+    ) -> Iterator[tuple[tuple[int, int], tuple[int, Counter[LocalPort]] | None]]:
+        self.asked, self.for_s = list(threads), until_s - self.now
+        self.now += 0.1
+        yield from ((thread, self.answers.get(thread[0])) for thread in threads)
+
+
+def test_who_did_not_answer_holds_what_nobody_knows(monkeypatch: pytest.MonkeyPatch) -> None:
+    helper = Answering(monkeypatch)
+    helper.answers = {7: (70, Counter({FOUR: 3, SIX: 1})), 9: (90, Counter())}
+    holders = {pid: Facts(pid, pid + 1, 5, "w", {}, {}, sure=False) for pid in (7, 8, 9)}
+    helper.reader.read(frozenset({80}), [(NETNS, Look((), connections=()))], holders, took_s=0.3)
+    assert (helper.asked, helper.for_s) == ([(7, 8), (8, 9), (9, 10)], 0.5)
+    found = helper.reader.last
+    assert found is not None
+    assert (found.at_s, found.started) == (1000.1, {7: 70, 9: 90})
+    assert found.counts == {(7, FOUR): 3, (7, SIX): 1}
+    assert found.namespaces == frozenset({NETNS})
+    for after_s, due in ((19.9, False), (0.2, True)):  # 50 times 0.3 s and 0.1 s
+        helper.now += after_s
+        assert helper.reader.due is due
+
+
+def test_what_a_process_holds_counts_once_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    held = {3: 100, 4: 100, 5: 101, 6: 102, 7: 999}
+    where = {100: FOUR, 101: FOUR, 102: SIX, 103: SIX}
+    monkeypatch.setattr(procfs, "stat", lambda pid: ("w", 10 * pid))
+    monkeypatch.setattr(procfs, "descriptors", lambda *_: (held, [], True))
+    assert opened_module.count(where, (7, 8)) == (70, {FOUR: 2, SIX: 1})
+    monkeypatch.setattr(procfs, "descriptors", lambda *_: (held, [], False))
+    with pytest.raises(OSError, match="too many open files"):
+        opened_module.count(where, (7, 8))

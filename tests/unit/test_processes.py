@@ -531,9 +531,10 @@ class Direct:
         self.asked: list[int] = []
         self.answers: dict[int, object] = {}
         self.slow: set[int] = set()
+        self.for_s = 0.0  # how long it was to take at most
 
     def map(self, _: object, pids: Collection[int], until_s: float) -> Iterator[tuple[int, object]]:
-        assert until_s > 0
+        self.for_s = round(until_s - time.monotonic(), 6)
         for pid in pids:
             if pid in self.slow:
                 return
@@ -785,3 +786,67 @@ def test_a_changed_name_or_control_group_is_shown(clock: Clock) -> None:
         names.append([one.name for one in held.processes.holders(7)])
     assert names == [["one"], ["two"]]
     assert held.processes.process(ME) is not None
+
+
+def test_a_light_look_is_short_and_a_full_one_long(scans: Scans) -> None:
+    for full, for_s in ((False, 10.0), (False, 0.5), (True, 10.0), (False, 0.5)):
+        scans.asks(7, full=full)  # the first is a full one anyway
+        assert scans.helper.for_s == for_s
+
+
+def test_a_young_process_is_read_at_each_look(
+    scans: Scans, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may get its listeners shortly after it began."""
+    now_s = [100.0]
+    monkeypatch.setattr(time, "clock_gettime", lambda _: now_s[0])
+    for pid, start_s in ((1, 94.9), (2, 95.1), (3, 99.0)):
+        nothing = Facts(pid, pid, 5, "w", {}, {}, sure=False)
+        scans.helper.answers[pid] = (int(start_s * 100), nothing)
+    assert scans.asks(7) == [1, 2, 3]
+    assert scans.asks(7) == [2, 3]
+    now_s[0] = 101.0
+    assert scans.asks(7) == [3]
+    now_s[0] = 104.0
+    assert scans.asks(7) == []
+
+
+def test_who_does_not_answer_is_read_again_with_all_others(scans: Scans) -> None:
+    scans.helper.answers[2] = None
+    scans.helper.answers[3] = scans.holds(3, ACCEPT)
+    scans.there[3, 3, 3] = 7
+    assert scans.asks(7) == [1, 2, 3]
+    assert scans.asks(7) == []
+    assert scans.source.unread == (Unread("w2", "does not let itself be read", 2),)
+    assert scans.asks(7, full=True) == [1, 2, 3]
+    scans.present -= {2, 3}
+    scans.asks(7)
+    assert (scans.source.unread, scans.source.found) == ((), {})
+
+
+def test_a_holder_stands_while_each_socket_asked_for_is_where_it_was(scans: Scans) -> None:
+    fds, waits = {7: 3, 8: 4, 9: 5}, {7: ACCEPT, 8: EPOLL, 9: NOT}
+    scans.helper.answers[1] = 5, Facts(1, 2, 5, "w1", fds, waits, sure=False)
+    scans.there = {(1, 2, 3): 7, (1, 2, 4): 8}
+    assert scans.asks(7, 8, 9) == [1, 2, 3]
+    assert scans.asks(7, 8, 9) == []
+    del scans.there[1, 2, 4]
+    assert scans.asks(7, 9) == []  # nobody asks for that any more
+    assert scans.asks(7, 8, 9) == [1]
+    scans.helper.answers[1] = 5, Facts(1, 2, 5, "other", fds, waits, sure=False)
+    scans.there[1, 2, 4] = 8
+    assert scans.asks(7, 8, 9, full=True) == [1, 2, 3]
+    assert scans.asks(7, 8, 9) == [1]  # its name is another one now
+
+
+def test_who_is_new_comes_before_those_who_were_left_over(scans: Scans) -> None:
+    scans.helper.answers[3] = scans.holds(3, NOT)
+    scans.helper.slow = {1}
+    assert scans.asks(7) == []
+    scans.present |= {4, 5}
+    scans.helper.slow = {4}
+    assert scans.asks(7) == []
+    assert scans.source.unread == (Unread("5 processes", "not read yet, for want of time"),)
+    scans.helper.slow.clear()
+    asked = scans.asks(7)
+    assert asked == [5, 2, 3, 1, 4]

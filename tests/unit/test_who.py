@@ -12,6 +12,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -267,7 +268,7 @@ def test_some_idle_holders_have_lines_of_their_own() -> None:
     ],
 )
 def test_how_a_listener_is_shared_is_one_phrase(
-    facts: dict[str, object], partial: bool, words: str
+    facts: dict[str, Any], partial: bool, words: str
 ) -> None:
     assert text(row(**facts), partial=partial)[0] == (
         f"0.0.0.0:80  inode 7  queue 2, backlog 511  {words}"
@@ -296,7 +297,7 @@ def test_a_rank_is_that_within_its_own_group() -> None:
         ({}, "socket"),
     ],
 )
-def test_groups_on_one_port_are_told_apart(facts: dict[str, object], words: str) -> None:
+def test_groups_on_one_port_are_told_apart(facts: dict[str, Any], words: str) -> None:
     two = (row(7, sharing="sole", holders=()), row(8, sharing="sole", holders=(), **facts))
     note = text(*two)[-1]
     assert note.startswith(f"note: :80 has 2 groups (by {words}); the kernel")
