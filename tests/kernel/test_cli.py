@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import fcntl
 import json
 import os
 import pty
+import re
 import select
 import signal
 import struct
@@ -91,6 +93,91 @@ def test_duration_ends_it(tmp_path: Path) -> None:
     assert process.returncode == 0
     assert lines(out)[-1]["type"] == "summary"
     assert lines(out)[-1]["elapsed_s"] >= 0.5
+
+
+@contextmanager
+def visited(made: int, *options: str, ready: Path, **popen: Any) -> Iterator[tuple[Any, int]]:
+    """accepttrace on a server that so many connections have been made to, and the port."""
+    with (
+        Server("reuseport", workers=2) as server,
+        started(str(server.port), *options, *CHOICE, ready=ready, **popen) as process,
+    ):
+        assert run_load(server.addresses, made).connected == made
+        yield process, server.port
+
+
+def test_once_prints_one_table_of_what_came_and_ends(tmp_path: Path) -> None:
+    with visited(321, "--once", "-i", "2s", ready=tmp_path / "ready") as (process, port):
+        out, err = process.communicate(timeout=START_S)
+    assert (process.returncode, err) == (0, "")
+    assert out.count(f"accepttrace :{port}") == 1
+    (accepts,) = re.findall(r"([0-9]+) accepts ", out)
+    assert_all_reported({"accepts": int(accepts), "recursion_misses": 321}, 321)
+    assert "lost by the tracer" not in out
+
+
+def test_once_is_one_object_for_programs(tmp_path: Path) -> None:
+    ready = tmp_path / "ready"
+    with visited(77, "--once", "-i", "2s", "-o", "jsonl", ready=ready) as (process, _):
+        out, _ = process.communicate(timeout=START_S)
+    meta, snapshot = lines(out)
+    assert (process.returncode, meta["type"], snapshot["type"]) == (0, "meta", "snapshot")
+    assert_all_reported(snapshot["books"], 77)
+    assert snapshot["elapsed_s"] >= 2
+
+
+def test_once_that_is_ended_early_says_what_it_saw(tmp_path: Path) -> None:
+    ready = tmp_path / "ready"
+    with visited(55, "--once", "-i", "1h", "-o", "jsonl", ready=ready) as (process, _):
+        process.send_signal(signal.SIGTERM)
+        out, _ = process.communicate(timeout=START_S)
+    _, snapshot = lines(out)
+    assert (process.returncode, snapshot["type"]) == (0, "snapshot")
+    assert_all_reported(snapshot["books"], 55)
+
+
+@pytest.mark.parametrize("output", ["table", "jsonl", "csv"])
+def test_so_many_tables_and_no_more(tmp_path: Path, output: str) -> None:
+    options = ("-n", "3", "-i", "500ms", "-o", output)
+    with visited(99, *options, ready=tmp_path / "ready") as (process, port):
+        out, _ = process.communicate(timeout=START_S)
+    assert process.returncode == 0
+    if output == "table":
+        assert out.count(f"accepttrace :{port}") == 4  # the last is the summary
+        assert out.count("lost by the tracer") == 1
+    elif output == "jsonl":
+        assert [one["type"] for one in lines(out)] == ["meta", *["snapshot"] * 3, "summary"]
+        assert_all_reported(lines(out)[-1]["books"], 99)
+    else:
+        rows = [*csv.DictReader(out.splitlines())]
+        assert len({row["time"] for row in rows}) == 3
+        last = [row for row in rows if row["time"] == rows[-1]["time"]]
+        taken = sum(int(row["accepts"]) for row in last)
+        assert_all_reported({"accepts": taken, "recursion_misses": 99}, 99)
+
+
+def test_options_come_from_the_environment(tmp_path: Path) -> None:
+    names = {"ONCE": "1", "INTERVAL": "2s", "OUTPUT": "jsonl", "BY": "socket"}
+    environment = {**os.environ, **{f"ACCEPTTRACE_TOP_{name}": names[name] for name in names}}
+    with visited(44, ready=tmp_path / "ready", env=environment) as (process, _):
+        out, _ = process.communicate(timeout=START_S)
+    _, snapshot = lines(out)
+    assert (snapshot["by"], len(snapshot["acceptors"])) == ("socket", 2)
+    assert_all_reported(snapshot["books"], 44)
+
+
+def test_a_reader_that_takes_one_line_of_tables_is_enough(tmp_path: Path) -> None:
+    """`accepttrace | head -1`, of tables: SIGPIPE is no error, and no traceback."""
+    ready = tmp_path / "ready"
+    command = (
+        f"{' '.join((*ACCEPTTRACE, '-i', '0.1', '--ready-file', str(ready), *CHOICE))} | head -1"
+    )
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", command],
+        capture_output=True, text=True, timeout=START_S,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(done.stdout.splitlines()) == 1
 
 
 def test_a_closed_pipe_ends_it_quietly(tmp_path: Path) -> None:
@@ -208,6 +295,15 @@ class Terminal:
             except OSError:  # the other side is closed
                 break
         return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+
+def test_a_plain_table_on_a_terminal_is_not_drawn_anew() -> None:
+    with Server("shared", workers=2) as server:
+        terminal = Terminal(str(server.port), "--plain", "-n", "2", "-i", "500ms", *CHOICE)
+        shown = terminal.read_until("unattributed")
+        assert terminal.status() == 0
+    assert "\x1b" not in shown
+    assert shown.count(f"accepttrace :{server.port}") == 3
 
 
 def test_live_screen_shows_redraws_on_resize_and_leaves_the_summary() -> None:

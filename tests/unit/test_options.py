@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 from contextlib import suppress
 
+import click
 import pytest
 from click.testing import CliRunner
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from accepttrace.cli import options
+from accepttrace.cli import cli, options
 from accepttrace.cli.top import top
 from accepttrace.cli.who import who
 from accepttrace.config import Config, Filters
@@ -114,13 +117,13 @@ def test_names_are_read_as_those_of_processes() -> None:
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("nan", "'nan' is not a number of seconds"),
-        ("inf", "'inf' is not a number"),
-        ("-inf", "'-inf' is not a number"),
-        ("1d", "'1d' is not a number"),
-        ("1sm", "'1sm' is not a number"),
-        ("s", "'s' is not a number"),
-        ("", "'' is not a number"),
+        ("nan", "'nan' is no time"),
+        ("inf", "'inf' is no time"),
+        ("-inf", "'-inf' is no time"),
+        ("1d", "'1d' is no time"),
+        ("1sm", "'1sm' is no time"),
+        ("s", "'s' is no time"),
+        ("", "'' is no time"),
         ("0", "at least 0.1"),
         ("1e9", "at most 86400"),
     ],
@@ -147,6 +150,80 @@ def test_an_empty_value_is_wrong_usage(option: str) -> None:
 def test_ports_are_parsed_or_refused(text: str) -> None:
     with suppress(ValueError):
         assert options.parse_ports(text) <= set(range(1, 65536))
+
+
+def configured(*arguments: str, **environment: str) -> tuple[Config, str]:
+    """What the whole command makes of its arguments: the configuration, and what it says."""
+    seen: list[Config] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("accepttrace.cli.top.trace", lambda run, _: seen.append(run.config))
+        done = CliRunner().invoke(cli, arguments, env=environment)
+    return (seen[0] if seen else Config()), done.output
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("80", "443"), ("80,443",), ("top", "80", "-p", "443"), ("-p", "80", "443"), ("443", "-p80")],
+)
+def test_ports_stand_alone_or_behind_their_option(arguments: tuple[str, ...]) -> None:
+    config, _ = configured(*arguments)
+    assert config.filters.ports == {80, 443}
+
+
+def test_what_is_neither_a_port_nor_a_command_is_wrong_usage() -> None:
+    assert "No such command 'nginx'" in configured("nginx")[1]
+    assert "'8o' is not a port" in configured("8o")[1]
+    assert "port 70000 is out of range" in configured("top", "70000")[1]
+
+
+def test_every_time_is_written_in_the_same_way() -> None:
+    config, _ = configured("-i", "500ms", "-d", "2m", "--window", "1h")
+    assert (config.interval_s, config.duration_s, config.window_s) == (0.5, 120.0, 3600.0)
+    for command in ("top", "check", "demo"):
+        assert "'5x' is no time: write 5s, 500ms, 2m, 1h" in configured(command, "-d", "5x")[1]
+
+
+def test_options_come_from_the_environment_too() -> None:
+    names = {"PORTS": "80 443", "INTERVAL": "5s", "ONCE": "1", "COLUMNS": "pid,queue"}
+    environment = {f"ACCEPTTRACE_TOP_{name}": value for name, value in names.items()}
+    config, _ = configured(**environment)
+    assert config.filters.ports == {80, 443}
+    assert config.interval_s == 5.0
+    assert (config.once, config.count, config.columns) == (True, 1, ("pid", "queue"))
+    config, _ = configured("-i", "2s", **environment)
+    assert config.interval_s == 2.0
+    assert "'5x' is no time" in configured(ACCEPTTRACE_TOP_INTERVAL="5x")[1]
+    # A variable that some deployment has for its own purposes.
+    assert configured("80", ACCEPTTRACE_VERSION="1.2.3")[0].filters.ports == {80}
+
+
+def test_once_has_an_end_of_its_own() -> None:
+    for more in (("-n", "2"), ("-d", "5s")):
+        assert "--once ends after one interval" in configured("--once", *more)[1]
+
+
+@pytest.mark.parametrize("command", ["top", "who", "check", "demo", "explain", "doctor"])
+def test_help_ends_with_examples_that_hold(command: str) -> None:
+    shown = CliRunner().invoke(cli, [command, "--help"]).output
+    examples = re.findall(r"^  (?:sudo )?accepttrace (.*)$", shown.partition("Examples:")[2], re.M)
+    assert len(examples) >= 2
+    for line in examples:
+        words = shlex.split(line.partition("|")[0].partition(">")[0])
+        name = words.pop(0) if words[0] in cli.list_commands(click.Context(cli)) else "top"
+        assert name == command
+        found = cli.get_command(click.Context(cli), name)
+        assert found is not None
+        found.make_context(name, words)  # a UsageError if it does not hold
+
+
+@pytest.mark.parametrize("command", ["top", "who", "check"])
+def test_every_option_stands_under_a_heading(command: str) -> None:
+    shown = CliRunner().invoke(cli, [command, "--help"]).output
+    headings = re.findall(r"^([A-Z].*):$", shown, re.M)
+    assert (headings[0], headings[-2:]) == ("What to trace", ["Options", "Examples"])
+    assert ("Conditions" in headings) == (command == "check")
+    rest = shown.partition("\nOptions:\n")[2].partition("\nExamples")[0]
+    assert rest.strip() == "-h, --help  Show this message and exit."
 
 
 def test_takes_every_filter() -> None:
@@ -234,5 +311,5 @@ def test_columns_are_named_by_their_fields(
         patch.setattr("accepttrace.cli.top.trace", lambda run, _: seen.append(run.config))
         assert CliRunner().invoke(top, arguments).exit_code == 0
     assert [(config.columns, config.locality) for config in seen] == [(columns, locality)]
-    done = CliRunner().invoke(top, ("--columns", "pid,colour"))
-    assert (done.exit_code, "'colour': choose from: pid" in done.output) == (2, True)
+    done = CliRunner().invoke(top, ("--columns", "pid,colour,size"))
+    assert (done.exit_code, "'colour', 'size': choose from: pid" in done.output) == (2, True)

@@ -5,13 +5,17 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from accepttrace.config import By, Config, Output
 from accepttrace.run.sinks import screen_for
+from accepttrace.views.receiverlines import csv_header, csv_rows
 from tests.unit.pictures import four_workers
+from tests.unit.udppictures import resolvers
 
 
 def printed(config: Config, by: By = "worker") -> str:
@@ -20,7 +24,7 @@ def printed(config: Config, by: By = "worker") -> str:
     snapshot = four_workers(by=by)
     with screen_for(config, out) as screen:
         screen.begin(snapshot)
-        screen.show(snapshot)
+        screen.show(replace(snapshot))
         screen.finish(snapshot, replace(snapshot, interval_s=snapshot.elapsed_s))
     return out.getvalue()
 
@@ -59,6 +63,65 @@ def test_rows_limit_what_a_pipe_gets(histogram: bool) -> None:
     text = printed(Config(histogram=histogram, rows=1))
     assert text.count("… ") == 2
     assert "1002 nginx" not in text
+
+
+@pytest.mark.parametrize("by", ["worker", "socket"])
+def test_csv_has_the_columns_that_were_asked_for(by: By) -> None:
+    text = printed(Config(output="csv", columns=("share", "pid", "queue")), by)
+    header, *rows = csv.reader(io.StringIO(text))
+    assert header == ["time", "elapsed_s", "share", "pid", "queue"]
+    assert len(rows) == (2 if by == "socket" else 10)
+    assert {row[0] for row in rows} == {"2026-01-02T12:00:03.000Z"}
+    assert rows[0][1:] == (
+        ["3.0", "1.0", "", "2"] if by == "socket" else ["3.0", "0.61", "1001", "2"]
+    )
+
+
+def test_csv_of_udp_has_the_columns_that_were_asked_for() -> None:
+    assert csv_header(("datagrams", "pid")) == "time,elapsed_s,datagrams,pid"
+    snapshot = resolvers()
+    rows = [*csv.reader(io.StringIO(csv_rows(snapshot, ("datagrams", "inode"))))]
+    assert [row[2:] for row in rows] == [
+        [str(one.datagrams), str(one.inode)] for one in snapshot.sockets
+    ]
+
+
+@pytest.mark.parametrize("output", ["table", "jsonl", "csv"])
+def test_what_was_shown_is_not_shown_again_where_the_window_changed(output: Output) -> None:
+    out, snapshot = io.StringIO(), four_workers()
+    screen = screen_for(Config(output=output), out)
+    screen.show(snapshot)
+    once = out.getvalue()
+    assert once
+    screen.show(snapshot)
+    assert out.getvalue() == once
+
+
+class Terminal(io.StringIO):
+    """A person sits before it."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("how", [{"plain": True}, {"once": True}])
+def test_a_terminal_gets_plain_tables_if_it_is_asked_for(
+    how: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    for config, escapes in ((Config(), True), (Config(**how), False)):
+        out = Terminal()
+        with screen_for(config, out) as screen:
+            screen.show(four_workers())
+        assert ("\x1b" in out.getvalue()) == escapes
+        assert "nginx: worker" in out.getvalue()
+
+
+def test_no_bars_are_read_aloud() -> None:
+    drawn, plain = (printed(Config(histogram=True, plain=plain)) for plain in (False, True))
+    assert "###" in drawn
+    assert "#" not in plain
+    assert re.sub(r"#+ ?| +$", "", drawn, flags=re.M).split() == plain.split()
 
 
 @pytest.mark.parametrize("output", ["table", "jsonl", "csv"])

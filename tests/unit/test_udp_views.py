@@ -157,7 +157,7 @@ def printed(config: Config, snapshot: ReceiverSnapshot) -> str:
     out = io.StringIO()
     with screen_for(config, out) as screen:
         screen.begin(snapshot)
-        screen.show(snapshot)
+        screen.show(replace(snapshot))
         screen.finish(snapshot, replace(snapshot, interval_s=snapshot.elapsed_s))
     return out.getvalue()
 

@@ -53,12 +53,15 @@ class Config:
     filters: Filters = field(default_factory=Filters)
     interval_s: float = 1.0
     duration_s: float | None = None
+    count: int | None = None  # intervals, after which it ends
+    once: bool = False  # one interval is shown, and nothing else
     by: By = "worker"
     sort: str | None = None  # a column; None: the most accepts, or datagrams, first
     window_s: float | None = None  # how far back recent sums and verdicts reach; None: to the start
     columns: tuple[str, ...] = ()  # of the table, in this order; none: as many as fit
     rows: int | None = None
     histogram: bool = False
+    plain: bool = False  # no screen that is drawn anew, and no bars
     udp: bool = False
     output: Output = "table"
     attach: Attach = "auto"

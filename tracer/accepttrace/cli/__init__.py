@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 import click
 
 from accepttrace import __version__
+from accepttrace.cli.help import write_examples
 from accepttrace.errors import EXIT_FAILED, AcceptTraceError
 from accepttrace.run.streams import abandon, occupy, tolerate
 
@@ -23,6 +24,12 @@ _COMMANDS = {
     "explain": "what a verdict, loss or column means, and what people do about it",
 }
 _DEFAULT = "top"
+_EXAMPLES = (
+    ("accepttrace 80 443", "the live table of these ports: the same as `accepttrace top 80 443`"),
+    ("accepttrace who 80", "who shares the port, and how"),
+    ("accepttrace check 443 -d 30s", "is the split fair? for scripts"),
+    ("accepttrace explain UNEVEN", "what the word means, and what people do about it"),
+)
 
 
 class LazyGroup(click.Group):
@@ -53,30 +60,43 @@ class LazyGroup(click.Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         own = {"--help", "--version", "-h", "-V"}
-        if not args or (args[0].startswith("-") and args[0] not in own):
+        is_option = bool(args) and args[0].startswith("-") and args[0] not in own
+        if not args or is_option or args[0][:1].isdecimal():  # a port
             args = [_DEFAULT, *args]
         return super().parse_args(ctx, args)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """What needs no command, and what each option can be set by."""
+        write_examples(formatter, _EXAMPLES)
+        super().format_epilog(ctx, formatter)
 
 
 @click.group(
     cls=LazyGroup,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Options without a command are those of `top`: accepttrace --port 80",
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "auto_envvar_prefix": "ACCEPTTRACE",
+    },
+    epilog="Every option of a command can be set in the environment: ACCEPTTRACE_TOP_INTERVAL=5s,"
+    " ACCEPTTRACE_CHECK_ATTACH=kprobe (`sudo -E` keeps them).",
 )
-@click.version_option(__version__, "-V", "--version", prog_name="accepttrace")
+@click.version_option(
+    __version__, "-V", "--version", prog_name="accepttrace", allow_from_autoenv=False
+)
 def cli() -> None:
     """Which worker got each incoming TCP connection, through which listener, and was it fair?"""
 
 
 def main() -> None:
     """Entry point: one clear line for an error, the exit status of its kind, no traceback."""
+    said = {"verbose": False}  # by the options of the command
     gc.disable()  # a start of modules and tables: nothing of it is garbage
     try:
         occupy()
         tolerate()
-        cli(standalone_mode=False, prog_name="accepttrace")
+        cli(standalone_mode=False, prog_name="accepttrace", obj=said)
     except AcceptTraceError as error:
-        _complain(error.message, error.hint, error.detail if _verbose() else "")
+        _complain(error.message, error.hint, error.detail if said["verbose"] else "")
         _exit(error.exit_code)
     except click.exceptions.Exit as done:
         _exit(done.exit_code)
@@ -86,7 +106,7 @@ def main() -> None:
         error.show()
         _exit(error.exit_code)
     except (OSError, MemoryError) as error:
-        if _verbose():
+        if said["verbose"]:
             raise
         _complain(*_message(error), "")
         _exit(EXIT_FAILED)
@@ -107,10 +127,6 @@ def _message(error: OSError | MemoryError) -> tuple[str, str]:
         return f"cannot write the output: {error.strerror}", "send it to a place with room for it"
     where = f"{error.filename}: " if error.filename else ""
     return f"{where}{error.strerror or error}", "run again with -v for the whole story"
-
-
-def _verbose() -> bool:
-    return bool({"-v", "--verbose"} & set(sys.argv))
 
 
 def _complain(message: str, hint: str, detail: str) -> None:

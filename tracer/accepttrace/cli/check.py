@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from accepttrace.cli.help import Command
 from accepttrace.cli.options import (
     Parsed,
     filter_options,
@@ -88,7 +89,20 @@ SHARING: Final = click.Choice(["reuseport", "shared"])
 ORDERS: Final = {one.lower().replace(" ", "-"): one for one in PATTERNS if one != "OTHER"}
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=(
+        ("sudo accepttrace check 443 -d 30s", "is the split of port 443 fair?"),
+        (
+            "sudo accepttrace check 80 --no-loss --max-wait p99=50ms",
+            "did clients lose nothing, and did few of them wait?",
+        ),
+        (
+            "sudo accepttrace check 80 --max-share 40% -o junit > accepts.xml",
+            "for CI: no process took more than 40% of all",
+        ),
+    ),
+)
 @filter_options
 @click.option("--fair", is_flag=True, help="The verdict is FAIR or ROUND ROBIN.  [default]")
 @click.option(
@@ -132,8 +146,8 @@ ORDERS: Final = {one.lower().replace(" ", "-"): one for one in PATTERNS if one !
     "--duration",
     type=seconds(0.1),
     default=10.0,
-    metavar="SECONDS",
-    help="Look for so long.  [default: 10]",
+    metavar="TIME",
+    help="Look for so long.  [default: 10s]",
 )
 @click.option("--early", is_flag=True, help="End as soon as it is certain that a condition fails.")
 @click.option("-o", "--output", type=click.Choice(["text", "json", "junit"]), default="text")

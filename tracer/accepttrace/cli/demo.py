@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from accepttrace.cli.help import Command
 from accepttrace.cli.options import seconds, way_options
 from accepttrace.config import Config, Filters
 from accepttrace.errors import UsageError
@@ -24,7 +25,14 @@ if TYPE_CHECKING:
 _NGINX_MODES = ("reuseport", "shared")
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=(
+        ("sudo accepttrace demo", "four workers with a socket each (SO_REUSEPORT)"),
+        ("sudo accepttrace demo epoll -d 30s", "four processes on one socket: uneven"),
+        ("sudo accepttrace demo --server nginx", "the same as the first with the real nginx"),
+    ),
+)
 @click.argument("mode", type=click.Choice(MODES), default="reuseport")
 @click.option(
     "--server",
@@ -38,8 +46,8 @@ _NGINX_MODES = ("reuseport", "shared")
     "--duration",
     type=seconds(1, 3600),
     default=10.0,
-    metavar="SECONDS",
-    help="[default: 10]",
+    metavar="TIME",
+    help="[default: 10s]",
 )
 @click.option(
     "--rate",

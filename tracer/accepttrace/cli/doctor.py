@@ -8,17 +8,25 @@ from typing import Literal
 
 import click
 
+from accepttrace.cli.help import Command
+from accepttrace.cli.options import verbose_option
 from accepttrace.errors import EXIT_UNSUPPORTED
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=(
+        ("sudo accepttrace doctor", "which attach type will be used, and why not the others"),
+        ("sudo accepttrace doctor -v", "with what the loader and the verifier said"),
+    ),
+)
 @click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table")
 @click.option(
     "--loader",
     type=click.Choice(["libbpf", "bcc"]),
     help="Try this one alone: bcc takes seconds.  [default: both]",
 )
-@click.option("-v", "--verbose", is_flag=True, help="Show what loader, compiler and verifier said.")
+@verbose_option
 def doctor(output: str, loader: Literal["libbpf", "bcc"] | None, verbose: bool) -> None:
     """What this kernel offers, which attach type will be used, and why not the others.
 

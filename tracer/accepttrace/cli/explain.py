@@ -8,17 +8,25 @@ from typing import Final
 
 import click
 
+from accepttrace.cli.help import Command
 from accepttrace.errors import UsageError
 
 NARROW: Final = 40  # in less there is no room beside the words
 
 
-@click.command(short_help="What a verdict, loss or column means.")
+@click.command(
+    cls=Command,
+    short_help="What a verdict, loss or column means.",
+    examples=(
+        ("accepttrace explain UNEVEN", "why it happens, and what people do about it"),
+        ("accepttrace explain round robin", "case, spaces and dashes do not matter"),
+    ),
+)
 @click.argument("word", nargs=-1)
 def explain(word: tuple[str, ...]) -> None:
     """What a verdict, pattern, loss or column means, why it happens, what people do about it.
 
-    Without WORD: a list of all. Case, spaces and dashes do not matter: `round robin`, `xfair`.
+    Without WORD: a list of all.
     """
     from accepttrace.views import explain as view
 

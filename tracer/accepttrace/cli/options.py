@@ -131,7 +131,7 @@ def parse_seconds(text: str, low: float, high: float = math.inf) -> float:
     except (KeyError, ValueError):
         seconds = math.nan
     if not math.isfinite(seconds):
-        raise ValueError(f"{text!r} is not a number of seconds")
+        raise ValueError(f"{text!r} is no time: write 5s, 500ms, 2m, 1h or seconds")
     if not low <= seconds <= high:
         limit = f"at least {low:g}" if seconds < low else f"at most {high:g}"
         raise ValueError(f"{text} is out of range: {limit} seconds")
@@ -170,6 +170,12 @@ def seconds(low: float, high: float = math.inf) -> Parsed:
     return Parsed("seconds", parse)
 
 
+def _remember_verbose(ctx: click.Context, param: click.Parameter, value: bool) -> bool:  # noqa: ARG001
+    """For `main`, which reports what went wrong."""
+    ctx.ensure_object(dict)["verbose"] = value
+    return value
+
+
 PORTS: Final = Parsed("ports", parse_ports)
 PIDS: Final = Parsed("pids", parse_pids)
 ADDRESS: Final = Parsed("address", parse_address)
@@ -178,8 +184,9 @@ CGROUP: Final = Parsed("cgroup", parse_cgroup)
 NETNS: Final = Parsed("netns", parse_netns)
 
 FILTERS: Final = (
+    click.argument("places", type=PORTS, nargs=-1, metavar="[PORTS]..."),
     click.option("-p", "--port", "ports", type=PORTS, multiple=True, metavar="PORTS",
-                 help="Only these local ports: 80,443 or 8000-8010; repeatable."),
+                 help="Only these local ports: 80,443 or 8000-8010; `accepttrace 80` does it too."),
     click.option("--pid", "pids", type=PIDS, multiple=True, metavar="PIDS",
                  help="Only these processes."),
     click.option("--comm", "comms", type=NAME, multiple=True, metavar="NAME",
@@ -196,6 +203,13 @@ FILTERS: Final = (
                  help="Only sockets that serve IPv6."),
 )  # fmt: skip
 
+verbose_option = click.option(
+    "-v",
+    "--verbose",
+    is_flag=True,
+    callback=_remember_verbose,
+    help="Show what the loader and the verifier said.",
+)
 
 WAYS: Final = (
     click.option("--attach", type=click.Choice(["auto", "fentry", "kprobe", "tracepoint"]),
@@ -204,7 +218,7 @@ WAYS: Final = (
                  help="Force a way of loading; an error if it cannot work."),
     click.option("--detail", type=click.Choice(["accepts", "waits", "full"]), default="full",
                  help="How much to trace; `accepts` costs least.  [default: full]"),
-    click.option("-v", "--verbose", is_flag=True, help="Show what libbpf and the verifier said."),
+    verbose_option,
 )  # fmt: skip
 
 
@@ -240,7 +254,7 @@ def take_filters(values: dict[str, Any]) -> Filters:
     if ipv4 != ipv6:  # both together mean any, as in `ss -4 -6`
         family = "ipv4" if ipv4 else "ipv6"
     return Filters(
-        ports=_union(values.pop("ports")),
+        ports=_union(values.pop("ports") + values.pop("places")),
         pids=_union(values.pop("pids")),
         netns=frozenset(values.pop("netns")),
         family=family,

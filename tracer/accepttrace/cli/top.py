@@ -7,6 +7,7 @@ from typing import Any, Final, get_args
 
 import click
 
+from accepttrace.cli.help import Command
 from accepttrace.cli.options import (
     filter_options,
     ready_file_option,
@@ -36,9 +37,9 @@ def _column_keys(ctx: click.Context, param: click.Parameter, value: str | None) 
         return ()
     keys = _columns_of("udp" if ctx.params.get("udp") else "tcp")
     wanted = tuple(key.strip() for key in value.split(","))
-    for key in wanted:
-        if key not in keys:
-            raise click.BadParameter(f"{key!r}: choose from: {', '.join(keys)}", ctx, param)
+    unknown = ", ".join(repr(key) for key in wanted if key not in keys)
+    if unknown:
+        raise click.BadParameter(f"{unknown}: choose from: {', '.join(keys)}", ctx, param)
     return tuple(dict.fromkeys(wanted))
 
 
@@ -72,7 +73,17 @@ def _only_of_tcp(values: dict[str, Any]) -> None:
             raise click.UsageError(f"--{option} applies to TCP only: with --udp a row is a socket")
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=(
+        ("sudo accepttrace 80", "the live table of port 80"),
+        ("sudo accepttrace 80 443 --by socket", "a row for each listening socket of two ports"),
+        ("sudo accepttrace 80 --once", "one table of the next second, and no more"),
+        ("sudo accepttrace 80 -n 3 -i 10s | cat", "three tables, ten seconds apart"),
+        ("sudo accepttrace 80 -d 1m -o jsonl > run.jsonl", "a minute of it, for programs"),
+        ("sudo accepttrace 80 --columns pid,share,queue -o csv", "these columns, for a sheet"),
+    ),
+)
 @filter_options
 @click.option(
     "--udp",
@@ -85,15 +96,25 @@ def _only_of_tcp(values: dict[str, Any]) -> None:
     "--interval",
     type=seconds(0.1, 86400),
     default=1.0,
-    metavar="SECONDS",
-    help="Time between two refreshes.  [default: 1]",
+    metavar="TIME",
+    help="Time between two tables: 5s, 500ms, 1m.  [default: 1s]",
 )
 @click.option(
     "-d",
     "--duration",
     type=seconds(0.1),
-    metavar="SECONDS",
-    help="End after this time, with a summary.",
+    metavar="TIME",
+    help="End after this time, with a summary: 30s, 5m, 1h.",
+)
+@click.option(
+    "-n",
+    "--count",
+    type=click.IntRange(1),
+    metavar="COUNT",
+    help="End after so many tables, with a summary.",
+)
+@click.option(
+    "--once", is_flag=True, help="Print one table, after one interval, and no summary: for scripts."
 )
 @click.option(
     "--by",
@@ -118,8 +139,8 @@ def _only_of_tcp(values: dict[str, Any]) -> None:
     "--columns",
     metavar="FIELD,…",
     callback=_column_keys,
-    help="The columns of the table, in this order: docs/columns.md names all. `local` is measured"
-    " only if it is among them.",
+    help="The columns of the table, or of CSV, in this order: docs/columns.md names all. `local` is"
+    " measured only if it is among them.",
 )
 @click.option(
     "--patterns",
@@ -128,6 +149,11 @@ def _only_of_tcp(values: dict[str, Any]) -> None:
 )
 @click.option("--rows", type=click.IntRange(1), help="Show at most this many rows.")
 @click.option("--histogram", is_flag=True, help="Show the waiting times of each row as bars.")
+@click.option(
+    "--plain",
+    is_flag=True,
+    help="A plain table an interval also on a terminal, without bars: for screen readers.",
+)
 @click.option("-o", "--output", type=click.Choice(["table", "jsonl", "csv"]), default="table")
 @way_options
 @ready_file_option
@@ -143,10 +169,14 @@ def top(**values: Any) -> None:
     """
     if values["udp"]:
         _only_of_tcp(values)
+    if values["once"] and (values["count"] or values["duration"]):
+        raise click.UsageError("--once ends after one interval: it goes with neither -n nor -d")
     config = Config(
         filters=take_filters(values),
         interval_s=values["interval"],
         duration_s=values["duration"],
+        count=1 if values["once"] else values["count"],
+        once=values["once"],
         by=values["by"],
         sort=values["sort"],
         window_s=_window_s(values),
@@ -155,6 +185,7 @@ def top(**values: Any) -> None:
         patterns=values["patterns"],
         rows=values["rows"],
         histogram=values["histogram"],
+        plain=values["plain"],
         udp=values["udp"],
         output=values["output"],
         attach=values["attach"],

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from accepttrace.cli.help import Command
 from accepttrace.cli.options import filter_options, take_filters
 from accepttrace.errors import AcceptTraceError
 
@@ -24,7 +25,16 @@ LOOKS: Final = 3  # a busy worker shows what it waits in only when it is caught 
 APART_S: Final = 0.05
 
 
-@click.command("who", short_help="Who shares a port, and how (no BPF needed).")
+@click.command(
+    "who",
+    cls=Command,
+    short_help="Who shares a port, and how (no BPF needed).",
+    examples=(
+        ("sudo accepttrace who 80", "every socket on port 80, and every process that holds it"),
+        ("accepttrace who --comm nginx", "what nginx listens on; root sees all processes"),
+        ("sudo accepttrace who --udp 443", "who has UDP sockets for QUIC"),
+    ),
+)
 @filter_options
 @click.option("--udp", is_flag=True, help="UDP sockets instead. Their groups need BPF.")
 @click.option(

@@ -37,7 +37,7 @@ class TcpForms:
 
     def __init__(self, config: Config) -> None:
         self._rows, self._histogram = config.rows, config.histogram
-        self._columns = config.columns
+        self._columns, self._bars = config.columns, not config.plain
 
     def table(
         self, snapshot: Snapshot, width: int, height: int | None, *, footer: bool = True
@@ -45,7 +45,9 @@ class TcpForms:
         if self._histogram:
             from accepttrace.views import histogram
 
-            return histogram.render(snapshot, width, height, rows=self._rows, footer=footer)
+            return histogram.render(
+                snapshot, width, height, rows=self._rows, bars=self._bars, footer=footer
+            )
         from accepttrace.views.table import render
 
         return render(
@@ -63,12 +65,12 @@ class TcpForms:
     def csv_header(self, snapshot: Snapshot) -> str:
         from accepttrace.views.csvrows import header
 
-        return header(snapshot.by, histogram=self._histogram)
+        return header(snapshot.by, columns=self._columns, histogram=self._histogram)
 
     def csv_rows(self, snapshot: Snapshot) -> str:
         from accepttrace.views.csvrows import rows
 
-        return rows(snapshot, histogram=self._histogram)
+        return rows(snapshot, columns=self._columns, histogram=self._histogram)
 
 
 class UdpForms:
@@ -98,9 +100,9 @@ class UdpForms:
     def csv_header(self, snapshot: ReceiverSnapshot) -> str:  # noqa: ARG002
         from accepttrace.views.receiverlines import csv_header
 
-        return csv_header()
+        return csv_header(self._columns)
 
     def csv_rows(self, snapshot: ReceiverSnapshot) -> str:
         from accepttrace.views.receiverlines import csv_rows
 
-        return csv_rows(snapshot)
+        return csv_rows(snapshot, self._columns)

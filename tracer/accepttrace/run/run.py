@@ -106,7 +106,7 @@ def collect_seldom() -> None:
 
 
 def _show(run: Run, subject: Subject[S], screen: Screen[S], first: S, end_s: float) -> S:
-    last, summary, read_s = first, None, READ_S
+    last, summary, read_s, shown = first, None, READ_S, 0
     run.pace.watch_window()
     with screen:
         screen.begin(first)
@@ -114,17 +114,23 @@ def _show(run: Run, subject: Subject[S], screen: Screen[S], first: S, end_s: flo
             for due in run.pace.ticks(subject.drain):
                 began_s = time.monotonic()
                 if due:
-                    last = subject.refresh()
+                    last, shown = subject.refresh(), shown + 1
                 screen.show(last)
+                if shown == run.config.count:
+                    run.pace.enough()
                 read_s = _reading_s(end_s, time.monotonic() - began_s)
                 run.pace.limit(read_s)
         with run.pace.until(read_s):
             run.ending()
-            last = subject.refresh()
+            if shown != run.config.count:
+                last = subject.refresh()
             summary = subject.summary()
         if summary is None:
             summary = subject.summary(again=False)
-        screen.finish(last, summary)
+        if run.config.once:
+            screen.show(last)  # if it was ended before
+        else:
+            screen.finish(last, summary)
     return summary
 
 

@@ -60,7 +60,8 @@ def screen_for(config: Config, out: Out) -> Screen[Any]:
         return JsonLines(forms, out)
     if config.output == "csv":
         return Csv(forms, out)
-    return Live(forms, out) if out.isatty() else Tables(forms, out)
+    redraws = out.isatty() and not (config.plain or config.once)
+    return Live(forms, out) if redraws else Tables(forms, out)
 
 
 class Text(Screen[S]):
@@ -69,6 +70,16 @@ class Text(Screen[S]):
     def __init__(self, forms: Forms[S], out: Out) -> None:
         super().__init__(forms)
         self._out = out
+        self._shown: S | None = None
+
+    def show(self, snapshot: S) -> None:
+        """Each once, also where the window of a terminal changes its size."""
+        if snapshot is not self._shown:
+            self._shown = snapshot
+            self._write(snapshot)
+
+    def _write(self, snapshot: S) -> None:
+        raise NotImplementedError
 
     def _print(self, text: str) -> None:
         self._out.write(text if text.endswith("\n") else text + "\n")
@@ -81,7 +92,7 @@ class JsonLines(Text[S]):
     def begin(self, snapshot: S) -> None:
         self._print(self._forms.json(snapshot, "meta"))
 
-    def show(self, snapshot: S) -> None:
+    def _write(self, snapshot: S) -> None:
         self._print(self._forms.json(snapshot, "snapshot"))
 
     def finish(self, last: S, summary: S) -> None:  # noqa: ARG002
@@ -94,7 +105,7 @@ class Csv(Text[S]):
     def begin(self, snapshot: S) -> None:
         self._print(self._forms.csv_header(snapshot))
 
-    def show(self, snapshot: S) -> None:
+    def _write(self, snapshot: S) -> None:
         text = self._forms.csv_rows(snapshot)
         if text:
             self._print(text)
@@ -106,7 +117,7 @@ class Csv(Text[S]):
 class Tables(Text[S]):
     """A plain table, or histograms, an interval."""
 
-    def show(self, snapshot: S) -> None:
+    def _write(self, snapshot: S) -> None:
         self._print(_plain(self._forms, snapshot, footer=False) + "\n")
 
     def finish(self, last: S, summary: S) -> None:  # noqa: ARG002

@@ -16,6 +16,7 @@ from typing import Final
 from accepttrace.model.grains import OF_PROCESSES
 from accepttrace.model.snapshot import Books, ListenerRow, Snapshot
 from accepttrace.views.columns import tcp
+from accepttrace.views.columns.column import Row, Table
 from accepttrace.views.jsonl import (
     ACCEPTOR_FIELDS,
     HISTOGRAM,
@@ -30,6 +31,7 @@ from accepttrace.views.sockets import Sockets
 from accepttrace.views.text import clean
 
 OPEN_AGE: Final = "open_age_s"
+WHEN: Final = ("time", "elapsed_s")
 # A spreadsheet takes a cell that begins so for a formula, also in the width of Chinese script.
 _FORMULA: Final = tuple("=+-@\uff1d\uff0b\uff0d\uff20")
 # An acceptor has these by another name, or they are lists.
@@ -38,13 +40,19 @@ _NOT_OF_A_SOCKET: Final = frozenset(
 )
 
 
-def header(by: str, *, histogram: bool = False) -> str:
+def header(by: str, *, columns: Sequence[str] = (), histogram: bool = False) -> str:
     """The names of the columns for rows of this kind, without a newline."""
-    return line(_fields(by, histogram))
+    return line((*WHEN, *columns) if columns else _fields(by, histogram))
 
 
-def rows(snapshot: Snapshot, *, histogram: bool = False) -> str:
-    """One line an acceptor. Without any, a line has only what was lost, if something was."""
+def rows(snapshot: Snapshot, *, columns: Sequence[str] = (), histogram: bool = False) -> str:
+    """One line an acceptor. Without any, a line has only what was lost, if something was.
+
+    With `columns`, those of the table: they alone, after the time.
+    """
+    if columns:
+        when, shown = (snapshot.time, snapshot.elapsed_s), snapshot.acceptors
+        return chosen(when, tcp.TABLE, columns, tcp.rows_of(snapshot, shown))
     values = list(acceptors(snapshot, histogram=histogram))
     if snapshot.by == "socket":
         sockets = Sockets(snapshot.listeners)
@@ -66,6 +74,15 @@ def rows(snapshot: Snapshot, *, histogram: bool = False) -> str:
     return "\n".join(line(text({**frame, **row}.get(name)) for name in fields) for row in values)
 
 
+def chosen(
+    when: tuple[str, float], table: Table[Row], columns: Sequence[str], rows: Iterable[Row]
+) -> str:
+    """Rows of these columns alone, each after the time and the seconds since the start."""
+    wanted = [table.column(key) for key in columns]
+    first = (when[0], str(round(when[1], 3)))
+    return "\n".join(line((*first, *(text(one.written(row)) for one in wanted))) for row in rows)
+
+
 def _of(sockets: Sequence[ListenerRow]) -> dict[str, object]:
     return listener(sockets[0]) if sockets else {}
 
@@ -74,7 +91,7 @@ def _fields(by: str, histogram: bool) -> Sequence[str]:
     made = [column.key for column in tcp.TABLE.made(by)]
     last = ((OPEN_AGE,) if by in OF_PROCESSES else ()) + ((HISTOGRAM,) if histogram else ())
     rest = (*made, *_of_socket(by), *_totals(by), *last)
-    return ("time", "elapsed_s", "verdict", *ACCEPTOR_FIELDS, *rest)
+    return (*WHEN, "verdict", *ACCEPTOR_FIELDS, *rest)
 
 
 def _of_socket(by: str) -> Sequence[str]:

@@ -39,9 +39,13 @@ def render(
     height: int | None,
     *,
     rows: int | None = None,
+    bars: bool = True,
     footer: bool = True,
 ) -> list[Line]:
-    """All lines, as `framed` says: a block for all rows together, and one for each of `rows`."""
+    """All lines, as `framed` says: a block for all rows together, and one for each of `rows`.
+
+    Without `bars` the numbers stand alone.
+    """
     several = len({row.netns for row in snapshot.acceptors}) > 1
     filled = [row for row in snapshot.acceptors if any(row.wait_histogram)]
     piles = [_pile(snapshot.by, row, several) for row in filled]
@@ -49,17 +53,19 @@ def render(
     def body(room: int | None) -> list[Line]:
         if not piles:
             return flow([(_none(snapshot), "")], width)
-        return _body(piles, rows, width, room)
+        return _body(piles, rows, width, room, bars)
 
     return framed(snapshot, width, height, body, footer=footer)
 
 
-def _body(piles: Sequence[Pile], rows: int | None, width: int, room: int | None) -> list[Line]:
+def _body(
+    piles: Sequence[Pile], rows: int | None, width: int, room: int | None, bars: bool
+) -> list[Line]:
     """As many blocks as there is room for, then rows in a line each, then how many are left."""
     together = [_sum(piles)] if len(piles) > 1 else []
     shown = [*together, *piles[:rows]]
     note = len(shown) < len(together) + len(piles)
-    lines, done = _blocks(shown, width, room, note)
+    lines, done = _blocks(shown, width, room, note, bars)
     brief = shown[done:]
     if room is not None and len(lines) + len(brief) + note > room:
         brief = brief[: max(room - len(lines) - 1, 0)]
@@ -68,19 +74,22 @@ def _body(piles: Sequence[Pile], rows: int | None, width: int, room: int | None)
 
 
 def _blocks(
-    shown: Sequence[Pile], width: int, room: int | None, note: bool
+    shown: Sequence[Pile], width: int, room: int | None, note: bool, bars: bool
 ) -> tuple[list[Line], int]:
     """Side by side in a wide window; a line stays free for a `note`, or for what did not fit."""
     columns = min(max((width + len(GAP)) // (BLOCK + len(GAP)), 1), len(shown))
     share = (width - (columns - 1) * len(GAP)) // columns
     lines: list[Line] = []
     for done in range(0, len(shown), columns):
-        band = _side_by_side([_block(pile, share) for pile in shown[done : done + columns]], share)
+        blocks = [_block(pile, share, bars) for pile in shown[done : done + columns]]
+        band = _side_by_side(blocks, share)
         more = note or done + columns < len(shown)
         if room is not None and len(lines) + len(band) + more > room:
             if lines:
                 return lines, done
-            return _block(shown[0], width)[: max(room - 1, 1)], 1  # better a part than nothing
+            return _block(shown[0], width, bars)[
+                : max(room - 1, 1)
+            ], 1  # better a part than nothing
         lines += band
     return lines, len(shown)
 
@@ -99,12 +108,12 @@ def _joined(parts: Sequence[Line], width: int) -> Line:
     return (*spans, *cut(parts[-1], width))
 
 
-def _block(pile: Pile, width: int) -> list[Line]:
+def _block(pile: Pile, width: int, bars: bool) -> list[Line]:
     """A title with the percentiles, and a bar for each power of two."""
     marks = _marks(pile)
     texts = [f"{mark} {duration(us)}" for mark, us in (*marks, ("max", pile.longest))]
     summary = flow([(f"  {_waits(pile)}", ""), *((text, "") for text in texts)], width, indent="  ")
-    return [((pile.title, "bold"),), *summary, *_bars(pile.histogram, marks, width)]
+    return [((pile.title, "bold"),), *summary, *_bars(pile.histogram, marks, width, bars)]
 
 
 def _brief(pile: Pile) -> Line:
@@ -126,7 +135,9 @@ def _waits(pile: Pile) -> str:
     return plural(waits, "wait") + (f" ({unknown:,} not measured)" if unknown > 0 else "")
 
 
-def _bars(histogram: Sequence[int], marks: Sequence[tuple[str, int]], width: int) -> Iterator[Line]:
+def _bars(
+    histogram: Sequence[int], marks: Sequence[tuple[str, int]], width: int, drawn: bool
+) -> Iterator[Line]:
     parts = octaves(histogram)
     waits, most = sum(histogram), max(count for _, _, count in parts)
     digits = len(f"{most:,}")
@@ -135,7 +146,7 @@ def _bars(histogram: Sequence[int], marks: Sequence[tuple[str, int]], width: int
             f"  {duration(low):>5} - {duration(high):>5}  {count:>{digits},} {count / waits:>6.1%} "
         )
         names = " ".join(mark for mark, us in marks if low <= us <= high)
-        room = max(width - len(text) - len(" p50 p90 p99"), 0)
+        room = max(width - len(text) - len(" p50 p90 p99"), 0) if drawn else 0
         yield ((text, ""), ("#" * ceil(count * room / most), "bold"), (f" {names}", ""))
 
 

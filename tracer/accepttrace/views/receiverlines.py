@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from accepttrace.model.datagrams import ReceiverBooks, ReceiverRow, ReceiverSnapshot
 from accepttrace.model.snapshot import Meta
 from accepttrace.views.columns import udp
-from accepttrace.views.csvrows import line, text
+from accepttrace.views.csvrows import WHEN, chosen, line, text
 from accepttrace.views.jsonl import (
     HOLDER_FIELDS,
     PROGRAM_FIELDS,
@@ -27,7 +28,7 @@ TOTALS: Final = tuple(name for name in books_fields(ReceiverBooks) if name not i
 def csv_fields() -> tuple[str, ...]:
     """In their order."""
     made = [column.key for column in udp.TABLE.made("socket")]
-    return ("time", "elapsed_s", *ROW_FIELDS, *made, *TOTALS)
+    return (*WHEN, *ROW_FIELDS, *made, *TOTALS)
 
 
 def meta_line(meta: Meta) -> str:
@@ -45,13 +46,19 @@ def summary_line(snapshot: ReceiverSnapshot) -> str:
     return dump(_snapshot("summary", snapshot))
 
 
-def csv_header() -> str:
+def csv_header(columns: Sequence[str] = ()) -> str:
     """The names of the columns, without a newline."""
-    return line(csv_fields())
+    return line((*WHEN, *columns) if columns else csv_fields())
 
 
-def csv_rows(snapshot: ReceiverSnapshot) -> str:
-    """One line a socket. Without any, a line has only what was lost, if something was."""
+def csv_rows(snapshot: ReceiverSnapshot, columns: Sequence[str] = ()) -> str:
+    """One line a socket. Without any, a line has only what was lost, if something was.
+
+    With `columns`, those of the table: they alone, after the time.
+    """
+    if columns:
+        when = (snapshot.time, snapshot.elapsed_s)
+        return chosen(when, udp.TABLE, columns, snapshot.sockets)
     rows = [_row(row) | {"holders": _pids(row)} for row in snapshot.sockets]
     if not rows and not snapshot.books.balanced:
         rows = [{}]

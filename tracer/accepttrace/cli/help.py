@@ -1,0 +1,60 @@
+"""`--help`: options under headings, then examples."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any, Final
+
+import click
+
+Example = tuple[str, str]  # a command line, and what it is for
+
+# By parameter. What is not named stands last, under the usual heading.
+_SECTIONS: Final = (
+    ("What to trace", "ports pids comms addresses cgroups netns ipv4 ipv6 udp"),
+    (
+        "Conditions",
+        "fair max_share max_ratio min_workers max_wait max_queue no_loss expect max_open_ratio"
+        " min_local pattern",
+    ),
+    ("How long", "interval duration count once early"),
+    ("What to show", "by sort window columns rows histogram patterns plain full output"),
+    ("How to trace", "attach loader detail ready_file verbose"),
+)
+_REST: Final = "Options"
+_HEADINGS: Final = {name: title for title, names in _SECTIONS for name in names.split()}
+
+
+class Command(click.Command):
+    """One whose help can be read: see above. Its `examples` are what people run."""
+
+    def __init__(self, *args: Any, examples: Sequence[Example] = (), **more: Any) -> None:
+        super().__init__(*args, **more)
+        self.examples = examples
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Under the headings, in their order."""
+        found: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)
+        for param in self.get_params(ctx):
+            record = param.get_help_record(ctx)
+            if record is not None:
+                found[_HEADINGS.get(param.name or "", _REST)].append(record)
+        for title in (*(title for title, _ in _SECTIONS), _REST):
+            if found[title]:
+                with formatter.section(title):
+                    formatter.write_dl(found[title])
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """The examples, as they stand."""
+        write_examples(formatter, self.examples)
+
+
+def write_examples(formatter: click.HelpFormatter, examples: Sequence[Example]) -> None:
+    """A line for what it is for, below it the command: no line of it is broken."""
+    if not examples:
+        return
+    with formatter.section("Examples"):
+        for line, what in examples:
+            formatter.write(f"{'':{formatter.current_indent}}{line}\n")
+            formatter.write(f"{'':{formatter.current_indent}}    {what}\n")
