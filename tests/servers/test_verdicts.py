@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import os
 import selectors
 import signal
 import socket
+import tempfile
 import time
 from collections import Counter
 from contextlib import ExitStack
@@ -106,6 +108,52 @@ def test_one_that_takes_all_while_others_wait_for_their_turn(tracing: Tracing) -
     assert finding.p is None or finding.word == "ROUND ROBIN"  # no law of chance, but for turns
     if len([n for n in took.values() if n]) == 1:
         assert finding.word == "ONE ACCEPTOR"
+
+
+def test_one_that_has_the_lock_takes_all_and_the_others_are_not_called_idle(
+    tracing: Tracing,
+) -> None:
+    """They sleep in flock(), where it is not known for what."""
+    with own_network(), ExitStack() as stack, listen(64) as server:
+        lock = stack.enter_context(tempfile.NamedTemporaryFile())
+        port, work = port_of(server), partial(accept_under_lock, server, lock.name)
+        pids = [stack.enter_context(child(work)) for _ in range(4)]
+        account = begin(tracing, port)
+        said = []
+        for _ in range(3):
+            run_load([("127.0.0.1", port)], 100, concurrency=1)
+            (found,) = account.snapshot().verdicts
+            said.append(found.finding)
+        rows = [row for row in account.snapshot().acceptors if row.pid in pids and row.accepts]
+    assert [(one.word, one.connections) for one in said] == [
+        ("ONE ACCEPTOR", number) for number in (100, 200, 300)
+    ]
+    assert [row.accepts for row in rows] == [300]
+    assert f"pid {rows[0].pid} " in said[-1].text
+    assert "3 more hold the socket" in said[-1].text
+    assert "lock" in said[-1].text
+
+
+def accept_under_lock(listener: socket.socket, path: str) -> NoReturn:
+    """Whoever has the lock keeps it."""
+    with open(path, "rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        listener.setblocking(True)
+        while True:
+            listener.accept()[0].close()
+
+
+def test_nginx_with_a_mutex_has_one_acceptor_and_no_idle_workers(tracing: Tracing) -> None:
+    needs("nginx")
+    with own_network(), Nginx(4, accept_mutex=True) as server:
+        account = begin(tracing, server.port)
+        finding = in_steps(account, server, nginx.REQUEST).finding
+        took = server.accepts_by_pid()
+    assert (finding.word, finding.connections) == ("ONE ACCEPTOR", CONNECTIONS)
+    ((worker, accepts),) = took.items()
+    assert accepts == CONNECTIONS
+    assert f"pid {worker} " in finding.text
+    assert "4 more hold the socket and do not wait on it" in finding.text  # one is the master
 
 
 def test_one_process_alone(tracing: Tracing) -> None:

@@ -160,6 +160,29 @@ def test_few_connections_of_one_that_has_only_just_come_are_nothing_uneven() -> 
     assert (found.word, [one.pid for one in found.standouts]) == ("UNEVEN", [1, 3])
 
 
+@pytest.mark.parametrize(("aside", "because"), [(1, "same order"), (2, "wait for a lock")])
+def test_workers_that_stand_aside_may_wait_for_a_lock(aside: int, because: str) -> None:
+    """More than one that is called as they are: a single one may be their parent."""
+    waiting = [replace(holder(pid), waits_in="epoll") for pid in (1, 2)]
+    others = [holder(10 + number, False) for number in range(aside)]
+    model = tracker()
+    for second in (1, 2):
+        taken = [count(1, 90 * second), count(2, 10 * second)]
+        feed(model, second, taken, [listener(100, [*waiting, *others])])
+    found = only(model.snapshot()).finding
+    assert found.word == "UNEVEN"
+    assert because in found.text
+
+
+def test_one_that_takes_all_is_said_to_where_nobody_else_was_seen_to_wait() -> None:
+    model, others = tracker(), [holder(2, None), holder(3, None)]
+    for taken in (20, 40):
+        feed(model, taken / 10, [count(1, taken)], [listener(100, [holder(1), *others])])
+        verdicts = model.snapshot().verdicts
+        assert [one.finding.word for one in verdicts] == ["ONE ACCEPTOR"] * (taken > 30)
+    assert "2 more hold the socket" in verdicts[0].finding.text
+
+
 def test_who_was_never_seen_there_is_held_to_no_share() -> None:
     members = [Member("a", 1, None, 50, 50, True), Member("b", 2, None, 50, 50, True)]
     ghost = Member("c", 3, None, 900, 0.0, there=False)

@@ -24,7 +24,7 @@ daemon off;
 worker_processes {workers};
 pid nginx.pid;
 error_log error.log warn;
-events {{ worker_connections 4096; }}
+events {{ worker_connections 4096; {mutex}}}
 http {{
     log_format accepts '$pid $connection $remote_addr:$remote_port';
     access_log access.log accepts;
@@ -48,7 +48,8 @@ class Nginx(Service):
     Each connection serves one request (REQUEST) and is logged, unbuffered, before it is closed:
     a client that saw the end finds itself in `accepts_by_pid`. Without `reuseport` all workers
     poll one socket with EPOLLEXCLUSIVE, as nginx does since 1.11.3. `deferred`: with
-    TCP_DEFER_ACCEPT. `family` as for `Server`.
+    TCP_DEFER_ACCEPT. `accept_mutex`: the worker that has a lock waits on the socket, and no other;
+    they try again every 10 s, longer than any load of ours. `family` as for `Server`.
     AcceptTraceError when nginx is not installed or does not start.
     """
 
@@ -63,10 +64,12 @@ class Nginx(Service):
         family: Family = "ipv4",
         backlog: int = 4096,
         deferred: bool = False,
+        accept_mutex: bool = False,
     ) -> None:
         super().__init__(workers, reuseport, port, family)
         self.backlog = backlog
         self.deferred = deferred
+        self.accept_mutex = accept_mutex
 
     def __enter__(self) -> Nginx:
         self.start()
@@ -116,6 +119,7 @@ class Nginx(Service):
             workers=self.workers,
             address=self.bind_address(),
             backlog=self.backlog,
+            mutex="accept_mutex on; accept_mutex_delay 10s; " if self.accept_mutex else "",
             deferred=" deferred" if self.deferred else "",
             reuseport=" reuseport" if self.reuseport else "",
             dual_stack=" ipv6only=off" if self.family == "mapped" else "",

@@ -9,7 +9,15 @@ from functools import reduce
 from operator import or_
 from typing import Final, NamedTuple
 
-from accepttrace.facts.records import LocalPort, Losses, Opened, Order, Program, Selector
+from accepttrace.facts.records import (
+    Holder,
+    LocalPort,
+    Losses,
+    Opened,
+    Order,
+    Program,
+    Selector,
+)
 from accepttrace.model.census import ProcessKey
 from accepttrace.model.entries import Bygone, Entry
 from accepttrace.model.listeners import Listeners, SetKey
@@ -17,7 +25,17 @@ from accepttrace.model.recent import Part
 from accepttrace.model.snapshot import ListenerRow, Verdict
 from accepttrace.model.stats.sketch import distinct
 from accepttrace.model.turns import pattern
-from accepttrace.model.verdict import EACH, FAULTS, WORDS, Case, Finding, Member, counted, judge
+from accepttrace.model.verdict import (
+    DOUBLED,
+    EACH,
+    FAULTS,
+    WORDS,
+    Case,
+    Finding,
+    Member,
+    counted,
+    judge,
+)
 from accepttrace.model.watch import GONE, SetWatch, Watch
 from accepttrace.model.yardstick import is_group
 
@@ -131,7 +149,7 @@ class Verdicts:
         workers: Workers,
     ) -> Finding | None:
         if known is None:
-            return _sole(rows)
+            return _sole(rows, scene.entries)
         parts = known.whole if scene.whole else known.recent(scene.now_s)
         there = set(known.there)
         if is_group(key):
@@ -202,7 +220,12 @@ def _because(rows: Sequence[ListenerRow]) -> str | None:
         names = sorted(f"{kind} {made.name}" if made else kind for kind, made in changes)
         by_cpu = f"; {BY_CPU}" if any(map(_is_by_cpu, changes)) else ""
         return f"{' and '.join(names)} chooses, not the hash{by_cpu}"
-    ways = {holder.waits_in for row in rows for holder in row.holders if holder.waits}
+    holders = [holder for row in rows for holder in row.holders]
+    waiting = {holder.name for holder in holders if holder.waits}
+    aside = sum(holder.waits is False and holder.name in waiting for holder in holders)
+    if aside > 1:  # more than a parent
+        return f"{aside} more of that name do not wait on it: they may wait for a lock"
+    ways = {holder.waits_in for holder in holders if holder.waits}
     return WOKEN.get(next(iter(ways))) if len(ways) == 1 else None
 
 
@@ -290,17 +313,47 @@ def _stuck(rows: Sequence[ListenerRow], taken: Mapping[object, int]) -> Finding 
     return Finding("STUCK", text, _accepted(rows), len(rows))
 
 
-def _sole(rows: Sequence[ListenerRow]) -> Finding | None:
+def _sole(rows: Sequence[ListenerRow], entries: Iterable[Entry]) -> Finding | None:
     """One listener, that one process accepts from."""
-    holders = {h.pid: h for row in rows for h in row.holders if h.waits is not False}
-    if len(rows) > 1 or len(holders) > 1:
+    if len(rows) > 1:
         return None
-    number = rows[0].accepted
-    who = next((f"pid {pid} ({one.name or one.comm})" for pid, one in holders.items()), "")
+    row, number = rows[0], rows[0].accepted
+    others, may = _apart(row.holders)
+    if len(may) > 1:
+        return _takes_all(row, may, entries)
+    who = next((f"pid {one.pid} ({one.name or one.comm})" for one in may), "")
     if not who and not number:
         return None
     text = f"{who or 'one process'} alone accepts here: {counted(number, 'connection')}"
+    if len(others) > 1:  # more than a parent
+        text += f"; {len(others)} more hold the socket and do not wait on it"
     return Finding("ONE ACCEPTOR", text, number, 1)
+
+
+def _apart(holders: Iterable[Holder]) -> tuple[list[Holder], list[Holder]]:
+    """Those that do not wait, and those that do or may do."""
+    parts: tuple[list[Holder], list[Holder]] = ([], [])
+    for holder in holders:
+        parts[holder.waits is not False].append(holder)
+    return parts
+
+
+def _takes_all(row: ListenerRow, may: Sequence[Holder], entries: Iterable[Entry]) -> Finding | None:
+    """One of several that could accept, where nobody saw the others wait."""
+    from accepttrace.model.stats.power import connections_needed
+
+    took = {entry.process for entry in entries if entry.socket == row.inode and entry.accepts}
+    one = next((holder for holder in may if (holder.pid, holder.start_ticks) in took), None)
+    if one is None or len(took) > 1 or any(holder.waits and holder != one for holder in may):
+        return None
+    if row.accepted < connections_needed(len(may), DOUBLED):
+        return None
+    text = (
+        f"pid {one.pid} ({one.name or one.comm}) took all {row.accepted:,} connections;"
+        f" {len(may) - 1} more hold the socket and were not seen to wait on it: they may wait for a"
+        " lock"
+    )
+    return Finding("ONE ACCEPTOR", text, row.accepted, 1)
 
 
 def _since(known: SetWatch | None, finding: Finding, elapsed_s: float) -> float | None:

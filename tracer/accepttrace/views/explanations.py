@@ -120,7 +120,9 @@ VERDICTS: Final = (
         "Many servers work so: PostgreSQL accepts in one process and forks, Node's cluster accepts"
         " in the primary and hands connections to its workers. Who accepts is then not who serves:"
         " OPEN shows who holds the connections. Where several wait on a shared socket, one is"
-        " woken first each time, and is quick enough (see LIFO).",
+        " woken first each time, and is quick enough (see LIFO). Where workers take a lock before"
+        " they accept, the one that has it takes all, and nobody else waits on the socket (see"
+        " ACCEPT_MUTEX).",
         "Where it is the design, nothing, unless that process has used up its CPU: then more"
         " sockets spread the accepting (see REUSEPORT).",
     ),
