@@ -16,9 +16,11 @@ from accepttrace.errors import UnsupportedError
 from accepttrace.lab.load import run_load
 from accepttrace.lab.servers import Server
 from accepttrace.model.pattern import Pattern, PatternWord, Run
+from accepttrace.probe import wire
+from accepttrace.probe.maps import Map
 from accepttrace.probe.session import open_session
 
-from .clients import listen, port_of
+from .clients import inode_of, listen, port_of
 from .conftest import EXPECTED, Account, Tracing, Way, name, offered, wait_until
 from .keepers import Keeper, accept, keepers
 from .network import own_network
@@ -188,6 +190,54 @@ def test_what_several_cpus_take_at_a_time_is_placed_or_said_not_to_be(noting: Tr
     assert pattern.raced is not None
     assert pattern.raced <= pattern.accepts - pattern.placed <= 1 + 2 * pattern.raced
     assert sum(run.runs for run in pattern.runs) == pattern.placed - pattern.again + 1
+
+
+def test_what_meets_another_cpu_has_no_place_nor_has_the_next(noting: Tracing) -> None:
+    """As if one had come that is not gone yet."""
+    with listen(8) as listener, workers_on(listener, 2) as workers:
+        account = begin(noting, port_of(listener))
+        asked(workers, listener, (0, 1, 1))
+        with another_cpu(noting, inode_of(listener)):
+            asked(workers, listener, (0, 0))
+        asked(workers, listener, (1, 0))
+        pattern = found(account)
+    seen = {turn.pid: turn[2:6] for turn in pattern.turns}
+    assert seen == {workers[0].pid: (4, 1, 0, 0), workers[1].pid: (3, 2, 1, 0)}
+    assert (pattern.accepts, pattern.placed, pattern.raced) == (7, 3, 2)
+    assert pattern.word is None
+
+
+def test_of_a_listener_that_closed_nothing_stays(noting: Tracing) -> None:
+    with listen(8) as listener, workers_on(listener, 2) as workers:
+        account = begin(noting, port_of(listener))
+        asked(workers, listener, (0, 1))
+        account.snapshot()
+        assert [key.id for key, _ in orders_of(noting).items()] == [inode_of(listener)]
+
+    def none_stays() -> bool:
+        account.snapshot()
+        return not orders_of(noting).items()
+
+    wait_until(none_stays, "its row is deleted")
+
+
+def orders_of(noting: Tracing) -> Map[wire.OrderKey, wire.Order]:
+    return Map(noting.session._loaded.map_fd("orders"), wire.OrderKey, wire.Order)
+
+
+@contextmanager
+def another_cpu(noting: Tracing, inode: int) -> Iterator[None]:
+    orders, key = orders_of(noting), wire.OrderKey(id=inode)
+
+    def enter(number: int) -> None:
+        row = orders.get(key)
+        assert row is not None
+        row.entered += number
+        orders.put(key, row)
+
+    enter(1)
+    yield
+    enter(-1)
 
 
 def test_nobody_looks_who_was_not_asked_to(tracing: Tracing) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from math import exp
 from statistics import fmean
+from types import SimpleNamespace
 
 import pytest
 
@@ -20,9 +21,11 @@ from accepttrace.facts.records import (
     Order,
     Placing,
 )
+from accepttrace.model.entries import SEVERAL, Bygone, Entry
 from accepttrace.model.pattern import Pattern, Run, Seen, Turn, read
 from accepttrace.model.snapshot import Snapshot
 from accepttrace.model.stats.order import Taker, chance_runs, chance_steady, log_runs, log_turns
+from accepttrace.model.turns import pattern
 from accepttrace.views.jsonl import verdict as as_json
 from accepttrace.views.verdicts import sentences
 from tests.unit.pictures import count, holder, listener, tracker
@@ -284,3 +287,39 @@ def test_losses_forbid_it() -> None:
     found = fed(turns([1, 2] * 100), losses=Losses(events_lost=1)).verdicts[0].pattern
     assert found is not None
     assert (found.word, found.text) == (None, "no pattern is named: the tracer lost events")
+
+
+def test_what_hides_accepts_forbids_it() -> None:
+    both = [replace(count(pid, 40), placing=Placing(40, 0, 39)) for pid in (1, 2)]
+    entries = [
+        Entry(100, (one.pid, 1), (one.tid, 1), one, ("socket", 100), waits=True) for one in both
+    ]
+
+    def found(**facts: object) -> Pattern | None:
+        row = SimpleNamespace(**{"uncounted": 0, "unseen": None, **facts})
+        return pattern(("socket", 100), [row], entries, (), Losses())  # type: ignore[list-item]
+
+    seen = (found(), found(uncounted=1), found(unseen=1))
+    assert [one and one.word for one in seen] == ["ROUND ROBIN", None, None]
+    entries[0].barred = True
+    barred = found()
+    assert barred is not None
+    assert barred.text == "no pattern is named: not everybody who shares is counted"
+
+
+def test_those_that_are_gone_are_as_many_as_they_were() -> None:
+    one = replace(count(1, 40), placing=Placing(40, 20, 10))
+    gone = replace(count(0, 90), placing=Placing(90, 30, 20))
+    entries = [
+        Entry(100, (1, 1), (1, 1), one, ("socket", 100), waits=True),
+        Entry(100, Bygone("php-fpm", True), SEVERAL, gone, ("socket", 100), workers=3),
+        Entry(100, (2, 2), None, None, ("socket", 100), waits=True),
+        Entry(101, (3, 3), (3, 3), one, ("socket", 101), waits=True),
+    ]
+    found = pattern(("socket", 100), (), entries, (), Losses())
+    assert found is not None
+    assert found.turns == (
+        Turn(None, None, 90, 90, 30, 20, 3),
+        Turn(1, None, 40, 40, 20, 10),
+        Turn(2, None, 0, 0, 0, 0),
+    )
