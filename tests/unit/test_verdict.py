@@ -404,7 +404,7 @@ def test_members_that_come_and_go_do_not_fill_the_memory() -> None:
     assert sum(part.accepts for part in one.whole.values()) == 10_000
     assert sum(part.expected for part in one.whole.values()) == pytest.approx(10_000)
     assert one.whole[GONE].accepts > 4000
-    recent = one.recent(1000)
+    recent = one.recent(60, 1000)
     assert 600 <= sum(part.accepts for part in recent.values()) <= 660
     for number in range(2, 200):
         watch.take_in(("socket", number), stays, dict.fromkeys(stays, 5), Stay(999, 1000), 1000)

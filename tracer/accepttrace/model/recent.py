@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Hashable, Mapping
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from accepttrace.model.fairshare import Stay
 
 SLOTS: Final = 12  # parts of a window, which moves on by one at a time
+TREND: Final = 8  # of them, that are shown side by side
 
 Key = Hashable
 
@@ -33,6 +34,27 @@ class Part:
 
 
 Parts = dict[Key, Part]
+Trend = Sequence["float | None"]  # per second, the latest last; None: not known
+
+
+class Trends(NamedTuple):
+    """What each took per second, part by part of the last time. `zero`: of who took nothing."""
+
+    by_key: Mapping[Key, Trend]
+    zero: Trend
+
+    def of(self, keys: Iterable[Key]) -> Trend:
+        """All of these together."""
+        found = [self.by_key[key] for key in keys if key in self.by_key]
+        return together(found) if found else self.zero
+
+
+def together(trends: Sequence[Trend]) -> Trend:
+    """The sum of those that cover the same time."""
+    return [
+        None if None in cells else sum(cell or 0.0 for cell in cells)
+        for cells in zip(*trends, strict=True)
+    ]
 
 
 @dataclass(slots=True)
@@ -67,6 +89,42 @@ class Recent:
                 found.setdefault(key, Part()).add(part.accepts, part.expected)
         return found
 
+    def trends(self, began_s: float, now_s: float) -> Trends:
+        """By key, what was taken per second in each of the last TREND parts, the latest last.
+
+        None: that was before `began_s`. Who is missing took nothing.
+        """
+        cells = self._cells(now_s)
+        zero: list[float | None] = [None] * TREND
+        known = min(len(cells) + int((self._edge_s(now_s) - began_s) / self._slot_s), TREND)
+        zero[TREND - known :] = [0.0] * known
+        found: dict[Key, list[float | None]] = {}
+        for age, (slot, lasted_s) in enumerate(cells[:TREND], 1):
+            for key, part in slot.parts.items() if slot else ():
+                found.setdefault(key, zero.copy())[-age] = part.accepts / lasted_s
+        return Trends(found, zero)
+
+    def _cells(self, now_s: float) -> list[tuple[_Slot | None, float]]:
+        """The slots with how long each lasted, the latest first; None: a quiet time."""
+        cells: list[tuple[_Slot | None, float]] = []
+        edge_s = now_s
+        for slot in reversed(self._slots):
+            whole_s = max(edge_s - slot.begin_s, 1e-3)
+            used_s = max(slot.end_s - slot.begin_s, min(self._slot_s, whole_s))
+            quiet = int((whole_s - used_s) / self._slot_s + 1e-6)
+            cells += [(None, 0.0)] * min(quiet, TREND)
+            cells.append((slot, used_s))
+            edge_s = slot.begin_s
+        return cells
+
+    def _edge_s(self, now_s: float) -> float:
+        """Where the first slot begins."""
+        return self._slots[0].begin_s if self._slots else now_s
+
+    @property
+    def _slot_s(self) -> float:
+        return self._window_s / SLOTS
+
     def move(self, old: Key, new: Key) -> None:
         """One has become part of another."""
         for slot in self._slots:
@@ -82,7 +140,7 @@ class Recent:
 
     def _slot(self, whole: Stay) -> _Slot:
         self._forget(whole.end_s)
-        if not self._slots or whole.begin_s >= self._slots[-1].begin_s + self._window_s / SLOTS:
+        if not self._slots or whole.begin_s >= self._slots[-1].begin_s + self._slot_s:
             self._slots.append(_Slot(whole.begin_s, whole.end_s))
         self._slots[-1].end_s = whole.end_s
         return self._slots[-1]
@@ -90,3 +148,24 @@ class Recent:
     def _forget(self, now_s: float) -> None:
         while self._slots and self._slots[0].end_s <= now_s - self._window_s:
             self._slots.popleft()
+
+
+class Windows:
+    """The same for several windows, side by side."""
+
+    def __init__(self, windows: Iterable[float] = ()) -> None:
+        self._recent = {window_s: Recent(window_s) for window_s in sorted(windows)}
+
+    def __iter__(self) -> Iterator[Recent]:
+        return iter(self._recent.values())
+
+    def __bool__(self) -> bool:
+        return bool(self._recent)
+
+    def of(self, window_s: float | None) -> Recent | None:
+        """The one that goes back so far; None: it is not kept."""
+        return None if window_s is None else self._recent.get(window_s)
+
+    def widest(self) -> Recent | None:
+        """The one that goes back furthest."""
+        return next(reversed(self._recent.values()), None)

@@ -18,7 +18,7 @@ from accepttrace.model.labels import Who, of_place, of_process, of_sockets
 from accepttrace.model.listeners import Listeners, SetKey, Socket
 from accepttrace.model.opened import Holds
 from accepttrace.model.places import Place
-from accepttrace.model.recent import Part, Parts
+from accepttrace.model.recent import Part, Parts, Trends
 from accepttrace.model.snapshot import AcceptorRow
 from accepttrace.model.sums import Visible, summed
 from accepttrace.model.tallies import WITHOUT_ROW
@@ -50,6 +50,7 @@ class Rows:
     cpus: Cpus
     opened: Opened | None = None
     recent: Parts | None = None
+    trends: Trends | None = None
     passed_over: frozenset[Socket] = frozenset()
     whole: bool = False
 
@@ -163,6 +164,9 @@ class Rows:
             recent_accepts=recent.accepts if recent else None,
             recent_share=recent.accepts / max(facts.recent, 1) if recent else None,
             recent_ratio=recent.ratio if recent and ratio is not None else None,
+            trend=self.trends.of(sockets if self.by == "group" else originals)
+            if self.trends
+            else (),
             wait_p50_us=sums.waits_us[0],
             wait_p90_us=sums.waits_us[1],
             wait_p99_us=sums.waits_us[2],

@@ -194,9 +194,11 @@ class AcceptorRow:
     waiting workers of the same listener or reuseport group; None for a holder that does not wait
     for connections, and where not everybody is known. `recent_…`: the same of the last seconds
     (`Snapshot.window_s`); None without a
-    window, or while that is the whole run. Waiting times are upper bounds of histogram
-    buckets (≤ 12.5 % wide), in microseconds; None where nothing was measured. `wait_histogram` has
-    their counts, by the buckets of `model.histogram`; empty where nothing was measured.
+    window, or while that is the whole run. `trend`: accepts per second in the last parts of it,
+    the latest last, None before the start; empty where nobody asked for it. Waiting times are upper
+    bounds of histogram buckets (≤ 12.5 % wide), in microseconds; None where nothing was measured.
+    `wait_histogram` has their counts, by the buckets of `model.histogram`; empty where nothing was
+    measured.
     `open_connections`: established ones at the listener's port and of its family that the process
     holds now, whoever accepted them; for rows by worker and process. None where that is not known,
     and for one of several listeners of the process at one port: connections do not name theirs.
@@ -229,6 +231,7 @@ class AcceptorRow:
     recent_accepts: int | None
     recent_share: float | None
     recent_ratio: float | None
+    trend: Sequence[float | None]
     wait_p50_us: int | None
     wait_p90_us: int | None
     wait_p99_us: int | None

@@ -34,7 +34,7 @@ from accepttrace.model.migrations import Migrations
 from accepttrace.model.order import ordered
 from accepttrace.model.places import ELSEWHERE, Place, place_of
 from accepttrace.model.presence import Presence
-from accepttrace.model.recent import Parts
+from accepttrace.model.recent import Parts, Trends
 from accepttrace.model.reconciler import Evidence, Reconciler
 from accepttrace.model.rows import Rows
 from accepttrace.model.snapshot import Books, ListenerRow, Meta, Snapshot
@@ -53,7 +53,8 @@ class Tracker:
     are kept by program and address. The first interval begins at `started_s`, on the same clock as
     `at_s` of the counts. `sees` names what the attach type in use can see (`empty`, `errors`,
     `selected`); without it, only counters that were read prove that: until then it is unknown.
-    `grains`: the kinds of rows that will be asked for.
+    `grains`: the kinds of rows that will be asked for. `window_s`: see Watch; `windows`: others
+    that `look_back` may be asked for, which make that rows have a trend.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class Tracker:
         sees: Sight | None = None,
         grains: Collection[By] = MEASURED,
         window_s: float | None = None,
+        windows: Collection[float] = (),
     ) -> None:
         self._sees = sees
         self._meta = meta
@@ -75,7 +77,8 @@ class Tracker:
         self._ended = True  # the interval: what is counted next belongs to a new one
         self._census = Census()
         self._listeners = Listeners(self._filters)
-        self._watch = Watch(window_s)
+        self._watch = Watch(window_s, windows)
+        self._trends = bool(windows)
         self._yardsticks = Yardsticks(grains, self._listeners, self._watch)
         self._verdicts = Verdicts(self._watch, self._listeners)
         self._tallies = Tallies(self._census, self._program, self._yardsticks.join)
@@ -143,6 +146,10 @@ class Tracker:
         """Pids of the holders that the last inventory found."""
         return self._census.holders
 
+    def look_back(self, window_s: float | None) -> None:
+        """Recent sums and verdicts are of another window from now on, or of the whole run."""
+        self._watch.look_back(window_s)
+
     def snapshot(self, by: By = "worker") -> Snapshot:
         """The picture as of the last update, the most accepts first."""
         return self._picture(by, self._interval_s, whole=False)
@@ -167,6 +174,7 @@ class Tracker:
             cpus=self._cpus,
             opened=self._opened,
             recent=self._recent(by),
+            trends=self._trends_of(by),
             passed_over=self._passed_over(),
             whole=whole,
         )
@@ -218,6 +226,10 @@ class Tracker:
         if window_s is None or self._elapsed_s <= window_s:
             return None
         return self._yardsticks.recent(by, self._now_s)
+
+    def _trends_of(self, by: By) -> Trends | None:
+        began_s = self._started_s or 0.0
+        return self._yardsticks.trends(by, began_s, self._now_s) if self._trends else None
 
     def _passed_over(self) -> frozenset[Socket]:
         """Closed listeners without any connection, which need no row."""

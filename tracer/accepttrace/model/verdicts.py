@@ -150,7 +150,7 @@ class Verdicts:
     ) -> Finding | None:
         if known is None:
             return _sole(rows, scene.entries)
-        parts = known.whole if scene.whole else known.recent(scene.now_s)
+        parts = known.whole if scene.whole else known.recent(self._watch.window_s, scene.now_s)
         there = set(known.there)
         if is_group(key):
             there &= {row.inode for row in rows if row.open}
@@ -361,8 +361,8 @@ def _since(known: SetWatch | None, finding: Finding, elapsed_s: float) -> float 
     if known is None:
         return None
     if finding.word not in FAULTS:
-        known.uneven_s = None
-    elif known.uneven_s is None:
+        known.uneven_s, known.judged = None, True
+    elif known.uneven_s is None and known.judged:
         known.uneven_s = elapsed_s
     return known.uneven_s
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from accepttrace.model.fairshare import Stay, fair_shares, until
 from accepttrace.model.listeners import SetKey
-from accepttrace.model.recent import Part, Parts, Recent
+from accepttrace.model.recent import Part, Parts, Windows
 from accepttrace.model.stats.evidence import Evidence, MemberEvidence
 
 LAST: Final = 64  # members that are gone and stay apart, and sets
@@ -22,16 +22,17 @@ Member = Hashable
 
 
 class SetWatch:
-    """One sharing set."""
+    """One sharing set; `windows`: how far back its recent sums go."""
 
-    def __init__(self, now_s: float, window_s: float | None) -> None:
+    def __init__(self, now_s: float, windows: Collection[float] = ()) -> None:
         self.whole: Parts = {}
         self.there: Collection[Member] = ()  # members at the end of the last interval
         self.evidence = Evidence()
         self.members: MemberEvidence[Member] = MemberEvidence()
         self.active_s = now_s  # when it last took something
         self.uneven_s: float | None = None  # since when it is called so
-        self._recent = None if window_s is None else Recent(window_s)
+        self.judged = True  # whether it was known before to be so or not
+        self._windows = Windows(windows)
         self._stretch: dict[Member, int] = {}
         self._stretch_s = now_s
 
@@ -51,13 +52,14 @@ class SetWatch:
             part = self.whole.setdefault(member, Part())
             part.add(taken.get(member, 0), expected.get(member, 0.0))
         _fold(self.whole, self.there)
-        if self._recent is not None:
-            _fold(self._recent.take_in(taken, expected, whole), self.there)
+        for recent in self._windows:
+            _fold(recent.take_in(taken, expected, whole), self.there)
         self._weigh(stays, taken, Stay(whole.begin_s, last_s))
 
-    def recent(self, now_s: float) -> Parts:
+    def recent(self, window_s: float | None, now_s: float) -> Parts:
         """The sums of the window that ends now; of the whole run where there is none."""
-        return self.whole if self._recent is None else self._recent.sums(now_s)
+        recent = self._windows.of(window_s)
+        return self.whole if recent is None else recent.sums(now_s)
 
     def _weigh(
         self, stays: Mapping[Member, Stay], taken: Mapping[Member, int], whole: Stay
@@ -78,10 +80,15 @@ class SetWatch:
 
 
 class Watch:
-    """All sharing sets. `window_s`: how far back the recent part goes; None: there is none."""
+    """All sharing sets.
 
-    def __init__(self, window_s: float | None = None) -> None:
+    `window_s`: how far back the recent part goes; None: there is none. `windows`: other ones that
+    it may be changed to.
+    """
+
+    def __init__(self, window_s: float | None = None, windows: Collection[float] = ()) -> None:
         self.window_s = window_s
+        self.windows = frozenset((*windows, *(() if window_s is None else (window_s,))))
         self._sets: dict[SetKey, SetWatch] = {}
 
     def __iter__(self) -> Iterator[SetKey]:
@@ -104,8 +111,16 @@ class Watch:
         if one is None:
             if len(stays) < 2:
                 return  # it has all to itself
-            one = self._sets[key] = SetWatch(whole.begin_s, self.window_s)
+            one = self._sets[key] = SetWatch(whole.begin_s, self.windows)
         one.take_in(stays, taken, whole, last_s)
+
+    def look_back(self, window_s: float | None) -> None:
+        """Speak of another window from now on. Since when it is uneven is not known of that."""
+        if window_s == self.window_s:
+            return
+        self.window_s = window_s
+        for one in self._sets.values():
+            one.uneven_s, one.judged = None, False
 
     def keep(self, keys: Collection[SetKey]) -> None:
         """Forget sets that are gone, but for the last ones."""

@@ -14,7 +14,7 @@ from accepttrace.model.entries import Bygone, Entry, Key
 from accepttrace.model.fairshare import Stay, fair_shares, until
 from accepttrace.model.grains import GRAINS
 from accepttrace.model.listeners import Listeners, SetKey, Socket
-from accepttrace.model.recent import Parts, Recent
+from accepttrace.model.recent import Parts, Trends, Windows
 from accepttrace.model.watch import Watch
 
 MEASURED: Final = tuple(by for by in GRAINS if by != "group")  # a group shares with nobody
@@ -43,8 +43,8 @@ class Interval(NamedTuple):
 class Yardstick:
     """For each row, the accepts that it would have if all splits had been even."""
 
-    def __init__(self, window_s: float | None = None) -> None:
-        self._recent = None if window_s is None else Recent(window_s)
+    def __init__(self, windows: Collection[float] = ()) -> None:
+        self._windows = Windows(windows)
         self._expected: dict[Key, float] = {}
         self._shared: set[Key] = set()
 
@@ -69,17 +69,24 @@ class Yardstick:
                 parts[taker] += part
         for taker, part in parts.items():
             self._expected[taker] = self._expected.get(taker, 0.0) + part
-        if self._recent is not None:
-            self._recent.take_in(counts(), parts, whole)
+        taken_by = counts() if self._windows else {}
+        for recent in self._windows:
+            recent.take_in(taken_by, parts, whole)
 
-    def recent(self, now_s: float) -> Parts | None:
+    def recent(self, window_s: float | None, now_s: float) -> Parts | None:
         """By key, what was taken and expected in the window that ends now; None: there is none."""
-        return None if self._recent is None else self._recent.sums(now_s)
+        recent = self._windows.of(window_s)
+        return None if recent is None else recent.sums(now_s)
+
+    def trends(self, window_s: float | None, began_s: float, now_s: float) -> Trends | None:
+        """By key, what was taken in the parts of that window, or of the widest."""
+        recent = self._windows.of(window_s) or self._windows.widest()
+        return None if recent is None else recent.trends(began_s, now_s)
 
     def move(self, old: Key, new: Key) -> None:
         """One row has become part of another."""
-        if old != new and self._recent is not None:
-            self._recent.move(old, new)
+        for recent in self._windows if old != new else ():
+            recent.move(old, new)
         if old != new and old in self._expected:
             self._expected[new] = self._expected.get(new, 0.0) + self._expected.pop(old)
             if old in self._shared:
@@ -95,8 +102,8 @@ class Yardstick:
 
     def keep(self, keys: Collection[Key]) -> None:
         """Forget all others."""
-        if self._recent is not None:
-            self._recent.keep(keys)
+        for recent in self._windows:
+            recent.keep(keys)
         for key in self._expected.keys() - keys:
             del self._expected[key]
         self._shared &= self._expected.keys()
@@ -114,7 +121,7 @@ class Yardsticks:
         wanted = {"worker", *grains} if "process" in grains else {*grains}  # see `took_part`
         wanted |= {"socket"} if "group" in grains else set()  # of which its recent sums are
         self._by_grain: dict[By, Yardstick] = {
-            by: Yardstick(watch.window_s) for by in MEASURED if by in wanted
+            by: Yardstick(watch.windows) for by in MEASURED if by in wanted
         }
         self._listeners = listeners
         self._watch = watch
@@ -126,7 +133,14 @@ class Yardsticks:
 
     def recent(self, by: By, now_s: float) -> Parts | None:
         """Of rows of this kind by key, of groups by socket, in the window; None: there is none."""
-        return self.of("socket" if by == "group" else by).recent(now_s)
+        return self._recent_of(by).recent(self._watch.window_s, now_s)
+
+    def trends(self, by: By, began_s: float, now_s: float) -> Trends | None:
+        """Of the same, what was taken part by part; None: no window is kept."""
+        return self._recent_of(by).trends(self._watch.window_s, began_s, now_s)
+
+    def _recent_of(self, by: By) -> Yardstick:
+        return self.of("socket" if by == "group" else by)
 
     def split(
         self, entries: Sequence[Entry], all_counted: Callable[[Socket], bool], interval: Interval

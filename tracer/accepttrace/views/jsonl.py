@@ -34,8 +34,9 @@ if TYPE_CHECKING:
 
 SCHEMA: Final = 1
 HISTOGRAM: Final = "wait_histogram"  # long, so only for those who ask
+DRAWN: Final = "trend"  # for a screen: programs have the readings themselves
 ACCEPTOR_FIELDS: Final = tuple(
-    name for name in AcceptorRow.__dataclass_fields__ if name != HISTOGRAM
+    name for name in AcceptorRow.__dataclass_fields__ if name not in (HISTOGRAM, DRAWN)
 )
 LISTENER_FIELDS: Final = tuple(ListenerRow.__dataclass_fields__)
 OWN_LOSSES: Final = tuple(name for name in Losses.__dataclass_fields__ if name != "rowless")
