@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import re
 from dataclasses import replace
 from typing import Any
@@ -100,8 +101,22 @@ def test_what_was_shown_is_not_shown_again_where_the_window_changed(output: Outp
 class Terminal(io.StringIO):
     """A person sits before it."""
 
+    encoding = "utf-8"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._master, self._slave = os.openpty()
+
     def isatty(self) -> bool:
         return True
+
+    def fileno(self) -> int:
+        return self._slave
+
+    def close(self) -> None:
+        for fd in (self._master, self._slave):
+            os.close(fd)
+        super().close()
 
 
 @pytest.mark.parametrize("how", [{"plain": True}, {"once": True}])
@@ -115,6 +130,7 @@ def test_a_terminal_gets_plain_tables_if_it_is_asked_for(
             screen.show(four_workers())
         assert ("\x1b" in out.getvalue()) == escapes
         assert "nginx: worker" in out.getvalue()
+        out.close()
 
 
 def test_no_bars_are_read_aloud() -> None:

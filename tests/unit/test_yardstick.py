@@ -59,7 +59,7 @@ def test_each_set_is_divided_among_its_own() -> None:
     split(it, [(A, "one")], {A: 4})
     assert (it.expected("one"), it.shared("one")) == (4.0, False)
     assert [it.shared(key) for key in ("x", "y", "alone", "nobody")] == [True, True, True, False]
-    assert it.recent(1.0) is None
+    assert it.recent(60.0, 1.0) is None
 
 
 def test_a_stay_is_from_the_first_begin_to_the_last_end() -> None:
@@ -78,13 +78,13 @@ def test_who_came_after_the_last_connection_has_no_part_in_it() -> None:
 
 
 def test_a_row_that_joins_another_brings_its_part() -> None:
-    it = Yardstick(60.0)
+    it = Yardstick((60.0,))
     split(it, [(A, "x"), (A, "y"), (B, "z")], {A: 10, B: 3}, {"x": 9, "y": 1, "z": 3})
     for old, new in (("x", "z"), ("y", "y"), ("nobody", "other")):
         it.move(old, new)
     assert [it.expected(key) for key in ("x", "y", "z", "other")] == [0.0, 5.0, 8.0, 0.0]
     assert [it.shared(key) for key in ("y", "z", "other")] == [True, True, False]
-    assert it.recent(10.0) == {"y": Part(1, 5.0), "z": Part(12, 8.0)}
+    assert it.recent(60.0, 10.0) == {"y": Part(1, 5.0), "z": Part(12, 8.0)}
 
 
 def test_one_that_was_alone_does_not_make_another_comparable() -> None:
@@ -95,12 +95,12 @@ def test_one_that_was_alone_does_not_make_another_comparable() -> None:
 
 
 def test_what_no_row_uses_is_forgotten() -> None:
-    it = Yardstick(60.0)
+    it = Yardstick((60.0,))
     split(it, [(A, "x"), (A, "y"), (B, "z")], {A: 10, B: 3}, {"x": 9, "y": 1})
     it.keep({"x", "z"})
     assert [it.expected(key) for key in ("x", "y", "z")] == [5.0, 0.0, 3.0]
     assert [it.shared(key) for key in ("x", "y", "z")] == [True, False, False]
-    assert it.recent(10.0) == {"x": Part(9, 5.0), "z": Part(0, 3.0)}
+    assert it.recent(60.0, 10.0) == {"x": Part(9, 5.0), "z": Part(0, 3.0)}
 
 
 def test_only_kinds_of_rows_that_will_be_asked_for_are_measured() -> None:

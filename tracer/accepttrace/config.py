@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 By = Literal["worker", "process", "thread", "socket", "group"]
 Output = Literal["table", "jsonl", "csv"]
@@ -12,6 +12,7 @@ Attach = Literal["auto", "fentry", "kprobe", "tracepoint"]
 Loader = Literal["auto", "libbpf", "bcc"]
 Detail = Literal["accepts", "waits", "full"]
 Family = Literal["ipv4", "ipv6"]
+WINDOWS_S: Final = (10.0, 60.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,14 @@ class Config:
     locality: bool = False  # compare the CPUs that receive and accept each connection
     patterns: bool = False  # note who accepts after whom
     ready_file: Path | None = None
+    live: bool = False  # on a screen whose rows can be grouped, and their window changed
+
+    @property
+    def windows(self) -> tuple[float, ...]:
+        """Those that can be chosen on the screen, beside the whole run."""
+        if not self.live:
+            return ()
+        return tuple(sorted({*WINDOWS_S, *(() if self.window_s is None else (self.window_s,))}))
 
 
 def _ranges(numbers: list[int]) -> list[str]:

@@ -45,9 +45,13 @@ def _column_keys(ctx: click.Context, param: click.Parameter, value: str | None) 
 
 def _window_s(values: dict[str, Any]) -> float | None:
     """On the live screen an imbalance that began late is to be seen too."""
-    live = values["output"] == "table" and sys.stdout.isatty()
     given = values["window"]
-    return LIVE_WINDOW_S if given is None and live else given
+    return LIVE_WINDOW_S if given is None and _is_live(values) else given
+
+
+def _is_live(values: dict[str, Any]) -> bool:
+    others = ("udp", "plain", "once")
+    return values["output"] == "table" and sys.stdout.isatty() and not any(map(values.get, others))
 
 
 def _columns_of(protocol: str) -> tuple[str, ...]:
@@ -192,6 +196,7 @@ def top(**values: Any) -> None:
         loader=values["loader"],
         detail=values["detail"],
         ready_file=values["ready_file"],
+        live=_is_live(values),
     )
     pace = Pace(config.interval_s, config.duration_s)  # before attaching: a signal ends it cleanly
     try:

@@ -37,12 +37,13 @@ class Output:
     ) -> None:
         self._fd = fd
         self._pace = pace
+        self.encoding = encoding
         self._encode = codecs.getincrementalencoder(encoding)(errors).encode
         self._rest = b""
         self._taken = 0  # so much of the rest
         self._gone = False
         self.cut = False  # whether what was taken ends within a line
-        self._write = _writer(fd)
+        self._write = writer(fd)
 
     def fileno(self) -> int:
         """The descriptor it was made of."""
@@ -80,7 +81,7 @@ class Output:
     def now(self, text: str) -> None:
         """Write it past all that waits, if that can be done at once."""
         with suppress(OSError):
-            self._write(text.encode())
+            self._write(text.encode(self.encoding, errors="replace"))
 
     def give_back(self, text: str) -> None:
         """Write to a terminal in whatever state it is: stopped (Ctrl-S), or not read from."""
@@ -127,7 +128,7 @@ def standard_output(pace: Pace) -> Output:
 def say(text: str) -> None:
     """A line on standard error, if it is taken at once."""
     with suppress(OSError):
-        _writer(2)(f"accepttrace: {text}\n".encode())
+        writer(2)(f"accepttrace: {text}\n".encode())
 
 
 def _refused(error: OSError) -> Exception:
@@ -139,7 +140,7 @@ def _refused(error: OSError) -> Exception:
     )
 
 
-def _writer(fd: int) -> Callable[[bytes | memoryview], int]:
+def writer(fd: int) -> Callable[[bytes | memoryview], int]:
     """A write() that does not wait: BlockingIOError where it would have to.
 
     O_NONBLOCK on a description that was inherited would be the shell's, too.

@@ -8,7 +8,7 @@ import select
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 READ_S = 0.5  # after a request to end: what is being read, or attached, gets so long
@@ -38,9 +38,9 @@ def unbroken() -> Iterator[None]:
 class Pace:
     """Ticks every `interval_s` until `duration_s` is over or a signal asks to end.
 
-    SIGINT, SIGTERM and SIGHUP end it (SIGHUP not where it was ignored before: nohup); SIGWINCH
-    makes an extra tick, so that the screen is drawn anew. Create it in the main thread; time runs
-    from the call of `ticks`.
+    SIGINT, SIGTERM and SIGHUP end it (SIGHUP not where it was ignored before: nohup); SIGWINCH, and
+    `nudge`, make an extra tick, so that the screen is drawn anew. Create it in the main thread;
+    time runs from the call of `ticks`.
     """
 
     def __init__(self, interval_s: float, duration_s: float | None) -> None:
@@ -52,8 +52,8 @@ class Pace:
         self._resized = False
         self._enough = False
         # The signal's own handler writes here, so that none is lost just before the sleep.
-        self._woken, waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
+        self._woken, self._waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(self._waker, warn_on_full_buffer=False)
         for number in _ENDING:
             if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
                 signal.signal(number, self._finish)
@@ -69,22 +69,40 @@ class Pace:
         """Whether an end was requested."""
         return self._asked_s is not None
 
-    def lend(self, leave: Callable[[], object], enter: Callable[[], object]) -> None:
-        """The terminal is given back by `leave` on Ctrl-\\ and Ctrl-Z; `enter` takes it again."""
+    def lend(
+        self,
+        leave: Callable[[], object],
+        enter: Callable[[], object],
+        last_words: Callable[[], object],
+    ) -> None:
+        """The terminal is given back by `leave` on Ctrl-\\ and Ctrl-Z; `enter` takes it again.
+
+        `last_words` are printed before Ctrl-\\ ends the process.
+        """
 
         def end(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
             leave()
+            last_words()
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
 
         def pause(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
             leave()
             os.kill(os.getpid(), signal.SIGSTOP)
+
+        def resume(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
             enter()
             self._resized = True
 
         signal.signal(signal.SIGQUIT, end)
         signal.signal(signal.SIGTSTP, pause)
+        signal.signal(signal.SIGCONT, resume)
+
+    def nudge(self) -> None:
+        """From any thread: make an extra tick, as a change of the window does."""
+        self._resized = True
+        with suppress(BlockingIOError):
+            os.write(self._waker, b"\0")
 
     def enough(self) -> None:
         """No more intervals are needed: it ends as when the duration is over."""

@@ -6,7 +6,6 @@ import gc
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from accepttrace.config import Config
@@ -77,7 +76,7 @@ def _read(run: Run, subject: Subject[S], out: Output) -> S | None:
     run.attached()
     screen = _screen(run, out)
     if screen.leave:
-        run.pace.lend(partial(out.now, screen.leave), partial(out.now, screen.enter))
+        run.pace.lend(screen.suspend, screen.resume, screen.last_words)
     summary: S | None = None
     end_s = max(WRITE_S, min(run.pace.age_s, SLOW_S))
     with run.pace.until(end_s):
@@ -94,7 +93,7 @@ def _screen(run: Run, out: Output) -> Screen[Any]:
         return run.screen(out)
     from accepttrace.run.sinks import screen_for
 
-    return screen_for(run.config, out)
+    return screen_for(run.config, out, run.pace)
 
 
 def collect_seldom() -> None:
@@ -107,14 +106,19 @@ def collect_seldom() -> None:
 
 def _show(run: Run, subject: Subject[S], screen: Screen[S], first: S, end_s: float) -> S:
     last, summary, read_s, shown = first, None, READ_S, 0
+    wish = screen.wish
     run.pace.watch_window()
     with screen:
         screen.begin(first)
         with run.pace.until(read_s):
             for due in run.pace.ticks(subject.drain):
                 began_s = time.monotonic()
+                if screen.wish is not None and screen.wish != wish:
+                    wish = screen.wish
+                    last = subject.look(wish)
                 if due:
                     last, shown = subject.refresh(), shown + 1
+                screen.show_threads(subject.threads() if wish and wish.threads else None)
                 screen.show(last)
                 if shown == run.config.count:
                     run.pace.enough()

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import shutil
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from accepttrace.config import Config
 from accepttrace.run.forms import Forms, TcpForms, UdpForms
+from accepttrace.run.terminal import window
 
 if TYPE_CHECKING:
-    from accepttrace.views.text import Line
+    from accepttrace.run.pace import Pace
+    from accepttrace.views.screen.state import Wish
 
 S = TypeVar("S")
 _PIPE_COLUMNS = 120
-_WIDEST = 10_000
 
 
 class Screen(Generic[S]):
     """`begin` once with the first snapshot, `show` at every refresh, `finish` at the end."""
 
-    enter = leave = ""  # what takes a terminal, and gives it back
+    leave = ""  # what gives a terminal back
+    wish: Wish | None = None  # what whoever looks at it has asked for
 
     def __init__(self, forms: Forms[S]) -> None:
         self._forms = forms
@@ -34,7 +35,19 @@ class Screen(Generic[S]):
         """Before the first interval."""
 
     def show(self, snapshot: S) -> None:
-        """At the end of an interval, or when the window changed its size."""
+        """At the end of an interval, or when something else is to be seen."""
+
+    def show_threads(self, threads: S | None) -> None:
+        """The same by thread, where that was wished for; before `show`."""
+
+    def suspend(self) -> None:
+        """Give the terminal back for a while."""
+
+    def resume(self) -> None:
+        """Take it again."""
+
+    def last_words(self) -> None:
+        """After `suspend`, before the process is killed."""
 
     def finish(self, last: S, summary: S) -> None:
         """Once, at the end: the rest of the last interval, and the whole run."""
@@ -52,16 +65,26 @@ class Out(Protocol):
     def isatty(self) -> bool:
         """Whether it is a terminal."""
 
+    def fileno(self) -> int:
+        """Its descriptor."""
 
-def screen_for(config: Config, out: Out) -> Screen[Any]:
+
+def screen_for(config: Config, out: Out, pace: Pace | None = None) -> Screen[Any]:
     """The screen that the options and the kind of output ask for."""
     forms: Forms[Any] = UdpForms(config) if config.udp else TcpForms(config)
     if config.output == "jsonl":
         return JsonLines(forms, out)
     if config.output == "csv":
         return Csv(forms, out)
-    redraws = out.isatty() and not (config.plain or config.once)
-    return Live(forms, out) if redraws else Tables(forms, out)
+    if not out.isatty() or config.plain or config.once:
+        return Tables(forms, out)
+    from accepttrace.run.terminal import redraws
+
+    if not redraws():
+        return Dumb(forms, out)
+    from accepttrace.run.screen import Live
+
+    return Live(config, forms, out, pace)
 
 
 class Text(Screen[S]):
@@ -124,40 +147,11 @@ class Tables(Text[S]):
         self._print(_plain(self._forms, summary, footer=True))
 
 
-class Live(Screen[S]):
-    """A screen drawn anew at each refresh; the summary stays when it ends."""
-
-    def __init__(self, forms: Forms[S], out: Out) -> None:
-        from accepttrace.views.live import LiveView
-
-        super().__init__(forms)
-        self._view = LiveView(out, window)
-        self.enter, self.leave = self._view.enter, self._view.leave
-
-    def __enter__(self) -> Live[S]:
-        self._view.__enter__()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._view.__exit__()
+class Dumb(Tables[S]):
+    """A terminal that cannot be drawn on: a plain table an interval, the first at once."""
 
     def begin(self, snapshot: S) -> None:
         self.show(snapshot)
-
-    def show(self, snapshot: S) -> None:
-        def frame(width: int, height: int | None) -> list[Line]:
-            return self._forms.table(snapshot, width, height)
-
-        self._view.update(frame)
-
-    def finish(self, last: S, summary: S) -> None:  # noqa: ARG002
-        self.show(summary)
-
-
-def window(columns: int = 80) -> tuple[int, int]:
-    """Columns and lines of the terminal; what COLUMNS and LINES say comes first, 0 is nothing."""
-    width, height = shutil.get_terminal_size((columns, 24))
-    return min(max(width, 1), _WIDEST), max(height, 1)
 
 
 def _plain(forms: Forms[S], snapshot: S, *, footer: bool) -> str:

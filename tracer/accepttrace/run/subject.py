@@ -12,6 +12,7 @@ from accepttrace.probe.tracer import Tracer as AttachedTracer
 
 if TYPE_CHECKING:
     from accepttrace.model.snapshot import Meta
+    from accepttrace.views.screen.state import Wish
 
 S = TypeVar("S", covariant=True)
 
@@ -34,6 +35,12 @@ class Subject(Protocol[S]):
 
     def drain(self) -> None:
         """Make room in the maps, during an interval."""
+
+    def look(self, wish: Wish) -> S:
+        """The last picture anew, as it is wished for from now on."""
+
+    def threads(self) -> S | None:
+        """The same picture by thread; None: there is no such thing."""
 
     def summary(self, again: bool = True) -> S:
         """The last reading, with the whole run as its interval; not `again`: nothing is read."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Set as AbstractSet
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from accepttrace.config import Config
+from accepttrace.config import Config, Filters
 from accepttrace.facts.reading import Reading
 from accepttrace.facts.records import Counts, Process
 from accepttrace.probe.session import Session, open_session
@@ -18,6 +18,9 @@ from accepttrace.sockets.inventory import InventoryReader
 if TYPE_CHECKING:
     from accepttrace.model.snapshot import Snapshot
     from accepttrace.model.tracker import Tracker
+    from accepttrace.views.screen.state import Wish
+
+NOBODY: Final = Filters(ports=frozenset({1}))  # while all is forgotten
 
 
 class TcpSource:
@@ -64,23 +67,39 @@ class TcpSubject:
         self._reader = InventoryReader(config.filters, ask_facts=self._session.listening)
         self._source = TcpSource(self._session, self._reader)
         self._baseline = self._reader.baseline()  # before it is announced that it is ready
+        self._by, self._window_s, self._anew = config.by, config.window_s, 0
 
     @cached_property
     def _tracker(self) -> Tracker:
         """Made when it is used: the start of the tracer does not wait for it."""
-        from accepttrace.model.tracker import Tracker
         from accepttrace.sockets.holding import open_iterator
 
         self._reader.use(open_iterator())
-        session, filters = self._session, self._config.filters
-        meta = meta_of(session, filters)
+        return self._new_tracker()
+
+    def _new_tracker(self) -> Tracker:
+        from accepttrace.model.tracker import Tracker
+        from accepttrace.model.yardstick import MEASURED
+
+        session, config = self._session, self._config
+        meta = meta_of(session, config.filters)
         tracker = Tracker(
-            *(meta, filters, session.began_s, session.plan.sees),
-            grains=(self._config.by,),
-            window_s=self._config.window_s,
+            *(meta, config.filters, session.began_s, session.plan.sees),
+            grains=MEASURED if config.live else (config.by,),
+            window_s=self._window_s,
+            windows=config.windows,
         )
         tracker.start(self._baseline)
         return tracker
+
+    def _begin_anew(self) -> None:
+        """All that was counted is forgotten; nothing is counted while it is."""
+        with unbroken():
+            self._session.filter(NOBODY)
+            self._session.reset()
+            self._session.filter(self._config.filters)
+            self._baseline = self._reader.baseline()
+            self._tracker = self._new_tracker()
 
     def __enter__(self) -> TcpSubject:
         return self
@@ -95,7 +114,21 @@ class TcpSubject:
         reading = self._source.read(tracker.pids)
         with unbroken():  # what the model has summed up must be forgotten, and only that
             self._session.forget(tracker.update(reading))
-        return self._sorted(tracker.snapshot(self._config.by))
+        return self._sorted(tracker.snapshot(self._by))
+
+    def look(self, wish: Wish) -> Snapshot:
+        """The last picture anew, as it is wished for from now on."""
+        self._by, self._window_s = wish.by, wish.window_s
+        if wish.anew != self._anew:
+            self._anew = wish.anew
+            self._begin_anew()
+            return self.refresh()
+        self._tracker.look_back(wish.window_s)
+        return self._sorted(self._tracker.snapshot(self._by))
+
+    def threads(self) -> Snapshot:
+        """The same picture by thread."""
+        return self._tracker.snapshot("thread")
 
     def drain(self) -> None:
         """Let the rows of those that ended go, so that the maps do not fill before a refresh."""
@@ -114,7 +147,7 @@ class TcpSubject:
             reading = self._source.read(self._tracker.pids)
             with unbroken():
                 self._tracker.confirm(reading)
-        return self._sorted(self._tracker.summary(self._config.by))
+        return self._sorted(self._tracker.summary(self._by))
 
     def _sorted(self, snapshot: Snapshot) -> Snapshot:
         if self._config.sort is None:

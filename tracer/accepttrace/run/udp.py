@@ -15,6 +15,7 @@ from accepttrace.sockets.receivers import ReceiverReader
 if TYPE_CHECKING:
     from accepttrace.model.datagrams import ReceiverSnapshot
     from accepttrace.model.receivers import ReceiverTracker
+    from accepttrace.views.screen.state import Wish
 
 
 class UdpSubject:
@@ -53,6 +54,13 @@ class UdpSubject:
         with unbroken():
             self._session.forget(tracker.update(reading))
         return self._sorted(tracker.snapshot())
+
+    def look(self, wish: Wish) -> ReceiverSnapshot:  # noqa: ARG002
+        """The last picture: rows are sockets, and there is no window."""
+        return self._sorted(self._tracker.snapshot())
+
+    def threads(self) -> None:
+        """Sockets have owners, not threads."""
 
     def drain(self) -> None:
         """Let the rows of sockets that are gone go, so that the map does not fill."""

@@ -68,9 +68,14 @@ def many(noun: str) -> str:
     return noun + ("es" if noun.endswith("s") else "s")
 
 
-def span(seconds: float) -> str:
+def seconds(number: float) -> str:
+    """A length that somebody chose: `2.5s`, `90s`, `5m00s`."""
+    return f"{number:g}s" if number < 120 else span(number)
+
+
+def span(lasted_s: float) -> str:
     """How long something has lasted: `12s`, `3m05s`, `2h07m`, `3d04h`."""
-    whole = int(seconds)
+    whole = int(lasted_s)
     if whole < 60:
         return f"{whole}s"
     if whole < 3600:

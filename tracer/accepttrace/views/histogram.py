@@ -46,9 +46,7 @@ def render(
 
     Without `bars` the numbers stand alone.
     """
-    several = len({row.netns for row in snapshot.acceptors}) > 1
-    filled = [row for row in snapshot.acceptors if any(row.wait_histogram)]
-    piles = [_pile(snapshot.by, row, several) for row in filled]
+    piles = _piles(snapshot)
 
     def body(room: int | None) -> list[Line]:
         if not piles:
@@ -56,6 +54,19 @@ def render(
         return _body(piles, rows, width, room, bars)
 
     return framed(snapshot, width, height, body, footer=footer)
+
+
+def blocks(snapshot: Snapshot, width: int) -> list[Line]:
+    """The same without anything around it, however many lines that takes."""
+    piles = _piles(snapshot)
+    if not piles:
+        return flow([(_none(snapshot), "")], width)
+    return _body(piles, None, width, None, bars=True)
+
+
+def block(snapshot: Snapshot, row: AcceptorRow, width: int) -> list[Line]:
+    """Of one row."""
+    return _block(_pile(snapshot.by, row, several=False), width, bars=True)
 
 
 def _body(
@@ -148,6 +159,12 @@ def _bars(
         names = " ".join(mark for mark, us in marks if low <= us <= high)
         room = max(width - len(text) - len(" p50 p90 p99"), 0) if drawn else 0
         yield ((text, ""), ("#" * ceil(count * room / most), "bold"), (f" {names}", ""))
+
+
+def _piles(snapshot: Snapshot) -> list[Pile]:
+    several = len({row.netns for row in snapshot.acceptors}) > 1
+    filled = [row for row in snapshot.acceptors if any(row.wait_histogram)]
+    return [_pile(snapshot.by, row, several) for row in filled]
 
 
 def _pile(by: By, row: AcceptorRow, several: bool) -> Pile:

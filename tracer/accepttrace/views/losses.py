@@ -68,6 +68,17 @@ def losses(snapshot: Snapshot, width: int) -> list[Line]:
     return lines
 
 
+def lost_by_clients(snapshot: Snapshot) -> str:
+    """All that is known to be lost, wherever, in a few words."""
+    sure = [one for one in snapshot.namespace_losses if one.sure]
+    return ", ".join(
+        [
+            *_parts(snapshot.listeners),
+            *(f"{one.packets:,} {SHARED[one.cause][one.packets != 1]}" for one in sure),
+        ]
+    )
+
+
 def full(snapshot: Snapshot, width: int) -> list[Line]:
     """Queues that hold no more: the next connection is dropped."""
     lines: list[Line] = []

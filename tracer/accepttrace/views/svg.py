@@ -14,6 +14,8 @@ from rich.style import Style
 from accepttrace.views.text import Line
 
 # A picture must not call anybody: the web font that rich refers to is left out.
+# As views.screen.paint has them.
+_STYLES: Final = {"bad": "bold white on red", "warn": "black on yellow", "good": "black on green"}
 _WEB_FONT: Final = re.compile(r"\s*@font-face\s*\{.*?\}", re.DOTALL)
 
 
@@ -44,7 +46,7 @@ class _Frame:
             if index:
                 yield Segment.line()
             for text, style in line:
-                yield Segment(text, Style.parse(style) if style else None)
+                yield Segment(text, Style.parse(_STYLES.get(style, style)) if style else None)
 
 
 def _indented(line: Line) -> Line:

@@ -13,12 +13,12 @@ from accepttrace.views.text import Line, clean, flow
 
 SHOWN: Final = 3  # sets that have a line of their own
 STYLES: Final[Mapping[Word, str]] = {
-    "INCOMPLETE": "bold yellow",
-    "STUCK": "bold red",
-    "UNEVEN": "bold yellow",
-    "IDLE WORKERS": "bold yellow",
-    "UNEVEN OPEN": "bold yellow",
-    "FAIR": "bold green",
+    "INCOMPLETE": "warn",
+    "STUCK": "bad",
+    "UNEVEN": "warn",
+    "IDLE WORKERS": "warn",
+    "UNEVEN OPEN": "warn",
+    "FAIR": "good",
 }
 
 

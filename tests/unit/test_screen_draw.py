@@ -1,0 +1,342 @@
+"""The screen as lines: what stands where in every size of window, for servers of every kind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import pytest
+
+from accepttrace.facts.records import Losses
+from accepttrace.model.snapshot import Snapshot
+from accepttrace.model.tracker import Tracker
+from accepttrace.views.screen.board import board
+from accepttrace.views.screen.draw import Drawing, Picture, Sight, Window
+from accepttrace.views.screen.glyphs import ASCII, BLOCKS, Glyphs, bar, trend
+from accepttrace.views.screen.state import State, Wish, press
+from accepttrace.views.text import cells, plain
+from tests.unit.pictures import (
+    META,
+    SEES,
+    count,
+    feed,
+    four_workers,
+    holder,
+    listener,
+    reuseport,
+    seen,
+)
+
+SIZES = [(80, 24), (120, 35), (200, 50), (60, 16), (40, 12), (10, 3), (1, 1), (80, 5), (20, 40)]
+
+
+def drawn(
+    snapshot: Snapshot,
+    size: tuple[int, int] = (80, 24),
+    glyphs: Glyphs = BLOCKS,
+    sight: dict[str, Any] | None = None,
+    **state: Any,
+) -> Picture:
+    wish = Wish(snapshot.by, snapshot.window_s)
+    one = Sight(snapshot, **(sight or {}))
+    return Drawing(glyphs).draw(one, State(wish, **state), Window(*size))
+
+
+def text(picture: Picture) -> list[str]:
+    return plain(picture.lines).splitlines()
+
+
+def found(picture: Picture, word: str) -> str:
+    """The one line with a word."""
+    (line,) = [line for line in text(picture) if word in line]
+    return line
+
+
+def several_ports(ports: int = 3, workers: int = 4) -> Snapshot:
+    """A shared socket at each port; at the second one worker takes all."""
+    model = Tracker(META, None, 0.0, SEES, windows=(60.0,))
+    listeners, taken = [], []
+    for number in range(ports):
+        pids = [1000 * (number + 1) + worker for worker in range(workers)]
+        listeners.append(listener(100 + number, [*map(holder, pids)], port=80 + number))
+        for place, pid in enumerate(pids):
+            accepts = 100 if number != 1 else 400 * (place == 0)
+            taken.append(count(pid, accepts, 100 + number, waits_us=[50 + number] * accepts))
+    feed(model, 5, taken, listeners)
+    return model.snapshot()
+
+
+def reloaded() -> Snapshot:
+    """Two workers ended, two came."""
+    model = Tracker(META, None, 0.0, SEES)
+    feed(model, 1, [count(1, 30), count(2, 20)], [listener(100, [holder(1), holder(2)])])
+    later = [count(1, 30), count(2, 20), count(3, 25), count(4, 25)]
+    feed(model, 2, later, [listener(100, [holder(3), holder(4)])])
+    return model.snapshot()
+
+
+def hostile() -> Snapshot:
+    names = ("\x1b[2J\x1b]0;x\x07", "\u202eevil\u2066", "世" * 90, "e" + "\u0301" * 200, "a\nb\r")
+    model = Tracker(META, None, 0.0, SEES)
+    holders = [holder(10 + i, name=name) for i, name in enumerate(names)]
+    feed(model, 1, [count(h.pid, 10) for h in holders], [listener(100, holders)])
+    return model.snapshot()
+
+
+SNAPSHOTS: dict[str, Callable[[], Snapshot]] = {
+    "shared": four_workers,
+    "nothing": lambda: four_workers((0, 0, 0, 0)),
+    "nobody": lambda: Tracker(META, None, 0.0, SEES).snapshot(),
+    "group": lambda: reuseport([310, 140, 140, 140, 138, 132]),
+    "many": lambda: reuseport([5, *range(1, 512)]),
+    "ports": several_ports,
+    "thousand": lambda: several_ports(1000, 1),
+    "reloaded": reloaded,
+    "hostile": hostile,
+    "by process": lambda: four_workers(by="process"),
+    "by thread": lambda: reuseport([3, 4, 5], by="thread"),
+    "by socket": lambda: reuseport([3, 4, 5], by="socket"),
+    "by group": lambda: reuseport([3, 4, 5], by="group"),
+    "lossy": lambda: four_workers(losses=Losses(map_full=3)),
+}
+
+
+@cache
+def snapshot_of(name: str) -> Snapshot:
+    return SNAPSHOTS[name]()
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+@pytest.mark.parametrize("name", SNAPSHOTS)
+def test_every_picture_fills_its_window_and_no_more(name: str, size: tuple[int, int]) -> None:
+    snapshot = snapshot_of(name)
+    pages = ("table", "worker", "histogram", "explain", "keys")
+    for page in pages if len(snapshot.acceptors) < 100 else pages[:2]:
+        for glyphs in (BLOCKS, ASCII):
+            picture = drawn(snapshot, size, glyphs, page=page)
+            assert len(picture.lines) == size[1]
+            for line in picture.lines:
+                words = "".join(part for part, _ in line)
+                assert cells(words) <= size[0]
+                assert words.isprintable()
+
+
+def test_the_first_screen_answers_in_order() -> None:
+    lines = text(drawn(four_workers(), sight={"cost": 0.0123}))
+    assert lines[0].startswith("accepttrace :80  nginx, 1 socket, shared by 4  on 0.0.0.0:80")
+    assert lines[0].endswith("all 3s  12:00:03Z")
+    assert lines[1].startswith("UNEVEN  worker 1001 took 2.44x its share (610 of 1,000)")
+    assert lines[3].split() == "its connections wait 127us at p99 (others 127us) e: explain".split()
+    assert lines[4].startswith(" 250/s")
+    assert "queue 2/511" in lines[4]
+    assert "nothing lost" in lines[4]
+    assert lines[6].split() == "WORKER SHARE, ALL 3s xFAIR /s QUEUE WAIT p99 ACCEPTS".split()
+    assert lines[7].split()[0] == "▶1001"
+    assert lines[11].split()[:3] == ["TOTAL", "4", "100.0%"]
+    assert lines[12].strip() == "holds, not waiting: nginx: master 1000"
+    footer = "tracepoint/libbpf tracer lost 0 books unchecked cost 1.2% CPU up 3s"
+    assert lines[-2].split() == footer.split()
+    assert lines[-1].split()[:4] == ["q", "quit", "↑↓", "select"]
+
+
+@pytest.mark.parametrize("name", ["group", "ports", "many"])
+def test_80_columns_show_the_queue(name: str) -> None:
+    titles = found(drawn(snapshot_of(name)), "WORKER ")
+    assert "QUEUE" in titles
+    assert "xFAIR" in titles
+
+
+@pytest.mark.parametrize("width", [20, 40, 80, 120])
+def test_what_clients_lost_and_a_full_queue_are_there_in_every_width(width: int) -> None:
+    snapshot = seen(four_workers(), {100: {"overflow_syn": 15, "overflow_peers": 9}})
+    full = [replace(row, queue=512, queue_full_s=2.0) for row in snapshot.listeners]
+    words = " ".join(
+        " ".join(text(drawn(replace(snapshot, listeners=tuple(full)), (width, 24)))).split()
+    )
+    assert "LOST 15 SYNs" in words
+    assert "queue full (512" in words
+    assert "UNEVEN" in words
+
+
+def test_what_the_tracer_lost_is_said_above_and_below() -> None:
+    picture = drawn(four_workers(losses=Losses(map_full=3)))
+    lines = text(picture)
+    assert lines[1].startswith("INCOMPLETE")
+    assert "LOST: 3 map full" in " ".join(lines[:6])
+    assert "tracer lost 3" in lines[-2]
+    assert ("tracer lost 3", "bad") in picture.lines[-2]
+
+
+def test_bars_have_a_mark_where_the_fair_share_ends() -> None:
+    rows = [line for line in text(drawn(four_workers())) if "nginx: worker" in line]
+    assert {line.index("┊") for line in rows[:3]} == {rows[0].index("┊")}
+    filled = [line.count("█") for line in rows]
+    assert filled == sorted(filled, reverse=True)
+    assert filled[3] == 0
+
+
+@pytest.mark.parametrize(
+    ("part", "fair", "expected"),
+    [
+        (0.0, None, "        "),
+        (1.0, None, "████████"),
+        (0.5, None, "████    "),
+        (0.55, None, "████▍   "),
+        (0.001, None, "▏       "),
+        (1.0, 0.5, "████┊███"),
+        (0.25, 0.5, "██  ┊   "),
+        (0.25, 1.0, "██     ┊"),
+    ],
+)
+def test_a_bar_is_as_long_as_the_part(part: float, fair: float | None, expected: str) -> None:
+    assert "".join(word for word, _ in bar(part, fair, 8, BLOCKS)) == expected
+    ascii_only = "".join(word for word, _ in bar(part, fair, 8, ASCII))
+    assert ascii_only.isascii()
+    assert len(ascii_only) == 8
+
+
+def test_a_trend_tells_the_unknown_from_nothing() -> None:
+    assert trend([None, 0.0, 0.1, 50.0, 100.0], 100.0, BLOCKS) == " ▁▂▅█"
+    assert trend([0.0, 0.0], 0.0, BLOCKS) == "▁▁"
+    assert trend([None, 0.0, 100.0], 100.0, ASCII) == " _#"
+
+
+def test_several_places_have_a_heading_each_the_wrong_one_first() -> None:
+    picture = drawn(several_ports(), (100, 40))
+    lines = text(picture)
+    headings = [line for line in lines if line.startswith(" 0.0.0.0:8")]
+    assert [line.split()[0] for line in headings] == ["0.0.0.0:81", "0.0.0.0:80", "0.0.0.0:82"]
+    assert "ONE ACCEPTOR" in headings[0]
+    assert all("queue 0/511" in line and "nginx" in line for line in headings)
+    assert "3 listeners at 3 addresses" in lines[0]
+
+
+def test_a_thousand_listeners_have_a_line_each_and_can_be_reached() -> None:
+    snapshot = snapshot_of("thousand")
+    picture = drawn(snapshot)
+    assert len(picture.drawn.order) == 1000
+    assert "of 1000 lines" in " ".join(text(picture))
+    end = press(State(Wish()), "end", picture.drawn)
+    last = Drawing(BLOCKS).draw(Sight(snapshot), end, Window(80, 24))
+    assert last.drawn.order[-1] == end.selected
+    assert "▶" in "".join(text(last))
+
+
+def test_the_selected_row_is_followed_wherever_it_goes() -> None:
+    before, after = reuseport([*range(100, 164)]), reuseport([*range(164, 100, -1)])
+    picture = drawn(before)
+    state = press(State(Wish()), "down", picture.drawn)
+    first = found(Drawing(BLOCKS).draw(Sight(before), state, Window(80, 24)), "▶")
+    then = Drawing(BLOCKS).draw(Sight(after), state, Window(80, 24))
+    assert found(then, "▶").split()[:1] == first.split()[:1]
+    assert then.drawn.at == 62
+
+
+def test_who_is_gone_leaves_the_mark_at_its_place() -> None:
+    state = State(Wish(), selected=("nobody",), at=2)
+    picture = Drawing(BLOCKS).draw(Sight(four_workers()), state, Window(80, 24))
+    assert found(picture, "▶").startswith("▶1003")
+
+
+def test_those_that_ended_are_one_line_and_no_rows() -> None:
+    picture = drawn(reloaded())
+    assert len(picture.drawn.order) == 2
+    assert found(picture, "ended").strip() == "2 ended workers (nginx: worker) took 50"
+    assert "TOTAL 2" in found(picture, "TOTAL")
+
+
+def test_the_strip_shows_all_in_a_line() -> None:
+    line = found(drawn(reuseport([50] * 32 + [0] * 32)), "64 workers")
+    strip = line.split()[2]
+    assert abs(strip.count("█") - strip.count("▁")) <= 1 < len(strip) / 4
+    assert "32 took nothing" in line
+
+
+@pytest.mark.parametrize(
+    ("sort", "reverse", "first"),
+    [
+        (None, False, "1001"),
+        (None, True, "1004"),
+        ("pid", False, "1001"),
+        ("pid", True, "1004"),
+        ("wait_p99_us", False, "1001"),
+        ("wait_p99_us", True, "1003"),  # the unknown are last in both directions
+    ],
+)
+def test_rows_are_sorted_as_asked(sort: str | None, reverse: bool, first: str) -> None:
+    picture = drawn(four_workers(), sort=sort, reverse=reverse)
+    assert found(picture, "▶").startswith(f"▶{first}")
+
+
+def test_the_filter_leaves_what_has_the_text_and_the_total_of_all() -> None:
+    picture = drawn(several_ports(), filter="2001")
+    assert [key[0] for key in picture.drawn.order] == [2001]
+    assert "filter: 2001" in text(picture)[-1]
+    assert len(board(several_ports(), text=":82").items) == 4
+    assert len(board(several_ports(), text="NGINX").items) == 12
+    assert "no row has this text" in " ".join(text(drawn(several_ports(), filter="nobody")))
+
+
+def test_what_is_wished_for_is_said_until_it_is_there() -> None:
+    state = State(Wish("thread", 60.0))
+    lines = text(Drawing(BLOCKS).draw(Sight(four_workers()), state, Window(80, 24)))
+    assert "by thread ..." in lines[0]
+    assert "PAUSED" in text(drawn(four_workers(), paused=True))[0]
+
+
+def test_a_worker_has_its_sockets_waits_and_threads() -> None:
+    threads = four_workers(by="thread")
+    picture = drawn(four_workers(), (80, 60), sight={"threads": threads}, page="worker")
+    words = " ".join(text(picture))
+    for part in ("pid 1001 nginx: worker", "fd 6  0.0.0.0:80  inode 100", "p99 127us", "THREADS 1"):
+        assert part in words
+    assert "clients: not known" in words
+    unread = " ".join(text(drawn(four_workers(), (80, 60), page="worker")))
+    assert "threads: being read" in unread
+
+
+def test_explain_is_about_the_verdict_shown() -> None:
+    words = " ".join(text(drawn(four_workers(), (80, 60), page="explain")))
+    assert "UNEVEN (verdict)" in words
+    assert "What to do:" in words
+    assert "TOO FEW" not in words
+
+
+def test_columns_that_are_asked_for_are_the_only_ones() -> None:
+    picture = drawn(four_workers(), sight={"columns": ("pid", "accepts", "local")})
+    assert found(picture, "ACCEPTS").split() == ["PID", "ACCEPTS", "LOCAL"]
+
+
+def test_names_of_strangers_are_harmless() -> None:
+    words = "\n".join(text(drawn(hostile(), (120, 35))))
+    assert "\x1b" not in words
+    assert "\u202e" not in words
+    assert "?[2J?]0;x?" in words
+
+
+def test_trends_are_of_each_worker_and_of_all() -> None:
+    model = Tracker(META, None, 0.0, SEES, window_s=60.0, windows=(10.0,))
+    there = [listener(100, [holder(1), holder(2)])]
+    for second in range(1, 41):
+        feed(model, second, [count(1, 10 * second), count(2, 90 * max(second - 20, 0))], there)
+    rows = {row.pid: row.trend for row in model.snapshot().acceptors}
+    assert rows[1] == pytest.approx([10.0] * 8)
+    assert rows[2] == pytest.approx([0.0] * 4 + [90.0] * 4)
+    model.look_back(10.0)
+    rows = {row.pid: row.trend for row in model.snapshot().acceptors}
+    assert rows[2] == pytest.approx([90.0] * 8)
+
+
+def test_a_trend_does_not_speak_of_times_before_the_start_or_invent_quiet_ones() -> None:
+    model = Tracker(META, None, 0.0, SEES, window_s=60.0, windows=(60.0,))
+    there = [listener(100, [holder(1), holder(2)])]
+    for second in range(2, 13, 2):  # slots of 5 s, intervals of 2 s
+        feed(model, second, [count(1, 10 * second)], there)
+    (row,) = [row for row in model.snapshot().acceptors if row.pid == 1]
+    assert row.trend[:5] == [None] * 5
+    assert [value for value in row.trend if value is not None] == pytest.approx([10.0, 10.0])
+    feed(model, 30, [count(1, 120)], there)
+    (row,) = [row for row in model.snapshot().acceptors if row.pid == 1]
+    assert row.trend[-3:] == [0.0] * 3

@@ -1,0 +1,1 @@
+"""The live screen as pure functions: a state, keys that change it, lines drawn of it."""
