@@ -367,12 +367,22 @@ struct receiver {
 	__u32 pad;
 };
 
+enum setting { NOT_KNOWN, NOT_SET, SET };
+
+enum { PLACES_READ = 512 }; /* of a group: members beyond have no place */
+
 /* What the socket iterator writes for each listening socket; `size` 0: it is in no group. */
 struct tcp_member {
 	struct member member;
 	__u32 half_open; /* handshakes that are not finished */
 	__u32 defers; /* TCP_DEFER_ACCEPT is set */
 	__u64 oldest_us; /* wait of the head of the accept queue; 0: not known, or none */
+	__u32 reuseport; /* enum setting: SO_REUSEPORT is set */
+	__u32 mptcp;
+	__u32 fast_open; /* TCP_FASTOPEN: how many may wait for their final ACK */
+	__s32 incoming_cpu; /* SO_INCOMING_CPU; -1: not set */
+	__u32 place; /* in the group, from 1 on, as selectors count; 0: not found */
+	__u32 pad;
 };
 
 /* What the socket iterator writes for each UDP socket; outside of a group only the inode is set. */
@@ -389,7 +399,7 @@ _Static_assert(sizeof(struct error_key) == 24, "error_key");
 _Static_assert(sizeof(struct listener) == 208, "listener");
 _Static_assert(sizeof(struct peer) == 24, "peer");
 _Static_assert(sizeof(struct member) == 72, "member");
-_Static_assert(sizeof(struct tcp_member) == 88, "tcp_member");
+_Static_assert(sizeof(struct tcp_member) == 112, "tcp_member");
 _Static_assert(sizeof(struct receiver) == 56, "receiver");
 _Static_assert(sizeof(struct udp_member) == 80, "udp_member");
 _Static_assert(sizeof(struct settings) == PORTS + 8 + 4 * MAX_NETNS + 32, "settings");

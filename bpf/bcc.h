@@ -51,6 +51,7 @@ enum access { DIRECT, PROBED };
 #define HAS_TASK_POINTERS 0
 #define CURRENT_TASK() ((struct task_struct *)0)
 #define READ_BIT(pointer, field) 1 /* it knows no bit fields: maybe */
+#define READS_BITS 0
 #define HAS_FIELD(record, field) HAS_##record##_##field
 
 /*

@@ -25,6 +25,7 @@ enum access { DIRECT, PROBED };
 	bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_get_current_task_btf)
 #define CURRENT_TASK() bpf_get_current_task_btf()
 #define READ_BIT(pointer, field) BPF_CORE_READ_BITFIELD_PROBED(pointer, field)
+#define READS_BITS 1
 #define HAS_FIELD(record, field) bpf_core_field_exists(((struct record *)0)->field)
 #define SIZE_OF(record) bpf_core_type_size(struct record)
 #define CHECK_AND_USE_AS_ONE(index)

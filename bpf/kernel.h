@@ -191,6 +191,9 @@ struct sock_common {
 	FIELD(sock_common, volatile unsigned char, skc_state);
 	FIELD(sock_common, unsigned int, skc_hash); /* of both addresses and ports */
 	FIELD(sock_common, unsigned long, skc_flags);
+#ifndef PLACED_BY_BTF
+	__u8 skc_reuseport : 1;
+#endif
 	FIELD(sock_common, possible_net_t, skc_net);
 	FIELD(sock_common, int, skc_incoming_cpu); /* of the last packet */
 	FIELD(sock_common, struct in6_addr, skc_v6_rcv_saddr);
@@ -219,12 +222,15 @@ struct bpf_prog {
 	FIELD(bpf_prog, struct sock_fprog_kern *, orig_prog); /* of classic BPF, as it was given */
 	END;
 };
+struct sock;
+typedef struct sock *socket_list[1]; /* of num_socks */
 struct sock_reuseport {
 	BEGIN;
 	FIELD(sock_reuseport, __u16, num_socks);
 	FIELD_OR_NOT(sock_reuseport, __u16, incoming_cpu);
 	FIELD(sock_reuseport, unsigned int, reuseport_id);
 	FIELD(sock_reuseport, struct bpf_prog *, prog);
+	FIELD(sock_reuseport, socket_list, socks);
 	END;
 };
 struct sock {
@@ -263,6 +269,7 @@ struct request_sock_queue {
 	FIELD(request_sock_queue, __u8, rskq_defer_accept);
 	FIELD(request_sock_queue, atomic_t, qlen); /* half-open */
 	FIELD(request_sock_queue, struct request_sock *, rskq_accept_head);
+	FIELD_IN(request_sock_queue, fastopenq, int, max_qlen); /* TCP_FASTOPEN; 0: not set */
 	END;
 };
 struct inet_connection_sock {

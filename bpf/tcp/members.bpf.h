@@ -24,6 +24,42 @@ static __always_inline __u64 oldest_wait(struct inet_connection_sock *listener)
 	return now > since ? now - since : 1;
 }
 
+/* Where it stands in its group. Members move as others leave. */
+static __always_inline __u32 place_in_group(struct sock *sk)
+{
+	struct sock_reuseport *group = BPF_CORE_READ(sk, sk_reuseport_cb);
+	struct sock *one = NULL;
+	__u32 size;
+
+	if (!group)
+		return 0;
+	size = BPF_CORE_READ(group, num_socks);
+	for (__u32 i = 0; i < PLACES_READ && i < size; i++) {
+		bpf_probe_read_kernel(&one, sizeof(one), &group->socks[0] + i);
+		if (one == sk)
+			return i + 1;
+	}
+	return 0;
+}
+
+static __always_inline __u32 setting_of(bool is_set)
+{
+	return is_set ? SET : NOT_SET;
+}
+
+/* What setsockopt() said of it. */
+static __always_inline void options_read(struct sock *sk, struct tcp_member *found)
+{
+	struct inet_connection_sock *listener = (struct inet_connection_sock *)sk;
+
+	if (READS_BITS)
+		found->reuseport = setting_of(READ_BIT((struct sock_common *)sk, skc_reuseport));
+	found->defers = BPF_CORE_READ(listener, icsk_accept_queue.rskq_defer_accept) != 0;
+	found->mptcp = is_mptcp(sk);
+	found->fast_open = BPF_CORE_READ(listener, icsk_accept_queue.fastopenq.max_qlen);
+	found->incoming_cpu = BPF_CORE_READ(sk, __sk_common.skc_incoming_cpu);
+}
+
 /* Not inlined, as member_read(). */
 static __noinline void tcp_member_read(struct sock *sk, struct tcp_member *found)
 {
@@ -31,8 +67,9 @@ static __noinline void tcp_member_read(struct sock *sk, struct tcp_member *found
 
 	found->member.inode = inode_of(PROBED, sk);
 	found->half_open = half_open_at(sk);
-	found->defers = BPF_CORE_READ(listener, icsk_accept_queue.rskq_defer_accept) != 0;
 	found->oldest_us = oldest_wait(listener);
+	options_read(sk, found);
+	found->place = place_in_group(sk);
 	member_read(sk, &found->member);
 }
 

@@ -17,7 +17,9 @@ from accepttrace.cli import cli, options
 from accepttrace.cli.top import top
 from accepttrace.cli.who import who
 from accepttrace.config import Config, Filters
+from accepttrace.facts.kin import Surroundings
 from accepttrace.facts.records import Inventory
+from accepttrace.model.who.tree import Answer, answer
 from accepttrace.run.run import Run
 from accepttrace.sockets import procfs
 
@@ -229,9 +231,9 @@ def test_every_option_stands_under_a_heading(command: str) -> None:
 def test_takes_every_filter() -> None:
     seen: list[Filters] = []
 
-    def look(filters: Filters) -> Inventory:
+    def look(filters: Filters) -> Answer:
         seen.append(filters)
-        return Inventory()
+        return answer(Inventory(), Surroundings())
 
     arguments = "-p 80,81 -p 443 --comm nginx --address [::1] --cgroup / -6".split()
     with pytest.MonkeyPatch.context() as patch:

@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 
 from accepttrace.facts.datagrams import Receivers
 from accepttrace.facts.diagnosis import Diagnosis, Finding, Way
+from accepttrace.facts.kin import Kin, Surroundings
 from accepttrace.facts.records import Holder, Inventory
 from accepttrace.model.grains import GRAINS
+from accepttrace.model.who.tree import answer
 from accepttrace.views import (
     csvrows,
     doctor,
@@ -24,13 +26,18 @@ from accepttrace.views import (
     receiverlines,
     receivers,
     table,
-    who,
     whoudp,
 )
 from accepttrace.views.text import Line, cells, clean, clip, degraded, plain
+from accepttrace.views.who import objects as who_objects
+from accepttrace.views.who import tree as who
+from accepttrace.views.who.holders import Style
 from tests.unit import udppictures
 from tests.unit.pictures import count, feed, four_workers, listener, seen, tracker, troubled
 from tests.unit.strangers import NASTY, is_harmless, names
+
+STYLE = Style(80)
+AROUND = Surroundings({7: Kin(7, 7, "\x1b[2J", 1, 7, 7, "0-1")}, {7: "\x1b]0;x\x07"})
 
 
 def strict(line: str) -> dict[str, Any]:
@@ -91,7 +98,7 @@ def test_json_is_read_by_strict_readers(name: str, comm: str) -> None:
     (row,) = strict(jsonl.summary_line(model.snapshot()))["acceptors"]
     assert row["name"] == whole(name or comm)
     strict(jsonl.meta_line(replace(four_workers().meta, filter=name)))
-    (line,) = who.json_lines(Inventory((listener(100, [named(name)]),)))
+    (line,) = who_objects.json_lines(answer(Inventory((listener(100, [named(name)]),)), AROUND))
     assert strict(line)["holders"][0]["name"] == whole(name)
 
 
@@ -130,11 +137,11 @@ def test_udp_is_harmless_too(name: str, width: int) -> None:
 @given(st.lists(names, min_size=1, max_size=8))
 def test_who_is_harmless(found: list[str]) -> None:
     holders = [replace(named(name), waits=index % 2 == 0) for index, name in enumerate(found)]
-    lines = list(who.text_lines(Inventory((listener(100, holders),)), ":80"))
-    lines += who.text_lines(Inventory(), f"comm {found[0]}")
+    lines = list(who.text_lines(answer(Inventory((listener(100, holders),)), AROUND), ":80", STYLE))
+    lines += who.text_lines(answer(Inventory(), AROUND), f"comm {found[0]}", STYLE)
     sockets = Receivers((udppictures.receiver(1, holders),))
-    lines += whoudp.text_lines(sockets, ":53")
-    lines += whoudp.text_lines(Receivers(), f"comm {found[0]}")
+    lines += whoudp.text_lines(sockets, ":53", STYLE)
+    lines += whoudp.text_lines(Receivers(), f"comm {found[0]}", STYLE)
     assert all(map(is_harmless, lines))
     for line in whoudp.json_lines(sockets):
         strict(line)

@@ -19,8 +19,13 @@ from click.testing import CliRunner
 
 import accepttrace
 from accepttrace.cli.who import who
-from accepttrace.facts.records import Holder, Inventory, Listener
-from accepttrace.views.who import json_lines, partial_line, text_lines
+from accepttrace.facts.kin import Kin, Surroundings
+from accepttrace.facts.records import Holder, Inventory, Listener, Options
+from accepttrace.model.who.tree import answer
+from accepttrace.views.who.holders import Style
+from accepttrace.views.who.notes import partial_line
+from accepttrace.views.who.objects import json_lines
+from accepttrace.views.who.tree import text_lines
 
 from .pictures import UNREAD
 
@@ -57,7 +62,7 @@ def test_nobody_is_an_answer() -> None:
     ],
 )
 def test_where_a_process_listens_instead_is_said(names: tuple[str, ...], shown: str) -> None:
-    (line,) = text_lines(Inventory(unix=names), "pid 12")
+    (line,) = text_lines(answer(Inventory(unix=names), Surroundings()), "pid 12", Style(80))
     assert line.startswith(f"nobody listens on pid 12{shown}")
     assert bool(shown) or line.endswith("pid 12")
 
@@ -76,14 +81,13 @@ def test_shows_who_shares_a_socket() -> None:
         finally:
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
-    first, *_ = result.output.splitlines()
-    assert first == (
-        f"127.0.0.1:{port}  inode {inode}  queue 0, backlog 6  "
-        "shared by 2 processes (likely inherited)"
-    )
+    one = " ".join(result.output.split())
+    assert one.startswith(f"127.0.0.1:{port} inode {inode} queue 0, backlog 6 owner ")
+    assert f" shared by 2 processes likely inherited from {os.getpid()} " in one
     assert f"  {pid}  " in result.output
     row = json.loads(lines.output.splitlines()[0])
     assert (row["type"], row["inode"], row["sharing"]) == ("listener", inode, "shared")
+    assert (row["way"], row["way_from"]) == ("inherited", os.getpid())
     assert {holder["pid"] for holder in row["holders"]} == {os.getpid(), pid}
     assert row["accepted"] is None
 
@@ -92,7 +96,7 @@ def test_shows_who_shares_a_socket() -> None:
 def test_an_ordinary_user_is_told_what_is_missing() -> None:
     code = (
         "import os, sys\n"
-        "import accepttrace.sockets.inventory, accepttrace.views.who\n"
+        "import accepttrace.sockets.inventory, accepttrace.views.who.tree\n"
         "from accepttrace.cli.who import who\n"
         "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
         "who(sys.argv[1:])\n"
@@ -137,16 +141,84 @@ def row(inode: int = 7, **changes: object) -> Listener:
     return Listener(inode=inode, **(values | changes))  # type: ignore[arg-type]
 
 
-def text(*rows: Listener, partial: bool = False) -> list[str]:
-    return list(text_lines(Inventory(rows, UNREAD if partial else ()), ":80"))
+AROUND = Surroundings()
+
+
+def text(
+    *rows: Listener, partial: bool = False, around: Surroundings = AROUND, full: bool = False
+) -> list[str]:
+    found = answer(Inventory(rows, UNREAD if partial else ()), around)
+    lines = list(text_lines(found, ":80", Style(80, full)))
+    assert all(len(line) <= 80 for line in lines)
+    return lines
+
+
+def group_of(size: int, **changes: object) -> list[Listener]:
+    return [
+        row(10 + place, group=3, group_size=size, options=options(place), **changes)
+        for place in range(size)
+    ]
+
+
+def options(place: int | None = None, **changes: object) -> Options:
+    return Options(True, False, 0, None, place)._replace(**changes)  # type: ignore[arg-type]
+
+
+def nginx(workers: int) -> tuple[list[Listener], Surroundings]:
+    """With reuseport: every worker holds every socket, and waits on its own."""
+    pids = range(101, 101 + workers)
+    kin = {pid: Kin(pid, 1000, "nginx", 100, 100, 33, "0-7") for pid in pids}
+    kin[100] = Kin(100, 900, "nginx", 1, 100, 0, "0-7")
+    rows = []
+    for place, pid in enumerate(pids):
+        holders = [holder(100, "nginx: master", waits=False)]
+        holders += [holder(one, waits=one == pid) for one in pids]
+        own = options(place)
+        rows.append(
+            row(500 + place, group=3, group_size=workers, holders=tuple(holders), options=own)
+        )
+    same = dict.fromkeys((each.inode for each in rows), True)
+    return rows, Surroundings(kin, {0: "root", 33: "www-data"}, {}, same, 7300)
+
+
+def test_64_workers_with_64_sockets_are_a_few_lines() -> None:
+    rows, around = nginx(64)
+    assert text(*rows, around=around) == [
+        "0.0.0.0:80  64 reuseport sockets of group 3",
+        "  1-64 of 64  inodes 500-563  queues 2, backlog 511  owner root",
+        "      likely inherited from 100 nginx: master  one open file (kcmp)",
+        "    waits  64 x  nginx: worker  epoll  on 1, has all 64  up 1m12s  www-data",
+        "           parent 100  pids 101-164",
+        "    holds   100  nginx: master  all 64  up 1m12s  root  parent 1",
+    ]
+    assert len(text(*rows, around=around, full=True)) > 64 * 65
+
+
+def test_a_socket_on_which_nobody_waits_does_not_fold_with_the_others() -> None:
+    rows, around = nginx(8)
+    dead = replace(rows[5], holders=(holder(100, "nginx: master", waits=False),), queue=40)
+    rows[5] = dead
+    lines = text(*rows, around=around)
+    assert lines[1].startswith("  1-5, 7-8 of 8  inodes 500-504, 506-507")
+    alone = next(n for n, line in enumerate(lines) if line.startswith("  6 of 8  inode 505"))
+    assert "queue 40" in lines[alone]
+    assert lines[alone + 1].split()[:2] == ["holds", "100"]
 
 
 def test_numbers_the_members_of_a_reuseport_group() -> None:
-    assert text(row(7), row(8, selector="cbpf")) == [
-        "0.0.0.0:80  inode 7  queue 2, backlog 511  reuseport 1 of 2, one process",
-        "  10  nginx: worker  fd 6    waits: epoll",
-        "0.0.0.0:80  inode 8  queue 2, backlog 511  reuseport 2 of 2 by cbpf, one process",
-        "  10  nginx: worker  fd 6    waits: epoll",
+    assert text(row(7), row(8, backlog=5)) == [
+        "0.0.0.0:80  2 reuseport sockets",
+        "  1 of 2  inode 7  queue 2, backlog 511  owner uid 0",
+        "    waits  10  nginx: worker  fd 6  epoll",
+        "  2 of 2  inode 8  queue 2, backlog 5  owner uid 0",
+        "    waits  10  nginx: worker  fd 6  epoll",
+    ]
+    rows = group_of(2, selector="cbpf")
+    assert text(*reversed(rows))[0] == "0.0.0.0:80  2 reuseport sockets of group 3 by cbpf"
+    assert text(*reversed(rows))[1].startswith("  1 of 2  inode 10")
+    assert text(rows[1])[:2] == [
+        "0.0.0.0:80  inode 11  queue 2, backlog 511  owner uid 0",
+        "    reuseport 2 of 2 by cbpf  one process",
     ]
 
 
@@ -155,57 +227,84 @@ def test_says_what_two_groups_on_one_port_mean() -> None:
     six = row(8, sharing="sole", group_size=None, family="ipv6", local_address="::")
     lines = text(four, six)
     assert "[::]:80" in lines[2]
-    assert lines[-1] == (
+    assert " ".join(line.strip() for line in lines[-2:]) == (
         "note: :80 has 2 groups (by family, address); the kernel balances within a group, "
         "never between them"
     )
     inside = row(9, sharing="sole", group_size=None, netns=2)
-    assert "(by netns)" in text(four, inside)[-1]
+    assert "(by netns)" in " ".join(text(four, inside)[-2:])
     assert "  netns 2  " in text(four, inside)[2]
 
 
-def test_a_shared_socket_hides_so_reuseport() -> None:
-    lines = text(row(sharing="shared", group_size=None, holders=(holder(1), holder(2))))
-    assert lines[0].endswith("shared by 2 processes (likely inherited)")
-    assert "cannot be seen without BPF" in lines[-1]
+def test_what_only_bpf_shows_is_said_to_be_missing() -> None:
+    alone = Inventory((row(sharing="shared", holders=(holder(1), holder(2))),))
+    lines = list(text_lines(answer(alone, AROUND, "no permission"), ":80", Style(80)))
+    assert "n/a without BPF (no permission): groups" in " ".join(lines)
+    assert "n/a" not in " ".join(text_lines(answer(alone, AROUND), ":80", Style(80)))
 
 
 def test_names_the_device_and_says_who_serves_ipv4_too() -> None:
     lines = text(
-        row(7, family="ipv6", local_address="::", v6only=False, device="eth0"),
-        row(8, family="ipv6", local_address="::", v6only=True),
-        row(9, family="ipv6", local_address="::"),
+        row(7, family="ipv6", local_address="::", v6only=False, device="eth0", sharing="sole"),
+        row(8, family="ipv6", local_address="::", v6only=True, sharing="sole"),
+        row(9, family="ipv6", local_address="::", sharing="sole"),
     )
-    assert lines[0].startswith("[::]%eth0:80  inode 7  IPv4 too  queue")
-    assert lines[2].startswith("[::]:80  inode 8  queue")
-    assert lines[4].startswith("[::]:80  inode 9  queue")
-    assert "by device" in lines[-1]
+    heads = [line for line in lines if line.startswith("[")]
+    assert heads[0].startswith("[::]%eth0:80  IPv4 too  inode 7  queue")
+    assert heads[1].startswith("[::]:80  IPv6 only  inode 8  queue")
+    assert heads[2].startswith("[::]:80  inode 9  queue")
+    assert "by device" in " ".join(lines[-2:])
+
+
+def test_options_that_change_who_gets_what_are_named() -> None:
+    own = options(mptcp=True, fast_open=16, incoming_cpu=3)
+    shown = " ".join(text(row(sharing="sole", options=own, defers=True, queue=600, oldest_us=1500)))
+    for word in ("TCP_DEFER_ACCEPT", "MPTCP", "Fast Open 16", "SO_INCOMING_CPU 3", "FULL"):
+        assert word in shown
+    assert "queue 600, backlog 511, oldest waits 1.5ms" in shown
+    assert "oldest" not in " ".join(text(row(queue=0, oldest_us=1500)))
 
 
 def test_unknown_is_not_zero() -> None:
-    lines = text(row(backlog=None, queue=None, sharing=None, group_size=None), partial=True)
-    assert lines[0].endswith("queue n/a, backlog n/a  one process, as far as can be seen")
+    lines = text(
+        row(backlog=None, queue=None, sharing=None, group_size=None, uid=None), partial=True
+    )
+    assert lines[0].endswith("inode 7  queue n/a, backlog n/a  one process, as far as can be seen")
     unseen = text(row(holders=(holder(1, waits=None),)))
-    assert unseen[1].endswith("waits: not known")
+    assert unseen[-1] == "  ?  1  nginx: worker  fd 6  whether it waits is not known"
 
 
-def test_many_idle_holders_take_one_line() -> None:
+def test_many_alike_take_one_line_and_many_others_are_counted() -> None:
     idle = tuple(holder(pid, waits=False) for pid in range(20, 84))
     lines = text(row(holders=(holder(10), *idle)))
-    assert lines[1:] == [
-        "  10  nginx: worker  fd 6    waits: epoll",
-        "  64 more hold it and do not wait: nginx: worker",
+    assert lines[2:] == [
+        "  waits    10  nginx: worker  fd 6  epoll",
+        "  holds  64 x  nginx: worker  pids 20-83",
+    ]
+    others = tuple(holder(pid, f"name {pid}", waits=False) for pid in range(20, 84))
+    lines = text(row(holders=(holder(10), *others)))
+    assert lines[-1] == "  holds  49 more: name 35, name 36, name 37, name 38 and 45 more"
+    assert len(lines) < 24
+
+
+def test_generations_are_apart() -> None:
+    old = tuple(replace(holder(pid), start_ticks=1_000) for pid in range(20, 24))
+    new = tuple(replace(holder(pid), start_ticks=90_000) for pid in range(30, 34))
+    lines = text(row(holders=(*old, *new)), around=Surroundings(now_ticks=100_000))
+    assert [line.split("  up ")[1].split()[0] for line in lines if "  up " in line] == [
+        "16m30s",
+        "1m40s",
     ]
 
 
 def test_a_name_cannot_write_to_the_terminal() -> None:
     lines = text(row(holders=(holder(10, name="\x1b[2Jx"),)))
-    assert "?[2Jx" in lines[1]
+    assert "?[2Jx" in lines[-1]
 
 
 def test_json_has_every_name_of_the_contract() -> None:
-    (line,) = json_lines(Inventory((row(),)))
-    assert set(json.loads(line)) == set(
+    (line,) = json_lines(answer(Inventory((row(),)), AROUND))
+    assert set(json.loads(line)) >= set(
         "type inode netns family local_address local_port device v6only backlog queue queue_max "
         "arrived accepted "
         "selected dropped_overflow lost_on_close migrated_in migrated_out sharing group group_size "
@@ -228,10 +327,10 @@ def test_listeners_by_the_thousand_are_answered_at_once() -> None:
     )
     twins = (replace(many[80], inode=40_000, local_address="127.0.0.2"), *many)
     began = time.process_time()
-    lines = list(text_lines(Inventory(twins), ""))
+    lines = list(text_lines(answer(Inventory(twins), AROUND), "", Style(80)))
     assert time.process_time() - began < 1
-    assert len(lines) == 2 * len(twins) + 1
-    assert lines[-1].startswith("note: :80 has 2 groups (by address)")
+    assert len(lines) == 2 * len(twins) + 2
+    assert lines[-2].startswith("note: :80 has 2 groups (by address)")
 
 
 def test_holders_stand_in_columns() -> None:
@@ -240,51 +339,70 @@ def test_holders_stand_in_columns() -> None:
         replace(holder(1234, "web"), fd=12345, container="c\x1b1"),
         replace(holder(56, "a longer name", waits=None), container=""),
     )
-    assert text(row(holders=holders))[1:] == [
-        "     7  世界           fd 3    waits: yes",
-        "  1234  web            fd 12345 waits: epoll  container c?1",
-        "    56  a longer name  fd 6    waits: not known",
+    assert text(row(holders=holders))[2:] == [
+        "  waits     7  世界           fd 3",
+        "  waits  1234  web            fd 12345  epoll  container c?1",
+        "  ?        56  a longer name  fd 6  whether it waits is not known",
     ]
 
 
 def test_some_idle_holders_have_lines_of_their_own() -> None:
-    names = ("b", "a", "b", "c\x1b", "b")
+    names = ("b", "a", "b", "c\x1b", "b", "b")
     idle = tuple(holder(pid, name, waits=False) for pid, name in enumerate(names, 20))
-    assert len(text(row(holders=idle[:4]))) == 5
-    assert text(row(holders=idle[:4]))[4] == "  23  c?  fd 6    waits: no"
-    assert text(row(holders=idle))[1:] == ["  5 more hold it and do not wait: a, b, c?"]
+    assert text(row(holders=idle[:5]))[2:] == [
+        "  holds  20  b   fd 6",
+        "  holds  22  b   fd 6",
+        "  holds  24  b   fd 6",
+        "  holds  21  a   fd 6",
+        "  holds  23  c?  fd 6",
+    ]
+    assert text(row(holders=idle))[2] == "  holds  4 x  b   pids 20, 22 and 2 more"
 
 
 @pytest.mark.parametrize(
     ("facts", "partial", "words"),
     [
-        ({"sharing": "sole", "holders": ()}, False, "sole"),
+        ({"sharing": "sole"}, False, "sole"),
+        ({"sharing": "sole", "holders": ()}, False, "held by nobody visible"),
         ({"sharing": None, "holders": ()}, True, "held by nobody visible"),
         ({"sharing": None}, False, "one process"),
         ({"sharing": None}, True, "one process, as far as can be seen"),
-        ({"sharing": None, "holders": (holder(1), holder(2))}, True, "held by 2 processes"),
-        ({"group_size": None, "holders": ()}, False, "reuseport 1, held by nobody visible"),
-        ({"group_size": 3, "selector": "hash"}, False, "reuseport 1 of 3 by hash, one process"),
+        (
+            {"sharing": None, "holders": (holder(1), holder(2))},
+            True,
+            "shared by 2 processes way not known",
+        ),
+        ({"group_size": None, "holders": ()}, False, "reuseport 1 held by nobody visible"),
+        ({"group_size": 3, "selector": "hash"}, False, "reuseport 1 of 3 by hash one process"),
+        ({"sharing": "sole", "options": Options(True, False, 0, None, None)}, False,
+         "SO_REUSEPORT set, in no group sole"),
     ],
-)
+)  # fmt: skip
 def test_how_a_listener_is_shared_is_one_phrase(
     facts: dict[str, Any], partial: bool, words: str
 ) -> None:
-    assert text(row(**facts), partial=partial)[0] == (
-        f"0.0.0.0:80  inode 7  queue 2, backlog 511  {words}"
-    )
+    one = replace(row(), uid=None, **facts)
+    head = [line for line in text(one, partial=partial) if line[2] == " " or line[0] == "0"]
+    assert " ".join(" ".join(head).split()) == (f"0.0.0.0:80 inode 7 queue 2, backlog 511 {words}")
 
 
 def test_a_rank_is_that_within_its_own_group() -> None:
     rows = [
-        row(7, group=3, holders=()),
-        row(8, group=3, holders=()),
+        row(7, group=3, holders=(), backlog=1),
+        row(8, group=3, holders=(), backlog=2),
         row(9, group=4, holders=()),
         row(10, group=3, netns=2, holders=()),
-        row(11, group=3, holders=()),
+        row(11, group=3, holders=(), backlog=3),
     ]
-    ranks = [line.split("reuseport ")[1][0] for line in text(*rows)[:5]]
-    assert ranks == ["1", "2", "1", "1", "3"]
+    shown = " ".join(" ".join(text(*rows)).split())
+    for words in (
+        "1 of 2 inode 7 ",
+        "2 of 2 inode 8 ",
+        "3 of 2 inode 11 ",
+        "netns 1 inode 9 queue 2, backlog 511 owner uid 0 reuseport 1 ",
+        "netns 2 inode 10 queue 2, backlog 511 owner uid 0 reuseport 1 ",
+    ):
+        assert words in shown
 
 
 @pytest.mark.parametrize(
@@ -299,28 +417,27 @@ def test_a_rank_is_that_within_its_own_group() -> None:
 )
 def test_groups_on_one_port_are_told_apart(facts: dict[str, Any], words: str) -> None:
     two = (row(7, sharing="sole", holders=()), row(8, sharing="sole", holders=(), **facts))
-    note = text(*two)[-1]
+    note = " ".join(text(*two)[-2:])
     assert note.startswith(f"note: :80 has 2 groups (by {words}); the kernel")
-    assert "note" not in text(two[0], replace(two[1], local_port=81))[-1]
+    assert "note" not in " ".join(text(two[0], replace(two[1], local_port=81)))
 
 
 def test_some_ports_are_noted() -> None:
-    for number, notes in ((8, 8), (9, 8)):
+    for number in (8, 9):
         rows = [
             row(1000 * own + port, sharing="sole", local_port=port, holders=())
             for own in (1, 2)
             for port in range(80, 80 + number)
         ]
-        lines = text(*rows)
-        assert [line.split()[1] for line in lines[2 * number :]] == [
-            f":{port}" for port in range(80, 80 + notes)
-        ]
+        noted = [line.split()[1] for line in text(*rows) if line.startswith("note")]
+        assert noted == [f":{port}" for port in range(80, 88)]
 
 
 def test_the_answer_for_programs_is_what_was_read() -> None:
-    held = replace(holder(10), cgroup="/a", container="c", ns_pid=3)
+    held = replace(holder(10), cgroup="/a/b.service", container="c", ns_pid=3)
     one = row(7, device="eth0", v6only=True, group=4, selector="cbpf", holders=(held,))
-    (line,) = json_lines(Inventory((one,), UNREAD))
+    around = Surroundings({10: Kin(10, 1, "nginx", 9, 9, 33, "0-1")}, {33: "www"}, {}, {}, 151)
+    (line,) = json_lines(answer(Inventory((one,), UNREAD), around))
     value = json.loads(line)
     assert value["holders"] == [
         {
@@ -330,9 +447,15 @@ def test_the_answer_for_programs_is_what_was_read() -> None:
             "fd": 6,
             "waits": True,
             "waits_in": "epoll",
-            "cgroup": "/a",
+            "cgroup": "/a/b.service",
             "container": "c",
             "ns_pid": 3,
+            "parent": 9,
+            "uid": 33,
+            "user": "www",
+            "cpus": "0-1",
+            "unit": "b.service",
+            "up_s": 1.5,
         }
     ]
     assert (value["partial"], value["unread"][0]["pid"]) == (True, 1)
@@ -344,5 +467,5 @@ def test_the_answer_for_programs_is_what_was_read() -> None:
         511,
     ]
     assert value["accepted"] is None
-    (line,) = json_lines(Inventory((row(7),)))
+    (line,) = json_lines(answer(Inventory((row(7),)), AROUND))
     assert (json.loads(line)["partial"], json.loads(line)["unread"]) == (False, [])

@@ -16,6 +16,7 @@ from accepttrace.facts.records import Program
 from accepttrace.sockets.receivers import ReceiverReader
 from accepttrace.views import receivers as table
 from accepttrace.views.text import plain
+from accepttrace.views.who.holders import Style
 from accepttrace.views.whoudp import hint, json_lines, text_lines
 from tests.unit import udppictures
 from tests.unit.pictures import holder
@@ -23,7 +24,7 @@ from tests.unit.udppictures import receiver
 
 
 def lines(*rows: object) -> list[str]:
-    return list(text_lines(Receivers(rows), ":53"))  # type: ignore[arg-type]
+    return list(text_lines(Receivers(rows), ":53", Style(80)))  # type: ignore[arg-type]
 
 
 def test_shows_groups_and_holders() -> None:
@@ -32,9 +33,9 @@ def test_shows_groups_and_holders() -> None:
     )
     assert lines(receiver(7, [holder(1)], group=0, queue=2), steered) == [
         "127.0.0.1:53  inode 7  queue 1,536 bytes  reuseport 1 of 4 by hash, 1 process",
-        "  1  nginx: worker  fd 6    waits: yes",
+        "  waits  1  nginx: worker  fd 6",
         "127.0.0.1:53  inode 8  queue 0 bytes  reuseport 2 of 4 by ebpf 7 st?[2J, 1 process",
-        "  2  nginx: worker  fd 6    waits: yes",
+        "  waits  2  nginx: worker  fd 6",
     ]
 
 

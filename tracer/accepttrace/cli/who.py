@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -18,11 +19,15 @@ from accepttrace.errors import AcceptTraceError
 if TYPE_CHECKING:
     from accepttrace.config import Filters
     from accepttrace.facts.datagrams import Receivers
-    from accepttrace.facts.records import Inventory, Unread
+    from accepttrace.facts.records import Unread
+    from accepttrace.model.who.tree import Answer
+    from accepttrace.sockets.diag.tcp import AskFacts
     from accepttrace.sockets.receivers import Queues
+    from accepttrace.views.who.holders import Style
 
 LOOKS: Final = 3  # a busy worker shows what it waits in only when it is caught asleep
 APART_S: Final = 0.05
+NARROWEST: Final = 40  # cells of a line
 
 
 @click.command(
@@ -36,6 +41,7 @@ APART_S: Final = 0.05
     ),
 )
 @filter_options
+@click.option("--full", is_flag=True, help="Every socket and holder on a line of its own.")
 @click.option("--udp", is_flag=True, help="UDP sockets instead. Their groups need BPF.")
 @click.option(
     "-o",
@@ -45,39 +51,48 @@ APART_S: Final = 0.05
     show_default=True,
     help="Lines for people, or one JSON object a listener.",
 )
-def who(output: str, udp: bool, **values: Any) -> None:
+def who(output: str, full: bool, udp: bool, **values: Any) -> None:
     """Who shares a port, and how: every listening socket, and every process that holds it.
 
-    Needs no BPF and no privileges, but only root sees the processes of all users. The exit status
-    is 0 also where nothing was found.
+    Needs no privileges, but only root sees the processes of all users, and what BPF alone shows:
+    groups, options, the oldest waiting. The exit status is 0 also where nothing was found.
     """
     filters = take_filters(values)
-    (_udp if udp else _tcp)(filters, output)
+    (_udp if udp else _tcp)(filters, output, full)
 
 
-def _tcp(filters: Filters, output: str) -> None:
-    from accepttrace.views import who as view
-
-    inventory = _look(filters)
+def _tcp(filters: Filters, output: str, full: bool) -> None:
+    answer = _look(filters)
     if output == "jsonl":
-        _print(view.json_lines(inventory))
+        from accepttrace.views.who.objects import json_lines
+
+        _print(json_lines(answer))
     else:
-        _print(view.text_lines(inventory, filters.describe()))
-        if not inventory.listeners:
+        from accepttrace.views.who.tree import text_lines
+
+        _print(text_lines(answer, filters.describe(), _style(full)))
+        if not answer.groups:
             from accepttrace.views.whoudp import hint
 
             _print(filter(None, [hint(_look_udp(filters))]))
-    _complain(inventory.unread)
+    _complain(answer.inventory.unread)
 
 
-def _udp(filters: Filters, output: str) -> None:
+def _style(full: bool) -> Style:
+    """As wide as the terminal or COLUMNS; into a pipe 80 cells."""
+    from accepttrace.views.who.holders import Style
+
+    return Style(max(shutil.get_terminal_size().columns, NARROWEST), full)
+
+
+def _udp(filters: Filters, output: str, full: bool) -> None:
     from accepttrace.views import whoudp as view
 
     receivers = _look_udp(filters)
     if output == "jsonl":
         _print(view.json_lines(receivers))
     else:
-        _print(view.text_lines(receivers, filters.describe()))
+        _print(view.text_lines(receivers, filters.describe(), _style(full)))
     _complain(receivers.unread)
 
 
@@ -90,23 +105,41 @@ def _complain(unread: Sequence[Unread]) -> None:
     from accepttrace.facts.records import is_partial
 
     if is_partial(unread):
-        from accepttrace.views.who import partial_line
+        from accepttrace.views.who.notes import partial_line
 
         click.echo(partial_line(unread, os.geteuid() == 0), file=sys.stderr)
 
 
-def _look(filters: Filters) -> Inventory:
+def _look(filters: Filters) -> Answer:
+    from accepttrace.model.who.tree import answer
     from accepttrace.sockets.holding import open_iterator
     from accepttrace.sockets.inventory import InventoryReader, held_by
 
-    reader = InventoryReader(filters, open_iterator())
-    inventory = held_by(reader.read(full=True), filters)
-    for _ in range(LOOKS - 1):
-        if all(holder.waits is not None for row in inventory.listeners for holder in row.holders):
-            break
-        time.sleep(APART_S)
-        inventory = held_by(reader.read(), filters)
-    return inventory
+    with ExitStack() as stack:
+        ask_facts, blind = _facts(stack)
+        reader = InventoryReader(filters, open_iterator(), ask_facts=ask_facts)
+        stack.callback(reader.close)
+        inventory = held_by(reader.read(full=True), filters)
+        for _ in range(LOOKS - 1):
+            if all(one.waits is not None for row in inventory.listeners for one in row.holders):
+                break
+            time.sleep(APART_S)
+            inventory = held_by(reader.read(), filters)
+        return answer(inventory, reader.surroundings(inventory), blind)
+
+
+def _facts(stack: ExitStack) -> tuple[AskFacts | None, str]:
+    """What reads by BPF what no system call shows; None, and why it may not be used."""
+    from accepttrace.probe.listing import ListenerIterator
+
+    try:
+        iterator = ListenerIterator()
+    except AcceptTraceError as error:
+        return None, error.message
+    except OSError as error:
+        return None, error.strerror or str(error)
+    stack.callback(iterator.close)
+    return iterator.read, ""
 
 
 def _look_udp(filters: Filters) -> Receivers:

@@ -344,6 +344,16 @@ class Process:
     ns_pid: int | None = None
 
 
+class Options(NamedTuple):
+    """What its program has set of a listening socket, and its place. Source: as `ListenerFact`."""
+
+    reuseport: bool | None  # SO_REUSEPORT, in a group or not; None: not known to this loader
+    mptcp: bool
+    fast_open: int  # TCP_FASTOPEN: how many may wait for their final ACK; 0: not set
+    incoming_cpu: int | None  # SO_INCOMING_CPU; None: not set
+    place: int | None  # in its group, from 0 on, as selectors count; None: in none, or not found
+
+
 @dataclass(frozen=True, slots=True)
 class ListenerFact:
     """What no system call shows of one listening socket. Source: the BPF socket iterator.
@@ -358,6 +368,7 @@ class ListenerFact:
     defers: bool | None = None  # TCP_DEFER_ACCEPT is set
     half_open: int | None = None  # handshakes that are not finished
     oldest_us: int | None = None  # how long the head of the accept queue has waited
+    options: Options | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -384,6 +395,7 @@ class Listener:
     v6only: bool | None = None  # of IPv6: it refuses IPv4 (IPV6_V6ONLY)
     device: str | None = None  # that it is bound to (SO_BINDTODEVICE); None: to none
     oldest_us: int | None = None  # how long the head of the accept queue has waited
+    options: Options | None = None  # None: not known without BPF
 
 
 class LocalPort(NamedTuple):

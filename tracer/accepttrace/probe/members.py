@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import struct
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
-from accepttrace.facts.records import Program, Selector
+from accepttrace.facts.records import ListenerFact, Options, Program, Selector
 from accepttrace.probe import wire
 
 
@@ -46,6 +46,30 @@ class Member:
 def member_of(found: wire.Member) -> Member:
     """What an iterator wrote."""
     return Member(found.inode, found.group, found.size, _selector(found), _program(found))
+
+
+def facts_of(found: Iterable[wire.TcpMember]) -> dict[int, ListenerFact]:
+    """By inode, what is known of listening sockets."""
+    return {one.member.inode: _fact(one) for one in found if one.member.inode}
+
+
+def _fact(found: wire.TcpMember) -> ListenerFact:
+    member = member_of(found.member)
+    own = bool(found.defers), found.half_open, found.oldest_us or None, _options(found)
+    if not member.size:
+        return ListenerFact(None, None, None, None, *own)
+    return ListenerFact(member.group, member.size, member.selector, member.program, *own)
+
+
+def _options(found: wire.TcpMember) -> Options:
+    known = found.reuseport != wire.NOT_KNOWN
+    return Options(
+        reuseport=found.reuseport == wire.SET if known else None,
+        mptcp=bool(found.mptcp),
+        fast_open=found.fast_open,
+        incoming_cpu=found.incoming_cpu if found.incoming_cpu >= 0 else None,
+        place=found.place - 1 if found.place else None,
+    )
 
 
 def _selector(member: wire.Member) -> Selector:

@@ -29,7 +29,7 @@ from accepttrace.probe import choosing, clock, plans, preemption, selftest, wire
 from accepttrace.probe.acceptors import AcceptorRows, Identity, identity
 from accepttrace.probe.listeners import ListenerRows
 from accepttrace.probe.load import loaders
-from accepttrace.probe.members import member_of
+from accepttrace.probe.members import facts_of
 from accepttrace.probe.orders import OrderRows
 from accepttrace.probe.tracer import Tracer
 
@@ -119,7 +119,7 @@ class Session(Tracer):
     def listening(self) -> dict[int, ListenerFact]:
         """Every listener in the network namespace of the calling thread, by inode."""
         found = self._loaded.sockets(wire.TcpMember)
-        return {one.member.inode: _fact(one) for one in found if one.member.inode}
+        return facts_of(found)
 
     def _prove(self, limit_s: float) -> None:
         traffic = selftest.Traffic.prepare(limit_s)
@@ -282,14 +282,6 @@ def open_session(config: Config) -> Session:
     ways = plans.by_preference(preemption.preempts())
     wanted = (plan.at(config.detail).looking(config.locality, config.patterns) for plan in ways)
     return choosing.first(config, wanted, Session)
-
-
-def _fact(found: wire.TcpMember) -> ListenerFact:
-    member = member_of(found.member)
-    own = bool(found.defers), found.half_open, found.oldest_us or None
-    if not member.size:
-        return ListenerFact(None, None, None, None, *own)
-    return ListenerFact(member.group, member.size, member.selector, member.program, *own)
 
 
 def _add_refusals(

@@ -77,6 +77,10 @@ PROGRAM_NONE = 0
 PROGRAM_CLASSIC = 1
 PROGRAM_EXTENDED = 2
 CLASSIC_READ = 3
+NOT_KNOWN = 0
+NOT_SET = 1
+SET = 2
+PLACES_READ = 512
 
 
 class U8(c.Structure):
@@ -387,6 +391,12 @@ class TcpMember(c.Structure):
         ("half_open", c.c_uint32),
         ("defers", c.c_uint32),
         ("oldest_us", c.c_uint64),
+        ("reuseport", c.c_uint32),
+        ("mptcp", c.c_uint32),
+        ("fast_open", c.c_uint32),
+        ("incoming_cpu", c.c_int32),
+        ("place", c.c_uint32),
+        ("pad", c.c_uint32),
     )
 
 

@@ -27,6 +27,7 @@ from accepttrace.sockets.holding import Holding
 from accepttrace.sockets.sharing import Bond, Facts, bond, bonds, share_of
 
 if TYPE_CHECKING:
+    from accepttrace.facts.kin import Surroundings
     from accepttrace.probe.holders import HolderIterator
 
 MAX_COUNTED: Final = 256  # namespaces whose counters are read; a read takes 0.1 to 1 ms
@@ -106,6 +107,12 @@ class InventoryReader:
         counts = (_dropped(netns, one) for netns, one in looks if netns in self._traced)
         instead, opened = self._instead(rows), self._holding.opened
         return Inventory(tuple(rows), unread, instead, tuple(counts), opened)
+
+    def surroundings(self, inventory: Inventory) -> Surroundings:
+        """Whose children its holders are, and how the machine is set."""
+        from accepttrace.sockets.surroundings import surroundings
+
+        return surroundings(inventory, self._holding.path)
 
     def process(self, pid: int) -> Process | None:
         """A process by name, whether it holds a listener or not; None if it is gone."""
@@ -195,6 +202,7 @@ class InventoryReader:
             v6only=sock.v6only,
             device=sock.device,
             oldest_us=fact.oldest_us if fact else None,
+            options=fact.options if fact else None,
         )
 
 

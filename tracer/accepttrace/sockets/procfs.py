@@ -15,6 +15,7 @@ from contextlib import suppress
 from itertools import islice
 from typing import Final, TypeVar
 
+from accepttrace.facts.kin import Kin
 from accepttrace.facts.records import NS_PER_TICK, Process
 from accepttrace.sockets.names import is_spawned, worker_name
 
@@ -71,6 +72,19 @@ def stat(pid: int) -> tuple[str, int]:
     line = text(f"/proc/{pid}/stat")
     comm = line[line.index("(") + 1 : line.rindex(")")]
     return comm, int(line[line.rindex(")") + 2 :].split()[19])
+
+
+def kin(pid: int) -> Kin:
+    """Whose child it is, its user and its CPUs."""
+    line = text(f"/proc/{pid}/stat")
+    rest = line[line.rindex(")") + 2 :].split()
+    comm = line[line.index("(") + 1 : line.rindex(")")]
+    status = dict(
+        each.split(":", 1) for each in text(f"/proc/{pid}/status").split("\n") if ":" in each
+    )
+    uids, cpus = status.get("Uid", "").split(), status.get("Cpus_allowed_list", "").strip()
+    uid = int(uids[1]) if len(uids) > 1 else None
+    return Kin(pid, int(rest[19]), comm, int(rest[1]), int(rest[3]), uid, cpus or None)
 
 
 def cmdline(pid: int, tid: int) -> tuple[str, ...]:

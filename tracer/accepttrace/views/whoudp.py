@@ -6,15 +6,17 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from accepttrace.facts.datagrams import Receiver, Receivers
+from accepttrace.facts.kin import Surroundings
 from accepttrace.views.formats import endpoint, known, plural, selector
 from accepttrace.views.jsonl import PROGRAM_FIELDS, dump, named
 from accepttrace.views.sameplace import alone
 from accepttrace.views.text import clean
 from accepttrace.views.unread import objects
-from accepttrace.views.who import holder_lines, holder_object
+from accepttrace.views.who.holders import Style, holder_lines
+from accepttrace.views.who.objects import holder_object
 
 
-def text_lines(receivers: Receivers, asked: str) -> Iterator[str]:
+def text_lines(receivers: Receivers, asked: str, style: Style) -> Iterator[str]:
     """Lines for people. `asked` is `Filters.describe()`."""
     rows = _ordered(receivers.sockets)
     if not rows:
@@ -25,7 +27,7 @@ def text_lines(receivers: Receivers, asked: str) -> Iterator[str]:
     for row in rows:
         rank[row.group] += 1
         yield _line(row, rank[row.group], several)
-        yield from holder_lines(row.holders)
+        yield from holder_lines(row.holders, Surroundings(), style)
     yield from (f"note: {sentence}" for sentence in alone(rows))
 
 

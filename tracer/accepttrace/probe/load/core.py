@@ -91,6 +91,11 @@ class Loaded:
             return []
         return iterators.sockets(library().bpf_link__fd(self._sockets_link), record)
 
+    @property
+    def lists_sockets(self) -> bool:
+        """Whether this kernel let the plan's iterator in."""
+        return self._sockets_link is not None
+
     def close(self) -> None:
         """Detach everything and free it. May be called twice."""
         lib = library()

@@ -1,0 +1,1 @@
+"""Who shares a port, how, and what is wrong with it: from the inventory alone."""

@@ -1,0 +1,84 @@
+"""The answer of `who` as a tree: group → socket → holders."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from accepttrace.facts.kin import Surroundings
+from accepttrace.facts.records import Inventory, Listener
+from accepttrace.model.who.ways import Way, way_of
+
+GroupKey = tuple[object, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Socket:
+    """A listener and how it is shared. `rank`: which of its group, from 1 on."""
+
+    row: Listener
+    way: Way
+    rank: int
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A reuseport group, or a lone socket: among the sockets of one the kernel chooses."""
+
+    sockets: tuple[Socket, ...]
+
+    @property
+    def first(self) -> Listener:
+        """All have its address, port, device and owner."""
+        return self.sockets[0].row
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Everything that `who` says of TCP. `blind`: why BPF could not be used; empty: it was."""
+
+    inventory: Inventory
+    around: Surroundings
+    groups: tuple[Group, ...]
+    blind: str = ""
+
+    @property
+    def namespaces(self) -> frozenset[int]:
+        """Network namespaces with a listener."""
+        return frozenset(group.first.netns for group in self.groups)
+
+
+def answer(inventory: Inventory, around: Surroundings, blind: str = "") -> Answer:
+    """The tree, in the order of the listeners."""
+    found: defaultdict[GroupKey, list[Listener]] = defaultdict(list)
+    for row in inventory.listeners:
+        found[group_key(row)].append(row)
+    groups = tuple(_group(rows, inventory, around) for rows in found.values())
+    return Answer(inventory, around, groups, blind)
+
+
+def group_key(row: Listener) -> GroupKey:
+    """What the sharing units on one port are: a reuseport group, or a lone socket."""
+    own = row.group if row.sharing == "reuseport" else row.inode
+    return (row.local_port, row.netns, row.family, row.local_address, row.device, row.uid, own)
+
+
+def _group(rows: Sequence[Listener], inventory: Inventory, around: Surroundings) -> Group:
+    ranked = enumerate(sorted(rows, key=_place), 1)
+    partial = inventory.partial
+    return Group(
+        tuple(
+            Socket(row, way_of(row, around, partial), _rank(row, number)) for number, row in ranked
+        )
+    )
+
+
+def _place(row: Listener) -> tuple[int, int]:
+    place = row.options.place if row.options else None
+    return (-1 if place is None else place, row.inode)
+
+
+def _rank(row: Listener, number: int) -> int:
+    place = row.options.place if row.options else None
+    return number if place is None else place + 1

@@ -1,0 +1,97 @@
+"""What `who` reads beside the inventory. How much there is of it is up to others: bounded."""
+
+from __future__ import annotations
+
+import pwd
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+from accepttrace.facts.kin import Kin, NetSettings, Surroundings
+from accepttrace.facts.records import Holder, Inventory, Listener
+from accepttrace.sockets import procfs
+from accepttrace.sockets.diag.kcmp import same_file
+from accepttrace.sockets.diag.netns import call_inside
+
+ANCESTORS: Final = 32  # of one process
+COMPARED: Final = 10_000  # descriptors
+USERS: Final = 256
+SOMAXCONN: Final = Path("/proc/sys/net/core/somaxconn")
+MIGRATE: Final = Path("/proc/sys/net/ipv4/tcp_migrate_req")
+
+
+def surroundings(inventory: Inventory, path_of: Callable[[int], str | None]) -> Surroundings:
+    """Of all listeners and holders; `path_of` a network namespace, as `Holding.path`."""
+    kin = _kin(holder.pid for row in inventory.listeners for holder in row.holders)
+    uids = {one.uid for one in kin.values()} | {row.uid for row in inventory.listeners}
+    return Surroundings(
+        kin=kin,
+        users=dict(_users(uid for uid in uids if uid is not None)),
+        settings={n: _settings(n, path_of) for n in {row.netns for row in inventory.listeners}},
+        same_file=_same_files(inventory.listeners),
+        now_ticks=int(time.clock_gettime(time.CLOCK_BOOTTIME) * procfs.TICKS_PER_S),
+    )
+
+
+def _kin(pids: Iterable[int]) -> dict[int, Kin]:
+    """Of these and their ancestors."""
+    found: dict[int, Kin] = {}
+    for pid in pids:
+        for _ in range(ANCESTORS):
+            if not pid or pid in found:
+                break
+            with suppress(OSError, ValueError, IndexError):
+                found[pid] = procfs.kin(pid)
+            pid = found[pid].parent if pid in found else 0
+    return found
+
+
+def _users(uids: Iterable[int]) -> Iterator[tuple[int, str]]:
+    for uid in islice(sorted(uids), USERS):
+        with suppress(KeyError):
+            yield uid, pwd.getpwuid(uid).pw_name
+
+
+def _settings(netns: int, path_of: Callable[[int], str | None]) -> NetSettings:
+    try:
+        path = path_of(netns)
+        return call_inside(path, _read_settings) if path else _read_settings()
+    except OSError:  # gone, or not ours to enter
+        return NetSettings()
+
+
+def _read_settings() -> NetSettings:
+    migrates = _number(MIGRATE)
+    return NetSettings(_number(SOMAXCONN), None if migrates is None else migrates != 0)
+
+
+def _number(path: Path) -> int | None:
+    try:
+        return int(path.read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def _same_files(rows: Iterable[Listener]) -> dict[int, bool]:
+    """The same inode proves it already; this is the kernel's own word, where it gives it."""
+    found: dict[int, bool] = {}
+    left = COMPARED
+    for row in rows:
+        left -= len(row.holders)
+        answer = _compared(row.holders) if left >= 0 else None
+        if answer is not None:
+            found[row.inode] = answer
+    return found
+
+
+def _compared(holders: tuple[Holder, ...]) -> bool | None:
+    """The first with all others; None where one of them may not be asked about."""
+    answers = set()
+    for each in holders[1:]:
+        answers.add(same_file((holders[0].pid, holders[0].fd), (each.pid, each.fd)))
+        if None in answers:
+            return None
+    return answers == {True} if answers else None

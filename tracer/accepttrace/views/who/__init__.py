@@ -1,0 +1,1 @@
+"""The answer of `accepttrace who`: a tree for people (`tree`), objects for programs (`objects`)."""

@@ -1,0 +1,220 @@
+"""Those who hold a socket, a line each; many alike on one line."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Final, NamedTuple
+
+from accepttrace.facts.kin import Surroundings
+from accepttrace.facts.records import NS_PER_TICK, Holder
+from accepttrace.model.labels import few
+from accepttrace.model.who.places import unit_of
+from accepttrace.views.formats import span
+from accepttrace.views.text import cells, clean, clip, flow, pad, plain
+
+FOLD_FROM: Final = 4  # processes alike, on one line from so many on
+SHOWN: Final = 16  # lines of one socket; names are chosen by others, and may all differ
+NAME_CELLS: Final = 28
+RANGES: Final = 2  # of PIDs, that a line names
+GAP_S: Final = 5.0  # between two generations
+GENERATIONS: Final = 3  # more are none
+WORDS: Final[Mapping[bool | None, str]] = {True: "waits", None: "?", False: "holds"}
+ORDER: Final = (True, None, False)
+
+
+class Style(NamedTuple):
+    """How lines are made. `full`: nothing is folded."""
+
+    width: int
+    full: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A process and what it does with one or several sockets alike.
+
+    `on`: the number of those that it waits on, `has`: that it holds.
+    """
+
+    holder: Holder
+    waits: bool | None
+    on: int
+    has: int
+
+
+def holder_lines(
+    holders: Sequence[Holder],
+    around: Surroundings,
+    style: Style,
+    indent: str = "  ",
+) -> Iterator[str]:
+    """Of one socket: who waits, then who merely holds it."""
+    members = [Member(one, one.waits, int(one.waits is True), 1) for one in holders]
+    return member_lines(members, 1, around, style, indent)
+
+
+def member_lines(
+    members: Iterable[Member],
+    sockets: int,
+    around: Surroundings,
+    style: Style,
+    indent: str,
+) -> Iterator[str]:
+    """Of so many sockets alike."""
+    ordered = sorted(members, key=lambda one: (ORDER.index(one.waits), one.holder.pid))
+    classes = [[one] for one in ordered] if style.full else _classes(ordered, around)
+    shown = len(classes) if style.full else SHOWN
+    rows = [_row(one, sockets, around) for one in classes[:shown]]
+    yield from _aligned(rows, style.width, indent)
+    for waits, rest in groupby(
+        (one for some in classes[shown:] for one in some), key=lambda one: one.waits
+    ):
+        more = list(rest)
+        names = few(sorted({clean(one.holder.name) for one in more}))
+        yield clip(f"{indent}{WORDS[waits]:<5}  {len(more):,} more: {names}", style.width)
+
+
+def members_of(holders: Iterable[Holder]) -> list[Member]:
+    """One a process, of the holders of several sockets."""
+    found: defaultdict[tuple[int, int], list[Holder]] = defaultdict(list)
+    for one in holders:
+        found[one.pid, one.start_ticks].append(one)
+    return [_member(some) for some in found.values()]
+
+
+def _member(some: Sequence[Holder]) -> Member:
+    waiting = [one for one in some if one.waits]
+    known = False if all(one.waits is False for one in some) else None
+    first = (waiting or some)[0]
+    return Member(first, True if waiting else known, len(waiting), len(some))
+
+
+def _classes(ordered: Sequence[Member], around: Surroundings) -> list[list[Member]]:
+    """Those alike together, if they are many, in the order of the first of each."""
+    found: defaultdict[object, list[Member]] = defaultdict(list)
+    for one in ordered:
+        found[_likeness(one, around)].append(one)
+    return [part for some in found.values() for part in _parts(some)]
+
+
+def _parts(some: list[Member]) -> list[list[Member]]:
+    if len(some) < FOLD_FROM:
+        return [[one] for one in some]
+    parts = _generations(some)
+    return parts if len(parts) <= GENERATIONS else [some]
+
+
+def _generations(some: list[Member]) -> list[list[Member]]:
+    """Apart where between two starts there is a gap."""
+    by_start = sorted(some, key=lambda one: (one.holder.start_ticks, one.holder.pid))
+    parts: list[list[Member]] = []
+    for one in by_start:
+        before = parts[-1][-1].holder.start_ticks if parts else 0
+        if parts and (one.holder.start_ticks - before) * NS_PER_TICK <= GAP_S * 1e9:
+            parts[-1].append(one)
+        else:
+            parts.append([one])
+    return parts
+
+
+def _likeness(one: Member, around: Surroundings) -> object:
+    holder, kin = one.holder, around.kin.get(one.holder.pid)
+    own = (kin.uid, kin.parent) if kin else None
+    return (holder.name, one.waits, holder.waits_in, one.on, one.has, holder.cgroup, own)
+
+
+class _Row(NamedTuple):
+    """Cells that are aligned, and what follows them."""
+
+    word: str
+    pid: str
+    name: str
+    rest: tuple[str, ...]
+
+
+def _row(some: Sequence[Member], sockets: int, around: Surroundings) -> _Row:
+    first = some[0].holder
+    one = len(some) == 1
+    parts = [
+        f"fd {first.fd}" if one and sockets == 1 else "",
+        (first.waits_in or "") if some[0].waits else "",
+        "whether it waits is not known" if some[0].waits is None else "",
+        _extent(some[0], sockets),
+        _since(some, around),
+        *_belongs(first, around),
+        "" if one else f"pids {ranges([each.holder.pid for each in some])}",
+    ]
+    pid = str(first.pid) if one else f"{len(some):,} x"
+    name = clip(clean(first.name), NAME_CELLS)
+    return _Row(WORDS[some[0].waits], pid, name, tuple(part for part in parts if part))
+
+
+def _extent(one: Member, sockets: int) -> str:
+    """On how many of several sockets alike."""
+    if sockets == 1:
+        return ""
+    has = f"all {sockets}" if one.has == sockets else f"{one.has} of {sockets}"
+    if not one.on:
+        return has
+    if one.on == one.has:
+        return f"on {has}"
+    return f"on {one.on}, has {has}"
+
+
+def _since(some: Sequence[Member], around: Surroundings) -> str:
+    starts = [one.holder.start_ticks for one in some]
+    ages = [around.age_s(each) for each in (max(starts), min(starts))]
+    shown = dict.fromkeys(span(age) for age in ages if age is not None)
+    return f"up {'-'.join(shown)}" if shown else ""
+
+
+def _belongs(holder: Holder, around: Surroundings) -> Iterator[str]:
+    """User, parent, and where it runs."""
+    kin = around.kin.get(holder.pid)
+    if kin:
+        yield user(kin.uid, around)
+        yield f"parent {kin.parent}" if kin.parent else ""
+    if holder.container:
+        yield f"container {clean(holder.container)}"
+    elif unit := unit_of(holder.cgroup):
+        yield clean(unit)
+
+
+def user(uid: int | None, around: Surroundings) -> str:
+    """The name of a user, `uid 1001` where it has none, nothing where it is not known."""
+    if uid is None:
+        return ""
+    name = around.users.get(uid)
+    return clean(name) if name else f"uid {uid}"
+
+
+def ranges(pids: Iterable[int]) -> str:
+    """`12-15, 20, 31-40 and 3 more`."""
+    found: list[tuple[int, int]] = []
+    for pid in sorted(pids):
+        if found and found[-1][1] == pid - 1:
+            found[-1] = (found[-1][0], pid)
+        else:
+            found.append((pid, pid))
+    named = [f"{a}-{b}" if b > a else str(a) for a, b in found[:RANGES]]
+    more = sum(b - a + 1 for a, b in found[RANGES:])
+    return ", ".join(named) + (f" and {more} more" if more else "")
+
+
+def _aligned(rows: Sequence[_Row], width: int, indent: str) -> Iterator[str]:
+    pid_cells = max((len(row.pid) for row in rows), default=0)
+    name_cells = max((cells(row.name) for row in rows), default=0)
+    word_cells = max((len(row.word) for row in rows), default=0)
+    for word, pid, name, rest in rows:
+        head = f"{indent}{word:<{word_cells}}  {pid:>{pid_cells}}  {pad(name, name_cells, 'left')}"
+        margin = " " * (len(indent) + word_cells + 2)
+        yield from wrapped((head, *rest), width, margin)
+
+
+def wrapped(parts: Iterable[str], width: int, margin: str, gap: str = "  ") -> Iterator[str]:
+    """Parts on as many lines as they take; all but the first begin with the margin."""
+    lines = flow([(part, "") for part in parts], width, gap, margin)
+    yield from plain(lines).splitlines()

@@ -1,0 +1,59 @@
+"""What the whole picture means, and what could not be seen: a sentence each."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from accepttrace.facts.records import Listener, Unread
+from accepttrace.model.who.tree import Answer, GroupKey, group_key
+from accepttrace.views.unread import sentence
+from accepttrace.views.who.holders import Style, wrapped
+
+PORTS_NOTED: Final = 8  # ports that get a note of their own
+BY_BPF: Final = (
+    "groups and their selectors, a lone SO_REUSEPORT, TCP_DEFER_ACCEPT, Fast Open, MPTCP,"
+    " SO_INCOMING_CPU, the oldest waiting"
+)
+
+
+def notes(answer: Answer, style: Style) -> Iterator[str]:
+    """Below the tree."""
+    for text in (*_crowds(answer.inventory.listeners), *_blind(answer)):
+        yield from wrapped(f"note: {text}".split(" "), style.width, "  ", " ")
+
+
+def partial_line(unread: Sequence[Unread], root: bool) -> str:
+    """What could not be read, and what to do."""
+    return sentence(unread) + ("" if root else "; run as root to see all holders")
+
+
+def _blind(answer: Answer) -> Iterator[str]:
+    if answer.blind:
+        yield f"n/a without BPF ({answer.blind}): {BY_BPF}"
+
+
+def _crowds(listeners: Sequence[Listener]) -> Iterator[str]:
+    at_port: defaultdict[int, dict[GroupKey, Listener]] = defaultdict(dict)
+    for row in listeners:
+        at_port[row.local_port][group_key(row)] = row
+    crowded = [(port, groups) for port, groups in at_port.items() if len(groups) > 1]
+    for port, groups in crowded[:PORTS_NOTED]:
+        yield (
+            f":{port} has {len(groups)} groups ({_differ(list(groups.values()))}); the kernel"
+            " balances within a group, never between them"
+        )
+
+
+def _differ(rows: list[Listener]) -> str:
+    """In what the groups on one port differ."""
+    counts = {
+        "netns": len({row.netns for row in rows}),
+        "family": len({row.family for row in rows}),
+        "address": len({(row.family, row.local_address) for row in rows}),
+        "device": len({row.device for row in rows}),
+        "uid": len({row.uid for row in rows}),
+    }
+    words = [word for word, count in counts.items() if count > 1]
+    return "by " + ", ".join(words or ["socket"])

@@ -1,0 +1,96 @@
+"""The answer of `who` for programs: a JSON object a listener. Schema: views/who.schema.json."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from accepttrace.facts.kin import Surroundings
+from accepttrace.facts.records import Holder, Listener
+from accepttrace.model.who.places import unit_of
+from accepttrace.model.who.tree import Answer, Socket
+from accepttrace.views.jsonl import PROGRAM_FIELDS, dump, named
+from accepttrace.views.unread import objects
+
+UNSEEN: Final = ("queue_max", "arrived", "accepted", "selected", "dropped_overflow",
+                 "lost_on_close", "migrated_in", "migrated_out")  # fmt: skip
+
+
+def json_lines(answer: Answer) -> Iterator[str]:
+    """Named as `listeners[]` of `top`; null: only tracing, or BPF, could show it."""
+    for group in answer.groups:
+        for socket in group.sockets:
+            yield dump({"type": "listener", **_listener(socket, answer)})
+
+
+def _listener(socket: Socket, answer: Answer) -> dict[str, object]:
+    row = socket.row
+    return {
+        "inode": row.inode,
+        "netns": row.netns,
+        "family": row.family,
+        "local_address": row.local_address,
+        "local_port": row.local_port,
+        "device": row.device,
+        "v6only": row.v6only,
+        "uid": row.uid,
+        "backlog": row.backlog,
+        "queue": row.queue,
+        "oldest_wait_us": row.oldest_us if row.queue else None,
+        "half_open": row.half_open,
+        "drops": row.drops,
+        "defer_accept": row.defers,
+        **_options(row),
+        **dict.fromkeys(UNSEEN),
+        "sharing": row.sharing,
+        "group": row.group,
+        "group_size": row.group_size,
+        "member": None if row.sharing != "reuseport" else socket.rank,
+        "selector": row.selector,
+        "selector_program": row.program and named(row.program, PROGRAM_FIELDS),
+        "way": socket.way.how,
+        "way_from": socket.way.source,
+        "way_strangers": list(socket.way.strangers),
+        "same_file": socket.way.same_file,
+        "holders": [{**holder_object(one), **_kin(one, answer.around)} for one in row.holders],
+        "partial": answer.inventory.partial,
+        "unread": objects(answer.inventory.unread),
+    }
+
+
+def _options(row: Listener) -> dict[str, object]:
+    known = row.options
+    return {
+        "reuseport": known.reuseport if known else None,
+        "mptcp": known.mptcp if known else None,
+        "fast_open": known.fast_open if known else None,
+        "incoming_cpu": known.incoming_cpu if known else None,
+    }
+
+
+def holder_object(holder: Holder) -> dict[str, object]:
+    """As in `holders[]`, with where the process belongs."""
+    return {
+        "pid": holder.pid,
+        "comm": holder.comm,
+        "name": holder.name,
+        "fd": holder.fd,
+        "waits": holder.waits,
+        "waits_in": holder.waits_in,
+        "cgroup": holder.cgroup,
+        "container": holder.container,
+        "ns_pid": holder.ns_pid,
+    }
+
+
+def _kin(holder: Holder, around: Surroundings) -> dict[str, object]:
+    kin = around.kin.get(holder.pid)
+    age = around.age_s(holder.start_ticks)
+    return {
+        "parent": kin.parent if kin else None,
+        "uid": kin.uid if kin else None,
+        "user": around.users.get(kin.uid) if kin and kin.uid is not None else None,
+        "cpus": kin.cpus if kin else None,
+        "unit": unit_of(holder.cgroup),
+        "up_s": None if age is None else round(age, 2),
+    }

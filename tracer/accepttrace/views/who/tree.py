@@ -1,0 +1,224 @@
+"""The tree for people: group, socket, holders. Sockets that are alike share their lines."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from accepttrace.facts.records import Listener
+from accepttrace.model.who.tree import Answer, Group, Socket
+from accepttrace.model.who.ways import Way
+from accepttrace.views.formats import duration, endpoint, plural, selector
+from accepttrace.views.frame import elsewhere
+from accepttrace.views.text import clean
+from accepttrace.views.who.holders import (
+    Style,
+    holder_lines,
+    member_lines,
+    members_of,
+    ranges,
+    user,
+    wrapped,
+)
+from accepttrace.views.who.notes import notes
+
+FOLD_FROM: Final = 3  # sockets alike, together from so many on
+STRANGERS: Final = 3  # that are named
+MARGIN: Final = " " * 4
+
+
+def text_lines(answer: Answer, asked: str, style: Style) -> Iterator[str]:
+    """Lines for people. `asked` is `Filters.describe()`."""
+    if not answer.groups:
+        place = f" on {clean(asked)}" if asked else ""
+        yield f"nobody listens{place}{elsewhere(answer.inventory.unix)}"
+        return
+    several = len(answer.namespaces) > 1
+    for group in answer.groups:
+        yield from _group_lines(group, answer, style, several)
+    yield from notes(answer, style)
+
+
+def address_text(row: Listener) -> str:
+    """`0.0.0.0:80`, `[::]%eth0:80`."""
+    return endpoint(row.local_address, row.local_port, row.family, row.inode, row.device)
+
+
+def _group_lines(group: Group, answer: Answer, style: Style, several: bool) -> Iterator[str]:
+    row = group.first
+    namespace = f"netns {row.netns}" if several else ""
+    place = (address_text(row), namespace, *_versions(row))
+    if len(group.sockets) == 1:
+        (socket,) = group.sockets
+        parts = (*place, *_facts(row, answer), *_shared(socket, answer))
+        yield from wrapped(parts, style.width, MARGIN)
+        yield from holder_lines(row.holders, answer.around, style, "  ")
+        return
+    yield from wrapped((*place, *_of_group(group)), style.width, MARGIN)
+    for alike in _alike(group, answer, style):
+        yield from _socket_lines(alike, group, answer, style)
+
+
+def _alike(group: Group, answer: Answer, style: Style) -> list[list[Socket]]:
+    """Sockets of which the same is to be said, together if they are many."""
+    found: defaultdict[object, list[Socket]] = defaultdict(list)
+    for socket in group.sockets:
+        found[_likeness(socket, answer)].append(socket)
+    parts: list[list[Socket]] = []
+    for some in found.values():
+        fold = len(some) >= FOLD_FROM and not style.full
+        parts += [some] if fold else [[one] for one in some]
+    return parts
+
+
+def _likeness(socket: Socket, answer: Answer) -> object:
+    """By what it is, and by the kinds of processes that wait on it and hold it."""
+    row = socket.row
+    options = row.options._replace(place=None) if row.options else None
+    kinds: defaultdict[object, int] = defaultdict(int)
+    for one in row.holders:
+        kin = answer.around.kin.get(one.pid)
+        kinds[one.name, one.waits, one.waits_in, one.cgroup, kin and (kin.uid, kin.parent)] += 1
+    way = (socket.way.how, socket.way.source, socket.way.same_file)
+    return (row.backlog, row.defers, options, is_full(row), frozenset(kinds.items()), way)
+
+
+def _socket_lines(
+    alike: Sequence[Socket], group: Group, answer: Answer, style: Style
+) -> Iterator[str]:
+    first, whole = alike[0], len(group.sockets)
+    size = first.row.group_size or whole
+    if len(alike) == 1:
+        head = f"  {first.rank} of {size}"
+        parts = (head, *_facts(first.row, answer), *_way(first))
+        yield from wrapped(parts, style.width, MARGIN + "  ")
+        yield from holder_lines(first.row.holders, answer.around, style, MARGIN)
+        return
+    head = f"  {ranges(one.rank for one in alike)} of {size}"
+    parts = (head, *_facts_of_many(alike, answer), *_way(first))
+    yield from wrapped(parts, style.width, MARGIN + "  ")
+    members = members_of(one for socket in alike for one in socket.row.holders)
+    yield from member_lines(members, len(alike), answer.around, style, MARGIN)
+
+
+def _versions(row: Listener) -> Iterator[str]:
+    """Which versions of IP a socket of IPv6 serves, where that is a choice."""
+    if row.local_address == "::" and row.v6only is not None:
+        yield "IPv6 only" if row.v6only else "IPv4 too"
+
+
+def _of_group(group: Group) -> Iterator[str]:
+    row, listed = group.first, len(group.sockets)
+    size = listed if row.group_size is None else row.group_size
+    named = "" if row.group is None else f" of group {row.group}"
+    by = f" by {selector(row.selector, row.program)}" if row.selector else ""
+    yield f"{plural(size, 'reuseport socket')}{named}{by}"
+    if size != listed:
+        yield f"{listed} shown"
+
+
+def _facts(row: Listener, answer: Answer) -> Iterator[str]:
+    yield f"inode {row.inode}"
+    yield queue_text(row)
+    if row.uid is not None:
+        yield f"owner {user(row.uid, answer.around)}"
+    yield from _options(row)
+
+
+def _facts_of_many(alike: Sequence[Socket], answer: Answer) -> Iterator[str]:
+    rows = [one.row for one in alike]
+    yield f"inodes {ranges(row.inode for row in rows)}"
+    yield _queues(rows)
+    if rows[0].uid is not None:
+        yield f"owner {user(rows[0].uid, answer.around)}"
+    yield from _options(rows[0])
+
+
+def queue_text(row: Listener) -> str:
+    """`queue 3, backlog 128, oldest waits 1.2s`."""
+    length = "queue n/a" if row.queue is None else f"queue {row.queue}"
+    oldest = f", oldest waits {duration(row.oldest_us)}" if row.queue and row.oldest_us else ""
+    return f"{length}, backlog {'n/a' if row.backlog is None else row.backlog}{oldest}"
+
+
+def _queues(rows: Sequence[Listener]) -> str:
+    lengths = [row.queue for row in rows if row.queue is not None]
+    if len(lengths) < len(rows):
+        waiting = "queues n/a"
+    else:
+        low, high = min(lengths), max(lengths)
+        waiting = f"queues {low}-{high}" if high > low else f"queues {high}"
+    oldest = max((row.oldest_us or 0 for row in rows if row.queue), default=0)
+    first = f", oldest waits {duration(oldest)}" if oldest else ""
+    return f"{waiting}, backlog {'n/a' if rows[0].backlog is None else rows[0].backlog}{first}"
+
+
+def is_full(row: Listener) -> bool:
+    """It holds one more than the limit."""
+    return row.queue is not None and row.backlog is not None and row.queue > row.backlog
+
+
+def _options(row: Listener) -> Iterator[str]:
+    """What is not as usual."""
+    if is_full(row):
+        yield "FULL"
+    if row.defers:
+        yield "TCP_DEFER_ACCEPT"
+    if row.options is None:
+        return
+    if row.options.mptcp:
+        yield "MPTCP"
+    if row.options.fast_open:
+        yield f"Fast Open {row.options.fast_open}"
+    if row.options.incoming_cpu is not None:
+        yield f"SO_INCOMING_CPU {row.options.incoming_cpu}"
+
+
+def _shared(socket: Socket, answer: Answer) -> Iterator[str]:
+    """Of the only socket of its group that is shown."""
+    row = socket.row
+    if row.sharing == "reuseport":
+        size = "" if row.group_size is None else f" of {row.group_size}"
+        by = f" by {selector(row.selector, row.program)}" if row.selector else ""
+        yield f"reuseport {socket.rank}{size}{by}"
+    elif row.options and row.options.reuseport:
+        yield "SO_REUSEPORT set, in no group"
+    if not row.holders:
+        yield "held by nobody visible"
+    elif row.sharing == "sole":
+        yield "sole"
+    elif len(row.holders) == 1:
+        partial = answer.inventory.partial
+        yield "one process, as far as can be seen" if partial else "one process"
+    else:
+        yield f"shared by {len(row.holders)} processes"
+    yield from _way(socket)
+
+
+def _way(socket: Socket) -> Iterator[str]:
+    if len(socket.row.holders) < 2:
+        return
+    yield _HOW.get(socket.way.how or "", "") or _from(socket)
+    if socket.way.same_file is not None:
+        yield "one open file (kcmp)" if socket.way.same_file else "NOT one open file (kcmp)"
+
+
+_HOW: Final = {"related": "likely inherited from a parent that has it no more"}
+
+
+def _from(socket: Socket) -> str:
+    way: Way = socket.way
+    if way.how == "passed":
+        named = ", ".join(map(str, way.strangers[:STRANGERS]))
+        more = len(way.strangers) - STRANGERS
+        rest = f" and {more} more" if more > 0 else ""
+        noun = "pid" if len(way.strangers) == 1 else "pids"
+        return f"{noun} {named}{rest}: unrelated, passed over a UNIX socket or taken by pidfd_getfd"
+    if way.source is None:
+        return "way not known"
+    name = next((one.name for one in socket.row.holders if one.pid == way.source), "")
+    origin = f"{way.source} {clean(name)}".rstrip()
+    if way.how == "activated":
+        return f"socket activation by {origin}"
+    return f"likely inherited from {origin}"
