@@ -11,9 +11,10 @@ import pytest
 from accepttrace.config import By
 from accepttrace.facts.records import Program
 from accepttrace.facts.sight import Sight
-from accepttrace.model.snapshot import Snapshot
+from accepttrace.model.snapshot import ListenerRow, Snapshot
 from accepttrace.views.columns.tcp import TABLE, TcpRow, ordered, rows_of
 from accepttrace.views.layout import Strip
+from accepttrace.views.sockets import Sockets
 from accepttrace.views.table import render
 from accepttrace.views.text import plain
 from tests.unit.pictures import (
@@ -266,3 +267,35 @@ def test_only_what_makes_sense_as_a_sum_has_a_total() -> None:
         " oldest_wait_us wait_p50_us wait_p90_us wait_p99_us wait_max_us wasted_per_accept"
         " overflow_peers".split()
     )
+
+
+def test_a_row_stands_for_its_own_sockets() -> None:
+    snapshot = seen(four_workers())
+    (one,), row = snapshot.listeners, snapshot.acceptors[0]
+    two, three = (replace(one, inode=inode, group=7) for inode in (2, 3))
+    closed = replace(one, inode=None, local_port=81)
+    crowd = replace(one, inode=9, folded=3, local_port=82)
+    grouped = replace(crowd, group=7)
+    sockets = Sockets([one, two, three, closed, crowd, grouped])
+    row = replace(row, listener_inode=None, pid=None, group=None)
+
+    def of(**facts: Any) -> list[ListenerRow]:
+        return list(sockets.of(replace(row, **facts)))
+
+    assert of(listener_inode=one.inode) == [one]
+    assert of(listener_inode=one.inode, pid=5) == [one]
+    assert of(listener_inode=99) == []
+    assert of(group=7) == [two, three]
+    assert of(group=7, listener_inode=3) == [three]
+    assert of(group=8) == []
+    assert of(group=7, netns=5) == []
+    assert of(group=7, local_port=82) == [grouped]
+    assert of(local_port=81) == [closed]
+    assert of(local_port=81, pid=5) == []
+    assert of(local_port=83) == []
+    assert of(local_port=82) == []
+    assert of(local_port=82, folded=3) == [crowd]
+    assert of(local_port=82, folded=3, group=7) == [grouped]
+    assert of(local_port=81, folded=3) == []
+    twice = Sockets([crowd, replace(crowd, queue=5)])
+    assert list(twice.of(replace(row, local_port=82, folded=6))) == []

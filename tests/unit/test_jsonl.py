@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from copy import deepcopy
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -25,7 +26,14 @@ from accepttrace.model.snapshot import (
     SelectorChange,
 )
 from accepttrace.views.columns.tcp import TABLE
-from accepttrace.views.jsonl import DRAWN, meta_line, snapshot_line, summary_line
+from accepttrace.views.jsonl import (
+    DRAWN,
+    meta_line,
+    named,
+    rounded,
+    snapshot_line,
+    summary_line,
+)
 from tests.unit.pictures import (
     META,
     count,
@@ -260,3 +268,26 @@ def test_a_name_of_stray_bytes_still_makes_a_line() -> None:
     line = snapshot_line(model.snapshot())
     assert line.isascii()
     assert parsed(line)["acceptors"][0]["comm"] == 'a\ufffd\n"'
+
+
+def test_fractions_have_the_decimals_that_they_mean() -> None:
+    decimals = dict.fromkeys(("rate", "queue_mean", "queue_full_s", "elapsed_s"), 3)
+    decimals |= dict.fromkeys(("over_s", "since_s", "expected"), 3)
+    decimals |= dict.fromkeys(("fair_ratio", "recent_ratio", "wasted_per_accept"), 4)
+    decimals |= dict.fromkeys(("ratio", "chance_ratio", "open_ratio"), 4)
+    decimals |= dict.fromkeys(("share", "recent_share", "cpu", "local"), 6)
+    numbers = SimpleNamespace(**dict.fromkeys(decimals, 2 / 3), accepts=7, other=2 / 3)
+    names = (*decimals, "accepts", "other")
+    assert named(numbers, names) == {
+        **{name: round(2 / 3, digits) for name, digits in decimals.items()},
+        "accepts": 7,
+        "other": 2 / 3,
+    }
+    assert (rounded(2 / 3), rounded(0.0), rounded(None)) == (0.667, 0.0, None)
+    times = replace(four_workers(), elapsed_s=2 / 3, interval_s=5 / 3, open_age_s=1 / 3)
+    value = parsed(snapshot_line(times))
+    assert [value[name] for name in ("elapsed_s", "interval_s", "open_age_s")] == [
+        0.667,
+        1.667,
+        0.333,
+    ]

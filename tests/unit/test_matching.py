@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 import socket
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from accepttrace.config import Filters
+from accepttrace.errors import UsageError
 from accepttrace.facts.matching import cut, listener_matches, process_matches
 from accepttrace.facts.records import Inventory
-from accepttrace.probe import filtering
+from accepttrace.probe import filtering, wire
 from accepttrace.sockets.inventory import InventoryReader, held_by
 from tests.unit.pictures import holder, listener
 
@@ -138,3 +140,29 @@ def test_a_control_group_is_found_with_all_below(cgroup: str | None, found: bool
         assert process_matches(filters, holder(1, cgroup=cgroup)) is found
     everything = Filters(cgroups=frozenset({"/"}))
     assert process_matches(everything, holder(1, cgroup=cgroup)) is (cgroup is not None)
+
+
+def test_the_kernel_is_asked_for_what_the_user_asked_for() -> None:
+    asked = Filters(ports=frozenset({80, 443}), netns=frozenset({7, 5}), pids=frozenset({9}))
+    settings = filtering.settings_of(asked)
+    assert (settings.netns_count, settings.any_place, settings.any_pid) == (2, 0, 0)
+    assert list(settings.netns[:3]) == [5, 7, 0]
+    assert [port for port in range(wire.PORTS) if settings.ports[port]] == [80, 443]
+    assert {settings.ports[port] for port in asked.ports} == {1}
+    everything = filtering.settings_of(Filters())
+    assert (everything.netns_count, everything.family) == (0, 0)
+    assert (everything.any_place, everything.any_pid) == (1, 1)
+    assert bytes(everything.ports) == b"\1" * wire.PORTS
+    for filters in (Filters(netns=frozenset({5})), Filters(family="ipv4")):
+        assert not filtering.settings_of(filters).any_place
+
+
+@pytest.mark.parametrize(("name", "room"), [("netns", wire.MAX_NETNS), ("pids", wire.MAX_PIDS)])
+def test_more_than_the_kernel_side_has_room_for_is_refused(name: str, room: int) -> None:
+    def given(number: int) -> Filters:
+        asked: dict[str, Any] = {name: frozenset(range(1, number + 1))}
+        return Filters(**asked)
+
+    filtering.settings_of(given(room))
+    with pytest.raises(UsageError, match=rf"^{room + 1} .* are too many: at most {room}$"):
+        filtering.settings_of(given(room + 1))

@@ -126,6 +126,8 @@ def test_what_is_known_of_a_socket_stands_in_its_line() -> None:
         receiver(2, address="::", port=80), netns=9, v6only=False, device="eth0", queue_bytes=1234
     )
     other = replace(receiver(3, [holder(1), holder(2)], address="::1", port=80), v6only=False)
+    mapped = replace(other, local_address="::ffff:10.0.0.1", holders=())
+    assert "IPv4" not in lines(mapped, replace(mapped, inode=4, local_address="10.0.0.1"))[0]
     shown = [line for line in lines(two, other) if not line.startswith("  ")]
     assert shown == [
         "[::]%eth0:80  inode 2  netns 9  IPv4 too  queue 1,234 bytes"
