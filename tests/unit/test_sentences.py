@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from accepttrace.facts.records import Baseline, Losses, NamespaceCount, Unread, is_partial
+from accepttrace.model.snapshot import Snapshot, Verdict
+from accepttrace.model.verdict import Finding
+from accepttrace.views import verdicts
 from accepttrace.views.sameplace import alone
+from accepttrace.views.text import plain
 from accepttrace.views.unread import objects, sentence
+from tests.unit.pictures import four_workers
 from tests.unit.udppictures import feed, receiver, tracker
 
 
@@ -98,3 +104,52 @@ def test_what_a_socket_had_dropped_at_the_start() -> None:
         baseline = Baseline(namespaces=known, complete=complete)
         assert (baseline.drops(5, 7), baseline.drops(5, 8)) == (3, 0)
         assert baseline.drops(6, 7) == (0 if complete else None)
+
+
+def judged(number: int, **facts: Any) -> Snapshot:
+    """So many sets of one word: `facts` of verdicts, and of the snapshot by its names."""
+    snapshot = four_workers()
+    finding = Finding("UNEVEN", "a\x1b is odd")
+    verdict = Verdict(1, "ipv4", "10.0.0.1", 80, None, 7, 5.0, None, finding)
+    verdict = replace(verdict, **{k: v for k, v in facts.items() if k in ("over_s", "since_s")})
+    changed = {k: v for k, v in facts.items() if k not in ("over_s", "since_s")}
+    return replace(snapshot, verdicts=(verdict,) * number, **changed)
+
+
+def test_the_gravest_verdicts_have_a_line_each() -> None:
+    said = "UNEVEN  10.0.0.1:80: a? is odd"
+    for number, more in (
+        (0, []),
+        (3, []),
+        (4, ["… 1 more verdict: JSON has them"]),
+        (5, ["… 2 more verdicts: JSON has them"]),
+    ):
+        snapshot = judged(number)
+        shown = [said] * min(number, 3) + more
+        assert plain(verdicts.lines(snapshot, 80)).splitlines() == shown
+        alike = ["UNEVEN: 10.0.0.1:80: a? is odd"] * min(number, 3)
+        assert verdicts.sentences(snapshot) == alike
+    assert verdicts.sentences(judged(1)) == ["UNEVEN: a? is odd"]
+    (line,) = verdicts.lines(judged(1), 80)
+    assert line[0] == ("UNEVEN", "bold yellow")
+
+
+@pytest.mark.parametrize(
+    ("facts", "more"),
+    [
+        ({"window_s": None, "over_s": 5.0, "elapsed_s": 60.0}, ""),
+        ({"window_s": 10, "over_s": 59.0, "elapsed_s": 60.0}, "; in the last 59s"),
+        ({"window_s": 10, "over_s": 60.0, "elapsed_s": 60.0}, ""),
+        ({"since_s": 2.0, "interval_s": 2.0, "elapsed_s": 3.0}, ""),
+        ({"since_s": 2.5, "interval_s": 2.0, "elapsed_s": 4.5}, "; since 12:00:01Z"),
+        ({"since_s": None, "interval_s": 2.0}, ""),
+    ],
+)
+def test_a_verdict_says_of_what_time_it_is(facts: dict[str, Any], more: str) -> None:
+    assert verdicts.sentences(judged(1, **facts)) == [f"UNEVEN: a? is odd{more}"]
+
+
+def test_a_clock_is_in_utc() -> None:
+    snapshot = replace(four_workers(), time="2026-01-02T00:00:01.500Z", elapsed_s=10.0)
+    assert verdicts.clock(snapshot, 10.0) == "00:00:01Z"
+    assert verdicts.clock(snapshot, 4.0) == "23:59:55Z"

@@ -7,6 +7,7 @@ a sockets.helper.Helper only.
 from __future__ import annotations
 
 import os
+import struct
 from typing import Final, Literal, NamedTuple
 
 from accepttrace.sockets import procfs
@@ -41,7 +42,7 @@ CALLS: Final[dict[int, Call]] = {
 # The symbol in /proc/TID/wchan while a thread sleeps in accept(): the waiting is inlined or not.
 ACCEPT_SYMBOLS: Final = {"inet_csk_accept", "inet_csk_wait_for_connect"}
 LITTLE: Final = "little"  # both machines above
-POLLFD_BYTES: Final = 8  # int fd, short events, short revents
+POLLFD: Final = struct.Struct("=ihh")  # descriptor, events, those that came
 POLL_INPUT: Final = 0x1 | 0x40  # POLLIN, POLLRDNORM
 MEMORY_BYTES: Final = 8192  # a longer poll or select list is not read
 THREADS_READ: Final = 1024  # of one process
@@ -100,7 +101,7 @@ def _decode(task: str, line: str) -> Sleep | None:
     if call == "accept":
         return Sleep(call, frozenset({values[0] & 0xFFFFFFFF}))
     if call == "poll":
-        data = _memory(task, values[0], values[1] * POLLFD_BYTES)
+        data = _memory(task, values[0], values[1] * POLLFD.size)
         return None if data is None else Sleep(call, poll_list(data))
     if call == "select":
         data = _memory(task, values[1], (values[0] + 7) // 8)
@@ -110,7 +111,7 @@ def _decode(task: str, line: str) -> Sleep | None:
 
 def _memory(task: str, address: int, size: int) -> bytes | None:
     """`size` bytes at `address` of the thread; None if they are too many or not there."""
-    if address == 0 or size == 0:
+    if address == 0:
         return b""
     if size > MEMORY_BYTES:
         return None
@@ -128,11 +129,7 @@ def _memory(task: str, address: int, size: int) -> bytes | None:
 
 def poll_list(data: bytes) -> frozenset[int]:
     """Descriptors that an array of `struct pollfd` waits for input on."""
-    return frozenset(
-        int.from_bytes(data[at : at + 4], LITTLE)
-        for at in range(0, len(data), POLLFD_BYTES)
-        if int.from_bytes(data[at + 4 : at + 6], LITTLE) & POLL_INPUT
-    )
+    return frozenset(fd for fd, events, _ in POLLFD.iter_unpack(data) if events & POLL_INPUT)
 
 
 def select_list(data: bytes, count: int) -> frozenset[int]:
