@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from xml.etree import ElementTree
 
 import pytest
@@ -573,3 +573,27 @@ def test_a_row_is_a_process_and_ten_seconds_are_enough(monkeypatch: pytest.Monke
     _, (config,) = run(monkeypatch, "-p", "80")
     assert (config.by, config.duration_s, config.window_s) == ("process", 10.0, None)
     assert config.filters.ports == {80}
+
+
+def test_numbers_are_written_in_their_unit_with_the_bound_before() -> None:
+    snapshot = replace(EVEN, verdicts=())
+    for name, measured, allowed, words in (
+        ("max-share", 0.123456, 0.5, "measured 12.3%, allowed at most 50.0%"),
+        ("max-ratio", 1.23456, 2.0, "measured 1.23, allowed at most 2.00"),
+        ("max-wait", 1500.4, 2000, "measured 1.5ms, allowed at most 2.0ms"),
+        ("max-queue", 1234, 5000, "measured 1,234, allowed at most 5,000"),
+        ("min-workers", 3, 4, "measured 3, allowed at least 4"),
+        ("min-local", None, 0.5, "measured n/a, allowed at least 50.0%"),
+        ("expect", "FAIR", "UNEVEN", "measured FAIR, allowed UNEVEN"),
+        ("no-loss", 0, 0, "measured 0, allowed 0"),
+    ):
+        condition = Condition(cast("Name", name), allowed, "x", 0.99)
+        first = text([Outcome(condition, True, measured, "")], snapshot).splitlines()[0]
+        assert first == f"ok          --{name} x: {words}"
+        value = json.loads(json_line([Outcome(condition, False, measured, "why")], snapshot))
+        (found,) = value["conditions"]
+        assert found["quantile"] == (0.99 if name == "max-wait" else None)
+        digits = {"max-share": 4, "max-ratio": 4}.get(name)
+        rounded = round(measured, digits) if isinstance(measured, float) else measured
+        assert (found["measured"], found["allowed"], found["text"]) == (rounded, allowed, "why")
+        assert (value["verdict"], value["verdicts"], value["result"]) == (None, [], "failed")

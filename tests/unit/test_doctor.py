@@ -68,3 +68,8 @@ def test_only_the_loader_that_comes_first_is_chosen_by_itself() -> None:
 def test_lines_fit_the_window() -> None:
     lines = doctor.text(Diagnosis(FINDINGS, (FENTRY, KPROBE)), width=50).splitlines()
     assert max(map(len, lines[:-1])) <= 50
+
+
+def test_text_is_80_cells_wide_unless_another_width_is_asked_for() -> None:
+    long = Diagnosis((Finding("kernel", "good", f"{'x' * 50} {'y' * 8}"),), (FENTRY,))
+    assert doctor.text(long) == doctor.text(long, 80) != doctor.text(long, 81)

@@ -193,3 +193,11 @@ def test_python_may_enter_a_namespace_itself(monkeypatch: pytest.MonkeyPatch) ->
 
     with pytest.raises(KeyError):
         netns.call_inside("/proc/self/ns/net", fail)
+
+
+def test_who_is_given_up_leaves_no_descriptor_with_us(asker: Helper) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    list(asker.map(_sleep, [9, 0, 9, 0], soon()))
+    assert len(os.listdir("/proc/self/fd")) == before + 2  # of the child that there is
+    asker.close()
+    assert len(os.listdir("/proc/self/fd")) == before

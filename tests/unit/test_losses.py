@@ -14,7 +14,7 @@ from accepttrace.model.grains import GRAINS
 from accepttrace.model.losses import verdict
 from accepttrace.model.snapshot import Migration, NamespaceLoss, SelectorChange, Snapshot
 from accepttrace.views import books, histogram, table
-from accepttrace.views.losses import LONG_US
+from accepttrace.views.losses import LONG_US, fullness, in_words
 from accepttrace.views.text import Line, plain
 from tests.unit.pictures import four_workers, reuseport, seen, troubled, unbalanced
 
@@ -512,3 +512,58 @@ def test_between_two_intervals_no_footer_is_printed(view: Any) -> None:
     assert whole.startswith(body)
     assert whole[len(body) :].startswith("books ")
     assert "lost on" in body
+
+
+@pytest.mark.parametrize(
+    ("lost", "words"),
+    [
+        ({}, []),
+        ({"dropped_overflow": 0, "cookie": 0, "lost_on_close": 0}, []),
+        ({"overflow_syn": 2}, ["2 SYNs dropped (queue full)"]),
+        (
+            {"overflow_syn": 1, "overflow_ack": 1234, "overflow_aborted": 1000},
+            [
+                "1 SYN and 1,234 final ACKs dropped (queue full)",
+                "1,000 of the ACKs answered with a reset",
+            ],
+        ),
+        (
+            {"dropped_overflow": 3, "overflow_syn": 1, "overflow_ack": 1},
+            ["3 SYNs or final ACKs dropped (queue full)"],
+        ),
+        ({"cookie": 1}, ["1 final ACK without a good SYN cookie"]),
+        ({"cookie": 1200}, ["1,200 final ACKs without a good SYN cookie"]),
+        (
+            {"lost_on_close": 1, "migration_failed": 0, "half_open_lost": 2},
+            [
+                "1 connection reset when the listener closed",
+                "2 half-open handshakes cut off when the listener closed",
+            ],
+        ),
+        (
+            {"dropped_syn_queue": 1, "dropped_other": 2},
+            ["1 SYN dropped (too many half-open)", "2 attempts dropped (cause not known)"],
+        ),
+    ],
+)
+def test_amounts_are_in_words(lost: dict[str, int], words: list[str]) -> None:
+    assert in_words(lost) == words
+
+
+def test_the_longest_wait_and_fullness_count() -> None:
+    """Of several queues that are full, the one that has been so for the longest time."""
+    facts = {
+        200: {"queue": 5, "capacity": 5, "queue_full_s": 0.9},
+        201: {"queue": 7, "capacity": 8, "queue_full_s": None},
+        202: {"queue": 6, "capacity": 6, "queue_full_s": 1.0},
+    }
+    snapshot = replace(seen(reuseport((1, 1, 1)), facts), elapsed_s=30.0)
+    begin = "queue full on 0.0.0.0:80:"
+    assert line(snapshot, begin) == "11 of 11 connections wait at 2 of 3 sockets for 1s"
+    assert fullness(snapshot) == "2 queues full for 1s"
+    first, second, _ = snapshot.listeners
+    brief = replace(snapshot, listeners=(first, second))
+    assert line(brief, begin) == "5 of 5 connections wait at 1 of 2 sockets"
+    assert fullness(brief) == "queue full (5 of 5)"
+    assert fullness(replace(brief, elapsed_s=0.9)) == "queue full (5 of 5) all the time"
+    assert fullness(replace(brief, listeners=(second,))) == ""

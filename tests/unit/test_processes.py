@@ -850,3 +850,31 @@ def test_who_is_new_comes_before_those_who_were_left_over(scans: Scans) -> None:
     scans.helper.slow.clear()
     asked = scans.asks(7)
     assert asked == [5, 2, 3, 1, 4]
+
+
+def test_a_holder_that_ends_as_it_is_looked_at_is_read_again(
+    scans: Scans, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scans.helper.answers[1] = scans.holds(1, ACCEPT)
+    scans.there[1, 1, 3] = 7
+    assert scans.asks(7) == [1, 2, 3]
+    assert scans.asks(7) == []
+
+    def gone(_: int) -> tuple[str, int]:
+        raise ProcessLookupError
+
+    monkeypatch.setattr(procfs, "stat", gone)
+    assert scans.asks(7) == [1]
+
+
+def test_only_epoll_sets_are_epoll_sets() -> None:
+    event, pipe = os.eventfd(0), os.pipe()
+    with select.epoll() as epoll, socket.socket() as sock:
+        sockets, epolls, _ = procfs.descriptors(ME)
+        others = {event, *pipe, sock.fileno()}
+        assert epoll.fileno() in epolls
+        assert others.isdisjoint(epolls)
+        assert sock.fileno() in sockets
+        assert {event, *pipe, epoll.fileno()}.isdisjoint(sockets)
+    for fd in (event, *pipe):
+        os.close(fd)

@@ -21,8 +21,9 @@ from accepttrace.run.sinks import screen_for
 from accepttrace.views import receiverlines
 from accepttrace.views.columns.udp import COLUMNS, TABLE
 from accepttrace.views.jsonl import books_fields
-from accepttrace.views.receivers import render
+from accepttrace.views.receivers import header, render
 from accepttrace.views.text import cells, plain
+from tests.unit.pictures import holder
 from tests.unit.test_table import WRITE
 from tests.unit.udppictures import UDP_META, feed, resolvers, tracker
 
@@ -183,3 +184,56 @@ def test_csv_has_the_fields_of_json() -> None:
     assert (rows[0]["datagrams"], rows[0]["holders"]) == ("1234567", "1200;1201")
     blind = printed(Config(udp=True, output="csv"), PICTURES["blind"])
     assert {row["datagrams"] for row in csv.DictReader(io.StringIO(blind))} == {""}
+
+
+def told(**facts: Any) -> list[str]:
+    """The parts of the second line of the header; `facts` of the books, rows or the snapshot."""
+    snapshot = replace(tracker().snapshot(), **facts)
+    return plain(header(snapshot, 300)).splitlines()[1].split("  ")
+
+
+def test_the_header_counts_workers_and_open_sockets() -> None:
+    row = PICTURES["seen"].sockets[0]
+    mine = replace(row, holders=(holder(1), holder(2)), rate=2.5, holders_more=0, folded=0)
+    assert told(sockets=(mine,))[2] == "2 workers on 1 socket"
+    many = replace(mine, holders=(holder(2), holder(3)), holders_more=10, folded=40, rate=None)
+    closed = replace(mine, holders=(holder(9),), open=False, rate=1.0)
+    assert told(sockets=(mine, many, closed))[2] == "13 workers on 41 sockets"
+    assert told(sockets=(mine, many, closed))[1] == "3.5/s"
+    idle = replace(mine, holders=(holder(1), holder(2, False)))
+    assert told(sockets=(idle,))[2] == "1 worker on 1 socket"
+
+
+@pytest.mark.parametrize(
+    ("dropped", "drops", "words"),
+    [
+        (0, 0, "nothing lost"),
+        (3, None, "3 datagrams dropped"),
+        (3, 3, "3 datagrams dropped"),
+        (3, 4, "4 datagrams dropped (kernel's own count)"),
+        (None, 1, "1 datagram dropped (kernel's own count)"),
+    ],
+)
+def test_what_was_dropped_is_said_with_its_source(
+    dropped: int | None, drops: int | None, words: str
+) -> None:
+    books = replace(tracker().snapshot().books, datagrams=5, dropped=dropped, drops=drops)
+    assert words in told(books=books)
+    assert told(books=books)[0] == "5 datagrams"
+    unknown = told(books=replace(books, datagrams=None))
+    assert unknown[0] == "datagrams: n/a"
+    assert not unknown[1].endswith("/s")
+
+
+def test_what_has_no_row_any_more_is_still_said() -> None:
+    def below(**facts: Any) -> list[str]:
+        books = replace(tracker().snapshot().books, **facts)
+        shown = render(replace(PICTURES["seen"], books=books), 120, 24)
+        return [line for line in plain(shown).splitlines() if "without a row" in line]
+
+    assert below(unlisted_sockets=0, unlisted_datagrams=7) == []
+    for sockets, datagrams, words in (
+        (1, None, "and 1 socket without a row, gone by now: 0 datagrams"),
+        (2, 1, "and 2 sockets without a row, gone by now: 1 datagram"),
+    ):
+        assert below(unlisted_sockets=sockets, unlisted_datagrams=datagrams) == [words]

@@ -7,7 +7,6 @@ a sockets.helper.Helper only.
 from __future__ import annotations
 
 import os
-import struct
 from typing import Final, Literal, NamedTuple
 
 from accepttrace.sockets import procfs
@@ -42,7 +41,7 @@ CALLS: Final[dict[int, Call]] = {
 # The symbol in /proc/TID/wchan while a thread sleeps in accept(): the waiting is inlined or not.
 ACCEPT_SYMBOLS: Final = {"inet_csk_accept", "inet_csk_wait_for_connect"}
 LITTLE: Final = "little"  # both machines above
-POLLFD: Final = struct.Struct("=ihh")  # descriptor, events, those that came
+POLLFD_BYTES: Final = 8  # int fd, short events, short revents
 POLL_INPUT: Final = 0x1 | 0x40  # POLLIN, POLLRDNORM
 MEMORY_BYTES: Final = 8192  # a longer poll or select list is not read
 THREADS_READ: Final = 1024  # of one process
@@ -101,7 +100,7 @@ def _decode(task: str, line: str) -> Sleep | None:
     if call == "accept":
         return Sleep(call, frozenset({values[0] & 0xFFFFFFFF}))
     if call == "poll":
-        data = _memory(task, values[0], values[1] * POLLFD.size)
+        data = _memory(task, values[0], values[1] * POLLFD_BYTES)
         return None if data is None else Sleep(call, poll_list(data))
     if call == "select":
         data = _memory(task, values[1], (values[0] + 7) // 8)
@@ -129,7 +128,12 @@ def _memory(task: str, address: int, size: int) -> bytes | None:
 
 def poll_list(data: bytes) -> frozenset[int]:
     """Descriptors that an array of `struct pollfd` waits for input on."""
-    return frozenset(fd for fd, events, _ in POLLFD.iter_unpack(data) if events & POLL_INPUT)
+    entries = (data[at : at + POLLFD_BYTES] for at in range(0, len(data), POLLFD_BYTES))
+    return frozenset(
+        int.from_bytes(each[:4], LITTLE)
+        for each in entries
+        if int.from_bytes(each[4:6], LITTLE) & POLL_INPUT
+    )
 
 
 def select_list(data: bytes, count: int) -> frozenset[int]:
