@@ -552,7 +552,7 @@ def test_amounts_are_in_words(lost: dict[str, int], words: list[str]) -> None:
 
 def test_the_longest_wait_and_fullness_count() -> None:
     """Of several queues that are full, the one that has been so for the longest time."""
-    facts = {
+    facts: dict[int, dict[str, Any]] = {
         200: {"queue": 5, "capacity": 5, "queue_full_s": 0.9},
         201: {"queue": 7, "capacity": 8, "queue_full_s": None},
         202: {"queue": 6, "capacity": 6, "queue_full_s": 1.0},
