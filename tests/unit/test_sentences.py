@@ -131,7 +131,7 @@ def test_the_gravest_verdicts_have_a_line_each() -> None:
         assert verdicts.sentences(snapshot) == alike
     assert verdicts.sentences(judged(1)) == ["UNEVEN: a? is odd"]
     (line,) = verdicts.lines(judged(1), 80)
-    assert line[0] == ("UNEVEN", "bold yellow")
+    assert line[0] == ("UNEVEN", verdicts.STYLES["UNEVEN"])
 
 
 @pytest.mark.parametrize(
