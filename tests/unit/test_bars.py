@@ -242,3 +242,55 @@ def test_names_cannot_steer_the_terminal() -> None:
     snapshot = waits(5)
     rows = tuple(replace(row, name="x\x1b[31m") for row in snapshot.acceptors)
     assert "\x1b" not in plain(render(replace(snapshot, acceptors=rows), 80, 24))
+
+
+@pytest.mark.parametrize("width", [60, 80, 100])
+def test_the_longest_bar_leaves_room_for_all_marks(width: int) -> None:
+    lines = plain(render(waits(*[20] * 8, 40, 40), width, 24)).splitlines()
+    first, second = (line for line in lines if BAR.match(line))
+    assert first.endswith(" p50")
+    assert second.endswith(" p90 p99")
+    room = width - len("   16us -  31us  8  80.0%  p50 p90 p99")
+    assert (first.count("#"), second.count("#")) == (room, -(-room // 4))
+    (only,) = [one for one in plain(render(waits(*[20] * 8), width, 24)).splitlines() if "#" in one]
+    assert len(only) == width
+
+
+@pytest.mark.parametrize(
+    ("width", "columns"), [(70, 1), (143, 1), (144, 2), (217, 2), (218, 3), (900, 4)]
+)
+def test_blocks_stand_beside_each_other_where_each_has_room(width: int, columns: int) -> None:
+    lines = plain(render(four_workers(), width, None)).splitlines()
+    (titles,) = [line for line in lines if line.startswith("all rows")]
+    assert titles.count("pid ") == columns - 1
+    share = (width - (columns - 1) * 4) // columns
+    assert [found.start() for found in re.finditer("pid ", titles)] == [
+        column * (share + 4) for column in range(1, columns)
+    ]
+
+
+def test_a_block_says_what_became_of_its_row_and_where_it_was() -> None:
+    row = replace(waits(5).acceptors[0], name="w", pid=7, netns=5)
+
+    def title(**facts: object) -> str:
+        shown = replace(waits(5), acceptors=(replace(row, **facts),))  # type: ignore[arg-type]
+        lines = plain(render(shown, 80, 24)).splitlines()
+        return next(line for line in lines if " on 0.0.0.0" in line and "worker" not in line)
+
+    assert title() == "pid 7 w on 0.0.0.0:80"
+    assert title(alive=False) == "pid 7 gone w on 0.0.0.0:80"
+    assert title(alive=False, pid=None) == "closed w on 0.0.0.0:80"
+    assert title(device="eth0") == "pid 7 w on 0.0.0.0%eth0:80"
+    others = tuple(replace(row, pid=pid, netns=netns) for pid, netns in ((7, 5), (8, 6), (9, None)))
+    lines = plain(render(replace(waits(5), acceptors=others), 80, None)).splitlines()
+    assert [line for line in lines if line.startswith("pid ")] == [
+        "pid 7 w on 0.0.0.0:80 in netns 5",
+        "pid 8 w on 0.0.0.0:80 in netns 6",
+        "pid 9 w on 0.0.0.0:80",
+    ]
+
+
+def test_waits_without_a_time_are_told_only_where_there_are_some() -> None:
+    assert "  2 waits  p50" in plain(render(waits(1, 2, accepts=2), 80, 24))
+    assert "  1 wait (1,234 not measured)" in plain(render(waits(1, accepts=1235), 80, 24))
+    assert "  2 waits  p50" in plain(render(waits(1, 2, accepts=1), 80, 24))
