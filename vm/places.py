@@ -215,7 +215,7 @@ TABLE: tuple[Entry, ...] = (
         "kernel/test_drops.py",
         HERE + ROOTS,
         "what the command prints",
-        names=("test_deferred_clients_are_named_and_the_header_says_nothing_lost",),
+        names=("test_deferred_clients_are_named_and_it_is_said_that_nothing_was_lost",),
     ),
     Entry("kernel/test_filters.py", HERE + PLAIN, "layout of what is filtered by"),
     Entry(

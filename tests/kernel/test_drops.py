@@ -257,7 +257,7 @@ def test_the_ready_file_promises_that_drops_count_from_then_on(tmp_path: Path) -
     assert (row["drops"], row["dropped_overflow"]) == (dropped, dropped)
 
 
-def test_deferred_clients_are_named_and_the_header_says_nothing_lost(tmp_path: Path) -> None:
+def test_deferred_clients_are_named_and_it_is_said_that_nothing_was_lost(tmp_path: Path) -> None:
     with own_network(), deferring() as server:
         port = port_of(server)
         options = (*CHOICE, "--port", str(port), "-i", "0.5")
@@ -266,7 +266,7 @@ def test_deferred_clients_are_named_and_the_header_says_nothing_lost(tmp_path: P
             first_line(process)
             process.send_signal(signal.SIGINT)
             out, _ = process.communicate(timeout=60)
-    assert "nothing lost" in out
+    assert "Clients lost nothing" in out
     assert "LOSSES" not in out
     deferred = f"deferred on 127.0.0.1:{port} (TCP_DEFER_ACCEPT): {SILENT} clients half-open"
     assert deferred in re.sub(r"\s+", " ", out)

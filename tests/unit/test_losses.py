@@ -29,12 +29,17 @@ def head(shown: str) -> str:
 
 
 def text(snapshot: Snapshot, width: int = 400, height: int | None = None) -> str:
-    return plain(table.render(snapshot, width, height))
+    return plain(table.render(snapshot, width, height, footer=False))
 
 
-def line(snapshot: Snapshot, begin: str, **options: Any) -> str:
+def ledger(snapshot: Snapshot) -> str:
+    """What ends a run for those who want every number."""
+    return plain(table.render(snapshot, 400, None, full=True))
+
+
+def line(snapshot: Snapshot, begin: str, of: Callable[..., str] = text, **options: Any) -> str:
     """The one line that begins so."""
-    (found,) = [one for one in text(snapshot, **options).splitlines() if one.startswith(begin)]
+    (found,) = [one for one in of(snapshot, **options).splitlines() if one.startswith(begin)]
     return found.removeprefix(begin).strip()
 
 
@@ -104,7 +109,7 @@ def test_accepts_that_have_to_be_called_again_are_a_delay() -> None:
         "12 accept() calls without a free file descriptor (EMFILE, ENFILE)"
     )
     assert "not lost: 0 final ACKs put off until data come (TCP_DEFER_ACCEPT), 12 accept()" in (
-        text(shown)
+        ledger(shown)
     )
 
 
@@ -202,8 +207,9 @@ def test_many_addresses_are_counted() -> None:
 @pytest.mark.parametrize("height", [24, 40, None])
 def test_a_loss_is_in_every_view(render: Render, by: By, height: int | None) -> None:
     shown = plain(render(troubled(by), 80, height))
-    assert "LOSSES BELOW" in head(shown)
+    assert ("LOSSES BELOW" in head(shown)) == (height is not None)
     assert "nothing lost" not in shown
+    assert "lost nothing" not in shown.replace("The tracer lost nothing", "")
     joined = " ".join(shown.split())
     assert "lost on 0.0.0.0:80: 48 SYNs and 3 final ACKs dropped from 12 clients" in joined
     assert "203 connections reset when the listener closed (3 failed to move)" in joined
@@ -345,7 +351,7 @@ def test_a_difference_that_is_not_known_is_not_made_up() -> None:
 
 
 def test_the_footer_names_every_cause_also_at_zero() -> None:
-    shown = text(seen(four_workers()))
+    shown = ledger(seen(four_workers()))
     assert (
         "books balanced: came 0 at start + 1,002 arrived + 0 moved in, went 1,000 accepted"
         " + 0 accepted unseen + 2 waiting + 0 lost + 0 moved out\n"
@@ -359,42 +365,45 @@ def test_the_footer_names_every_cause_also_at_zero() -> None:
         " 0 unattributed\n"
     ) in shown
     assert "lost by" not in text(seen(four_workers()), height=24)
+    assert "lost by" not in plain(table.render(seen(four_workers()), 400, None))
 
 
 def test_the_footer_says_na_where_a_cause_is_not_visible() -> None:
-    footer = line(four_workers(), "lost by clients:")
+    footer = line(four_workers(), "lost by clients:", of=ledger)
     assert footer == (
         "n/a: SYNs dropped (queue full), final ACKs dropped (queue full), clients that sent them,"
         " SYNs dropped (too many half-open), attempts dropped (cause not known), connections reset"
         " on close, half-open handshakes cut off on close"
     )
-    assert line(four_workers(), "not lost:") == (
+    assert line(four_workers(), "not lost:", of=ledger) == (
         "n/a: final ACKs put off until data come (TCP_DEFER_ACCEPT), accept() calls without a file"
         " descriptor, packets dropped in all by the kernel's own count"
     )
     sums = {"overflow_syn": None, "overflow_ack": None, "dropped_overflow": 7}
-    assert line(lossy(**sums), "lost by clients:").startswith(
+    assert line(lossy(**sums), "lost by clients:", of=ledger).startswith(
         "7 SYNs or final ACKs dropped (queue full), 0 of these ACKs"
     )
-    assert line(four_workers(), "books unchecked:") == (
+    assert line(four_workers(), "books unchecked:", of=ledger) == (
         "went 1,000 accepted + 2 waiting, n/a: at start, arrived, moved in, accepted unseen,"
         " lost, moved out"
     )
-    assert line(unbalanced(), "books unbalanced:").startswith("came 200 at start + 809 arrived")
+    assert line(unbalanced(), "books unbalanced:", of=ledger).startswith(
+        "came 200 at start + 809 arrived"
+    )
 
 
 def test_the_footer_knows_of_the_unseen_also_where_no_listener_can_be_blamed() -> None:
     snapshot = seen(reuseport((1, 1)), {200: {"unseen": None}, 201: {"unseen": None}})
     snapshot = replace(snapshot, books=replace(snapshot.books, unseen=7))
-    assert "+ 7 accepted unseen" in line(snapshot, "books balanced:")
+    assert "+ 7 accepted unseen" in line(snapshot, "books balanced:", of=ledger)
 
 
 def test_the_footer_adds_up_all_listeners_and_the_unknown_makes_it_unknown() -> None:
     snapshot = seen(reuseport((1, 1)), {200: {"overflow_syn": 5}, 201: {"overflow_syn": 4}})
-    assert line(snapshot, "lost by clients:").startswith("9 SYNs")
+    assert line(snapshot, "lost by clients:", of=ledger).startswith("9 SYNs")
     snapshot = seen(reuseport((1, 1)), {200: {"overflow_syn": 5}, 201: {"overflow_syn": None}})
-    assert line(snapshot, "lost by clients:").startswith("0 final ACKs")
-    assert ", n/a: SYNs dropped (queue full)" in line(snapshot, "lost by clients:")
+    assert line(snapshot, "lost by clients:", of=ledger).startswith("0 final ACKs")
+    assert ", n/a: SYNs dropped (queue full)" in line(snapshot, "lost by clients:", of=ledger)
 
 
 def test_moves_are_reported_also_where_the_end_is_unknown() -> None:
@@ -506,12 +515,12 @@ def test_no_meaning_is_in_colour_alone() -> None:
 
 @pytest.mark.parametrize("view", [table, histogram])
 def test_between_two_intervals_no_footer_is_printed(view: Any) -> None:
-    quiet = replace(troubled(), events=())
-    whole = plain(view.render(quiet, 120, None))
-    body = plain(view.render(quiet, 120, None, footer=False))
-    assert whole.startswith(body)
-    assert whole[len(body) :].startswith("books ")
+    body = plain(view.render(troubled(), 120, None, footer=False))
     assert "lost on" in body
+    whole = plain(view.render(troubled(), 120, None))
+    assert whole.splitlines()[0] == body.splitlines()[0]
+    assert "\nThe tracer lost nothing.\n" in whole
+    assert "The tracer" not in body
 
 
 @pytest.mark.parametrize(

@@ -196,8 +196,8 @@ def test_losses_are_words(losses: Losses, words: str) -> None:
 
 
 def test_the_whole_footer_ends_what_is_printed_uncut() -> None:
-    text = plain(render(four_workers(losses=Losses(probe_misses=None)), 120, None))
-    assert text.endswith(
+    shown = render(four_workers(losses=Losses(probe_misses=None)), 120, None, full=True)
+    assert plain(shown).endswith(
         "lost by the tracer: 0 events, 0 map full, n/a probe misses, 0 recursion misses,"
         " 0 unattributed\n"
     )

@@ -62,6 +62,7 @@ class Config:
     columns: tuple[str, ...] = ()  # of the table, in this order; none: as many as fit
     rows: int | None = None
     histogram: bool = False
+    full: bool = False  # every number of the books, and every cause of a loss, in the summary
     plain: bool = False  # no screen that is drawn anew, and no bars
     udp: bool = False
     output: Output = "table"

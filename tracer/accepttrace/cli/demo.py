@@ -84,12 +84,11 @@ def demo(**values: Any) -> None:
 
 
 def _trace(values: dict[str, Any], server: Any, pace: Pace) -> Iterator[str]:
-    """Load the server and trace it; what was seen, in sentences."""
+    """Load the server and trace it; what its client has to say of that."""
     from accepttrace.lab.clients import Plan
     from accepttrace.lab.load import Load
     from accepttrace.run.run import Run, trace
     from accepttrace.run.tcp import TcpSubject
-    from accepttrace.views.verdicts import sentences
 
     plan = Plan(
         duration_s=values["duration"],
@@ -108,7 +107,6 @@ def _trace(values: dict[str, Any], server: Any, pace: Pace) -> Iterator[str]:
         run = Run(config, pace, lambda: loading.enter_context(load), load.stop)
         summary = trace(run, TcpSubject)
         if summary is not None:
-            yield from sentences(summary)
             yield _comparison(summary, load.stop())
 
 

@@ -154,6 +154,9 @@ def _only_of_tcp(values: dict[str, Any]) -> None:
 @click.option("--rows", type=click.IntRange(1), help="Show at most this many rows.")
 @click.option("--histogram", is_flag=True, help="Show the waiting times of each row as bars.")
 @click.option(
+    "--full", is_flag=True, help="End with every number of the books and every cause of a loss."
+)
+@click.option(
     "--plain",
     is_flag=True,
     help="A plain table an interval also on a terminal, without bars: for screen readers.",
@@ -189,6 +192,7 @@ def top(**values: Any) -> None:
         patterns=values["patterns"],
         rows=values["rows"],
         histogram=values["histogram"],
+        full=values["full"],
         plain=values["plain"],
         udp=values["udp"],
         output=values["output"],

@@ -20,7 +20,7 @@ class Forms(Protocol[S]):
     def table(
         self, snapshot: S, width: int, height: int | None, *, footer: bool = True
     ) -> list[Line]:
-        """At most `width` cells a line; without a height, all of it, with the footer if asked."""
+        """At most `width` cells a line; without a height, all of it; a `footer` ends it."""
 
     def json(self, snapshot: S, kind: str) -> str:
         """A line of JSON: `meta`, `snapshot` or `summary`."""
@@ -37,7 +37,7 @@ class TcpForms:
 
     def __init__(self, config: Config) -> None:
         self._rows, self._histogram = config.rows, config.histogram
-        self._columns, self._bars = config.columns, not config.plain
+        self._columns, self._bars, self._full = config.columns, not config.plain, config.full
 
     def table(
         self, snapshot: Snapshot, width: int, height: int | None, *, footer: bool = True
@@ -46,12 +46,20 @@ class TcpForms:
             from accepttrace.views import histogram
 
             return histogram.render(
-                snapshot, width, height, rows=self._rows, bars=self._bars, footer=footer
+                *(snapshot, width, height),
+                rows=self._rows,
+                bars=self._bars,
+                footer=footer,
+                full=self._full,
             )
         from accepttrace.views.table import render
 
         return render(
-            snapshot, width, height, rows=self._rows, columns=self._columns, footer=footer
+            *(snapshot, width, height),
+            rows=self._rows,
+            columns=self._columns,
+            footer=footer,
+            full=self._full,
         )
 
     def json(self, snapshot: Snapshot, kind: str) -> str:
@@ -77,7 +85,7 @@ class UdpForms:
     """Which socket gets what."""
 
     def __init__(self, config: Config) -> None:
-        self._rows, self._columns = config.rows, config.columns
+        self._rows, self._columns, self._full = config.rows, config.columns, config.full
 
     def table(
         self, snapshot: ReceiverSnapshot, width: int, height: int | None, *, footer: bool = True
@@ -85,7 +93,12 @@ class UdpForms:
         from accepttrace.views.receivers import render
 
         return render(
-            snapshot, width, height, rows=self._rows, columns=self._columns, footer=footer
+            snapshot,
+            width,
+            height,
+            rows=self._rows,
+            columns=self._columns,
+            footer=self._full and footer,
         )
 
     def json(self, snapshot: ReceiverSnapshot, kind: str) -> str:

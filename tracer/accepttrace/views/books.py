@@ -60,6 +60,14 @@ def totals(snapshot: Snapshot, width: int) -> list[Line]:
     return sentence(f"books {snapshot.books.word}:", parts, width, "dim")
 
 
+def accounted(snapshot: Snapshot) -> tuple[int, list[str]]:
+    """How many connections are accounted for, and what became of them, where that is not 0."""
+    amounts = {field: _amount(snapshot.listeners, field) or 0 for field, _ in LEFT}
+    amounts["unseen"] = snapshot.books.unseen or 0
+    parts = [f"{amounts[field]:,} {name}" for field, name in LEFT if amounts[field]]
+    return sum(amounts.values()), parts
+
+
 def _sides(amounts: Mapping[str, int | None]) -> tuple[tuple[str, str], tuple[str, str]]:
     """What is visible of both."""
     came, left = (

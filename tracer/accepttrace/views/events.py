@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 from accepttrace.model.snapshot import Event, EventKind, Snapshot
@@ -25,10 +26,16 @@ def happened(snapshot: Snapshot, width: int) -> list[Line]:
     """All of the run, the latest last, as many as a page takes."""
     shown = snapshot.events[-_SHOWN:]
     earlier = len(snapshot.events) - len(shown) + snapshot.earlier_events
-    found = [line for event in shown for line in line_of(snapshot, event, width)]
+    found = [line for event in shown for line in line_of(snapshot, _short(snapshot, event), width)]
     if earlier:
         found.insert(0, ((f"… {plural(earlier, 'earlier event')}", "dim"),))
     return found
+
+
+def _short(snapshot: Snapshot, event: Event) -> Event:
+    """Without what the verdict says above."""
+    words = {one.finding.word for one in snapshot.verdicts}
+    return replace(event, text="since then") if event.going_on and event.kind in words else event
 
 
 def changes(snapshot: Snapshot, width: int) -> list[Line]:

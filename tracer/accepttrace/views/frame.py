@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from accepttrace.facts.records import Losses
 from accepttrace.model.snapshot import Snapshot
-from accepttrace.views.books import totals, unbalanced
+from accepttrace.views.books import unbalanced
 from accepttrace.views.changes import moved, selectors, unattributed, uncounted, unseen
-from accepttrace.views.events import changes, happened
-from accepttrace.views.formats import known, many, plural
-from accepttrace.views.header import header
-from accepttrace.views.losses import causes, delays, full, losses, sentence
-from accepttrace.views.text import Line, clean, cut
+from accepttrace.views.closing import closing
+from accepttrace.views.events import changes
+from accepttrace.views.formats import plural
+from accepttrace.views.header import header, title
+from accepttrace.views.losses import delays, full_queues, losses
+from accepttrace.views.text import Line, clean, cut, flow
 
 UNIX_NAMED: Final = 3  # UNIX sockets that are named where nothing else is found
 Body = Callable[["int | None"], Sequence[Line]]  # lines there are (None: any number) → lines
@@ -21,7 +21,7 @@ Body = Callable[["int | None"], Sequence[Line]]  # lines there are (None: any nu
 _SHARE: Final = 3  # what is below takes at most this part of a window
 _NOTES: Final = (
     losses,
-    full,
+    full_queues,
     delays,
     unbalanced,
     uncounted,
@@ -29,6 +29,7 @@ _NOTES: Final = (
     unseen,
     moved,
     selectors,
+    changes,
 )
 
 
@@ -40,18 +41,21 @@ def framed(
     after: Sequence[Line] = (),
     *,
     footer: bool = True,
+    full: bool = False,
 ) -> list[Line]:
     """The lines of a view: at most `width` cells each, at most `height` of them.
 
-    `after` stands last. Without a height nothing is cut, and a `footer` of all that could be lost
-    ends it.
+    `after` stands last. Without a height nothing is cut, and a `footer` stands for header and
+    notes: it says what was seen, and with `full` every number that there is.
     """
+    if height is None and footer:
+        above = flow(title(snapshot.meta, snapshot.time, snapshot.elapsed_s), width)
+        below = [*after, *closing(snapshot, width, ledger=full)]
+        return [cut(line, width) for line in (*above, *body(None), *below)]
     above = header(snapshot, width)
-    whole = footer and height is None and snapshot.interval_s >= snapshot.elapsed_s
-    notes = _NOTES if whole else (*_NOTES, changes)
-    below = [line for note in notes for line in note(snapshot, width)]
+    below = [line for note in _NOTES for line in note(snapshot, width)]
     if height is None:
-        below = [*below, *after, *(_footer(snapshot, width) if footer else ())]
+        below = [*below, *after]
         room = None
     else:
         below = [*_capped(below, max(height // _SHARE, 2)), *after]
@@ -90,16 +94,3 @@ def _capped(lines: Sequence[Line], limit: int) -> Sequence[Line]:
         return lines
     left_out = plural(len(lines) - limit + 1, "more line")
     return [*lines[: limit - 1], ((f"… {left_out} of this in the summary at the end", "dim"),)]
-
-
-def _footer(snapshot: Snapshot, width: int) -> list[Line]:
-    """What happened, and everything that could be lost, by name, also when it is 0."""
-    own = lost_by_tracer(snapshot.books.losses, width)
-    told = [*happened(snapshot, width), *totals(snapshot, width)]
-    return [*told, *causes(snapshot, width), *own]
-
-
-def lost_by_tracer(losses: Losses, width: int) -> list[Line]:
-    """What the tracer itself may lose."""
-    parts = [f"{known(number)} {many(word)}" for number, word in losses.by_cause]
-    return sentence("lost by the tracer:", parts, width, "dim")

@@ -29,8 +29,8 @@ def header(snapshot: Snapshot, width: int) -> list[Line]:
     accepts = snapshot.books.accepts
     second: list[Span] = [
         (plural(accepts, "accept"), "bold"),
-        (f"{rates([_rate(snapshot)])[0]}/s", ""),
-        (_crowd(snapshot), ""),
+        (f"{rates([rate_of(snapshot)])[0]}/s", ""),
+        (crowd(snapshot), ""),
         namespaces(snapshot.listeners),
         *loss(snapshot.books.losses, BY_CLIENTS[verdict(snapshot)]),
         word(snapshot.books),
@@ -70,11 +70,17 @@ def loss(losses: Losses, by_clients: Span | None) -> list[Span]:
         spans.append(("nothing lost", ""))
     if unknown:
         spans.append((f"({unknown}: n/a)", "dim"))
-    if losses.over_share:
-        whose = " and ".join(losses.over_whose)
-        text = f"{plural(losses.over_share, 'event')} of {whose} not counted: share used up"
-        spans.append((text, "yellow"))
+    if shares := over_share(losses):
+        spans.append((shares, "yellow"))
     return spans
+
+
+def over_share(losses: Losses) -> str:
+    """What was not counted because its owner had used up his share of a map; empty: nothing."""
+    if not losses.over_share:
+        return ""
+    whose = " and ".join(losses.over_whose)
+    return f"{plural(losses.over_share, 'event')} of {whose} not counted: share used up"
 
 
 def namespaces(rows: Iterable[ListenerRow | ReceiverRow]) -> Span:
@@ -89,12 +95,13 @@ def _seconds(clock: str) -> str:
     return f"{whole}Z" if dot else clock
 
 
-def _rate(snapshot: Snapshot) -> float:
+def rate_of(snapshot: Snapshot) -> float:
+    """Accepts per second in the interval of a snapshot."""
     accepts = sum(row.accepts_interval for row in snapshot.acceptors)
     return accepts / snapshot.interval_s if snapshot.interval_s > 0 else 0.0
 
 
-def _crowd(snapshot: Snapshot) -> str:
+def crowd(snapshot: Snapshot) -> str:
     """`4 workers on 2 listeners`: those alive that take connections, and the open sockets."""
     sockets = plural(sum(row.folded or row.open for row in snapshot.listeners), "listener")
     rows = [

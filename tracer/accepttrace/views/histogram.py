@@ -41,6 +41,7 @@ def render(
     rows: int | None = None,
     bars: bool = True,
     footer: bool = True,
+    full: bool = False,
 ) -> list[Line]:
     """All lines, as `framed` says: a block for all rows together, and one for each of `rows`.
 
@@ -53,7 +54,7 @@ def render(
             return flow([(_none(snapshot), "")], width)
         return _body(piles, rows, width, room, bars)
 
-    return framed(snapshot, width, height, body, footer=footer)
+    return framed(snapshot, width, height, body, footer=footer, full=full)
 
 
 def blocks(snapshot: Snapshot, width: int) -> list[Line]:

@@ -79,7 +79,7 @@ def lost_by_clients(snapshot: Snapshot) -> str:
     )
 
 
-def full(snapshot: Snapshot, width: int) -> list[Line]:
+def full_queues(snapshot: Snapshot, width: int) -> list[Line]:
     """Queues that hold no more: the next connection is dropped."""
     lines: list[Line] = []
     for place, there in _places([row for row in snapshot.listeners if row.open]).items():
@@ -135,13 +135,26 @@ def delays(snapshot: Snapshot, width: int) -> list[Line]:
 def causes(snapshot: Snapshot, width: int) -> list[Line]:
     """Every cause by name, also when it is 0; those that are not visible stand last, as n/a."""
     rows = snapshot.listeners
+    return [
+        *_footer_lines("lost by clients:", _causes(rows), rows, width),
+        *_footer_lines("not lost:", NOT_LOST, rows, width),
+    ]
+
+
+def hidden(rows: Sequence[ListenerRow]) -> list[str]:
+    """The causes of a loss that cannot be seen in this way of tracing; `rows`: the listeners."""
+    return _hidden([one for one in _causes(rows) if one.field != "overflow_peers"], rows)
+
+
+def _causes(rows: Sequence[ListenerRow]) -> list[Cause]:
     causes = list(LOST)
     if total(rows, "overflow_syn") is None and total(rows, OVERFLOW.field) is not None:
         causes[:2] = [OVERFLOW]  # known in sum, not apart
-    return [
-        *_footer_lines("lost by clients:", causes, rows, width),
-        *_footer_lines("not lost:", NOT_LOST, rows, width),
-    ]
+    return causes
+
+
+def _hidden(causes: Sequence[Cause], rows: Sequence[ListenerRow]) -> list[str]:
+    return [one.words for one in causes if not one.part and total(rows, one.field) is None]
 
 
 def _footer_lines(
@@ -149,9 +162,9 @@ def _footer_lines(
 ) -> list[Line]:
     counts = [(total(rows, cause.field), cause) for cause in causes]
     parts = [f"{number:,} {cause.words}" for number, cause in counts if number is not None]
-    hidden = [cause.words for number, cause in counts if number is None and not cause.part]
-    if hidden:
-        parts.append(f"{NA}: {', '.join(hidden)}")
+    unknown = _hidden(causes, rows)
+    if unknown:
+        parts.append(f"{NA}: {', '.join(unknown)}")
     return sentence(head, parts, width, "dim")
 
 

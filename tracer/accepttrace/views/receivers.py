@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from accepttrace.model.datagrams import ReceiverBooks, ReceiverRow, ReceiverSnapshot
+from accepttrace.views.closing import lost_by_tracer
 from accepttrace.views.columns import udp
 from accepttrace.views.formats import NA, known, plural, rates
-from accepttrace.views.frame import lost_by_tracer
 from accepttrace.views.header import loss, namespaces, title, unread_lines
 from accepttrace.views.layout import limited, lines, strips
 from accepttrace.views.losses import sentence

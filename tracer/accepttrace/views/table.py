@@ -24,6 +24,7 @@ def render(
     rows: int | None = None,
     columns: Sequence[str] = (),
     footer: bool = True,
+    full: bool = False,
 ) -> list[Line]:
     """All lines, as `framed` says; at most `rows` rows in the table, with these `columns`."""
     shown = [row for row in snapshot.acceptors if not _aside(snapshot, row)]
@@ -34,7 +35,9 @@ def render(
         for_rows = None if room is None else room - TITLE_AND_TOTAL
         return _body(snapshot, shown, width, limited(len(shown), for_rows, rows), columns)
 
-    return framed(snapshot, width, height, body, _waiting_aside(snapshot, width), footer=footer)
+    return framed(
+        snapshot, width, height, body, _waiting_aside(snapshot, width), footer=footer, full=full
+    )
 
 
 def _body(

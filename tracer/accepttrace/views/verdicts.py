@@ -7,12 +7,11 @@ from datetime import datetime, timedelta, timezone
 from typing import Final
 
 from accepttrace.model.snapshot import Snapshot, Verdict
-from accepttrace.model.verdict import Word
 from accepttrace.views.formats import endpoint, plural, span
 from accepttrace.views.text import Line, clean, flow
 
 SHOWN: Final = 3  # sets that have a line of their own
-STYLES: Final[Mapping[Word, str]] = {
+STYLES: Final[Mapping[str, str]] = {
     "INCOMPLETE": "warn",
     "STUCK": "bad",
     "UNEVEN": "warn",
@@ -26,10 +25,13 @@ def lines(snapshot: Snapshot, width: int) -> list[Line]:
     """The gravest first; nothing where nobody shares."""
     shown = snapshot.verdicts[:SHOWN]
     found = [line for one in shown for line in _lines(one, snapshot, width)]
-    more = len(snapshot.verdicts) - len(shown)
-    if more:
-        found.append(((f"… {plural(more, 'more verdict')}: JSON has them", "dim"),))
-    return found
+    return found + left_out(snapshot)
+
+
+def left_out(snapshot: Snapshot) -> list[Line]:
+    """That there are more of them, if so."""
+    more = len(snapshot.verdicts) - SHOWN
+    return [((f"… {plural(more, 'more verdict')}: JSON has them", "dim"),)] if more > 0 else []
 
 
 def sentences(snapshot: Snapshot) -> list[str]:
@@ -37,10 +39,15 @@ def sentences(snapshot: Snapshot) -> list[str]:
     return [f"{one.finding.word}: {_text(one, snapshot)}" for one in snapshot.verdicts[:SHOWN]]
 
 
+def style(word: str) -> str:
+    """Of the word on the screen."""
+    return STYLES.get(word, "bold")
+
+
 def _lines(verdict: Verdict, snapshot: Snapshot, width: int) -> list[Line]:
     word = verdict.finding.word
     first, *rest = _text(verdict, snapshot).split("; ")
-    spans = [(word, STYLES.get(word, "bold")), (first, ""), *((part, "") for part in rest)]
+    spans = [(word, style(word)), (first, ""), *((part, "") for part in rest)]
     return flow(spans, width, indent="  ")
 
 

@@ -20,7 +20,7 @@ from accepttrace.views.verdicts import clock
 
 PROGRAMS: Final = 3  # that have a line of their own once their workers have ended
 NOTES: Final = (
-    losses.full,
+    losses.full_queues,
     losses.delays,
     books.unbalanced,
     changes.uncounted,
