@@ -7,12 +7,15 @@ import random
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from importlib.resources import files
 from math import exp
 from statistics import fmean
 from types import SimpleNamespace
 
 import pytest
+from jsonschema import Draft202012Validator
 
+from accepttrace import views
 from accepttrace.facts.reading import Reading
 from accepttrace.facts.records import (
     Counts,
@@ -26,11 +29,13 @@ from accepttrace.model.pattern import Pattern, Run, Seen, Turn, read
 from accepttrace.model.snapshot import Snapshot
 from accepttrace.model.stats.order import Taker, chance_runs, chance_steady, log_runs, log_turns
 from accepttrace.model.turns import pattern
+from accepttrace.views.jsonl import summary_line
 from accepttrace.views.jsonl import verdict as as_json
 from accepttrace.views.verdicts import sentences
 from tests.unit.pictures import count, holder, listener, tracker
 
 SIMULATIONS, WATCHES, LOOKS = 1000, 100, 100
+SCHEMA = Draft202012Validator(json.loads(files(views).joinpath("schema.json").read_text()))
 UNEVEN = (0.5, 0.3, 0.15, 0.05)
 
 
@@ -265,6 +270,7 @@ def test_it_stands_in_the_verdict_and_in_its_sentence() -> None:
     assert found is not None
     assert (found.word, found.accepts, found.raced) == ("BURSTY", 800, 2)
     assert sentences(snapshot)[0].endswith(f"; {found.text}")
+    SCHEMA.validate(json.loads(summary_line(snapshot)))
     shown = as_json(verdict)["pattern"]
     assert isinstance(shown, dict)
     assert json.loads(json.dumps(shown))["runs"] == [
