@@ -88,7 +88,7 @@ CLOSER = """
 What `full` adds to an undisturbed connection over the plain listener, and what it adds with
 `--columns local` (or `check --min-local`) and with `--patterns` (or `check --pattern`). Without
 them not one instruction is executed for that. Here one worker takes all; an accept that follows
-another worker's runs some twenty more for its pattern.
+another worker's runs some thirty more for its pattern.
 
 | Linux | type | `full` | `--columns local` | `--patterns` |
 | --- | --- | --- | --- | --- |

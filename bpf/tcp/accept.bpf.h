@@ -362,11 +362,21 @@ static __always_inline __u64 now_in(__u64 *counter)
 
 static __always_inline __u32 run_bucket(__u64 length)
 {
-	__u32 bucket = 0;
+	__u32 rest = length >> RUN_BUCKETS ? 0xffff : length, bucket = 0;
 
-	for (__u32 i = 1; i < RUN_BUCKETS; i++)
-		bucket += length >> i != 0;
-	return bucket;
+	if (rest > 0xff) {
+		rest >>= 8;
+		bucket = 8;
+	}
+	if (rest > 0xf) {
+		rest >>= 4;
+		bucket += 4;
+	}
+	if (rest > 0x3) {
+		rest >>= 2;
+		bucket += 2;
+	}
+	return bucket + (rest >> 1);
 }
 
 /* One at a time in each order, so without atomics. */

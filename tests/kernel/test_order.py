@@ -90,10 +90,11 @@ def by_chance(number: int) -> list[int]:
         ([n // 5 % 3 for n in range(60)], "BURSTY"),
         ([n % 3 for n in range(60)], "ROUND ROBIN"),
         ([n % 20 == 19 for n in range(60)], "LIFO"),
+        ([0] * 300 + [1] * 2, "LIFO"),
         (by_chance(60), "NONE"),
         (by_chance(9), None),
     ],
-    ids=["bursty", "turns", "one", "chance", "few"],
+    ids=["bursty", "turns", "one", "long", "chance", "few"],
 )
 def test_any_order_is_found_as_it_was_made(
     noting: Tracing, order: list[int], word: PatternWord | None
