@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from accepttrace.model.verdict import WORDS
+from accepttrace.model.who.diagnosis import KINDS
 from accepttrace.views import explain
 from accepttrace.views.columns import reference, tcp, udp
 from accepttrace.views.columns.column import Table
@@ -23,6 +24,7 @@ def files() -> dict[Path, str]:
         ROOT / "docs" / "explain.md": explain.markdown(),
         VIEWS / "schema.json": _schema(VIEWS / "schema.json", "acceptor", tcp.TABLE),
         VIEWS / "udp.schema.json": _schema(VIEWS / "udp.schema.json", "socket", udp.TABLE),
+        VIEWS / "who.schema.json": _of_who(VIEWS / "who.schema.json"),
         VIEWS / "check.schema.json": _of_check(VIEWS / "check.schema.json"),
     }
 
@@ -32,6 +34,13 @@ def _of_check(path: Path) -> str:
     schema = json.loads(path.read_text())
     shared = json.loads((VIEWS / "schema.json").read_text())["$defs"]
     schema["$defs"].update({name: shared[name] for name in SHARED})
+    return _text(schema)
+
+
+def _of_who(path: Path) -> str:
+    """The schema of `who`: the words of its diagnoses."""
+    schema = json.loads(path.read_text())
+    schema["$defs"]["diagnosis"]["properties"]["kind"]["enum"] = list(KINDS)
     return _text(schema)
 
 

@@ -98,7 +98,7 @@ def test_json_is_read_by_strict_readers(name: str, comm: str) -> None:
     (row,) = strict(jsonl.summary_line(model.snapshot()))["acceptors"]
     assert row["name"] == whole(name or comm)
     strict(jsonl.meta_line(replace(four_workers().meta, filter=name)))
-    (line,) = who_objects.json_lines(answer(Inventory((listener(100, [named(name)]),)), AROUND))
+    line, *_ = who_objects.json_lines(answer(Inventory((listener(100, [named(name)]),)), AROUND))
     assert strict(line)["holders"][0]["name"] == whole(name)
 
 

@@ -16,11 +16,14 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from jsonschema import Draft202012Validator
 
 import accepttrace
+import accepttrace.views
 from accepttrace.cli.who import who
 from accepttrace.facts.kin import Kin, Surroundings
-from accepttrace.facts.records import Holder, Inventory, Listener, Options
+from accepttrace.facts.records import Holder, Inventory, Listener, Options, Program
+from accepttrace.model.who.diagnosis import KINDS
 from accepttrace.model.who.tree import answer
 from accepttrace.views.who.holders import Style
 from accepttrace.views.who.notes import partial_line
@@ -150,7 +153,8 @@ def text(
     found = answer(Inventory(rows, UNREAD if partial else ()), around)
     lines = list(text_lines(found, ":80", Style(80, full)))
     assert all(len(line) <= 80 for line in lines)
-    return lines
+    told = [number for number, line in enumerate(lines) if line.startswith(KINDS)]
+    return lines[: min(told, default=len(lines))]  # the tree: test_who_diagnoses has the rest
 
 
 def group_of(size: int, **changes: object) -> list[Listener]:
@@ -303,7 +307,7 @@ def test_a_name_cannot_write_to_the_terminal() -> None:
 
 
 def test_json_has_every_name_of_the_contract() -> None:
-    (line,) = json_lines(answer(Inventory((row(),)), AROUND))
+    line, *_ = json_lines(answer(Inventory((row(),)), AROUND))
     assert set(json.loads(line)) >= set(
         "type inode netns family local_address local_port device v6only backlog queue queue_max "
         "arrived accepted "
@@ -437,7 +441,7 @@ def test_the_answer_for_programs_is_what_was_read() -> None:
     held = replace(holder(10), cgroup="/a/b.service", container="c", ns_pid=3)
     one = row(7, device="eth0", v6only=True, group=4, selector="cbpf", holders=(held,))
     around = Surroundings({10: Kin(10, 1, "nginx", 9, 9, 33, "0-1")}, {33: "www"}, {}, {}, 151)
-    (line,) = json_lines(answer(Inventory((one,), UNREAD), around))
+    line, *_ = json_lines(answer(Inventory((one,), UNREAD), around))
     value = json.loads(line)
     assert value["holders"] == [
         {
@@ -467,5 +471,45 @@ def test_the_answer_for_programs_is_what_was_read() -> None:
         511,
     ]
     assert value["accepted"] is None
-    (line,) = json_lines(answer(Inventory((row(7),)), AROUND))
+    line, *_ = json_lines(answer(Inventory((row(7),)), AROUND))
     assert (json.loads(line)["partial"], json.loads(line)["unread"]) == (False, [])
+
+
+SCHEMA = json.loads((Path(accepttrace.views.__file__).parent / "who.schema.json").read_text())
+VALID = Draft202012Validator(SCHEMA)
+
+
+def test_every_line_is_as_the_schema_says() -> None:
+    Draft202012Validator.check_schema(SCHEMA)
+    rows, around = nginx(4)
+    rows[2] = replace(rows[2], holders=(holder(100, waits=False),), queue=600)
+    rows.append(row(9, sharing=None, holders=(holder(1, waits=None),), v6only=True))
+    steered = row(12, selector="cbpf", program=Program(None, "cpu"), group=9, local_port=81)
+    shown = answer(Inventory((*rows, steered), UNREAD), around, "why", "2026-01-02T00:00:00.000Z")
+    lines = [json.loads(line) for line in json_lines(shown)]
+    for line in lines:
+        VALID.validate(line)
+    assert {line["type"] for line in lines} == {"listener", "diagnosis", "summary"}
+    assert lines[-1] == {
+        "type": "summary",
+        "schema": 1,
+        "time": "2026-01-02T00:00:00.000Z",
+        "listeners": 6,
+        "groups": 3,
+        "diagnoses": len([line for line in lines if line["type"] == "diagnosis"]),
+        "faults": 2,
+        "partial": True,
+        "unread": [{"pid": 1, "name": "systemd", "reason": "permission denied"}],
+        "unread_more": 0,
+        "blind": "why",
+    }
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"inode": None}, {"holders": [{}]}, {"sharing": "both"}, {"more": 1}, {"type": "socket"}],
+)
+def test_the_schema_is_strict(change: dict[str, Any]) -> None:
+    line, *_ = json_lines(answer(Inventory((row(),)), AROUND))
+    assert not VALID.is_valid(json.loads(line) | change)
+    assert VALID.is_valid(json.loads(line))

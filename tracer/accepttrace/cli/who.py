@@ -112,6 +112,7 @@ def _complain(unread: Sequence[Unread]) -> None:
 
 def _look(filters: Filters) -> Answer:
     from accepttrace.model.who.tree import answer
+    from accepttrace.run.subject import utc_now
     from accepttrace.sockets.holding import open_iterator
     from accepttrace.sockets.inventory import InventoryReader, held_by
 
@@ -125,7 +126,7 @@ def _look(filters: Filters) -> Answer:
                 break
             time.sleep(APART_S)
             inventory = held_by(reader.read(), filters)
-        return answer(inventory, reader.surroundings(inventory), blind)
+        return answer(inventory, reader.surroundings(inventory), blind, utc_now())
 
 
 def _facts(stack: ExitStack) -> tuple[AskFacts | None, str]:

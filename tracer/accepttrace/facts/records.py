@@ -397,6 +397,11 @@ class Listener:
     oldest_us: int | None = None  # how long the head of the accept queue has waited
     options: Options | None = None  # None: not known without BPF
 
+    @property
+    def is_full(self) -> bool:
+        """The queue holds one more than the limit."""
+        return self.queue is not None and self.backlog is not None and self.queue > self.backlog
+
 
 class LocalPort(NamedTuple):
     """Where connections end on this machine, whichever listener they came through."""

@@ -494,7 +494,7 @@ class Listeners:
             if known is None:
                 continue
             waits, listed, was_open = known.waits, known.listed, known.open
-            if not _is_full(listener):
+            if not listener.is_full:
                 known.full_since_s = None
             elif known.full_since_s is None:
                 at_start = listed is None and not known.met_late
@@ -551,15 +551,6 @@ def _append(changes: list[Change], change: Change) -> None:
     changes.append(change)
     if len(changes) > CHANGES_KEPT:
         del changes[1]
-
-
-def _is_full(listener: Listener) -> bool:
-    """It holds one more than the limit."""
-    return (
-        listener.queue is not None
-        and listener.backlog is not None
-        and listener.queue > listener.backlog
-    )
 
 
 def _waits(

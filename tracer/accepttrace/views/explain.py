@@ -15,6 +15,7 @@ KINDS: Final[Mapping[Kind, tuple[str, str]]] = {
     "pattern": ("Patterns in the order of accepts", "pattern"),
     "loss": ("What clients lost or waited for", "of clients"),
     "missed": ("What the tracer lost", "lost by the tracer"),
+    "who": ("What `who` finds", "found by who"),
     "remedy": ("What people change", "remedy"),
     "column": ("Columns", "column"),
     "udp": ("Columns of --udp", "column of --udp"),

@@ -11,11 +11,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, NamedTuple
 
+from accepttrace.model.who.diagnosis import ADVICE
 from accepttrace.views.columns import tcp, udp
 from accepttrace.views.columns.column import Column
 from accepttrace.views.losses import LOST, NOT_LOST, OVERFLOW, SHARED, Cause
 
-Kind = Literal["verdict", "pattern", "loss", "missed", "remedy", "column", "udp"]
+Kind = Literal["verdict", "pattern", "loss", "missed", "who", "remedy", "column", "udp"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -571,6 +572,8 @@ def everything() -> Iterator[Explanation]:
     for cause in (*LOST, OVERFLOW, *NOT_LOST, _COOKIE):
         yield _loss(cause, columns.pop(cause.field, None))
     yield from MISSED
+    for word, advice in ADVICE.items():
+        yield Explanation(word, "who", *advice)
     yield from REMEDIES
     for key, column in columns.items():
         yield _column(column, "column", COLUMNS.get(key, Note()))

@@ -33,15 +33,24 @@ class Group:
         """All have its address, port, device and owner."""
         return self.sockets[0].row
 
+    @property
+    def size(self) -> int:
+        """Of the whole group, those that the filters keep out among them."""
+        return max(self.first.group_size or 1, len(self.sockets))
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Everything that `who` says of TCP. `blind`: why BPF could not be used; empty: it was."""
+    """Everything that `who` says of TCP.
+
+    `blind`: why BPF could not be used; empty: it was. `time`: UTC, RFC 3339.
+    """
 
     inventory: Inventory
     around: Surroundings
     groups: tuple[Group, ...]
     blind: str = ""
+    time: str = ""
 
     @property
     def namespaces(self) -> frozenset[int]:
@@ -49,13 +58,13 @@ class Answer:
         return frozenset(group.first.netns for group in self.groups)
 
 
-def answer(inventory: Inventory, around: Surroundings, blind: str = "") -> Answer:
+def answer(inventory: Inventory, around: Surroundings, blind: str = "", time: str = "") -> Answer:
     """The tree, in the order of the listeners."""
     found: defaultdict[GroupKey, list[Listener]] = defaultdict(list)
     for row in inventory.listeners:
         found[group_key(row)].append(row)
     groups = tuple(_group(rows, inventory, around) for rows in found.values())
-    return Answer(inventory, around, groups, blind)
+    return Answer(inventory, around, groups, blind, time)
 
 
 def group_key(row: Listener) -> GroupKey:

@@ -80,7 +80,7 @@ def _strangers(
         one = kin[pid]
         mark = (one.session, one.parent, holders[pid].name, holders[pid].fd)
         alike.setdefault(mark, []).append(pid)
-    if len(alike) == 1:
+    if len(alike) < 2:  # none: /proc was read while a PID was used anew
         return ()
     # The largest family is where it came from, or else the oldest.
     origin = max(alike.values(), key=lambda pids: (len(pids), -kin[min(pids)].start_ticks))

@@ -65,7 +65,8 @@ def member_lines(
 ) -> Iterator[str]:
     """Of so many sockets alike."""
     ordered = sorted(members, key=lambda one: (ORDER.index(one.waits), one.holder.pid))
-    classes = [[one] for one in ordered] if style.full else _classes(ordered, around)
+    apart = style.full or len(ordered) < FOLD_FROM
+    classes = [[one] for one in ordered] if apart else _classes(ordered, around)
     shown = len(classes) if style.full else SHOWN
     rows = [_row(one, sockets, around) for one in classes[:shown]]
     yield from _aligned(rows, style.width, indent)
@@ -216,5 +217,9 @@ def _aligned(rows: Sequence[_Row], width: int, indent: str) -> Iterator[str]:
 
 def wrapped(parts: Iterable[str], width: int, margin: str, gap: str = "  ") -> Iterator[str]:
     """Parts on as many lines as they take; all but the first begin with the margin."""
-    lines = flow([(part, "") for part in parts], width, gap, margin)
-    yield from plain(lines).splitlines()
+    found = [part for part in parts if part]
+    line = gap.join(found)
+    if cells(line) <= width:  # as nearly all do, of thousands
+        yield line.rstrip()
+        return
+    yield from plain(flow([(part, "") for part in found], width, gap, margin)).splitlines()

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from accepttrace.facts.kin import Surroundings
 from accepttrace.facts.records import Holder, Listener
+from accepttrace.model.who.diagnoses import diagnoses
+from accepttrace.model.who.diagnosis import Diagnosis
 from accepttrace.model.who.places import unit_of
 from accepttrace.model.who.tree import Answer, Socket
 from accepttrace.views.jsonl import PROGRAM_FIELDS, dump, named
-from accepttrace.views.unread import objects
+from accepttrace.views.unread import LISTED, objects
+from accepttrace.views.who.diagnoses import diagnosis_object
 
 UNSEEN: Final = ("queue_max", "arrived", "accepted", "selected", "dropped_overflow",
                  "lost_on_close", "migrated_in", "migrated_out")  # fmt: skip
+
+SCHEMA: Final = 1
 
 
 def json_lines(answer: Answer) -> Iterator[str]:
@@ -21,6 +26,26 @@ def json_lines(answer: Answer) -> Iterator[str]:
     for group in answer.groups:
         for socket in group.sockets:
             yield dump({"type": "listener", **_listener(socket, answer)})
+    found = diagnoses(answer)
+    for one in found:
+        yield dump({"type": "diagnosis", **diagnosis_object(one)})
+    yield dump({"type": "summary", **_summary(answer, found)})
+
+
+def _summary(answer: Answer, found: Sequence[Diagnosis]) -> dict[str, object]:
+    inventory = answer.inventory
+    return {
+        "schema": SCHEMA,
+        "time": answer.time,
+        "listeners": len(inventory.listeners),
+        "groups": len(answer.groups),
+        "diagnoses": len(found),
+        "faults": sum(one.is_fault for one in found),
+        "partial": inventory.partial,
+        "unread": objects(inventory.unread),
+        "unread_more": max(len(inventory.unread) - LISTED, 0),
+        "blind": answer.blind or None,
+    }
 
 
 def _listener(socket: Socket, answer: Answer) -> dict[str, object]:

@@ -7,11 +7,13 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from accepttrace.facts.records import Listener
+from accepttrace.model.who.diagnoses import diagnoses
 from accepttrace.model.who.tree import Answer, Group, Socket
 from accepttrace.model.who.ways import Way
 from accepttrace.views.formats import duration, endpoint, plural, selector
 from accepttrace.views.frame import elsewhere
 from accepttrace.views.text import clean
+from accepttrace.views.who.diagnoses import diagnosis_lines
 from accepttrace.views.who.holders import (
     Style,
     holder_lines,
@@ -38,6 +40,7 @@ def text_lines(answer: Answer, asked: str, style: Style) -> Iterator[str]:
     for group in answer.groups:
         yield from _group_lines(group, answer, style, several)
     yield from notes(answer, style)
+    yield from diagnosis_lines(diagnoses(answer), style)
 
 
 def address_text(row: Listener) -> str:
@@ -81,7 +84,7 @@ def _likeness(socket: Socket, answer: Answer) -> object:
         kin = answer.around.kin.get(one.pid)
         kinds[one.name, one.waits, one.waits_in, one.cgroup, kin and (kin.uid, kin.parent)] += 1
     way = (socket.way.how, socket.way.source, socket.way.same_file)
-    return (row.backlog, row.defers, options, is_full(row), frozenset(kinds.items()), way)
+    return (row.backlog, row.defers, options, row.is_full, frozenset(kinds.items()), way)
 
 
 def _socket_lines(
@@ -154,14 +157,9 @@ def _queues(rows: Sequence[Listener]) -> str:
     return f"{waiting}, backlog {'n/a' if rows[0].backlog is None else rows[0].backlog}{first}"
 
 
-def is_full(row: Listener) -> bool:
-    """It holds one more than the limit."""
-    return row.queue is not None and row.backlog is not None and row.queue > row.backlog
-
-
 def _options(row: Listener) -> Iterator[str]:
     """What is not as usual."""
-    if is_full(row):
+    if row.is_full:
         yield "FULL"
     if row.defers:
         yield "TCP_DEFER_ACCEPT"

@@ -1,0 +1,323 @@
+"""What `who` finds wrong with a port: each word where it holds, and not where it does not."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from accepttrace.facts.kin import Kin, NetSettings, Surroundings
+from accepttrace.facts.records import Holder, Inventory, Listener, Options, Program, Unread
+from accepttrace.model.who.diagnoses import diagnoses
+from accepttrace.model.who.diagnosis import ADVICE, KINDS, Diagnosis
+from accepttrace.model.who.families import families, program_of
+from accepttrace.model.who.tree import answer
+from accepttrace.model.who.ways import way_of
+from accepttrace.views.explanations import find
+from accepttrace.views.who.diagnoses import diagnosis_lines
+from accepttrace.views.who.holders import Style
+from accepttrace.views.who.objects import json_lines
+
+SETTINGS = {1: NetSettings(4096, True)}
+
+
+def process(
+    pid: int, name: str = "nginx: worker", waits: bool | None = True, start: int = 1000, fd: int = 6
+) -> Holder:
+    return Holder(pid, start, name[:15], name, fd, waits, "/a.service")
+
+
+def kin(pid: int, parent: int = 1, session: int = 0, start: int = 1000, **more: Any) -> Kin:
+    return Kin(pid, start, "nginx", parent, session or pid, 33, "0-3")._replace(**more)
+
+
+def around(*processes: Kin, settings: dict[int, NetSettings] = SETTINGS) -> Surroundings:
+    return Surroundings({one.pid: one for one in processes}, {0: "root"}, settings, {}, 100_000)
+
+
+def sock(inode: int, *holders: Holder, **changes: Any) -> Listener:
+    one = Listener(
+        inode, 1, "ipv4", "127.0.0.1", 80, 511, 0, "shared", None, None, None, holders, 0
+    )
+    return replace(one, **changes)
+
+
+def group(*members: Listener, **changes: Any) -> tuple[Listener, ...]:
+    facts = {"sharing": "reuseport", "group": 3, "group_size": len(members), "selector": "hash"}
+    return tuple(
+        replace(one, options=Options(True, False, 0, None, place), **facts | changes)  # type: ignore[arg-type]
+        for place, one in enumerate(members)
+    )
+
+
+def found(
+    rows: tuple[Listener, ...], near: Surroundings, unread: tuple[Unread, ...] = ()
+) -> tuple[Diagnosis, ...]:
+    return diagnoses(answer(Inventory(rows, unread), near))
+
+
+def kinds(rows: tuple[Listener, ...], near: Surroundings) -> list[str]:
+    return [one.kind for one in found(rows, near)]
+
+
+TWO = around(kin(1, 0, 1), kin(9, 1), kin(10, 9, 9), kin(11, 9, 9))
+
+
+def test_healthy_servers_have_none() -> None:
+    master = process(9, "nginx: master", waits=False)
+    shared = (sock(1, master, process(10), process(11)),)
+    assert kinds(shared, TWO) == []
+    assert kinds(group(sock(1, master, process(10)), sock(2, master, process(11))), TWO) == []
+    assert kinds((sock(1, process(10)),), TWO) == []
+
+
+def test_a_member_that_nobody_waits_on_is_a_black_hole_though_its_process_works_elsewhere() -> None:
+    rows = group(
+        sock(1, process(10)), sock(2, process(10, waits=False), queue=40), sock(3, process(11))
+    )
+    (one,) = found(rows, TWO)
+    assert (one.kind, one.inodes, one.pids, one.is_fault) == ("NOBODY WAITS", (2,), (10,), True)
+    assert one.text == (
+        "socket 2, 1 of 3 of the group: nobody waits on it; 33% of all new connections go there"
+        " and wait for ever, 40 now; held by nginx: worker (pid 10) (at work on other sockets)"
+    )
+    unsure = group(sock(1, process(10)), sock(2, process(10, waits=None)))
+    assert kinds(unsure, TWO) == []
+
+
+def test_of_a_lone_socket_nobody_need_be_found_where_not_all_could_be_read() -> None:
+    (one,) = found((sock(5, process(10, waits=False)),), TWO)
+    assert "nobody waits on it; connections wait for ever" in one.text
+    (one,) = found((sock(5),), TWO)
+    assert one.text.endswith("held by no process that can be found")
+    assert found((sock(5),), TWO, (Unread("x", "permission denied", 1),)) == ()
+
+
+def test_a_queue_is_full_with_one_more_than_the_backlog() -> None:
+    (one,) = found((sock(1, process(10), queue=6, backlog=5),), TWO)
+    assert (one.kind, one.inodes) == ("QUEUE FULL", (1,))
+    assert one.text.startswith("socket 1: 6 connections wait where backlog 5 lets one more wait")
+    assert kinds((sock(1, process(10), queue=5, backlog=5),), TWO) == []
+
+
+@pytest.mark.parametrize(
+    ("program", "never"),
+    [
+        ("cpu modulo 2", (3,)),
+        ("packet hash modulo 3", ()),
+        ("packet hash modulo 6", ()),
+        ("cpu and 0x1", (3,)),
+        ("cpu and 0x5", ()),
+        ("member 1", (1, 3)),
+        ("member 7", ()),
+        ("cpu", ()),
+    ],
+)
+def test_a_classic_selector_may_leave_members_out(program: str, never: tuple[int, ...]) -> None:
+    rows = group(
+        *(sock(inode, process(10)) for inode in (1, 2, 3)),
+        selector="cbpf",
+        program=Program(None, program),
+    )
+    shown = [one for one in found(rows, TWO) if one.kind == "NEVER SELECTED"]
+    assert tuple(inode for one in shown for inode in one.inodes) == never
+
+
+def test_reuseport_set_and_one_socket_for_all() -> None:
+    own = Options(True, False, 0, None, 0)
+    one = sock(1, process(9, waits=False), process(10), process(11), options=own)
+    (told,) = found((one,), TWO)
+    assert (told.kind, told.pids) == ("ONE SOCKET", (10, 11))
+    assert kinds((replace(one, options=own._replace(reuseport=False)),), TWO) == []
+    assert kinds((sock(1, process(10), options=own),), TWO) == []
+
+
+def test_programs_that_are_not_related_share_a_group() -> None:
+    near = around(kin(1, 0, 1), kin(10, 1), kin(20, 1))
+    rows = group(sock(1, process(10, "nginx")), sock(2, process(20, "caddy")))
+    (one,) = found(rows, near)
+    assert (one.kind, one.pids, one.is_fault) == ("FOREIGN PROGRAM", (10, 20), True)
+    assert "nginx (pid 10), caddy (pid 20)" in one.text
+    (one,) = found(group(sock(1, process(10, "a")), sock(2, process(20, "a"))), near)
+    assert (one.kind, one.is_fault) == ("SECOND INSTANCE", False)
+    siblings = around(kin(1, 0, 1), kin(9, 1), kin(10, 9, 9), kin(11, 9, 9))
+    rows = group(sock(1, process(10, "srv-1")), sock(2, process(11, "srv-2")))
+    assert kinds(rows, siblings) == []
+    assert kinds(rows, around()) == []  # nothing is known of their ancestry
+
+
+def test_a_helper_that_inherited_the_listener() -> None:
+    near = around(kin(1, 0, 1), kin(9, 1), kin(10, 9, 9), kin(30, 10, 9))
+    helper = process(30, "sleep", waits=False)
+    rows = (sock(1, process(9, "app", waits=False), process(10, "app"), helper),)
+    (one,) = found(rows, near)
+    assert (one.kind, one.pids) == ("HELPER HOLDS IT", (30,))
+    quiet = (sock(1, process(10, "app"), process(30, "app: logger", waits=False)),)
+    assert kinds(quiet, near) == []
+    above = (sock(1, process(9, "supervisor", waits=False), process(10, "app")),)
+    assert kinds(above, near) == []
+
+
+def test_old_workers_of_a_killed_master() -> None:
+    near = around(kin(1, 0, 1), kin(10, 1, 9), kin(11, 1, 9), kin(20, 1), kin(21, 20, 20))
+    rows = (sock(1, process(10), process(11)),)
+    (one,) = found(rows, near)
+    assert (one.kind, one.pids) == ("OLD WORKERS", (10, 11))
+    assert [one.kind for one in found((sock(1, process(10)),), near)] == ["OLD WORKERS"]
+    assert kinds((sock(1, process(10, "srv")),), near) == []
+    healthy = (sock(1, process(20, "nginx: master", waits=False), process(21)),)
+    assert kinds(healthy, near) == []
+
+
+def test_backlogs_of_a_group_and_the_limit_of_the_machine() -> None:
+    rows = group(sock(1, process(10)), sock(2, process(11), backlog=128))
+    (one,) = found(rows, TWO)
+    assert (one.kind, one.text) == (
+        "MIXED BACKLOGS",
+        "the sockets of the group have backlogs of 128, 511",
+    )
+    low = around(*TWO.kin.values(), settings={1: NetSettings(128, True)})
+    assert kinds((sock(1, process(10), backlog=128),), low) == ["BACKLOG CUT"]
+    assert kinds((sock(1, process(10), backlog=127),), low) == []
+    usual = sock(1, process(10), backlog=4096)
+    assert kinds((usual,), TWO) == []
+    assert kinds((replace(usual, queue=2049),), TWO) == ["BACKLOG CUT"]
+    assert kinds((replace(usual, drops=1),), TWO) == ["BACKLOG CUT"]
+    assert kinds((replace(usual, drops=1),), around(*TWO.kin.values(), settings={})) == []
+
+
+def test_workers_that_may_use_less_than_others() -> None:
+    near = around(kin(1, 0, 1), kin(9, 1), kin(10, 9, 9, cpus="0-3"), kin(11, 9, 9, cpus="1,3"))
+    rows = group(sock(1, process(10)), sock(2, process(11)))
+    (one,) = found(rows, near)
+    assert (one.kind, one.text) == ("UNEQUAL PLACES", "its workers may run on 2 to 4 CPUs")
+    pinned = around(kin(9, 1), kin(10, 9, 9, cpus="0"), kin(11, 9, 9, cpus="1"))
+    assert kinds(rows, pinned) == []
+    apart = group(sock(1, process(10)), sock(2, replace(process(11), cgroup="/b")))
+    assert [one.text for one in found(apart, pinned)] == [
+        "its workers are in 2 control groups: /a.service, /b"
+    ]
+
+
+def test_nothing_moves_when_workers_are_replaced() -> None:
+    near = around(
+        kin(1, 0, 1),
+        kin(9, 1),
+        kin(10, 9, 9, 90_000),
+        kin(11, 9, 9, 90_000),
+        settings={1: NetSettings(4096, False)},
+    )
+    master = process(9, "nginx: master", waits=False)
+    old = group(
+        sock(1, master, process(10, start=90_000)), sock(2, master, process(11, start=90_000))
+    )
+    assert kinds(old, near) == ["NO MIGRATION"]
+    assert kinds(old, around(*near.kin.values())) == []
+    first = group(sock(1, master, process(10)), sock(2, master, process(11)))
+    assert kinds(first, near) == []
+
+
+def test_one_program_has_ipv4_and_another_ipv6() -> None:
+    near = around(kin(1, 0, 1), kin(10, 1), kin(20, 1))
+    four = sock(1, process(10, "four"), local_address="0.0.0.0")
+    six = sock(2, process(20, "six"), local_address="::", family="ipv6", v6only=True)
+    (one,) = found((four, six), near)
+    assert (one.kind, one.pids) == ("TWO PROGRAMS", (10, 20))
+    assert one.text == "IPv4 is served by four (pid 10), IPv6 by six (pid 20)"
+    same = replace(six, holders=(process(10, "four"),))
+    assert kinds((four, same), near) == []
+    assert kinds((four, replace(six, local_port=81)), near) == []
+    assert kinds((four, replace(six, netns=2)), near) == []
+
+
+def test_another_user_has_the_port_beside() -> None:
+    near = around(kin(1, 0, 1), kin(10, 1), kin(20, 1))
+    whole = sock(1, process(10), local_address="0.0.0.0")
+    beside = sock(2, process(20), uid=1001)
+    (one,) = found((whole, beside), near)
+    assert (one.kind, one.inodes) == ("OTHER OWNER", (1, 2))
+    assert "root, uid 1001" in one.text
+    assert kinds((whole, replace(beside, uid=0)), near) == []
+    assert kinds((replace(whole, local_address="127.0.0.2"), beside), near) == []
+
+
+@pytest.mark.parametrize(
+    ("parents", "fds", "how", "strangers"),
+    [
+        ({10: 9, 11: 9}, {}, "related", ()),  # their parent has it no more
+        ({10: 11, 11: 1}, {}, "inherited", ()),
+        ({10: 1, 11: 1}, {}, "passed", (11,)),
+        ({10: 9, 11: 9}, {11: 7}, "passed", (11,)),
+    ],
+)
+def test_the_way_a_socket_came_to_others(
+    parents: dict[int, int], fds: dict[int, int], how: str, strangers: tuple[int, ...]
+) -> None:
+    held = sock(1, process(10), process(11, fd=fds.get(11, 6)))
+    sessions = {pid: 9 if parent == 9 else pid for pid, parent in parents.items()}
+    near = around(
+        kin(1, 0, 1), kin(9, 1), *(kin(pid, up, sessions[pid]) for pid, up in parents.items())
+    )
+    way = way_of(held, near, partial=False)
+    assert (way.how, way.strangers) == (how, strangers)
+
+
+def test_socket_activation_and_what_is_not_known() -> None:
+    near = around(kin(1, 0, 1, comm="systemd"), kin(10, 1))
+    by_init = sock(1, process(1, "systemd", waits=False), process(10))
+    assert (way_of(by_init, near, False).how, way_of(by_init, near, False).source) == (
+        "activated",
+        1,
+    )
+    near = around(kin(1, 0, 1), kin(5, 1, comm="systemd-socket-"), kin(10, 5))
+    assert way_of(sock(1, process(5), process(10)), near, False).source == 5
+    fake = around(kin(1, 0, 1), kin(5, 1, comm="systemd"), kin(10, 1))
+    assert way_of(sock(1, process(5), process(10)), fake, False).how == "passed"
+    assert way_of(by_init, Surroundings(), False).how is None
+    assert way_of(sock(1, process(10)), near, False).how == "sole"
+    assert way_of(sock(1, process(10)), near, True).how is None
+
+
+def test_a_circle_of_parents_has_an_end() -> None:
+    near = around(kin(10, 11), kin(11, 10))
+    assert way_of(sock(1, process(10), process(11)), near, False).how == "related"
+    assert families([process(10), process(11)], near.kin) is not None
+
+
+@pytest.mark.parametrize(
+    ("name", "program"),
+    [
+        ("nginx: worker", "nginx"),
+        ("lab worker 2", "lab"),
+        ("srv-3", "srv"),
+        ("php-fpm", "php-fpm"),
+        ("7", "7"),
+        ("", "comm"),
+    ],
+)
+def test_names_of_programs(name: str, program: str) -> None:
+    assert program_of(Holder(1, 1, "comm", name, 3, True)) == program
+
+
+def test_every_word_has_its_advice_and_is_explained() -> None:
+    assert set(ADVICE) == set(KINDS)
+    for kind in KINDS:
+        assert ADVICE[kind].means in [one.means for one in find(kind)]
+
+
+def test_lines_and_objects() -> None:
+    idle = process(10, "x\x1b", waits=False)
+    rows = tuple(sock(port, idle, local_port=port) for port in range(1, 21))
+    shown = list(diagnosis_lines(found(rows, TWO), Style(80)))
+    assert all(len(line) <= 80 and "\x1b" not in line for line in shown)
+    assert sum(line.startswith("NOBODY WAITS") for line in shown) == 16
+    assert sum(line.startswith("  -> ") for line in shown) == 1
+    assert shown[-1] == "4 more findings: --full, or -o jsonl"
+    full = list(diagnosis_lines(found(rows, TWO), Style(80, full=True)))
+    assert sum(line.startswith("NOBODY WAITS") for line in full) == 20
+    lines = [json.loads(line) for line in json_lines(answer(Inventory(rows), TWO))]
+    told = [one for one in lines if one["type"] == "diagnosis"]
+    assert len(told) == 20
+    assert (told[0]["kind"], told[0]["local_port"], told[0]["pids"]) == ("NOBODY WAITS", 1, [10])

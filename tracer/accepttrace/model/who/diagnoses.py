@@ -1,0 +1,352 @@
+"""Every diagnosis of an answer of `who`, the gravest first. One rule a function."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
+
+from accepttrace.facts.records import Holder, Listener
+from accepttrace.model.labels import few
+from accepttrace.model.verdict import counted
+from accepttrace.model.who.diagnosis import KINDS, Diagnosis
+from accepttrace.model.who.families import Family, families, program_of
+from accepttrace.model.who.tree import Answer, Group
+from accepttrace.model.who.ways import INIT, ancestors
+
+NAMED: Final = 4  # sockets or processes, in a sentence
+SMALL_SOMAXCONN: Final = 511  # below what servers ask for by default
+RELOADED_S: Final = 10.0  # workers that are so much younger than their master are not its first
+MODULO: Final = re.compile(r".* modulo (\d+)$")
+MASK: Final = re.compile(r".* and 0x([0-9a-f]+)$")
+MEMBER: Final = re.compile(r"member (\d+)$")
+
+
+def diagnoses(answer: Answer) -> tuple[Diagnosis, ...]:
+    """Of all groups, and of the ports that several of them share."""
+    several = [group for group in answer.groups if group.size > 1]
+    found = [one for rule in _OF_EACH for group in answer.groups for one in rule(group, answer)]
+    found += [one for rule in _OF_GROUPS for group in several for one in rule(group, answer)]
+    ports: defaultdict[tuple[int, int], list[Group]] = defaultdict(list)
+    for group in answer.groups:
+        ports[group.first.netns, group.first.local_port].append(group)
+    crowded = [groups for groups in ports.values() if len(groups) > 1]
+    found += [one for rule in _OF_PORTS for groups in crowded for one in rule(groups, answer)]
+    return tuple(sorted(found, key=lambda one: KINDS.index(one.kind)))
+
+
+def holders_of(group: Group) -> list[Holder]:
+    """Each process once, as it stands on the first of its sockets that it waits on."""
+    found: dict[int, Holder] = {}
+    for socket in group.sockets:
+        for one in socket.row.holders:
+            if one.pid not in found or (one.waits and not found[one.pid].waits):
+                found[one.pid] = one
+    return list(found.values())
+
+
+def _nobody_waits(group: Group, answer: Answer) -> Iterator[Diagnosis]:
+    """Nobody is known to wait, and of nobody it is not known."""
+    dead = [socket for socket in group.sockets if _is_dead(socket.row, answer)]
+    if not dead:
+        return
+    rows = [socket.row for socket in dead]
+    size = group.size
+    queued = sum(row.queue or 0 for row in rows)
+    which = _listed("socket", [row.inode for row in rows])
+    if size > 1:
+        which += f", {len(rows)} of {size} of the group"
+        to = (
+            "connections that are steered there"
+            if _is_steered(rows[0])
+            else (f"{len(rows) / size:.0%} of all new connections go there and")
+        )
+    else:
+        to = "connections"
+    held = {one.pid: one for row in rows for one in row.holders}
+    working = {one.pid for one in holders_of(group) if one.waits}
+    names = few([_called(one) for one in held.values()])
+    elsewhere = " (at work on other sockets)" if working & held.keys() else ""
+    by = f"held by {names}{elsewhere}" if held else "held by no process that can be found"
+    text = f"{which}: nobody waits on it; {to} wait for ever, {queued:,} now; {by}"
+    inodes = tuple(row.inode for row in rows)
+    yield Diagnosis.of("NOBODY WAITS", rows[0], text, inodes, tuple(held))
+
+
+def _is_dead(row: Listener, answer: Answer) -> bool:
+    if not row.holders:
+        return not answer.inventory.partial
+    return all(one.waits is False for one in row.holders)
+
+
+def _is_steered(row: Listener) -> bool:
+    return row.selector not in (None, "hash")
+
+
+def _full(group: Group, answer: Answer) -> Iterator[Diagnosis]:  # noqa: ARG001
+    rows = [socket.row for socket in group.sockets if socket.row.is_full]
+    if not rows:
+        return
+    worst = max(rows, key=lambda row: row.queue or 0)
+    text = (
+        f"{_listed('socket', [row.inode for row in rows])}: {worst.queue} connections wait where"
+        f" backlog {worst.backlog} lets one more wait; further ones are dropped"
+    )
+    yield Diagnosis.of("QUEUE FULL", worst, text, tuple(row.inode for row in rows))
+
+
+def _never_selected(group: Group, answer: Answer) -> Iterator[Diagnosis]:  # noqa: ARG001
+    row = group.first
+    if row.selector != "cbpf" or row.program is None or row.group_size is None:
+        return
+    picked = _picked(row.program.name, row.group_size)
+    places = [(each.row.options.place, each.row) for each in group.sockets if each.row.options]
+    never = [one for place, one in places if place is not None and place not in picked]
+    if not never:
+        return
+    text = (
+        f"the selector returns {row.program.name}, and the group has {row.group_size} sockets:"
+        f" {_listed('socket', [one.inode for one in never])} gets nothing"
+    )
+    yield Diagnosis.of("NEVER SELECTED", row, text, tuple(one.inode for one in never))
+
+
+def _picked(name: str, size: int) -> range:
+    """The places that a selector of this name can return; all, where that is not known."""
+    if found := MODULO.match(name):
+        return range(int(found[1]))
+    if found := MASK.match(name):
+        mask = int(found[1], 16)
+        return range(mask + 1 if mask & (mask + 1) == 0 else size)
+    if found := MEMBER.match(name):
+        member = int(found[1])
+        return range(member, member + 1) if member < size else range(size)
+    return range(size)
+
+
+def _one_socket(group: Group, answer: Answer) -> Iterator[Diagnosis]:  # noqa: ARG001
+    row = group.first
+    waiting = [one for one in row.holders if one.waits]
+    if group.size > 1 or len(waiting) < 2 or not (row.options and row.options.reuseport):
+        return
+    text = (
+        f"socket {row.inode} has set SO_REUSEPORT, but it is the only one:"
+        f" {len(waiting)} processes wait on it, and the kernel balances nothing among them"
+    )
+    pids = tuple(one.pid for one in waiting)
+    yield Diagnosis.of("ONE SOCKET", row, text, (row.inode,), pids)
+
+
+def _strangers(group: Group, answer: Answer) -> Iterator[Diagnosis]:
+    """Servers that have nothing to do with each other, in one reuseport group."""
+    found = families(holders_of(group), answer.around.kin)
+    if found is None:
+        return
+    serving = [some for some in found if any(one.waits is not False for one in some)]
+    programs: defaultdict[str, list[Family]] = defaultdict(list)
+    for some in serving:
+        programs[program_of(some[0])].append(some)
+    if len(programs) > 1:
+        yield _foreign(group, [some[0] for some in programs.values()])
+    for several in programs.values():
+        if len(several) > 1:
+            yield _instances(group, several)
+
+
+def _foreign(group: Group, found: Sequence[Family]) -> Diagnosis:
+    names = few([_called(some[0]) for some in found])
+    text = f"programs that are not related share the group: {names}"
+    pids = tuple(one.pid for some in found for one in some)
+    return Diagnosis.of("FOREIGN PROGRAM", group.first, text, _inodes(group), pids)
+
+
+def _instances(group: Group, found: Sequence[Family]) -> Diagnosis:
+    names = few([_called(some[0]) for some in found])
+    text = f"{len(found)} instances of {program_of(found[0][0])} share the group: {names}"
+    pids = tuple(one.pid for some in found for one in some)
+    return Diagnosis.of("SECOND INSTANCE", group.first, text, _inodes(group), pids)
+
+
+def _old_workers(group: Group, answer: Answer) -> Iterator[Diagnosis]:
+    """Workers by name, or several that one socket was left to, whose parent is not theirs."""
+    kin, holders = answer.around.kin, holders_of(group)
+    orphans = [one for one in holders if _is_orphan(one, holders, answer)]
+    alike: defaultdict[object, list[Holder]] = defaultdict(list)
+    for one in orphans:
+        alike[kin[one.pid].session, program_of(one)].append(one)
+    for some in alike.values():
+        if len(some) < 2 and not some[0].name.endswith("worker"):
+            continue
+        text = (
+            f"{counted(len(some), 'process', 'processes')} without a master"
+            f" ({few([_called(one) for one in some])}): the one that started them has ended"
+        )
+        pids = tuple(one.pid for one in some)
+        yield Diagnosis.of("OLD WORKERS", group.first, text, _inodes(group), pids)
+
+
+def _is_orphan(one: Holder, holders: Iterable[Holder], answer: Answer) -> bool:
+    """Its parent is PID 1, or one that adopts, and it led no session of its own."""
+    kin = answer.around.kin
+    own = kin.get(one.pid)
+    if own is None or own.session == own.pid or own.parent in {each.pid for each in holders}:
+        return False
+    parent = kin.get(own.parent)
+    return own.parent == INIT or (parent is not None and parent.comm == "systemd")
+
+
+def _helper(group: Group, answer: Answer) -> Iterator[Diagnosis]:
+    """Other programs that descend from a server, hold its socket and do not wait."""
+    kin, holders = answer.around.kin, holders_of(group)
+    if len(holders) < 2:
+        return
+    waiting = [one for one in holders if one.waits]
+    above = {pid for one in waiting for pid in ancestors(one.pid, kin)}
+    programs = {program_of(one) for one in holders if one.waits or one.pid in above}
+    held = {one.pid for one in holders}
+    helpers = [
+        one
+        for one in holders
+        if one.waits is False
+        and one.pid not in above
+        and program_of(one) not in programs
+        and any(pid in held for pid in ancestors(one.pid, kin))
+    ]
+    if not waiting or not helpers:
+        return
+    text = (
+        f"{few([_called(one) for one in helpers])} inherited the listener and"
+        f" {'does' if len(helpers) == 1 else 'do'} not wait on it: the port stays in use, and"
+        " clients hang, when the server ends"
+    )
+    pids = tuple(one.pid for one in helpers)
+    yield Diagnosis.of("HELPER HOLDS IT", group.first, text, _inodes(group), pids)
+
+
+def _backlogs(group: Group, answer: Answer) -> Iterator[Diagnosis]:  # noqa: ARG001
+    found = sorted({s.row.backlog for s in group.sockets if s.row.backlog is not None})
+    if len(found) < 2:
+        return
+    text = f"the sockets of the group have backlogs of {few([str(one) for one in found])}"
+    yield Diagnosis.of("MIXED BACKLOGS", group.first, text, _inodes(group))
+
+
+def _cut(group: Group, answer: Answer) -> Iterator[Diagnosis]:
+    """Where that may matter: a small limit, or a queue that was or is half full."""
+    row = group.first
+    settings = answer.around.settings.get(row.netns)
+    limit = settings.somaxconn if settings else None
+    rows = [s.row for s in group.sockets if limit and s.row.backlog == limit]
+    pressed = [one for one in rows if one.drops or 2 * (one.queue or 0) > (limit or 0)]
+    shown = rows if limit and limit < SMALL_SOMAXCONN else pressed
+    if not shown:
+        return
+    text = f"backlog {limit} is net.core.somaxconn: listen() may have asked for more"
+    yield Diagnosis.of("BACKLOG CUT", row, text, tuple(one.inode for one in shown))
+
+
+def _places(group: Group, answer: Answer) -> Iterator[Diagnosis]:
+    """The hash gives each socket as much, whatever its server may use."""
+    waiting = [one for one in holders_of(group) if one.waits]
+    sizes = {_cpus(kin.cpus) for one in waiting if (kin := answer.around.kin.get(one.pid))}
+    known = sorted(size for size in sizes if size)
+    if len(known) > 1:
+        text = f"its workers may run on {known[0]} to {known[-1]} CPUs"
+        yield Diagnosis.of("UNEQUAL PLACES", group.first, text, _inodes(group))
+    groups = sorted({one.cgroup for one in waiting if one.cgroup})
+    if len(groups) > 1:
+        text = f"its workers are in {len(groups)} control groups: {few(groups)}"
+        yield Diagnosis.of("UNEQUAL PLACES", group.first, text, _inodes(group))
+
+
+def _cpus(text: str | None) -> int:
+    """How many a list such as `0-3,8` has; 0: not known."""
+    total = 0
+    for part in (text or "").split(","):
+        low, _, high = part.partition("-")
+        if not (low.isdigit() and (high or low).isdigit()):
+            return 0
+        total += int(high or low) - int(low) + 1
+    return total
+
+
+def _migration(group: Group, answer: Answer) -> Iterator[Diagnosis]:
+    """Where workers have been replaced before."""
+    settings = answer.around.settings.get(group.first.netns)
+    if settings is None or settings.migrates is not False:
+        return
+    if not _was_reloaded(group, answer):
+        return
+    text = (
+        "net.ipv4.tcp_migrate_req is 0, and workers have been replaced: a socket that closes"
+        " resets what is queued"
+    )
+    yield Diagnosis.of("NO MIGRATION", group.first, text, _inodes(group))
+
+
+def _was_reloaded(group: Group, answer: Answer) -> bool:
+    """All who wait began long after a parent of theirs."""
+    kin = answer.around.kin
+    waiting = [one for one in holders_of(group) if one.waits]
+    parents = [kin.get(kin[one.pid].parent) for one in waiting if one.pid in kin]
+    held = {one.pid for one in holders_of(group)}
+    known = [one for one in parents if one is not None and one.pid in held]
+    if not waiting or len(known) < len(waiting):
+        return False
+    age = answer.around.age_s
+    youngest = max(age(one.start_ticks) or 0 for one in waiting)
+    return min(age(one.start_ticks) or 0 for one in known) - youngest > RELOADED_S
+
+
+def _owners(groups: Sequence[Group], answer: Answer) -> Iterator[Diagnosis]:
+    """Of two users, where one address takes connections that another would get."""
+    whole = [group for group in groups if group.first.local_address in ("0.0.0.0", "::")]
+    for one in whole:
+        beside = [g for g in groups if g.first.uid not in (one.first.uid, None)]
+        if one.first.uid is None or not beside:
+            continue
+        users = few([_user(g.first.uid, answer) for g in (one, *beside)])
+        text = f"the port is open for several users: {users}"
+        inodes = tuple(g.first.inode for g in (one, *beside))
+        yield Diagnosis.of("OTHER OWNER", one.first, text, inodes)
+        return
+
+
+def _versions(groups: Sequence[Group], answer: Answer) -> Iterator[Diagnosis]:
+    """All IPv4 by one program, all IPv6 by another."""
+    four = next((g for g in groups if g.first.local_address == "0.0.0.0"), None)
+    six = next((g for g in groups if g.first.local_address == "::"), None)
+    if four is None or six is None:
+        return
+    ours, theirs = holders_of(four), holders_of(six)
+    names = {program_of(one) for one in ours}, {program_of(one) for one in theirs}
+    together = families([*ours, *theirs], answer.around.kin)
+    if not (ours and theirs and names[0].isdisjoint(names[1])) or not together:
+        return
+    if len(together) == 1:
+        return
+    text = f"IPv4 is served by {_called(ours[0])}, IPv6 by {_called(theirs[0])}"
+    inodes, pids = (four.first.inode, six.first.inode), (ours[0].pid, theirs[0].pid)
+    yield Diagnosis.of("TWO PROGRAMS", four.first, text, inodes, pids)
+
+
+def _user(uid: int | None, answer: Answer) -> str:
+    return answer.around.users.get(uid or 0) or f"uid {uid}"
+
+
+def _called(one: Holder) -> str:
+    return f"{one.name or one.comm} (pid {one.pid})"
+
+
+def _listed(noun: str, numbers: Sequence[int]) -> str:
+    return f"{noun}{'s' if len(numbers) > 1 else ''} {few([str(one) for one in numbers])}"
+
+
+def _inodes(group: Group) -> tuple[int, ...]:
+    return tuple(socket.row.inode for socket in group.sockets)
+
+
+_OF_EACH: Final = (_nobody_waits, _full, _one_socket, _cut, _old_workers, _helper)
+_OF_GROUPS: Final = (_never_selected, _strangers, _backlogs, _places, _migration)
+_OF_PORTS: Final = (_owners, _versions)

@@ -1,0 +1,171 @@
+"""What can be wrong with the listeners of a port, as words that mean one thing each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Literal, NamedTuple, get_args
+
+from accepttrace.facts.records import Family, Listener
+
+Kind = Literal[
+    "NOBODY WAITS",
+    "QUEUE FULL",
+    "NEVER SELECTED",
+    "ONE SOCKET",
+    "FOREIGN PROGRAM",
+    "OLD WORKERS",
+    "SECOND INSTANCE",
+    "HELPER HOLDS IT",
+    "OTHER OWNER",
+    "TWO PROGRAMS",
+    "MIXED BACKLOGS",
+    "BACKLOG CUT",
+    "UNEQUAL PLACES",
+    "NO MIGRATION",
+]
+KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
+# Clients lose something by these, or wait for ever; the others are worth knowing.
+FAULTS: Final[tuple[Kind, ...]] = (
+    "NOBODY WAITS",
+    "QUEUE FULL",
+    "NEVER SELECTED",
+    "FOREIGN PROGRAM",
+)
+
+
+class Advice(NamedTuple):
+    """What a word means, how it comes about, and what people do about it."""
+
+    means: str
+    why: str
+    do: str
+
+
+ADVICE: Final[Mapping[Kind, Advice]] = {
+    "NOBODY WAITS": Advice(
+        "A listening socket that no process waits on. The kernel still completes handshakes for it:"
+        " clients are connected, and nobody ever answers them.",
+        "A worker that has stopped taking connections but not closed its socket; a second"
+        " descriptor that a reload left; a process that got all sockets of a group by fork() and"
+        " serves its own alone, after the owner of another has ended.",
+        "Close the socket in whoever holds it, or have that accept again. With"
+        " net.ipv4.tcp_migrate_req=1 what is queued then moves to the rest of the group.",
+    ),
+    "QUEUE FULL": Advice(
+        "The accept queue holds one connection more than its backlog allows: SYNs and final ACKs"
+        " are dropped until somebody accepts.",
+        "Whoever should accept is busy, stuck or out of descriptors.",
+        "Find out why nobody accepts faster. A larger backlog (listen(), net.core.somaxconn) only"
+        " helps against bursts.",
+    ),
+    "NEVER SELECTED": Advice(
+        "The BPF selector of a reuseport group never returns the place of some socket in it.",
+        "The selector was made for a group of another size, or for one CPU a worker.",
+        "Attach a selector for the group as it is now (SO_ATTACH_REUSEPORT_CBPF, on any of its"
+        " sockets).",
+    ),
+    "ONE SOCKET": Advice(
+        "SO_REUSEPORT is set, but one socket is shared by several processes: the kernel balances"
+        " nothing among them.",
+        "The option was set before fork(), and the workers inherited the socket.",
+        "Have each worker make a socket of its own, with SO_REUSEPORT, after fork().",
+    ),
+    "FOREIGN PROGRAM": Advice(
+        "Programs that have nothing to do with each other are in one reuseport group: each takes a"
+        " part of the other's connections.",
+        "SO_REUSEPORT lets any process of the same user join.",
+        "Give one of them another port.",
+    ),
+    "OLD WORKERS": Advice(
+        "Workers whose master has ended still hold the socket.",
+        "The master was killed, and did not end them first.",
+        "End them; SIGQUIT lets nginx and others finish what they serve. No reload reaches them.",
+    ),
+    "SECOND INSTANCE": Advice(
+        "The same program runs twice in one reuseport group, started apart.",
+        "A reload or an upgrade has left the older one, or several are meant to share the port.",
+        "If it was left over, end the older one: both take connections.",
+    ),
+    "HELPER HOLDS IT": Advice(
+        "A program that was started by the server holds its listener and does not wait on it.",
+        "The descriptor was inherited through fork() and exec().",
+        "Open the listener with SOCK_CLOEXEC, or close it before exec(). Until then the port stays"
+        " in use when the server ends, and clients that come hang.",
+    ),
+    "OTHER OWNER": Advice(
+        "Sockets of several users listen on one port, one of them on every address.",
+        "Another address, device or version of IP makes that possible.",
+        "See that each is meant to have it: the more specific address or device comes first.",
+    ),
+    "TWO PROGRAMS": Advice(
+        "IPv4 and IPv6 of a port are served by different programs.",
+        "One is bound to 0.0.0.0, the other to [::] with IPV6_V6ONLY, or after it.",
+        "If one should have both, bind it to [::] without IPV6_V6ONLY, and end the other.",
+    ),
+    "MIXED BACKLOGS": Advice(
+        "The sockets of a reuseport group have different backlogs.",
+        "They were made by different versions of the configuration, or before and after"
+        " net.core.somaxconn changed.",
+        "Give all the same: the hash fills the smallest first.",
+    ),
+    "BACKLOG CUT": Advice(
+        "The backlog equals net.core.somaxconn: listen() may have asked for more.",
+        "The kernel cuts what listen() asks for to that limit, silently.",
+        "Raise net.core.somaxconn, then have the server listen again.",
+    ),
+    "UNEQUAL PLACES": Advice(
+        "The workers of a reuseport group may use different amounts of CPU, or are in different"
+        " control groups, while the hash gives each as many connections.",
+        "Affinity or limits were set for some of them.",
+        "Give all as many CPUs, and see that the limits (cpu.max, cpu.weight) are alike.",
+    ),
+    "NO MIGRATION": Advice(
+        "Workers of a reuseport group have been replaced, and net.ipv4.tcp_migrate_req is 0: what"
+        " is queued at a socket that closes is reset.",
+        "That is the default.",
+        "sysctl net.ipv4.tcp_migrate_req=1",
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """One thing that is wrong, or worth knowing, with a group of sockets.
+
+    `text`: the fact that it rests on, with names as processes chose them. `inodes`, `pids`: whom
+    it is about.
+    """
+
+    kind: Kind
+    netns: int
+    family: Family
+    local_address: str
+    local_port: int
+    device: str | None
+    text: str
+    inodes: tuple[int, ...] = ()
+    pids: tuple[int, ...] = ()
+
+    @property
+    def is_fault(self) -> bool:
+        """Whether clients lose by it."""
+        return self.kind in FAULTS
+
+    @property
+    def do(self) -> str:
+        """What people do about it."""
+        return ADVICE[self.kind].do
+
+    @classmethod
+    def of(
+        cls,
+        kind: Kind,
+        row: Listener,
+        text: str,
+        inodes: tuple[int, ...] = (),
+        pids: tuple[int, ...] = (),
+    ) -> Diagnosis:
+        """Where this listener is."""
+        place = (row.netns, row.family, row.local_address, row.local_port, row.device)
+        return cls(kind, *place, text, inodes, pids)

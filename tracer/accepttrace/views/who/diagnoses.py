@@ -1,0 +1,48 @@
+"""Diagnoses in words, and as objects."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from accepttrace.model.who.diagnosis import Diagnosis
+from accepttrace.views.formats import endpoint, plural
+from accepttrace.views.text import clean
+from accepttrace.views.who.holders import Style, wrapped
+
+SHOWN: Final = 16  # the gravest; JSON has all
+
+
+def diagnosis_lines(found: Sequence[Diagnosis], style: Style) -> Iterator[str]:
+    """The fact, then what to do. What is said of one kind to do is said once."""
+    shown = found if style.full else found[:SHOWN]
+    said = set()
+    for one in shown:
+        text = f"{one.kind}  {_place(one)}  {clean(one.text)}"
+        yield from wrapped(text.split(" "), style.width, "  ", " ")
+        if one.kind not in said:
+            yield from wrapped(("  ->", *one.do.split(" ")), style.width, "     ", " ")
+        said.add(one.kind)
+    if len(shown) < len(found):
+        yield f"{plural(len(found) - len(shown), 'more finding')}: --full, or -o jsonl"
+
+
+def diagnosis_object(one: Diagnosis) -> dict[str, object]:
+    """For JSON."""
+    return {
+        "kind": one.kind,
+        "fault": one.is_fault,
+        "netns": one.netns,
+        "family": one.family,
+        "local_address": one.local_address,
+        "local_port": one.local_port,
+        "device": one.device,
+        "text": one.text,
+        "do": one.do,
+        "inodes": list(one.inodes),
+        "pids": list(one.pids),
+    }
+
+
+def _place(one: Diagnosis) -> str:
+    return endpoint(one.local_address, one.local_port, one.family, None, one.device)
