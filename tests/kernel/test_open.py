@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import partial
+from typing import NoReturn
 
 import pytest
 
@@ -13,12 +17,16 @@ from accepttrace.config import Filters
 from accepttrace.facts.records import Opened
 from accepttrace.model.snapshot import Snapshot
 from accepttrace.sockets.inventory import InventoryReader
+from accepttrace.views import jsonl
+from accepttrace.views.table import render
+from tests.unit.forked import child
 
 from .clients import address_of, listen, port_of
-from .conftest import Tracing, iterator
+from .conftest import Tracing, iterator, wait_until
 from .keepers import accept, close, connect, duplicate, inherit, keepers, ss_open
 
 WORKERS, EACH = 4, 2500
+FORKED = 40
 COST_S, ROUNDS = 0.02, 5  # a refresh a second may cost two in a hundred of it
 NETNS = os.stat("/proc/self/ns/net").st_ino
 NEVER = "BPF may not list open files here"
@@ -106,6 +114,91 @@ def test_ten_thousand_are_those_of_ss_and_of_the_client(tracing: Tracing) -> Non
             assert snapshot.open_age_s == 0.0
             cost_s = cost_of_counting(port)
     assert cost_s <= COST_S
+
+
+def test_who_only_got_connections_has_a_row_and_no_part_in_the_verdict(tracing: Tracing) -> None:
+    """Passed over a Unix socket, to processes that hold no listener."""
+    if iterator() is None:
+        pytest.skip(NEVER)
+    with keepers(2) as (one, other), listen(64) as listener, ExitStack() as clients:
+        port = port_of(listener)
+        account = tracing.of(port)
+        for number in range(5):
+            clients.enter_context(socket.create_connection(("127.0.0.1", port)))
+            listener.setblocking(True)
+            passed, _ = listener.accept()
+            (one if number < 3 else other).give(passed)
+            passed.close()
+        for by in (account.snapshot(), account.snapshot("process")):
+            assert serving(by) == {one.pid: 3, other.pid: 2} == held(by) == ss_open(port)
+            (mine,) = [row for row in by.acceptors if not row.serves]
+            assert (mine.pid, mine.accepts, mine.open_connections) == (os.getpid(), 5, 0)
+            assert mine.share == 1.0
+            assert {row.accepts for row in by.acceptors if row.serves} == {0}
+            assert by.verdict == "ONE ACCEPTOR"
+        assert not any(row.serves for row in account.snapshot("thread").acceptors)
+        os.kill(one.pid, signal.SIGKILL)
+        wait_until(lambda: ss_open(port) == {other.pid: 2}, "the other one alone")
+        assert serving(account.snapshot()) == {other.pid: 2} == held(account.snapshot())
+
+
+def test_children_forked_for_each_connection_share_a_row(tracing: Tracing) -> None:
+    if iterator() is None:
+        pytest.skip(NEVER)
+    with listen(64) as listener, ExitStack() as stack:
+        port = port_of(listener)
+        server = stack.enter_context(child(partial(fork_for_each, listener)))
+        account = tracing.of(port)
+        for _ in range(FORKED):
+            stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+        wait_until(lambda: settled_at(port, FORKED, without=server), "a child for each")
+        snapshot = account.snapshot()
+        (row,) = [row for row in snapshot.acceptors if row.serves]
+        took = {each.pid: each.accepts for each in snapshot.acceptors if each.accepts}
+    assert (row.serves, row.open_connections, row.pid) == (FORKED, FORKED, None)
+    assert took == {server: FORKED}
+    shown = " ".join("".join(text for text, _ in line) for line in render(snapshot, 200, None))
+    assert f"{FORKED} serve " in shown
+    assert '"serves":40,' in jsonl.snapshot_line(snapshot)
+
+
+def fork_for_each(listener: socket.socket) -> NoReturn:
+    """As sshd: the child keeps the connection until its client closes it, and the parent none."""
+    listener.setblocking(True)
+    while True:
+        connection, _ = listener.accept()
+        if not os.fork():
+            listener.close()
+            connection.recv(1)
+            os._exit(0)
+        connection.close()
+
+
+def settled_at(port: int, number: int, *, without: int) -> bool:
+    """Whether so many processes hold one each, and no other has any."""
+    now = ss_open(port)
+    return without not in now and list(now.values()) == [1] * number
+
+
+def test_of_a_port_that_is_shared_with_one_left_out_nobody_knows_who_serves_whom(
+    tracing: Tracing,
+) -> None:
+    """Connections do not name their listener: those of the other one must not get a row here."""
+    with keepers(1) as (other,), listen(64) as listener, ExitStack() as stack:
+        port = port_of(listener)
+        elsewhere = stack.enter_context(socket.socket())
+        elsewhere.bind(("127.0.0.2", port))
+        elsewhere.listen(8)
+        stack.enter_context(socket.create_connection(("127.0.0.2", port)))
+        with elsewhere.accept()[0] as passed:
+            other.give(passed)
+        filters = Filters(ports=frozenset({port}), addresses=frozenset({"127.0.0.1"}))
+        assert serving(tracing.of(filters=filters).snapshot()) == {}
+
+
+def serving(snapshot: Snapshot) -> dict[int | None, int | None]:
+    """What those hold that only serve."""
+    return {row.pid: row.open_connections for row in snapshot.acceptors if row.serves}
 
 
 def held(snapshot: Snapshot) -> dict[int | None, int]:

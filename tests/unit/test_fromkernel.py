@@ -115,7 +115,9 @@ def test_connections_are_counted_by_fewer_passes(kernel: Kernel) -> None:
         return kernel.asked[-1][3]
 
     assert [counts(0, 0.02), counts(0, 0.02), counts(0, 0.1)] == [True, True, True]
-    assert kernel.source.opened == Opened(kernel.now, frozenset({80}), {7: 7}, {(7, PORT): 3})
+    assert kernel.source.opened == Opened(
+        kernel.now, frozenset({80}), {7: 7}, {(7, PORT): 3}, comms={7: "w7"}
+    )
     for after_s, counted in ((1.1, False), (1.1, False), (2.5, False), (0.4, True)):
         kernel.holdings = Holdings([table(7)])
         kernel.took_s = 0

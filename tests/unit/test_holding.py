@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Set
 from dataclasses import replace
 from typing import Any, cast
 
@@ -14,9 +14,11 @@ from accepttrace.errors import UnsupportedError
 from accepttrace.facts.records import (
     Holder,
     ListenerFact,
+    LocalPort,
     NamespaceCount,
     Opened,
     Program,
+    Serving,
     TcpCounters,
     Unread,
 )
@@ -211,6 +213,10 @@ class Fake:
         if number == self.closed:
             raise PermissionError
         return None if number == OWN else f"/{number}"
+
+    def serving(self, holders: Mapping[LocalPort, Set[int]]) -> tuple[Serving, ...]:
+        self.at = dict(holders)
+        return ()
 
     def finish(self, inodes: Collection[int], full: bool) -> None:
         self.finished.append((list(inodes), full))

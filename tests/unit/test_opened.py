@@ -196,7 +196,7 @@ def test_a_pass_that_takes_long_counts_less_often(monkeypatch: pytest.MonkeyPatc
     assert [counts(1, quick), counts(1, quick)] == [True, True]
     assert counts(1, slow)
     assert [counts(1, slow), counts(0.49, slow), counts(0.31, slow)] == [False, False, True]
-    assert source.opened == Opened(now[0], frozenset({80}), {7: 7}, {(7, FOUR): 3})
+    assert source.opened == Opened(now[0], frozenset({80}), {7: 7}, {(7, FOUR): 3}, comms={7: "w"})
     source.pass_over(full=False, limit_s=1, open_ports=frozenset())
     assert source.opened is not None
 

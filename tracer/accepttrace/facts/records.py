@@ -425,6 +425,7 @@ class Opened:
     started: Mapping[int, int]
     counts: Mapping[tuple[int, LocalPort], int]
     namespaces: frozenset[int] | None = None  # that were looked at; None: all
+    comms: Mapping[int, str] = field(default_factory=dict)  # of those that hold any
 
     def of(self, pid: int, start_ticks: int, where: LocalPort) -> int | None:
         """Those of one process; None where it, the port or the namespace was not looked at."""
@@ -433,6 +434,18 @@ class Opened:
         if self.namespaces is not None and where.netns not in self.namespaces:
             return None
         return self.counts.get((pid, where), 0)
+
+
+class Serving(NamedTuple):
+    """A process that holds connections of a port without holding a listener there.
+
+    It inherited them, or got them over a Unix socket; or it gave up its listener. `process`: where
+    there are many, of most of them only pid, start and comm are known.
+    """
+
+    process: Process
+    where: LocalPort
+    connections: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -459,6 +472,7 @@ class Inventory:
     unix: tuple[str, ...] = ()  # where the processes asked for listen instead, if on no TCP socket
     namespaces: tuple[NamespaceCount, ...] = ()  # those that these listeners are in
     opened: Opened | None = None  # the last that was read, perhaps before all else
+    serving: tuple[Serving, ...] = ()  # of the same look
 
     @property
     def partial(self) -> bool:

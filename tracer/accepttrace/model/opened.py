@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from accepttrace.facts.records import LocalPort, Opened
 from accepttrace.model.census import Census, ProcessKey
@@ -17,15 +17,21 @@ NOTHING = Opened(0.0, frozenset(), {}, {})
 class Holds:
     """Connections name the port that they came to, and not the listener: those of a process count
     for a row that stands for all of its listeners at that port. Closed ones stand back for open
-    ones.
+    ones. `more`: what a process holds at other ports, where it only serves, by process.
     """
 
     def __init__(
-        self, opened: Opened | None, kept: Iterable[Entry], listeners: Listeners, census: Census
+        self,
+        opened: Opened | None,
+        kept: Iterable[Entry],
+        listeners: Listeners,
+        census: Census,
+        more: Mapping[ProcessKey, int],
     ) -> None:
         self._opened = opened or NOTHING
         self._listeners = listeners
         self._census = census
+        self._more = more
         self._sockets: defaultdict[tuple[ProcessKey, LocalPort], set[Socket]] = defaultdict(set)
         if opened is not None:
             self._find_sockets(kept)
@@ -41,14 +47,14 @@ class Holds:
         if isinstance(process, Bygone) or not self._census.alive(process):
             return None
         sockets = {entry.socket for entry in entries}
-        ports = {port for socket in sockets if (port := self._port(socket)) is not None}
+        ports = {port for socket in sockets if (port := port_of(socket, self._listeners))}
         numbers = [self._at(process, port, sockets) for port in ports]
         known = [number for number in numbers if number is not None]
         if not known or len(known) < len(numbers):
             return None
         ways = {entry.count.via for entry in entries if entry.count and entry.count.accepts}
         without_descriptor = "kernel" in ways or ("io_uring" in ways and not any(known))
-        return None if without_descriptor else sum(known)
+        return None if without_descriptor else sum(known) + self._more.get(process, 0)
 
     def _at(self, process: ProcessKey, port: LocalPort, sockets: set[Socket]) -> int | None:
         there = self._sockets[process, port]
@@ -57,13 +63,15 @@ class Holds:
 
     def _find_sockets(self, kept: Iterable[Entry]) -> None:
         for entry in kept:
-            port = self._port(entry.socket)
+            port = port_of(entry.socket, self._listeners)
             if port is not None and not isinstance(entry.process, Bygone):
                 self._sockets[entry.process, port].add(entry.socket)
 
-    def _port(self, socket: Socket) -> LocalPort | None:
-        if isinstance(socket, Place):
-            netns, port, family = socket.netns, socket.port, socket.family
-            return LocalPort(netns, port, family) if netns and port and family else None
-        facts = self._listeners.facts(socket)
-        return LocalPort(facts.netns, facts.local_port, facts.family) if facts else None
+
+def port_of(socket: Socket, listeners: Listeners) -> LocalPort | None:
+    """Where it listens; None: that is not known, or several places are."""
+    if isinstance(socket, Place):
+        netns, port, family = socket.netns, socket.port, socket.family
+        return LocalPort(netns, port, family) if netns and port and family else None
+    facts = listeners.facts(socket)
+    return LocalPort(facts.netns, facts.local_port, facts.family) if facts else None

@@ -8,17 +8,18 @@ from typing import NamedTuple
 
 from accepttrace.config import By, Filters
 from accepttrace.facts.matching import by_process, process_matches
-from accepttrace.facts.records import Opened
+from accepttrace.facts.records import Opened, Serving
 from accepttrace.model.census import Census
 from accepttrace.model.cpu import Cpus
 from accepttrace.model.crowds import Crowd, Crowds
-from accepttrace.model.entries import Bygone, Entry, Key
+from accepttrace.model.entries import Actor, Bygone, Entry, Key
 from accepttrace.model.grains import GRAINS
 from accepttrace.model.labels import Who, of_place, of_process, of_sockets
 from accepttrace.model.listeners import Listeners, SetKey, Socket
 from accepttrace.model.opened import Holds
 from accepttrace.model.places import Place
 from accepttrace.model.recent import Part, Parts, Trends
+from accepttrace.model.serving import Pile, held_by, key_of, piles_of, places, sockets_at
 from accepttrace.model.snapshot import AcceptorRow
 from accepttrace.model.sums import Visible, summed
 from accepttrace.model.tallies import WITHOUT_ROW
@@ -49,6 +50,7 @@ class Rows:
     yardstick: Yardstick
     cpus: Cpus
     opened: Opened | None = None
+    serving: Sequence[Serving] = ()
     recent: Parts | None = None
     trends: Trends | None = None
     passed_over: frozenset[Socket] = frozenset()
@@ -78,13 +80,75 @@ class Rows:
                 self._row(key, piles.get(key, []), those, facts, crowds)
                 for key, those in sockets.items()
             ]
-        return [self._row(key, pile, _sockets(pile), facts, crowds) for key, pile in piles.items()]
+        rows = [self._row(key, pile, _sockets(pile), facts, crowds) for key, pile in piles.items()]
+        return rows if self.by == "thread" else rows + self._of_servers({e.process for e in kept})
+
+    def _of_servers(self, acceptors: Collection[Actor]) -> list[AcceptorRow]:
+        """Of those that only serve; by process, of those that do so at all ports."""
+        by_process = self.by == "process"
+        found = [one for one in self.serving if process_matches(self.filters, one.process)]
+        if by_process:
+            found = [one for one in found if key_of(one.process) not in acceptors]
+        piles = piles_of(found, by_process=by_process)
+        sockets = sockets_at({port for pile in piles for port in pile.where}, self.listeners)
+        return [self._of_server(pile, places(pile, sockets)) for pile in piles]
+
+    def _of_server(self, pile: Pile, sockets: Sequence[Socket]) -> AcceptorRow:
+        """A row with nothing but what is open; the processor time of one."""
+        one = pile.processes[0] if len(pile.processes) == 1 else None
+        where, sums = of_place(sockets, self.listeners), summed((), self.visible)
+        return AcceptorRow(
+            pid=one.pid if one else None,
+            tid=None,
+            comm=one.comm if one else "",
+            name=pile.name,
+            alive=True,
+            left=False,
+            ended=0,
+            folded=0,
+            serves=len(pile.processes),
+            waits=False,
+            listener_inode=where.inode,
+            netns=where.netns,
+            family=where.family,
+            local_address=where.address,
+            local_port=where.port,
+            device=where.device,
+            group=where.group,
+            accepts=0,
+            accepts_interval=0,
+            rate=0.0,
+            share=0.0,
+            fair_ratio=None,
+            recent_accepts=None if self.recent is None else 0,
+            recent_share=None if self.recent is None else 0.0,
+            recent_ratio=None,
+            trend=self.trends.of(()) if self.trends else (),
+            wait_p50_us=None,
+            wait_p90_us=None,
+            wait_p99_us=None,
+            wait_max_us=None,
+            wait_histogram=(),
+            empty_accepts=sums.empty,
+            wasted_wakeups=sums.wasted,
+            failed_accepts=sums.failed,
+            errors=sums.errors,
+            via=None,
+            selected=None,
+            open_connections=pile.connections,
+            cpu=self.cpus.of(key_of(one), whole=self.whole) if one else None,
+            local=None,
+            cgroup=one.cgroup if one else None,
+            container=one.container if one else None,
+            ns_pid=one.ns_pid if one else None,
+        )
 
     def _holds(self, kept: Sequence[Entry]) -> Holds | None:
         """What processes hold, for rows that stand for one."""
         if self.by not in ("worker", "process"):
             return None
-        return Holds(self.opened, kept, self.listeners, self.census)
+        more = held_by(self.serving) if self.by == "process" else {}
+        return Holds(self.opened, kept, self.listeners, self.census, more)
 
     def _key(self, entry: Entry, crowds: Crowds) -> Key:
         """What the row of an entry stands for."""
@@ -148,6 +212,7 @@ class Rows:
             left=who.left,
             ended=self._ended(key, who, crowds),
             folded=folded,
+            serves=0,
             waits=who.waits,
             listener_inode=where.inode,
             netns=where.netns,

@@ -188,7 +188,10 @@ class AcceptorRow:
 
     The last workers that ended have rows; the others of one program and listener share a row
     without a `pid` that stands for so many that `ended`. `folded`: it is about so many idle
-    listeners that share a row (see `ListenerRow`), and about no other. `left`: its process is alive
+    listeners that share a row (see `ListenerRow`), and about no other. `serves`: it is about so
+    many processes that hold connections of the port, accepted none and hold no listener there: who
+    accepted handed them on; 0 of all other rows. Where they are many they share a row without a
+    `pid`. `left`: its process is alive
     and holds the listener no more. `share` is of all accepts shown (0..1). `fair_ratio` is accepts
     ÷ those after an even split, at each moment over those who could have taken them then: the
     waiting workers of the same listener or reuseport group; None for a holder that does not wait
@@ -215,6 +218,7 @@ class AcceptorRow:
     left: bool
     ended: int
     folded: int
+    serves: int
     waits: bool | None
     listener_inode: int | None
     netns: int | None

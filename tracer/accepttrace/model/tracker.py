@@ -21,6 +21,7 @@ from accepttrace.facts.records import (
     Overflow,
     Passed,
     Process,
+    Serving,
     Unread,
 )
 from accepttrace.facts.sight import Fact, Sight
@@ -37,6 +38,7 @@ from accepttrace.model.presence import Presence
 from accepttrace.model.recent import Parts, Trends
 from accepttrace.model.reconciler import Evidence, Reconciler
 from accepttrace.model.rows import Rows
+from accepttrace.model.serving import without_acceptors
 from accepttrace.model.snapshot import Books, ListenerRow, Meta, Snapshot
 from accepttrace.model.strays import Strays
 from accepttrace.model.sums import Visible
@@ -92,6 +94,7 @@ class Tracker:
         self._unread: tuple[Unread, ...] = ()
         self._unix: tuple[str, ...] = ()
         self._opened: Opened | None = None
+        self._serving: tuple[Serving, ...] = ()
         self._cpus = Cpus()
         self._journal = Journal(self._listeners, self._census)
 
@@ -107,7 +110,7 @@ class Tracker:
         self._check(counts, reading.passed)
         if reading.inventory is not None:
             self._unread, self._unix = reading.inventory.unread, reading.inventory.unix
-            self._opened = reading.inventory.opened
+            self._take_in_opened(reading.inventory)
             self._cpus.update(reading.cpu)
         gone = self._let_go(counts)
         self._ended = True
@@ -173,6 +176,7 @@ class Tracker:
             yardstick=self._yardsticks.of(by),
             cpus=self._cpus,
             opened=self._opened,
+            serving=self._serving,
             recent=self._recent(by),
             trends=self._trends_of(by),
             passed_over=self._passed_over(),
@@ -284,6 +288,13 @@ class Tracker:
             return self._row_of(socket, accepted, uncounted)
 
         return gathered(idle, closing, self._listeners, Judge(draw, self._reconciler.verdict))
+
+    def _take_in_opened(self, inventory: Inventory) -> None:
+        """Before anybody who ended since that look is forgotten."""
+        if inventory.opened is not self._opened:
+            entries, serving = self._presence.entries, inventory.serving
+            self._serving = without_acceptors(serving, entries, self._listeners) if serving else ()
+        self._opened = inventory.opened
 
     def _pass_time(self, now_s: float, wall: str) -> None:
         if self._started_s is None:

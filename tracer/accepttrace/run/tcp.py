@@ -41,7 +41,8 @@ class TcpSource:
         passed = self._session.passed()
         holders = {holder.pid: holder for item in inventory.listeners for holder in item.holders}
         others = self._others(counts, known, holders.keys())
-        cpu = cpu_times((*others.values(), *holders.values()))
+        serving = [one.process for one in inventory.serving]
+        cpu = cpu_times((*others.values(), *holders.values(), *serving))
         return Reading(counts, inventory, others, passed, utc_now(), cpu)
 
     def read_counts(self, known: AbstractSet[int], holders: AbstractSet[int]) -> Reading:

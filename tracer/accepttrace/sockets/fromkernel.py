@@ -87,7 +87,9 @@ class KernelSource:
         self._complete, self._holdings = True, holdings
         if holdings.opened is not None:
             started = {t.pid: t.start_ns // NS_PER_TICK for t in holdings.tables}
-            self._opened = Opened(now, open_ports, started, holdings.opened)
+            held = {pid for pid, _ in holdings.opened}
+            comms = {t.pid: t.comm for t in holdings.tables if t.pid in held}
+            self._opened = Opened(now, open_ports, started, holdings.opened, comms=comms)
             self._open_rest_until_s = now + OPEN_REST * took_s if took_s > QUICK_S else now
         self._threads = {}
         for table in holdings.tables:

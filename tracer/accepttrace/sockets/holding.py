@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from accepttrace.config import Filters
 from accepttrace.errors import UnsupportedError
-from accepttrace.facts.records import Holder, Opened, Process, Unread
+from accepttrace.facts.records import Holder, LocalPort, Opened, Process, Serving, Unread
 from accepttrace.sockets.fromproc import FULL_EVERY_S, ProcSource
 from accepttrace.sockets.helper import Helper
 from accepttrace.sockets.namespaces import Namespaces, ask_all
 from accepttrace.sockets.opened import OpenedByProc
 from accepttrace.sockets.processes import Processes
+from accepttrace.sockets.serving import ServingReader
 
 if TYPE_CHECKING:  # not needed until the tracer is ready
     from accepttrace.probe.holders import HolderIterator, Protocol
@@ -53,6 +54,7 @@ class Holding:
         self._proc = ProcSource(self._helper, full_every_s)
         self._processes = Processes(self._proc, self._helper)
         self._opened = OpenedByProc(self._helper)
+        self._serving = ServingReader(self._helper)
         self.use(iterator)
         self._namespaces = Namespaces()
         self.closed: tuple[Unread, ...] = ()  # namespaces that may not be entered
@@ -106,6 +108,10 @@ class Holding:
         """Find who holds those that were listed, which took so long."""
         self._opened.read(ports, looks, self._proc.found, took_s)
 
+    def serving(self, holders: Mapping[LocalPort, Set[int]]) -> tuple[Serving, ...]:
+        """Who holds connections without a listener; see `ServingReader`. /proc is not searched."""
+        return self._serving.read(self._kernel.opened, holders) if self._kernel else ()
+
     def finish(self, inodes: Collection[int], full: bool) -> None:
         """Bring up to date who holds these sockets."""
         self._processes.refresh(inodes, full)
@@ -124,6 +130,14 @@ class Holding:
     def unread(self) -> tuple[Unread, ...]:
         """What could not be looked at, each once: holders and listeners may be missing."""
         found = (*self.closed, *self._namespaces.unread, *self._processes.unread)
+        if self._kernel is None and self._opened.last is not None:
+            found += (
+                Unread(
+                    "connections of those that hold no listener",
+                    "not searched for in" " /proc",
+                    holders=False,
+                ),
+            )
         return tuple({(each.pid or each.name): each for each in found}.values())
 
     def holders(self, inode: int) -> tuple[Holder, ...]:

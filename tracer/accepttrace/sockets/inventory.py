@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable
 from dataclasses import replace
 from itertools import islice
@@ -16,6 +16,7 @@ from accepttrace.facts.records import (
     Inventory,
     Listener,
     ListenerFact,
+    LocalPort,
     NamespaceCount,
     Process,
     is_partial,
@@ -92,6 +93,7 @@ class InventoryReader:
         took_s = time.monotonic() - began_s
         found = [(netns, sock) for netns, one in looks for sock in one.sockets]
         together = bonds(found)
+        everywhere = found
         found = [pair for pair in found if place_matches(self._filters, pair[1], pair[1].v6only)]
         facts = self._facts(looks, {netns for netns, _ in found})
         # For good: the last drops may be those of a listener that closed.
@@ -106,7 +108,25 @@ class InventoryReader:
         rows.sort(key=lambda row: (row.local_port, row.netns, row.family, row.inode))
         counts = (_dropped(netns, one) for netns, one in looks if netns in self._traced)
         instead, opened = self._instead(rows), self._holding.opened
-        return Inventory(tuple(rows), unread, instead, tuple(counts), opened)
+        serving = self._holding.serving(self._holders(everywhere, rows))
+        return Inventory(tuple(rows), unread, instead, tuple(counts), opened, serving)
+
+    def _holders(
+        self, everywhere: Collection[tuple[int, ListenSocket]], rows: Collection[Listener]
+    ) -> dict[LocalPort, set[int]]:
+        """By port, who holds a listener there. Not of ports where the filters leave one out:
+
+        whose a connection is cannot be told there.
+        """
+        found: defaultdict[LocalPort, set[int]] = defaultdict(set)
+        for row in rows:
+            where = LocalPort(row.netns, row.local_port, row.family)
+            found[where].update(holder.pid for holder in row.holders)
+        asked = {row.inode for row in rows}
+        for netns, sock in everywhere:
+            if sock.inode not in asked:
+                found.pop(LocalPort(netns, sock.local_port, sock.family), None)
+        return found
 
     def surroundings(self, inventory: Inventory) -> Surroundings:
         """Whose children its holders are, and how the machine is set."""

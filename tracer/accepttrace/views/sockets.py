@@ -39,6 +39,8 @@ class Sockets:
         a row has other ones. Of many idle ones what they have in common."""
         if not self._sorted:
             self._sort()
+        if row.serves:
+            return ()
         if row.folded:
             crowds = self._crowds.get((_place(row), row.group), ())
             return crowds if len(crowds) == 1 else ()  # else of several owners, at many places

@@ -66,7 +66,7 @@ def _style(row: AcceptorRow) -> str:
 def _aside(snapshot: Snapshot, row: AcceptorRow) -> bool:
     """A holder that accepts nothing and does not wait either: a master process."""
     of_sockets = GRAINS[snapshot.by].of_sockets
-    return not of_sockets and row.waits is False and not row.accepts and row.alive
+    return not of_sockets and row.waits is False and not (row.accepts or row.serves) and row.alive
 
 
 def _waiting_aside(snapshot: Snapshot, width: int) -> list[Line]:

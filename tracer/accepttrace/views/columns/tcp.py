@@ -63,6 +63,8 @@ def _sum(values: Sequence[float | None]) -> float | None:
 def _name(line: TcpRow) -> str:
     """Who it is, and whether it is gone, or how many are."""
     row = line.row
+    if row.serves:
+        return f"serves {row.name}" if row.serves == 1 else f"{row.serves:,} serve {row.name}"
     if row.left:
         return f"left {row.name}"
     if row.alive:
@@ -166,7 +168,8 @@ COLUMNS: Final[tuple[Column[TcpRow], ...]] = (
         "WORKER",
         "label",
         "text",
-        "what the process calls itself, else its program; `gone`: it has ended",
+        "what the process calls itself, else its program; `gone`: it has ended; `serves`: it holds"
+        " connections that another process accepted",
         cell=_name,
         least=8,
     ),
