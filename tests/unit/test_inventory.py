@@ -196,7 +196,7 @@ def test_a_listener_that_appears_later_gets_its_holders(reader_of: Reader) -> No
             rows = reader.read().listeners
             return bool(rows) and [h.pid for h in rows[0].holders] == [os.getpid()]
 
-        wait_until(held)
+        wait_until(held, 30)  # a look at /proc is followed by 20 times its time of rest
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="a network namespace of our own needs root")
