@@ -118,7 +118,7 @@ bench-where: $(COUNTED) bench/profile.so ## those by kernel function; ONLY=regex
 bench-holders: $(VENV)/.test objects bench/crowd ## what it costs to know who holds what, by size
 	$(Q)$(BIN)/python -m bench.holders
 
-screenshots: $(VENV)/.test objects ## the picture of the README, from a real run
+screenshots: $(VENV)/.test objects ## the pictures of the README, from real runs
 	$(Q)$(BIN)/python bench/screenshots.py docs
 
 docs: $(VENV)/.test ## docs/columns.md and explain.md, the JSON schemas and the README's table, from their tables of data

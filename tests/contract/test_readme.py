@@ -23,7 +23,9 @@ def test_every_command_in_it_exists() -> None:
     named = set(re.findall(r"^sudo \.venv/bin/accepttrace ([a-z]+)", README, re.MULTILINE))
     assert named
     assert named <= set(cli.commands) | {"who", "doctor", "demo", "top", "check"}
-    assert (ROOT / "docs" / "live.svg").exists()
+    pictures = re.findall(r"\]\((docs/[a-z]+\.svg)\)", README)
+    assert pictures == ["docs/live.svg", "docs/stuck.svg"]
+    assert all((ROOT / picture).exists() for picture in pictures)
 
 
 def test_the_table_of_kernels_is_that_of_the_matrix() -> None:

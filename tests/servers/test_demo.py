@@ -26,4 +26,9 @@ def test_demo_says_what_was_seen_and_counts_as_the_client_did(server: str, mode:
     found = re.search(r"The client made ([\d,]+) connections, accepttrace counted ([\d,]+)", text)
     assert found
     assert found.group(1) == found.group(2) != "0"
+    if mode == "threads":
+        assert "4 threads on 1 listener" in text
+        summary = done.stdout[done.stdout.rindex("accepttrace :") :].splitlines()
+        ids = [line.split()[:2] for line in summary if re.match(r" *\d+ +\d+ ", line)]
+        assert (len({pid for pid, _ in ids}), len({tid for _, tid in ids})) == (1, 4)
     assert "nothing lost" in text

@@ -97,8 +97,11 @@ def _trace(values: dict[str, Any], server: Any, pace: Pace) -> Iterator[str]:
         request=b"GET / HTTP/1.0\r\n\r\n" if values["server"] == "nginx" else b"",
     )
     load = Load(server.addresses, plan)
+    mode = find_mode(values["mode"])
     config = Config(
         filters=Filters(ports=frozenset({server.port})),
+        by="thread" if mode.threads else "worker",
+        patterns=not mode.own_socket,  # of one socket: who accepts after whom
         attach=values["attach"],
         loader=values["loader"],
         detail=values["detail"],

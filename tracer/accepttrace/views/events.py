@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Final
 
 from accepttrace.model.snapshot import Event, EventKind, Snapshot
@@ -26,16 +25,10 @@ def happened(snapshot: Snapshot, width: int) -> list[Line]:
     """All of the run, the latest last, as many as a page takes."""
     shown = snapshot.events[-_SHOWN:]
     earlier = len(snapshot.events) - len(shown) + snapshot.earlier_events
-    found = [line for event in shown for line in line_of(snapshot, _short(snapshot, event), width)]
+    found = [line for event in shown for line in line_of(snapshot, event, width)]
     if earlier:
         found.insert(0, ((f"… {plural(earlier, 'earlier event')}", "dim"),))
     return found
-
-
-def _short(snapshot: Snapshot, event: Event) -> Event:
-    """Without what the verdict says above."""
-    words = {one.finding.word for one in snapshot.verdicts}
-    return replace(event, text="since then") if event.going_on and event.kind in words else event
 
 
 def changes(snapshot: Snapshot, width: int) -> list[Line]:
@@ -67,6 +60,8 @@ def text(snapshot: Snapshot, event: Event) -> str:
 
 
 def _words(snapshot: Snapshot, event: Event) -> str:
+    if event.text is not None and event.going_on and _is_said(snapshot, event):
+        return "since then"
     if event.text is not None:
         ended = "" if event.going_on else f"; until {clock(snapshot, event.until_s)}"
         return clean(event.text) + ended
@@ -74,6 +69,15 @@ def _words(snapshot: Snapshot, event: Event) -> str:
         whose = f" from {plural(event.clients, 'client')}" if event.clients else ""
         return ", ".join(in_words(event.lost, whose)) + _last(snapshot, event)
     return ", ".join([*_OF_CHANGES[event.kind](event), *_cut_off(event)])
+
+
+def _is_said(snapshot: Snapshot, event: Event) -> bool:
+    """Whether a verdict, which stands above, says the same."""
+    about = (event.netns, event.local_address, event.local_port, event.kind)
+    return any(
+        (one.netns, one.local_address, one.local_port, one.finding.word) == about
+        for one in snapshot.verdicts
+    )
 
 
 def _last(snapshot: Snapshot, event: Event) -> str:
