@@ -238,6 +238,7 @@ TABLE: tuple[Entry, ...] = (
         "many: ten thousand connections take minutes in a machine that is emulated",
         names=("test_ten_thousand_are_those_of_ss_and_of_the_client",),
     ),
+    Entry("kernel/test_window.py", HERE, "the model's sums; what they are of is counted elsewhere"),
     Entry("kernel/test_cpu.py", HERE + OLDEST + NEWEST, "a clock of each process, in all kernels"),
     Entry("kernel/test_locality.py", HERE + PLAIN + HEADERS, "a field of the socket; each loader"),
     Entry("kernel/test_order.py", HERE + PLAIN + HEADERS, "hooks of accept; each loader"),

@@ -56,23 +56,27 @@ class Tracing:
     def way(self) -> Way:
         return Way(self.plan.attach, self.session.loader)
 
-    def of(self, *ports: int, filters: Filters | None = None) -> Account:
+    def of(
+        self, *ports: int, filters: Filters | None = None, window_s: float | None = None
+    ) -> Account:
         chosen = filters or Filters(ports=frozenset(ports))
         self.session.filter(NOBODY)  # no row is made while they are all forgotten
         self.session.reset()
         self.session.filter(chosen)
-        return Account(self.session, chosen)
+        return Account(self.session, chosen, window_s)
 
 
 class Account:
     """What the tracer says of a few ports, as any view would get it."""
 
-    def __init__(self, session: Session, filters: Filters) -> None:
+    def __init__(self, session: Session, filters: Filters, window_s: float | None = None) -> None:
         self._session = session
         reader = InventoryReader(filters, iterator(), ask_facts=session.listening)
         self._source = TcpSource(session, reader)
         meta = Meta("test", "", session.plan.attach, session.loader, (), "", "")
-        self._tracker = Tracker(meta, filters, session.began_s, session.plan.sees)
+        self._tracker = Tracker(
+            meta, filters, session.began_s, session.plan.sees, window_s=window_s
+        )
         self._tracker.start(reader.baseline())
 
     def snapshot(self, by: By = "worker") -> Snapshot:
