@@ -96,6 +96,21 @@ def is_ipv4(address: str) -> bool:
     return _packed(address).startswith(_MAPPED)
 
 
+def is_any(address: str) -> bool:
+    """Whether it stands for every local address, of IPv4 or of IPv6."""
+    return _packed(address) in (_ANY, _ANY_IPV4)
+
+
+def unmapped(address: str) -> str:
+    """An IPv4 address as such, where it stands in one of IPv6: so packets to it are of IPv4."""
+    return address.removeprefix("::ffff:") if is_ipv4(address) else address
+
+
+def same_address(one: str, other: str) -> bool:
+    """Whether both are the same, be one of them an IPv4 address that stands in one of IPv6."""
+    return _packed(one) == _packed(other)
+
+
 def _name_matches(filters: Filters, names: set[str]) -> bool:
     return any(comm in names or cut(comm) in names for comm in filters.comms)
 

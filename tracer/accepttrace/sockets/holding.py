@@ -148,6 +148,11 @@ class Holding:
         """Any process by its PID, holder or not; None if it is gone."""
         return self._processes.process(pid)
 
+    @property
+    def own(self) -> int:
+        """The namespace that we are in ourselves."""
+        return self._namespaces.own
+
     def path(self, netns: int) -> str | None:
         """By which a namespace can be entered; None: we are in it. OSError if it is gone."""
         return self._namespaces.path(netns)

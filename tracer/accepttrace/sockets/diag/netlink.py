@@ -12,6 +12,7 @@ from typing import Any, Final, TypeVar
 Row = TypeVar("Row")
 
 NETLINK_SOCK_DIAG: Final = 4
+TCPDIAG_GETSOCK: Final = 18
 SOCK_DIAG_BY_FAMILY: Final = 20
 DUMP_REQUEST: Final = 0x301  # NLM_F_REQUEST, NLM_F_DUMP
 NLM_F_DUMP_INTR: Final = 0x10
@@ -22,8 +23,11 @@ SK_MEMINFO_RCVBUF: Final = 1
 SK_MEMINFO_DROPS: Final = 8
 
 NLMSGHDR: Final = struct.Struct("=IHHII")
-# inet_diag_req_v2: family, protocol, extensions, pad, states, then an inet_diag_sockid of zeros
-REQUEST: Final = struct.Struct("=BBBxI48x")
+# inet_diag_req_v2: family, protocol, extensions, pad, states, then an inet_diag_sockid: the local
+# port (0: any), the rest zeros
+REQUEST: Final = struct.Struct("=BBBxI2s46x")
+# inet_diag_req: nothing, then an inet_diag_sockid of zeros, states, and nothing again
+OLD_REQUEST: Final = struct.Struct("=4x48xII")
 # inet_diag_msg: family, state, timer, retrans; sport dport src dst if cookie; expires rqueue wqueue
 # uid inode
 MESSAGE: Final = struct.Struct("=BBBB2s2s16s16sIIIIIIII")
@@ -37,22 +41,38 @@ TIMEOUT_S: Final = 5.0
 
 
 def dump(
-    families: Iterable[int], protocol: int, states: int, decode: Callable[[bytes], Row]
+    families: Iterable[int],
+    protocol: int,
+    states: int,
+    decode: Callable[[bytes], Row],
+    port: int = 0,
 ) -> tuple[Row, ...]:
     """Every socket of these families and states (a mask) in the network namespace of the thread.
 
-    OSError with the kernel's errno, also where it sends what `decode` refuses.
+    `port`: only those on this local port. OSError with the kernel's errno, also where it sends what
+    `decode` refuses.
     """
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, NETLINK_SOCK_DIAG) as link:
-        link.settimeout(TIMEOUT_S)
-        return tuple(
-            row
-            for family in families
-            for row in _dump_family(link, _request(family, protocol, states), decode)
-        )
+    requests = [_request(family, protocol, states, port) for family in families]
+    with _link() as link:
+        return tuple(row for each in requests for row in _dump(link, each, decode))
 
 
-def _dump_family(link: socket.socket, request: bytes, decode: Callable[[bytes], Row]) -> list[Row]:
+def dump_tcp(states: int, decode: Callable[[bytes], Row]) -> tuple[Row, ...]:
+    """As `dump`, TCP sockets of both families mixed, in the order in which the kernel lists them.
+
+    By the oldest form of the request, which alone names no family.
+    """
+    with _link() as link:
+        return tuple(_dump(link, _framed(TCPDIAG_GETSOCK, OLD_REQUEST.pack(states, 0)), decode))
+
+
+def _link() -> socket.socket:
+    link = socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, NETLINK_SOCK_DIAG)
+    link.settimeout(TIMEOUT_S)
+    return link
+
+
+def _dump(link: socket.socket, request: bytes, decode: Callable[[bytes], Row]) -> list[Row]:
     for _ in range(ATTEMPTS):
         link.send(request)
         rows, interrupted = _replies(link, decode)
@@ -61,10 +81,14 @@ def _dump_family(link: socket.socket, request: bytes, decode: Callable[[bytes], 
     return rows
 
 
-def _request(family: int, protocol: int, states: int) -> bytes:
-    body = REQUEST.pack(family, protocol, 1 << (INET_DIAG_SKMEMINFO - 1), states)
-    size = NLMSGHDR.size + len(body)
-    return NLMSGHDR.pack(size, SOCK_DIAG_BY_FAMILY, DUMP_REQUEST, 0, 0) + body
+def _request(family: int, protocol: int, states: int, port: int) -> bytes:
+    extensions = 1 << (INET_DIAG_SKMEMINFO - 1)
+    body = REQUEST.pack(family, protocol, extensions, states, port.to_bytes(2, "big"))
+    return _framed(SOCK_DIAG_BY_FAMILY, body)
+
+
+def _framed(kind: int, body: bytes) -> bytes:
+    return NLMSGHDR.pack(NLMSGHDR.size + len(body), kind, DUMP_REQUEST, 0, 0) + body
 
 
 def _replies(link: socket.socket, decode: Callable[[bytes], Row]) -> tuple[list[Row], bool]:
@@ -79,7 +103,7 @@ def _replies(link: socket.socket, decode: Callable[[bytes], Row]) -> tuple[list[
                 return rows, interrupted
             if kind == NLMSG_ERROR:
                 _raise_code(body)
-            elif kind == SOCK_DIAG_BY_FAMILY:
+            elif kind in (SOCK_DIAG_BY_FAMILY, TCPDIAG_GETSOCK):
                 rows.append(decode(body))
 
 
@@ -121,9 +145,8 @@ def meminfo(body: bytes, index: int) -> int | None:
     return COUNTER.unpack_from(value, at)[0] if len(value) >= at + COUNTER.size else None
 
 
-def attribute(body: bytes, wanted: int) -> bytes:
-    """The content of one attribute; empty where it is not there."""
-    offset = MESSAGE.size
+def attribute(body: bytes, wanted: int, offset: int = MESSAGE.size) -> bytes:
+    """The content of one attribute of those at `offset`; empty where it is not there."""
     while offset + ATTRIBUTE.size <= len(body):
         size, kind = ATTRIBUTE.unpack_from(body, offset)
         if size < ATTRIBUTE.size:

@@ -199,6 +199,14 @@ def _read(from_text: Callable[[str], Rows[Row]], folder: str) -> Rows[Row]:
         ) from error
 
 
+def lookup_order() -> Rows[int]:
+    """The inodes of all listeners in the order in which the kernel compares those on one port.
+
+    In the network namespace of the calling thread. OSError where there is no sock_diag.
+    """
+    return netlink.dump_tcp(1 << TCP_LISTEN, lambda body: netlink.fields(body)[-1])
+
+
 def _dump() -> Rows[ListenSocket]:
     return netlink.dump(addresses.FAMILIES, socket.IPPROTO_TCP, 1 << TCP_LISTEN, decode)
 

@@ -1,0 +1,66 @@
+"""Where packets to an address go: the kernel's own answer, as `ip route get` has it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import struct
+import sys
+from dataclasses import dataclass
+from typing import Final
+
+from accepttrace.sockets.diag import netlink
+
+NLM_F_REQUEST: Final = 0x1
+RTM_NEWROUTE: Final = 24
+RTM_GETROUTE: Final = 26
+RTA_DST: Final = 1
+RTA_OIF: Final = 4
+RTN_LOCAL: Final = 2
+RTM_F_FIB_MATCH: Final = 0x2000  # the entry itself: that of a local address has its own device
+NLMSG_ERROR: Final = 2
+# rtmsg: family, length of the destination in bits, source, tos, table, protocol, scope, type, flags
+ROUTE: Final = struct.Struct("=BBBBBBBBI")
+NO_WAY: Final = {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EACCES, errno.EINVAL}
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """`local`: it is an address of this network namespace.
+
+    `device`: through which packets leave; of a local address the one that has it, through which the
+    kernel takes those of its own clients to come, though they are on no wire.
+    """
+
+    local: bool
+    device: str | None
+
+
+def route_to(address: str) -> Route | None:
+    """In the network namespace of the calling thread; None: there is no route. OSError."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    packed = socket.inet_pton(family, address)
+    body = ROUTE.pack(family, len(packed) * 8, 0, 0, 0, 0, 0, 0, RTM_F_FIB_MATCH)
+    body += netlink.ATTRIBUTE.pack(netlink.ATTRIBUTE.size + len(packed), RTA_DST) + packed
+    size = netlink.NLMSGHDR.size + len(body)
+    request = netlink.NLMSGHDR.pack(size, RTM_GETROUTE, NLM_F_REQUEST, 0, 0) + body
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, socket.NETLINK_ROUTE) as link:
+        link.settimeout(netlink.TIMEOUT_S)
+        link.send(request)
+        return _decoded(link.recv(netlink.RECEIVE_BYTES))
+
+
+def _decoded(reply: bytes) -> Route | None:
+    size, kind, *_ = netlink.NLMSGHDR.unpack_from(reply)
+    body = reply[netlink.NLMSGHDR.size : size]
+    if kind == NLMSG_ERROR:
+        code = -netlink.ERROR.unpack_from(body)[0]
+        if code in NO_WAY:
+            return None
+        raise OSError(code, os.strerror(code))
+    if kind != RTM_NEWROUTE or len(body) < ROUTE.size:
+        raise OSError(errno.EBADMSG, "no route in the answer")
+    index = netlink.attribute(body, RTA_OIF, ROUTE.size)
+    device = netlink.device(int.from_bytes(index, sys.byteorder)) if index else None
+    return Route(ROUTE.unpack_from(body)[7] == RTN_LOCAL, device)
