@@ -232,6 +232,14 @@ TABLE: tuple[Entry, ...] = (
     ),
     Entry("kernel/test_holders.py", HERE + ROOTS + PLAIN, "an iterator over files; each ss"),
     Entry("kernel/test_open.py", HERE + ROOTS + PLAIN, "an iterator over files; each ss"),
+    Entry("kernel/test_who_to.py", HERE + PLAIN, "the kernel's own rules of lookup"),
+    Entry(
+        "kernel/test_who_to.py",
+        HERE + PLAIN[1:],
+        "groups heed SO_INCOMING_CPU since 6.1",
+        names=("test_the_cpu_of_a_packet_chooses_where_members_ask_for_one",),
+    ),
+    Entry("kernel/test_who_why.py", HERE + PLAIN, "the kernel's own rules of binding"),
     Entry(
         "kernel/test_open.py",
         HERE,

@@ -1,4 +1,4 @@
-"""What a reuseport group can choose by: BPF programs, old and new."""
+"""What a reuseport group, or a network namespace, can choose a socket by: BPF, old and new."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ SO_INCOMING_CPU = 49
 SO_DETACH_REUSEPORT_BPF = 68
 PROG_LOAD = 5
 SK_REUSEPORT = 21
+SK_LOOKUP = 30
+LOOKUP = 36
 SELECT = 39
 SELECT_OR_MIGRATE = 40
 
@@ -25,6 +27,7 @@ LOAD_HASH: Instruction = (0x61, 0x10, 32, 0)  # r0 = *(u32 *)(r1 + offsetof(sk_r
 AND_1: Instruction = (0x57, 0, 0, 1)  # r0 &= 1
 PASS: Instruction = (0xB7, 0, 0, 1)  # r0 = SK_PASS: nobody chosen, so the hash chooses
 EXIT: Instruction = (0x95, 0, 0, 0)
+DROP = ((0xB7, 0, 0, 0), EXIT)  # r0 = SK_DROP
 DROP_HALF = (LOAD_HASH, AND_1, EXIT)  # SK_DROP is 0
 
 Classic = tuple[int, int]  # code, constant
@@ -63,13 +66,16 @@ class ProgInfo(c.Structure):
 
 @contextmanager
 def program(
-    name: str, instructions: Sequence[Instruction], attach_type: int = SELECT
+    name: str,
+    instructions: Sequence[Instruction],
+    attach_type: int = SELECT,
+    kind: int = SK_REUSEPORT,
 ) -> Iterator[int]:
-    """The descriptor of an SK_REUSEPORT program."""
+    """The descriptor of a program."""
     code = b"".join(struct.pack("=BBhi", *instruction) for instruction in instructions)
     text, license_ = c.create_string_buffer(code, len(code)), c.create_string_buffer(b"GPL")
     attr = LoadAttr(
-        prog_type=SK_REUSEPORT,
+        prog_type=kind,
         insn_cnt=len(instructions),
         insns=c.addressof(text),
         license=c.addressof(license_),
@@ -88,6 +94,22 @@ def id_of(descriptor: int) -> int:
     info = ProgInfo()
     assert _syscall.info(descriptor, info)
     return int(info.id)
+
+
+@contextmanager
+def looked_up_by(name: str, instructions: Sequence[Instruction]) -> Iterator[int]:
+    """A program looks up the sockets of the caller's network namespace; yields its id."""
+    namespace = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+    try:
+        with program(name, instructions, LOOKUP, SK_LOOKUP) as descriptor:
+            attr = _syscall.LinkAttr(prog_fd=descriptor, target_fd=namespace, attach_type=LOOKUP)
+            link = _syscall.bpf(_syscall.LINK_CREATE, attr)
+            try:
+                yield id_of(descriptor)
+            finally:
+                os.close(link)
+    finally:
+        os.close(namespace)
 
 
 def steer(member: socket.socket, descriptor: int) -> None:

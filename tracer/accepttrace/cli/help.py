@@ -18,6 +18,8 @@ _SECTIONS: Final = (
         "fair max_share max_ratio min_workers max_wait max_queue no_loss expect max_open_ratio"
         " min_local pattern",
     ),
+    ("Who gets a connection", "to client"),
+    ("Whether a port can be bound", "why reuseport reuseaddr v6only uid device"),
     ("How long", "interval duration count once early"),
     ("What to show", "by sort window columns rows histogram patterns plain full output"),
     ("How to trace", "attach loader detail ready_file verbose"),

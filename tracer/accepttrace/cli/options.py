@@ -224,7 +224,7 @@ WAYS: Final = (
 
 def filter_options(command: Command) -> Command:
     """Gives a command every filter option; `take_filters` turns their values into `Filters`."""
-    return _decorate(command, FILTERS)
+    return with_options(command, FILTERS)
 
 
 ready_file_option = click.option(
@@ -236,12 +236,13 @@ ready_file_option = click.option(
 
 def way_options(command: Command) -> Command:
     """Gives a command `--attach`, `--loader` and `--verbose`."""
-    return _decorate(command, WAYS)
+    return with_options(command, WAYS)
 
 
-def _decorate(
+def with_options(
     command: Command, options: Iterable[Callable[[Callable[..., Any]], Callable[..., Any]]]
 ) -> Command:
+    """Gives a command these options, in this order."""
     for option in reversed(tuple(options)):
         command = option(command)  # type: ignore[assignment]
     return command

@@ -14,6 +14,7 @@ import click
 
 from accepttrace.cli.help import Command
 from accepttrace.cli.options import filter_options, take_filters
+from accepttrace.cli.whoasks import answered, question_options
 from accepttrace.errors import AcceptTraceError
 
 if TYPE_CHECKING:
@@ -38,9 +39,12 @@ NARROWEST: Final = 40  # cells of a line
         ("sudo accepttrace who 80", "every socket on port 80, and every process that holds it"),
         ("accepttrace who --comm nginx", "what nginx listens on; root sees all processes"),
         ("sudo accepttrace who --udp 443", "who has UDP sockets for QUIC"),
+        ("sudo accepttrace who --to 127.0.0.1:80", "which socket gets a connection to there"),
+        ("sudo accepttrace who --why 80 --reuseport", "whether one could bind it, and what helps"),
     ),
 )
 @filter_options
+@question_options
 @click.option("--full", is_flag=True, help="Every socket and holder on a line of its own.")
 @click.option("--udp", is_flag=True, help="UDP sockets instead. Their groups need BPF.")
 @click.option(
@@ -56,8 +60,12 @@ def who(output: str, full: bool, udp: bool, **values: Any) -> None:
 
     Needs no privileges, but only root sees the processes of all users, and what BPF alone shows:
     groups, options, the oldest waiting. The exit status is 0 also where nothing was found.
+
+    --to asks who gets a connection (status 0; 4: nobody; 3: a BPF program decides), --why whether a
+    port can be bound (0; 4: refused; 3: not known).
     """
     filters = take_filters(values)
+    answered(values, filters, udp, output, _style(full).width, _look)
     (_udp if udp else _tcp)(filters, output, full)
 
 

@@ -17,6 +17,7 @@ KINDS: Final[Mapping[Kind, tuple[str, str]]] = {
     "missed": ("What the tracer lost", "lost by the tracer"),
     "who": ("What `who` finds", "found by who"),
     "remedy": ("What people change", "remedy"),
+    "question": ("Questions to who", "question to who"),
     "column": ("Columns", "column"),
     "udp": ("Columns of --udp", "column of --udp"),
 }

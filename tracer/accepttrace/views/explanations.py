@@ -16,7 +16,7 @@ from accepttrace.views.columns import tcp, udp
 from accepttrace.views.columns.column import Column
 from accepttrace.views.losses import LOST, NOT_LOST, OVERFLOW, SHARED, Cause
 
-Kind = Literal["verdict", "pattern", "loss", "missed", "who", "remedy", "column", "udp"]
+Kind = Literal["verdict", "pattern", "loss", "missed", "who", "question", "remedy", "column", "udp"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -564,6 +564,38 @@ UDP: Final[Mapping[str, Note]] = {
 }
 
 
+QUESTIONS: Final = (
+    Explanation(
+        "WHO GETS IT",
+        "question",
+        "`accepttrace who --to ADDRESS:PORT`: the socket or the group to which the kernel gives a"
+        " new connection, and why not to the others on the port.",
+        "Sockets bound to the very address come before those bound to any. Then one bound to the"
+        " device comes first, then one of IPv4 before a dual-stack one, then the last that began to"
+        " listen; SO_INCOMING_CPU weighs as much as a device. The first with SO_REUSEPORT ends the"
+        " search for its whole group. A BPF program (sk_lookup) runs before all this, rules of"
+        " nftables that change addresses before that, and neither is predicted.",
+        "If it is the wrong one: close the older or more specific socket, or bind to an address."
+        " Which member of a group the hash chooses cannot be predicted: its key is secret.",
+        ("--to", "lookup", "sk_lookup", "connection refused", "ECONNREFUSED"),
+    ),
+    Explanation(
+        "ADDRESS ALREADY IN USE",
+        "question",
+        "`accepttrace who --why PORT`: who is in the way of a bind() to that port (EADDRINUSE), by"
+        " which rule, and with which options it would work, each tried.",
+        "Two sockets may have one port if their devices or addresses differ; any address covers all"
+        " of its family, and IPv4 too unless IPV6_V6ONLY is set. Else both need SO_REUSEPORT and"
+        " the same user, or both SO_REUSEADDR and the first must not listen: that is for what a"
+        " server left behind, connections and TIME-WAIT, which have it from their listener.",
+        "End what is in the way, or set the option that the answer names. SO_REUSEADDR must have"
+        " been set before the restart already. It is tried in this cgroup: BPF programs and"
+        " security modules may refuse a service what they allow here.",
+        ("--why", "EADDRINUSE", "address in use", "bind"),
+    ),
+)
+
+
 def everything() -> Iterator[Explanation]:
     """All words, by kind."""
     yield from VERDICTS
@@ -574,6 +606,7 @@ def everything() -> Iterator[Explanation]:
     yield from MISSED
     for word, advice in ADVICE.items():
         yield Explanation(word, "who", *advice)
+    yield from QUESTIONS
     yield from REMEDIES
     for key, column in columns.items():
         yield _column(column, "column", COLUMNS.get(key, Note()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
+from textwrap import wrap
 from typing import Final, Literal
 
 Span = tuple[str, str]  # text, style: "" or words such as "bold red"
@@ -109,6 +110,16 @@ def flow(parts: Iterable[Span], width: int, gap: str = "  ", indent: str = "") -
             lines.append([(clip(margin + text, width), style)])
             room = width - cells(margin + text)
     return [tuple(line) for line in lines]
+
+
+def wrapped(text: str, width: int) -> list[str]:
+    """A sentence in lines of at most `width` characters, but for longer words; all but the first
+    are indented deeper than it is.
+    """
+    margin = text[: len(text) - len(text.lstrip())] + "    "
+    return wrap(
+        text, width, subsequent_indent=margin, break_long_words=False, break_on_hyphens=False
+    )
 
 
 def plain(lines: Sequence[Line]) -> str:

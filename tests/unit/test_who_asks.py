@@ -1,0 +1,402 @@
+"""The two questions of `who`: options, the rules without a machine, lines and JSON."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+
+import accepttrace.views
+from accepttrace.cli.who import who
+from accepttrace.cli.whoto import Place, parse_client, parse_place
+from accepttrace.cli.whowhy import parse_port, parse_uid, wish_of
+from accepttrace.config import Filters
+from accepttrace.errors import UsageError
+from accepttrace.facts.binding import Attempt, PortUse, PortUser, Wish
+from accepttrace.facts.records import Holder, Listener, Options, Program, Unread
+from accepttrace.model.who.binding import finding, learned, overlaps, probes, remedies
+from accepttrace.model.who.lookup import Packet, answer, packets
+from accepttrace.views.text import wrapped
+from accepttrace.views.who import to as to_view
+from accepttrace.views.who import why as why_view
+from accepttrace.views.who.to import Asked
+from tests.unit.strangers import is_harmless, names
+
+VIEWS = Path(accepttrace.views.__file__).parent
+HERE, ELSEWHERE = 1, 2
+TO_ANY = Packet(HERE, "ipv4", None, 80, None)
+
+
+def schema(name: str) -> Draft202012Validator:
+    return Draft202012Validator(json.loads((VIEWS / f"who.{name}.schema.json").read_text()))
+
+
+def listener(inode: int, address: str = "0.0.0.0", **more: Any) -> Listener:
+    known: dict[str, Any] = {
+        "netns": HERE,
+        "family": "ipv6" if ":" in address else "ipv4",
+        "local_port": 80,
+        "backlog": 10,
+        "queue": 0,
+        "sharing": "sole",
+        "group": None,
+        "group_size": None,
+        "selector": None,
+        "uid": 0,
+    }
+    return Listener(inode=inode, local_address=address, **{**known, **more})
+
+
+def member(inode: int, **more: Any) -> Listener:
+    known = {"sharing": "reuseport", "group": 7, "group_size": 2, "selector": "hash"}
+    return listener(inode, **{**known, **more})
+
+
+def user(use: str = "listens", address: str = "0.0.0.0", **more: Any) -> PortUser:
+    known: dict[str, Any] = {"inode": 5, "uid": 0, "device": None, "v6only": None}
+    family: Any = "ipv6" if ":" in address else "ipv4"
+    return PortUser(use, family, address, 80, **{**known, **more})  # type: ignore[arg-type]
+
+
+def used(*users: PortUser, first: int | None = 0, **more: Any) -> PortUse:
+    counts = {each.use: sum(one.use == each.use for one in users) for each in users}
+    return PortUse(HERE, users, counts, unprivileged_from=first, **more)
+
+
+WISH = Wish("ipv4", "0.0.0.0", 80)
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("80", Place(None, 80)),
+        (":80", Place(None, 80)),
+        ("*:80", Place(None, 80)),
+        ("0.0.0.0:80", Place(None, 80)),
+        ("[::]:80", Place(None, 80)),
+        ("127.0.0.1:80", Place("127.0.0.1", 80)),
+        ("[::1]:80", Place("::1", 80)),
+        ("[0::0:1]:80", Place("::1", 80)),
+        ("[fe80::1%eth0]:80", Place("fe80::1", 80, "eth0")),
+        ("[::ffff:1.2.3.4]:80", Place("1.2.3.4", 80)),
+    ],
+)
+def test_places_are_read(text: str, place: Place) -> None:
+    assert parse_place(text) == place
+
+
+@pytest.mark.parametrize(
+    "text", ["", "x", "1.2.3.4", "1.2.3.4:", "::1:80", "[::1]", "80-81", "a:80"]
+)
+def test_what_is_no_place_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        parse_place(text)
+
+
+def test_a_client_may_be_an_address_alone() -> None:
+    assert parse_client("10.0.0.1") == Place("10.0.0.1", None)
+    assert parse_client("10.0.0.1:99") == Place("10.0.0.1", 99)
+    with pytest.raises(ValueError, match="names no address"):
+        parse_client("99")
+
+
+def test_users_are_read() -> None:
+    assert (parse_uid("0"), parse_uid("root")) == (0, 0)
+    for wrong in ("no such user", "4294967295", ""):
+        with pytest.raises(ValueError, match="user"):
+            parse_uid(wrong)
+    with pytest.raises(ValueError, match="more than one port"):
+        parse_port("80,81")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--to", "80", "--why", "80"], "two questions"),
+        (["--to", "80", "--udp"], "about TCP"),
+        (["--why", "80", "--udp"], "about TCP"),
+        (["--from", "10.0.0.1"], "--from belongs to --to"),
+        (["--reuseport"], "--reuseport belongs to --why"),
+        (["--device", "lo"], "--device belongs to --to or --why"),
+        (["--to", "80", "--uid", "0"], "--uid belongs to --why"),
+        (["--why", "80", "--from", "10.0.0.1"], "--from belongs to --to"),
+        (["--to", "80", "-p", "80"], "every listener on the port"),
+        (["--to", "127.0.0.1:80", "--from", "::1"], "different families"),
+        (["--why", "80", "--pid", str(os.getpid())], "one port of one network namespace"),
+        (["--why", "80", "--address", "::1", "--address", "::2"], "one --address"),
+        (["--why", "80", "--address", "127.0.0.1", "--v6only"], "no address of IPv6"),
+        (["--why", "80", "--address", "::1", "-4"], "no address of IPv4"),
+    ],
+)
+def test_questions_that_make_no_sense_are_refused(arguments: list[str], said: str) -> None:
+    result = CliRunner().invoke(who, arguments)
+    assert isinstance(result.exception, UsageError)
+    assert said in result.exception.message
+    assert result.exception.hint
+
+
+def test_a_wish_is_made_of_the_options() -> None:
+    options = {"reuseport": True, "reuseaddr": False, "v6only": False}
+    assert wish_of(80, Filters(), None, 7, options) == Wish("ipv4", "0.0.0.0", 80, True, uid=7)
+    six = wish_of(80, Filters(family="ipv6"), "eth0", None, options)
+    assert (six.address, six.device, six.uid) == ("::", "eth0", os.geteuid())
+
+
+def test_both_questions_are_answered_over_real_sockets() -> None:
+    for question, kind in (("--to", "lookup"), ("--why", "bind")):
+        done = CliRunner().invoke(who, [question, "9", "-o", "jsonl"])
+        found = [json.loads(line) for line in done.stdout.splitlines()]
+        assert {each["type"] for each in found} == {kind}
+        for each in found:
+            schema(question.removeprefix("--")).validate(each)
+        statuses = {"socket": 0, "works": 0, "refused": 4}
+        assert done.exit_code == min(statuses[each["result"]] for each in found)
+
+
+def test_members_of_one_group_are_all_chosen_and_nobody_else() -> None:
+    rows = [member(1), member(2), listener(3, "::", v6only=False), member(4, group=8, uid=9)]
+    found = answer(TO_ANY, rows)
+    assert [row.inode for row in found.chosen] == [1, 2]
+    assert [(one.listener.inode, one.reason) for one in found.others] == [
+        (3, "ipv4_first"),
+        (4, "group_first"),
+    ]
+    assert found.grouped
+
+
+def test_what_is_on_other_ports_or_elsewhere_is_left_aside() -> None:
+    rows = [listener(1, local_port=81), listener(2, netns=ELSEWHERE)]
+    found = answer(TO_ANY, rows)
+    assert (found.chosen, [one.reason for one in found.others]) == ((), ["netns"])
+    assert "in this network namespace (1)" in "".join(to_view.text_lines([found], Asked()))
+
+
+def test_a_cpu_that_a_socket_asks_for_counts_one_point() -> None:
+    options = Options(False, False, 0, 3, None)
+    rows = [listener(1, "::", v6only=False, options=options), listener(2, options=options)]
+    assert [row.inode for row in answer(TO_ANY, rows).chosen] == [2]
+    rows[1] = replace(rows[1], options=None)
+    ((cpu, instead),) = answer(TO_ANY, rows).by_cpu
+    assert (cpu, [row.inode for row in instead]) == (3, [1])
+
+
+def test_each_address_and_device_that_matters_is_a_case() -> None:
+    rows = [listener(1, "10.0.0.1"), listener(2, "::ffff:10.0.0.2"), listener(3, "::1", device="d")]
+    cases = [(one.address, one.device) for one in packets(HERE, 80, rows)]
+    assert cases == [
+        ("10.0.0.1", "lo"), ("10.0.0.1", "d"), ("10.0.0.2", "lo"), ("10.0.0.2", "d"),
+        (None, "lo"), (None, "d"), ("::1", "lo"), ("::1", "d"), (None, "lo"), (None, "d"),
+    ]  # fmt: skip
+    assert [one.family for one in packets(HERE, 80, [], family="ipv6")] == ["ipv6"]
+    (one,) = packets(HERE, 80, rows, "::1", "e")
+    assert (one.family, one.device) == ("ipv6", "e")
+
+
+def test_an_answer_is_bounded_whatever_there_is() -> None:
+    rows = [listener(number, f"10.0.{number // 250}.{number % 250}") for number in range(2000)]
+    answers = [answer(packet, rows) for packet in packets(HERE, 80, rows)[:40]]
+    lines = list(to_view.text_lines(answers, Asked()))
+    assert len(lines) < 200
+    assert "28 more cases: name an address, or --device" in lines
+    objects = list(to_view.json_lines(answers, Asked()))
+    assert len(objects) == to_view.CASES
+    for line in objects:
+        schema("to").validate(json.loads(line))
+        assert json.loads(line)["others_left_out"] == 2000 - 1 - to_view.LISTED
+
+
+def test_what_stops_the_one_that_gets_it_is_noted() -> None:
+    asleep = Holder(7, 7, "app", "app", 3, False)
+    row = listener(1, queue=11, holders=(asleep,))
+    lines = list(to_view.text_lines([answer(TO_ANY, [row])], Asked()))
+    assert lines[-2].startswith("note: the queue of 0.0.0.0:80, inode 1 is full (11)")
+    assert lines[-1].startswith("note: nobody waits on 0.0.0.0:80, inode 1")
+    awake = replace(row, queue=10, holders=(asleep, replace(asleep, waits=True)))
+    lines = list(to_view.text_lines([answer(TO_ANY, [awake])], Asked()))
+    assert not any(line.startswith("note") for line in lines)
+
+
+def test_members_beyond_a_few_fold() -> None:
+    rows = [member(number) for number in range(100)]
+    lines = list(to_view.text_lines([answer(TO_ANY, rows)], Asked()))
+    assert "    and 92 more sockets" in lines
+    assert "(1 in 100)" in lines[1]
+
+
+def test_programs_of_the_namespace_decide() -> None:
+    found = answer(TO_ANY, [listener(1)])
+    asked = Asked(programs=(Program(12, "steer"),))
+    assert to_view.result(found, asked) == "program"
+    assert "sk_lookup 12 steer" in "".join(to_view.text_lines([found], asked))
+    unknown = list(to_view.text_lines([found], Asked(programs=None)))
+    assert "may only be asked by root" in unknown[-1]
+    (line,) = to_view.json_lines([found], Asked(programs=None))
+    assert json.loads(line)["sk_lookup"] is None
+
+
+@given(st.lists(names, min_size=1, max_size=8), names)
+def test_names_of_strangers_are_harmless(found: list[str], device: str) -> None:
+    holders = tuple(Holder(n, n, name[:15], name, 3, False) for n, name in enumerate(found))
+    rows = [listener(1, holders=holders, device=device), listener(2, "::", holders=holders)]
+    answers = [answer(packet, rows) for packet in packets(HERE, 80, rows)]
+    asked = Asked(programs=(Program(3, device),))
+    lines = list(to_view.text_lines(answers, asked))
+    clash = used(user(holders=holders, device=device))
+    result = finding(replace(WISH, device=device), clash, ())
+    lines += why_view.text_lines(result)
+    assert all(is_harmless(part) for line in lines for part in wrapped(line, 80))
+    for line in to_view.json_lines(answers, asked):
+        schema("to").validate(json.loads(line))
+    schema("why").validate(json.loads(why_view.json_line(result)))
+
+
+def test_long_lines_are_wrapped_between_words() -> None:
+    assert wrapped("  not 1.2.3.4:80  inode 12", 16) == ["  not 1.2.3.4:80", "      inode 12"]
+
+
+@pytest.mark.parametrize(
+    ("address", "v6only", "there", "their_v6only", "meets"),
+    [
+        ("0.0.0.0", False, "127.0.0.1", None, True),
+        ("127.0.0.1", False, "0.0.0.0", None, True),
+        ("127.0.0.1", False, "127.0.0.2", None, False),
+        ("::", False, "127.0.0.1", None, True),
+        ("::", True, "127.0.0.1", None, False),
+        ("127.0.0.1", False, "::", False, True),
+        ("127.0.0.1", False, "::", True, False),
+        ("::1", False, "0.0.0.0", None, False),
+        ("::1", False, "::", True, True),
+        ("::1", False, "::2", False, False),
+        ("::", True, "::", True, True),
+        ("::ffff:1.2.3.4", False, "1.2.3.4", None, True),
+        ("::ffff:1.2.3.4", False, "0.0.0.0", None, True),
+        ("::ffff:1.2.3.4", False, "::", True, False),
+        ("::ffff:0.0.0.0", False, "1.2.3.4", None, True),
+        ("::ffff:0.0.0.0", False, "::1", False, False),
+    ],
+)
+def test_addresses_overlap_as_in_the_kernel(
+    address: str, v6only: bool, there: str, their_v6only: bool | None, meets: bool
+) -> None:
+    family: Any = "ipv6" if ":" in address else "ipv4"
+    asked = Wish(family, address, 80, v6only=v6only)
+    assert overlaps(asked, user(address=there, v6only=their_v6only)) is meets
+
+
+def test_devices_overlap_unless_they_differ() -> None:
+    assert overlaps(WISH, user(device="a"))
+    assert overlaps(replace(WISH, device="a"), user())
+    assert overlaps(replace(WISH, device="a"), user(device="a"))
+    assert not overlaps(replace(WISH, device="a"), user(device="b"))
+
+
+def derived(asked: Wish, *users: PortUser, **more: Any) -> tuple[str, str]:
+    found = finding(asked, used(*users, **more), ())
+    assert not found.tried
+    return found.result, why_view.errno_name(found.code) if found.code else ""
+
+
+def test_what_may_not_be_tried_is_derived() -> None:
+    asked = replace(WISH, uid=7)
+    shares = replace(asked, reuseport=True)
+    reuses = replace(asked, reuseaddr=True)
+    assert derived(asked) == ("works", "")
+    assert derived(asked, user()) == ("refused", "EADDRINUSE")
+    assert derived(shares, user(uid=8)) == ("refused", "EADDRINUSE")
+    assert derived(shares, user(uid=7)) == ("not known", "")
+    assert derived(shares, user(uid=7, reuseport=True)) == ("works", "")
+    assert derived(shares, user(uid=7, reuseport=False)) == ("refused", "EADDRINUSE")
+    assert derived(reuses, user()) == ("refused", "EADDRINUSE")
+    assert derived(reuses, user("time_wait", uid=None)) == ("not known", "")
+    assert derived(reuses, user("time_wait", uid=None, reuseaddr=True)) == ("works", "")
+    assert derived(shares, user("time_wait", uid=None, reuseport=True)) == ("works", "")
+    assert derived(asked, first=1024) == ("refused", "EACCES")
+    assert derived(replace(asked, uid=0), first=1024) == ("works", "")
+    assert derived(asked, first=None) == ("not known", "")
+    assert derived(asked, complete=False) == ("not known", "")
+    assert derived(asked, user(), exact=False) == ("not known", "")
+    nowhere = finding(asked, used(), (), local=False)
+    assert (nowhere.result, nowhere.code) == ("refused", errno.EADDRNOTAVAIL)
+
+
+def test_what_was_derived_says_so() -> None:
+    lines = list(why_view.text_lines(finding(replace(WISH, uid=7), used(user()), ())))
+    assert lines[0].endswith("(derived, not tried)")
+    assert lines[-1].startswith("note: this user may not enter that namespace")
+
+
+def refused(asked: Wish, *more: Attempt) -> Sequence[Attempt]:
+    return [Attempt(asked, errno.EADDRINUSE), *more]
+
+
+def test_attempts_show_what_others_have_set() -> None:
+    shares, reuses = replace(WISH, reuseport=True), replace(WISH, reuseaddr=True)
+    (one,) = learned([user()], refused(WISH, Attempt(shares, 0)))
+    assert one.reuseport is True
+    (one,) = learned([user()], refused(shares))
+    assert one.reuseport is False
+    (one,) = learned([user(uid=9)], refused(shares))
+    assert one.reuseport is None
+    (one,) = learned([user("bound")], refused(reuses))
+    assert (one.reuseaddr, one.reuseport) == (False, None)
+    both = learned([user(inode=1), user(inode=2)], refused(shares))
+    assert [each.reuseport for each in both] == [None, None]
+    (one,) = learned([user()], [Attempt(replace(shares, reuseaddr=True), 0), Attempt(shares, 1)])
+    assert one.reuseport is None
+
+
+def test_of_several_in_the_way_none_is_blamed_for_sure() -> None:
+    shares = replace(WISH, reuseport=True)
+    found = finding(shares, used(user(inode=1), user(inode=2)), refused(shares))
+    assert [one.sure for one in found.conflicts] == [False, False]
+    assert "    it, or another one in the way, has not set the option itself" in list(
+        why_view.text_lines(found)
+    )
+
+
+def test_remedies_and_probes_are_few() -> None:
+    many = used(*(user(inode=n, uid=n, address=f"10.0.0.{n}") for n in range(1, 100)))
+    assert len(remedies(WISH, many)) == 3 + 3
+    assert len(probes(WISH, many)) == 16
+    assert remedies(replace(WISH, reuseport=True, reuseaddr=True), used()) == []
+    six = Wish("ipv6", "::", 80)
+    assert replace(six, v6only=True) in remedies(six, used())
+
+
+def test_two_options_are_no_news_where_one_is_enough() -> None:
+    both = replace(WISH, reuseaddr=True, reuseport=True)
+    attempts = refused(WISH, Attempt(replace(WISH, reuseport=True), 0), Attempt(both, 0))
+    lines = list(why_view.text_lines(finding(WISH, used(user()), attempts)))
+    assert [line for line in lines if "would work" in line] == [
+        "  would work: with SO_REUSEPORT (tried)"
+    ]
+
+
+def test_one_that_cannot_be_seen_is_not_blamed_on_nobody() -> None:
+    blind = finding(WISH, used(complete=False), refused(WISH))
+    assert list(why_view.text_lines(blind))[1].startswith(
+        "  in the way: a socket that is bound and does not listen: this kernel lists none"
+    )
+    gone = finding(WISH, used(), refused(WISH))
+    assert "  in the way: nothing that is there any more: ask again" in why_view.text_lines(gone)
+
+
+def test_who_could_not_be_read_is_named_where_a_holder_is_missing() -> None:
+    unread = (Unread("init", "permission denied", 1),)
+    said = "note: holders are missing: 1 process could not be read (PID 1 init: permission denied)"
+    held = (Holder(7, 7, "app", "app", 3, True),)
+    for holders in ((), held):
+        found = finding(WISH, used(user(holders=holders), unread=unread), refused(WISH))
+        assert (said in why_view.text_lines(found)) == (not holders)
+        got = answer(TO_ANY, [listener(1, holders=holders)])
+        assert (said in to_view.text_lines([got], Asked(unread=unread))) == (not holders)

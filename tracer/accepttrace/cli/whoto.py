@@ -1,0 +1,166 @@
+"""`accepttrace who --to`: asks the machine what its view needs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from accepttrace.cli.options import parse_address, parse_ports
+from accepttrace.config import Family, Filters
+from accepttrace.errors import EXIT_BAD_VERDICT, EXIT_NO_VERDICT, AcceptTraceError, UsageError
+from accepttrace.facts.matching import unmapped
+
+if TYPE_CHECKING:
+    from accepttrace.facts.records import Inventory
+    from accepttrace.model.who.lookup import Answer
+    from accepttrace.sockets.reaching import Reaching
+    from accepttrace.views.who.to import Asked
+
+ANY: Final = ("", "*", "0.0.0.0", "::")
+STATUS: Final = {"refused": EXIT_BAD_VERDICT, "not local": EXIT_BAD_VERDICT,
+                 "program": EXIT_NO_VERDICT}  # fmt: skip
+
+
+class Place(NamedTuple):
+    """`127.0.0.1:80`, `[fe80::1%eth0]:80`, `80`; no address: any."""
+
+    address: str | None
+    port: int | None
+    device: str | None = None
+
+
+def parse_place(text: str) -> Place:
+    """An address with its port, or a port alone. ValueError says what is wrong."""
+    host, colon, port = text.strip().rpartition(":")
+    (number,) = _one_port(port)
+    if not colon or host in ANY or host == "[::]":
+        return Place(None, number)
+    if ":" in host and not (host.startswith("[") and host.endswith("]")):
+        raise ValueError(f"write an IPv6 address and its port as [{host}]:{port}")
+    bare, _, zone = host.removeprefix("[").removesuffix("]").partition("%")
+    return Place(unmapped(parse_address(bare)), number, zone or None)
+
+
+def parse_client(text: str) -> Place:
+    """As `parse_place`, or an address alone."""
+    try:
+        address = parse_address(text)
+    except ValueError:
+        place = parse_place(text)
+        if place.address is None:
+            raise ValueError(f"{text!r} names no address") from None
+        return place
+    return Place(unmapped(address), None)
+
+
+def _one_port(text: str) -> frozenset[int]:
+    ports = parse_ports(text)
+    if len(ports) != 1:
+        raise ValueError(f"{text!r} is more than one port")
+    return ports
+
+
+def lookup(
+    to: Place, client: Place | None, device: str | None, filters: Filters, inventory: Inventory
+) -> tuple[list[Answer], Asked]:
+    """Who gets a connection. `inventory`: all listeners on the port, of every namespace."""
+    from accepttrace.model.who.lookup import LOOPBACK, answer, packets
+
+    device = device or to.device
+    netns = next(iter(filters.netns), None)
+    there = _reaching(netns, to, client)
+    rows = there.sort(inventory.listeners)
+    guessed = None if device else _through(there, client)
+    assert to.port is not None
+    asked = _asked(to, client, there, inventory)
+    near = there.here.device if there.here else None
+    found = packets(
+        there.netns,
+        to.port,
+        rows,
+        to.address,
+        device or guessed,
+        _family(to, client, filters),
+        near or LOOPBACK,
+    )
+    answers = [answer(packet, rows) for packet in found]
+    matters = any(row.device for row in rows if row.netns == there.netns)
+    remote = there.back is not None and not there.back.local
+    return answers, replace(asked, guessed=guessed is not None and remote and matters)
+
+
+def target_filters(to: Place) -> Filters:
+    """Those of the inventory that `lookup` needs."""
+    assert to.port is not None
+    return Filters(ports=frozenset({to.port}))
+
+
+def check(to: Place, client: Place | None, filters: Filters) -> None:
+    """UsageError where the question makes no sense."""
+    if len(filters.netns) > 1:
+        raise UsageError("--to is about one network namespace", "give --netns once")
+    if filters != Filters(netns=filters.netns, family=filters.family):
+        raise UsageError(
+            "--to is answered for every listener on the port",
+            "give it without filters, but for --netns, -4 and -6",
+        )
+    if client and client.address and to.address and (":" in client.address) != (":" in to.address):
+        raise UsageError(
+            "--to and --from are addresses of different families",
+            "give two of IPv4, or two of IPv6",
+        )
+
+
+def status(answers: list[Answer], asked: Asked) -> int:
+    """0: somebody gets it; else that of the first that nobody gets."""
+    from accepttrace.views.who.to import result
+
+    found = [STATUS.get(result(answer, asked), 0) for answer in answers]
+    return 0 if 0 in found else max(found)
+
+
+def _family(to: Place, client: Place | None, filters: Filters) -> Family | None:
+    known = to.address or (client.address if client else None)
+    return filters.family if known is None else "ipv6" if ":" in known else "ipv4"
+
+
+def _reaching(netns: int | None, to: Place, client: Place | None) -> Reaching:
+    from accepttrace.sockets.reaching import reaching
+
+    try:
+        return reaching(netns, to.address, client.address if client else None)
+    except OSError as error:
+        raise AcceptTraceError(
+            f"cannot look into the network namespace: {error.strerror or error}",
+            "run as root, and see with `lsns -t net` whether it is there",
+        ) from error
+
+
+def _through(there: Reaching, client: Place | None) -> str | None:
+    """The device that a client's packets come through: that of the route back to it.
+
+    Those of this machine's own clients: that which has the address they go to.
+    """
+    if client is None or there.back is None:
+        return None
+    if there.back.local:
+        return there.here.device if there.here else None
+    return there.back.device
+
+
+def _asked(to: Place, client: Place | None, there: Reaching, inventory: Inventory) -> Asked:
+    from accepttrace.views.who.to import Asked
+
+    route = ""
+    if to.address is not None and not (there.here and there.here.local):
+        device = there.here.device if there.here else None
+        way = f"packets to it leave through {device}" if device else "there is no route to it"
+        route = f"{to.address} is no address of this network namespace; {way}"
+    return Asked(route, _spelled(client), False, there.programs, inventory.unread)
+
+
+def _spelled(client: Place | None) -> str | None:
+    if client is None or client.address is None:
+        return None
+    host = f"[{client.address}]" if ":" in client.address else client.address
+    return host if client.port is None else f"{host}:{client.port}"

@@ -1,0 +1,96 @@
+"""`accepttrace who --why`: looks who uses a port, and tries to bind it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import pwd
+from typing import TYPE_CHECKING, Final
+
+from accepttrace.config import Family, Filters
+from accepttrace.errors import EXIT_BAD_VERDICT, EXIT_NO_VERDICT, AcceptTraceError, UsageError
+
+if TYPE_CHECKING:
+    from accepttrace.facts.binding import Wish
+    from accepttrace.model.who.binding import Finding
+
+STATUS: Final = {"works": 0, "refused": EXIT_BAD_VERDICT, "not known": EXIT_NO_VERDICT}
+LAST_UID: Final = (1 << 32) - 2  # the one after it stands for none
+
+
+def parse_port(text: str) -> int:
+    """One port. ValueError says what is wrong."""
+    from accepttrace.cli.options import parse_ports
+
+    ports = parse_ports(text)
+    if len(ports) != 1:
+        raise ValueError(f"{text!r} is more than one port")
+    (port,) = ports
+    return port
+
+
+def parse_uid(text: str) -> int:
+    """A user by number or name. ValueError if there is none."""
+    if text.isascii() and text.isdigit():
+        if int(text) > LAST_UID:
+            raise ValueError(f"{text} is no user's number")
+        return int(text)
+    try:
+        return pwd.getpwnam(text).pw_uid
+    except (KeyError, ValueError):
+        raise ValueError(f"{text!r} is no user here: give a name or a number") from None
+
+
+def wish_of(
+    port: int,
+    filters: Filters,
+    device: str | None,
+    uid: int | None,
+    options: dict[str, bool],
+) -> Wish:
+    """What is asked for. UsageError where it makes no sense."""
+    from accepttrace.facts.binding import Wish
+
+    if filters != Filters(netns=filters.netns, addresses=filters.addresses, family=filters.family):
+        raise UsageError(
+            "--why is about one port of one network namespace",
+            "beside its own options it takes --address, --netns and -6",
+        )
+    if len(filters.netns) > 1 or len(filters.addresses) > 1:
+        raise UsageError("--why takes one --netns and one --address", "ask once for each")
+    v6 = filters.family == "ipv6" or options["v6only"]
+    address = next(iter(filters.addresses), "::" if v6 else "0.0.0.0")
+    family: Family = "ipv6" if ":" in address else "ipv4"
+    if family == "ipv4" and v6:
+        raise UsageError(f"{address} is no address of IPv6", "leave -6 or --v6only away")
+    if family == "ipv6" and filters.family == "ipv4":
+        raise UsageError(f"{address} is no address of IPv4", "leave -4 away")
+    return Wish(
+        family=family,
+        address=address,
+        port=port,
+        device=device,
+        uid=os.geteuid() if uid is None else uid,
+        **options,
+    )
+
+
+def explain(wish: Wish, filters: Filters) -> Finding:
+    """Look who uses the port, and try."""
+    from accepttrace.model.who.binding import finding, probes, remedies
+    from accepttrace.sockets.portuse import port_use
+    from accepttrace.sockets.trybind import try_all
+
+    netns = next(iter(filters.netns), None)
+    try:
+        use, place = port_use(netns, wish.port, wish.address)
+    except OSError as error:
+        raise AcceptTraceError(
+            f"cannot look into the network namespace: {error.strerror or error}",
+            "run as root, and see with `lsns -t net` whether it is there",
+        ) from error
+    attempts, probed = try_all([wish], place.netns_path), []
+    if attempts[0].code == errno.EADDRINUSE:
+        attempts += try_all(remedies(wish, use), place.netns_path)
+        probed = try_all(probes(wish, use), place.netns_path)
+    return finding(wish, use, attempts, probed, place.local)

@@ -1,0 +1,201 @@
+"""Why a port cannot be bound: the kernel's rules, over who uses it.
+
+Two TCP sockets may have one port where their devices or their addresses differ (any address
+covers all of its family, and of IPv4 too where it is dual-stack). Else both must have set
+SO_REUSEADDR, and that which is there must not listen; or both SO_REUSEPORT, and belong to the
+same user, unless it is in TIME-WAIT. Source: inet_csk_bind_conflict, Linux 5.10 to 7.x.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, Literal
+
+from accepttrace.facts.binding import Attempt, PortUse, PortUser, Wish
+from accepttrace.facts.matching import is_any, is_ipv4, same_address
+
+Result = Literal["works", "refused", "not known"]
+Rule = Literal[
+    "listens",  # it listens, and SO_REUSEPORT was not asked for
+    "uid",  # SO_REUSEPORT was asked for, but it belongs to another user
+    "reuseport",  # ... but it has not set it, or that is not known
+    "reuseaddr",  # it does not listen, and neither option was asked for
+    "first",  # ... but it has not set the one that was, or that is not known
+]
+OTHER_USERS: Final = 3  # as which it is tried too
+PROBES: Final = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """A socket in the way, and the rule. `sure`: False where it may have set what is asked for."""
+
+    user: PortUser
+    rule: Rule
+    sure: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What is known of a wish.
+
+    `code`: errno where it is refused. `tried`: for real; else derived. `remedies`: other wishes
+    that were tried, with what came of them.
+    """
+
+    wish: Wish
+    use: PortUse
+    result: Result
+    code: int
+    tried: bool
+    conflicts: tuple[Conflict, ...]
+    beside: tuple[PortUser, ...]
+    remedies: tuple[Attempt, ...]
+
+
+def remedies(wish: Wish, use: PortUse) -> list[Wish]:
+    """What else is worth a try where a wish is refused, the least first."""
+    options = [replace(wish, reuseaddr=True), replace(wish, reuseport=True)]
+    options.append(replace(wish, reuseaddr=True, reuseport=True))
+    if wish.family == "ipv6" and is_any(wish.address):
+        options.append(replace(wish, v6only=True))
+    there = [user for user in use.users if user.use in ("listens", "bound")]
+    uids = {user.uid for user in there if user.uid is not None and overlaps(wish, user)}
+    others = sorted(uids - {wish.uid})[:OTHER_USERS]
+    options += [replace(wish, reuseport=True, uid=uid) for uid in others]
+    return [option for option in dict.fromkeys(options) if option != wish]
+
+
+def probes(wish: Wish, use: PortUse) -> list[Wish]:
+    """What shows of each socket in the way, if it alone is, which options it has set."""
+    found: list[Wish] = []
+    for user in use.users:
+        if user.use in ("listens", "bound") and user.uid is not None and overlaps(wish, user):
+            same = Wish(
+                user.family,
+                user.local_address,
+                user.local_port,
+                v6only=user.v6only is True,
+                device=user.device,
+                uid=user.uid,
+            )
+            found.append(replace(same, reuseport=True))
+            if user.use == "bound":
+                found.append(replace(same, reuseaddr=True))
+    return list(dict.fromkeys(found))[:PROBES]
+
+
+def finding(
+    wish: Wish,
+    use: PortUse,
+    attempts: Sequence[Attempt],
+    probed: Sequence[Attempt] = (),
+    local: bool = True,
+) -> Finding:
+    """`attempts`: of this wish, if it was tried, and of `remedies`; `probed`: of `probes`.
+
+    `local`: the address is one of the namespace.
+    """
+    code = next((one.code for one in attempts if one.wish == wish), None)
+    users = learned(use.users, (*attempts, *probed))
+    inside = [user for user in users if overlaps(wish, user)]
+    found = [each for user in inside if (each := conflict(wish, user)) is not None]
+    tried = code is not None
+    if code is None:
+        result, code = _derived(wish, use, found, local)
+    else:
+        result = "refused" if code else "works"
+    ours = [] if result == "works" else found
+    beside = [user for user in users if user not in [one.user for one in ours]]
+    others = tuple(one for one in attempts if one.wish != wish and one.code is not None)
+    return Finding(wish, use, result, code, tried, tuple(ours), tuple(beside), others)
+
+
+def overlaps(wish: Wish, user: PortUser) -> bool:
+    """Whether both would have one port of one address and device."""
+    if None not in (wish.device, user.device) and wish.device != user.device:
+        return False
+    mine, theirs = wish.address, user.local_address
+    if is_any(mine) or is_any(theirs):
+        return _meet(wish.family, mine, wish.v6only, user) or same_address(mine, theirs)
+    return same_address(mine, theirs)
+
+
+def _meet(family: str, mine: str, v6only: bool, user: PortUser) -> bool:
+    """Where one of both is bound to any address."""
+    my_4, my_6 = _covers(family, mine, v6only)
+    their_4, their_6 = _covers(user.family, user.local_address, user.v6only is True)
+    return (my_4 and their_4) or (my_6 and their_6)
+
+
+def _covers(family: str, address: str, v6only: bool) -> tuple[bool, bool]:
+    """Whether it has to do with IPv4, and with IPv6."""
+    if is_ipv4(address):
+        return True, False
+    return is_any(address) and family == "ipv6" and not v6only, True
+
+
+def conflict(wish: Wish, user: PortUser) -> Conflict | None:
+    """The rule by which a socket that overlaps refuses a wish; None: it lets it."""
+    by_address = wish.reuseaddr and user.use != "listens"
+    same_user = user.use == "time_wait" or user.uid == wish.uid
+    by_port = wish.reuseport and same_user
+    if (by_address and user.reuseaddr) or (by_port and user.reuseport):
+        return None
+    may = (by_address and user.reuseaddr is None) or (by_port and user.reuseport is None)
+    return Conflict(user, _rule(wish, user, by_address or by_port), sure=not may)
+
+
+def _rule(wish: Wish, user: PortUser, asked: bool) -> Rule:
+    if wish.reuseport and user.use != "time_wait" and user.uid != wish.uid:
+        return "uid"
+    if user.use == "listens":
+        return "reuseport" if wish.reuseport else "listens"
+    return "first" if asked else "reuseaddr"
+
+
+def learned(users: Iterable[PortUser], attempts: Sequence[Attempt]) -> list[PortUser]:
+    """With what the attempts show of their options.
+
+    One that works is let by all whom it overlaps; one that does not is refused by the only one.
+    """
+    found = list(users)
+    for one in attempts:
+        met = [user for user in found if overlaps(one.wish, user)]
+        if one.code == 0:
+            found = [_lets(user, one.wish) if user in met else user for user in found]
+        elif one.code == errno.EADDRINUSE and len(met) == 1:
+            found = [_refuses(user, one.wish) if user in met else user for user in found]
+    return found
+
+
+def _lets(user: PortUser, wish: Wish) -> PortUser:
+    if wish.reuseport and not wish.reuseaddr:
+        return replace(user, reuseport=True)
+    if wish.reuseaddr and not wish.reuseport:
+        return replace(user, reuseaddr=True)
+    return user
+
+
+def _refuses(user: PortUser, wish: Wish) -> PortUser:
+    if wish.reuseport and (user.use == "time_wait" or user.uid == wish.uid):
+        user = replace(user, reuseport=False)
+    if wish.reuseaddr and user.use != "listens":
+        user = replace(user, reuseaddr=False)
+    return user
+
+
+def _derived(
+    wish: Wish, use: PortUse, found: Sequence[Conflict], local: bool
+) -> tuple[Result, int]:
+    """Without a try: what these rules say of it."""
+    if not local:
+        return "refused", errno.EADDRNOTAVAIL
+    first = use.unprivileged_from
+    if first is not None and wish.port < first and wish.uid != 0:
+        return "refused", errno.EACCES
+    if use.exact and any(one.sure for one in found):
+        return "refused", errno.EADDRINUSE
+    return ("not known", 0) if found or first is None or not use.complete else ("works", 0)

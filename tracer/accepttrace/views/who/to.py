@@ -1,0 +1,267 @@
+"""The answer of `accepttrace who --to`: who gets a connection, and why nobody else does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from accepttrace.facts.matching import is_any
+from accepttrace.facts.records import Holder, Listener, Program, Unread
+from accepttrace.model.who.lookup import MISSES, Answer, Other, Reason, cpu_of
+from accepttrace.views.formats import endpoint, plural, selector
+from accepttrace.views.jsonl import PROGRAM_FIELDS, dump, named
+from accepttrace.views.text import clean
+from accepttrace.views.unread import objects, sentence
+from accepttrace.views.who.objects import holder_object
+
+CASES: Final = 12  # of address and device, that are answered
+LISTED: Final = 8  # sockets of one answer
+PROCESSES: Final = 3  # that are named of one socket
+_FAMILIES: Final = {"ipv4": "IPv4", "ipv6": "IPv6"}
+_WHY_NOT: Final[Mapping[Reason, str]] = {
+    "netns": "in another network namespace, {netns}",
+    "family": "serves {family} only",
+    "v6only": "refuses IPv4 (IPV6_V6ONLY)",
+    "address": "bound to another address",
+    "device": "bound to the device {device}, and the connection comes through {through}",
+    "any_address": "bound to any address; sockets bound to the very one come first",
+    "no_device": "bound to no device; one that is bound to the right one comes first",
+    "ipv4_first": "of IPv6; one of IPv4 comes first",
+    "group_first": "behind a reuseport group in the kernel's list, and that ends the search",
+    "listed_later": "began to listen earlier; of equals the last that did comes first",
+}
+_WHY: Final[Mapping[Reason, str]] = {
+    "any_address": "bound to this very address",
+    "no_device": "bound to this device",
+    "ipv4_first": "of IPv4, as the connection",
+    "group_first": "first in the kernel's list with SO_REUSEPORT",
+    "listed_later": "the last of equals that began to listen",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The question, and what was found on the way.
+
+    `route`: why the address is none of this machine; empty: it is one, or none was asked about.
+    `client`: from where it comes. `guessed`: its device is that of the route back to the client.
+    `programs`: of type sk_lookup; None: not known.
+    """
+
+    route: str = ""
+    client: str | None = None
+    guessed: bool = False
+    programs: tuple[Program, ...] | None = ()
+    unread: tuple[Unread, ...] = ()
+
+
+def text_lines(answers: Sequence[Answer], asked: Asked) -> Iterator[str]:
+    """Lines for people."""
+    bound = {one.packet.family for one in answers if one.packet.address is not None}
+    for answer in answers[:CASES]:
+        yield from _case(answer, asked, "other " if answer.packet.family in bound else "")
+    if len(answers) > CASES:
+        more = plural(len(answers) - CASES, "more case")
+        yield f"{more}: name an address, or --device"
+    yield from (f"note: {note}" for note in _notes(answers[:CASES], asked))
+
+
+def json_lines(answers: Sequence[Answer], asked: Asked) -> Iterator[str]:
+    """One object for each case; `views/who.to.schema.json` is the contract."""
+    for answer in answers[:CASES]:
+        first = answer.chosen[0] if answer.chosen else None
+        yield dump(
+            {
+                "type": "lookup",
+                "result": result(answer, asked),
+                **named(answer.packet, ("netns", "family", "address", "port", "device")),
+                "client": asked.client,
+                "device_guessed": asked.guessed,
+                "members": len(answer.chosen),
+                "selector": first.selector if first else None,
+                "selector_program": first and first.program and _program(first.program),
+                "chosen": [_chosen(row) for row in answer.chosen[:LISTED]],
+                "by_cpu": [
+                    {"cpu": cpu, "inodes": [row.inode for row in rows[:LISTED]]}
+                    for cpu, rows in answer.by_cpu[:LISTED]
+                ],
+                "unless": [row.inode for row in answer.otherwise[:LISTED]],
+                "others": [_other(other) for other in answer.others[:LISTED]],
+                "others_left_out": max(len(answer.others) - LISTED, 0),
+                "sk_lookup": None
+                if asked.programs is None
+                else [_program(one) for one in asked.programs],
+                "unread": objects(asked.unread),
+            }
+        )
+
+
+def result(answer: Answer, asked: Asked) -> str:
+    """`not local`, `refused`, `group` or `socket`; `program` where one may choose another."""
+    if asked.route:
+        return "not local"
+    if asked.programs:
+        return "program"
+    if not answer.chosen:
+        return "refused"
+    return "group" if len(answer.chosen) > 1 else "socket"
+
+
+def _program(one: Program) -> dict[str, object]:
+    return named(one, PROGRAM_FIELDS)
+
+
+def _chosen(row: Listener) -> dict[str, object]:
+    fields = ("inode", "family", "local_address", "local_port", "device", "queue", "backlog")
+    return {
+        **named(row, fields),
+        "incoming_cpu": cpu_of(row),
+        "holders": [holder_object(holder) for holder in row.holders[:LISTED]],
+        "holders_in_all": len(row.holders),
+    }
+
+
+def _other(other: Other) -> dict[str, object]:
+    row = other.listener
+    fields = ("inode", "netns", "family", "local_address", "local_port", "device")
+    return {**named(row, fields), "reason": other.reason}
+
+
+def _case(answer: Answer, asked: Asked, other: str) -> Iterator[str]:
+    yield _question(answer, asked, other)
+    if asked.route:
+        yield f"  nobody here: {asked.route}"
+        return
+    if answer.chosen:
+        yield from _gets(answer)
+        yield f"  why: {_why(answer)}"
+    else:
+        yield f"  refused: {_refusal(answer)}"
+    shown = answer.others[:LISTED]
+    yield from (f"  not {_socket(one.listener)}: {_why_not(one, answer)}" for one in shown)
+    if len(answer.others) > len(shown):
+        yield f"  and {plural(len(answer.others) - len(shown), 'more socket')} on this port"
+
+
+def _question(answer: Answer, asked: Asked, other: str) -> str:
+    packet = answer.packet
+    place = endpoint(packet.address, packet.port, packet.family, 1) if packet.address else ""
+    name = place or f"any {other}local {_FAMILIES[packet.family]} address, port {packet.port}"
+    client = f" from {clean(asked.client)}" if asked.client else ""
+    through = f" through {clean(packet.device)}" if packet.device else ""
+    return f"to {name}{client}{through}"
+
+
+def _gets(answer: Answer) -> Iterator[str]:
+    rows = answer.chosen
+    if len(rows) == 1:
+        alone = ", a reuseport group of one" if answer.grouped else ""
+        yield f"  gets it: {_socket(rows[0])}{alone}"
+        return
+    yield f"  gets it: {_group(rows)}"
+    for row in rows[:LISTED]:
+        cpu = cpu_of(row) if row.selector == "incoming_cpu" else None
+        yield f"    {'' if cpu is None else f'CPU {cpu}: '}{_socket(row)}"
+    if len(rows) > LISTED:
+        yield f"    and {plural(len(rows) - LISTED, 'more socket')}"
+
+
+def _group(rows: Sequence[Listener]) -> str:
+    kind, program, size = rows[0].selector, rows[0].program, len(rows)
+    group = f"one of the {size} sockets of a reuseport group"
+    if kind == "hash":
+        return f"{group}, each as likely (1 in {size}): the kernel hashes with a secret of its own"
+    if kind == "incoming_cpu":
+        return f"{group}: that of the CPU that handles the packet (SO_INCOMING_CPU), else by hash"
+    if kind is not None:
+        return f"{group}: that which the BPF program chooses ({selector(kind, program)})"
+    return (
+        f"{group}: by hash, each as likely (1 in {size}), unless BPF chooses (not seen from here)"
+    )
+
+
+def _socket(row: Listener) -> str:
+    return f"{address_text(row)}  inode {row.inode}  {_holders(row.holders)}"
+
+
+def address_text(row: Listener) -> str:
+    """`0.0.0.0:80`, `[::]%eth0:80`."""
+    return endpoint(row.local_address, row.local_port, row.family, row.inode, row.device)
+
+
+def _holders(holders: Sequence[Holder]) -> str:
+    if not holders:
+        return "held by nobody visible"
+    first = sorted(holders, key=lambda one: (one.waits is False, one.pid))[:PROCESSES]
+    names = ", ".join(f"pid {one.pid} {clean(one.name)}" for one in first)
+    more = len(holders) - len(first)
+    return names + (f" and {more} more" if more else "")
+
+
+def _why(answer: Answer) -> str:
+    beaten = {other.reason for other in answer.others} - set(MISSES)
+    if beaten:
+        return " and ".join(text for reason, text in _WHY.items() if reason in beaten)
+    alone = "nothing else on this port serves it"
+    row = answer.chosen[0]
+    own = "" if is_any(row.local_address) else f"{_WHY['any_address']}; "
+    return own + alone
+
+
+def _refusal(answer: Answer) -> str:
+    port, netns = answer.packet.port, answer.packet.netns
+    reasons = {other.reason for other in answer.others}
+    if not reasons:
+        return f"no socket listens on port {port}"
+    if reasons == {"netns"}:
+        return f"no socket listens on port {port} in this network namespace ({netns})"
+    return "no listener on this port serves it"
+
+
+def _why_not(other: Other, answer: Answer) -> str:
+    row = other.listener
+    return _WHY_NOT[other.reason].format(
+        netns=row.netns,
+        family=_FAMILIES[row.family],
+        device=clean(row.device or ""),
+        through=clean(answer.packet.device or "another"),
+    )
+
+
+def _notes(answers: Sequence[Answer], asked: Asked) -> Iterator[str]:
+    if asked.guessed:
+        yield "the device is that of the route back to the client; --device names another"
+    for program in asked.programs or ():
+        yield (
+            f"the BPF program {selector('sk_lookup', program)} runs before all this, and may give "
+            "it to any socket"
+        )
+    if asked.programs is None:
+        yield "whether a BPF program (sk_lookup) chooses before all this may only be asked by root"
+    missing = sentence(asked.unread)
+    if missing and not all(row.holders for answer in answers for row in answer.chosen):
+        yield f"holders are missing: {missing}"
+    for answer in answers:
+        yield from _of_answer(answer)
+    chosen = {row.inode: row for answer in answers for row in answer.chosen}
+    told = [note for row in chosen.values() for note in _of_socket(row)]
+    yield from told[:LISTED]
+    if len(told) > LISTED:
+        yield f"and {len(told) - LISTED:,} more sockets that are full, or that nobody waits on"
+
+
+def _of_answer(answer: Answer) -> Iterator[str]:
+    if answer.otherwise:
+        places = ", ".join(address_text(row) for row in answer.otherwise[:LISTED])
+        yield f"{places} gets it if SO_REUSEPORT is set there, which only BPF could show"
+    for cpu, rows in answer.by_cpu[:LISTED]:
+        yield f"where CPU {cpu} handles the packet, {_socket(rows[0])} gets it (SO_INCOMING_CPU)"
+
+
+def _of_socket(row: Listener) -> Iterator[str]:
+    place = f"{address_text(row)}, inode {row.inode}"
+    if row.queue is not None and row.backlog is not None and row.queue > row.backlog:
+        yield f"the queue of {place} is full ({row.queue}): its SYNs are dropped"
+    if row.holders and all(holder.waits is False for holder in row.holders):
+        yield f"nobody waits on {place}: what it gets stays in its queue ({row.queue} there)"
