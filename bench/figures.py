@@ -94,9 +94,9 @@ def start_and_memory(loader: str, runs: int = 15) -> None:
           f" peak {max(peaks):.1f} MiB")  # fmt: skip
 
 
-def live_cpu(rate: int, seconds: float = 20.0) -> None:
-    """CPU of the live table at 1 Hz: 64 workers, a window that shows them all."""
-    with Server("reuseport", workers=64) as server:
+def live_cpu(rate: int, workers: int = 64, seconds: float = 20.0) -> None:
+    """CPU of the live screen at 1 Hz, in a window of 80 lines."""
+    with Server("reuseport", workers=workers) as server:
         load = Load(server.addresses, Plan(duration_s=seconds + 5, rate=rate, concurrency=64))
         with live("--port", str(server.port), rows=80) as running:
             if rate:
@@ -107,7 +107,7 @@ def live_cpu(rate: int, seconds: float = 20.0) -> None:
             share = (running.cpu_s() - cpu) / (time.monotonic() - began)
             if rate:
                 load.stop()
-    print(f"live table, 64 workers, {rate:>6}/s  {100 * share:.1f} % of one core")
+    print(f"live screen, {workers:>3} workers, {rate:>6}/s  {100 * share:.1f} % of one core")
 
 
 def flood(mode: str, rate: int = 40_000, seconds: int = 30) -> None:
@@ -157,8 +157,9 @@ def main() -> None:
     if len(sys.argv) < 2:
         for loader in NAMES:
             start_and_memory(loader)
-    live_cpu(0)
-    live_cpu(5_000)
+    for workers in (64, 512):
+        live_cpu(0, workers)
+        live_cpu(5_000, workers)
     flood("reuseport")
     flood("shared")
 

@@ -347,6 +347,9 @@ TABLE: tuple[Entry, ...] = (
     # --- the command, and its loaders
     Entry("kernel/test_cli.py", HERE + ROOTS, "what the command prints and how it ends"),
     Entry(
+        "kernel/test_screen.py", HERE, "the screen: keys, signals and terminals, in no kernel other"
+    ),
+    Entry(
         "kernel/test_cli.py",
         HERE + ROOTS + OLDEST + NEWEST,
         "before 5.11 it takes one more capability, and there are no BPF links for some hooks",

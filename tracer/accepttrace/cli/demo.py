@@ -13,7 +13,7 @@ import click
 
 from accepttrace.cli.help import Command
 from accepttrace.cli.options import seconds, way_options
-from accepttrace.config import Config, Filters
+from accepttrace.config import LIVE_WINDOW_S, Config, Filters
 from accepttrace.errors import UsageError
 from accepttrace.lab.modes import MODES, find_mode
 
@@ -105,6 +105,8 @@ def _trace(values: dict[str, Any], server: Any, pace: Pace) -> Iterator[str]:
         attach=values["attach"],
         loader=values["loader"],
         detail=values["detail"],
+        window_s=LIVE_WINDOW_S if sys.stdout.isatty() else None,
+        live=sys.stdout.isatty(),
     )
     with ExitStack() as loading:
         run = Run(config, pace, lambda: loading.enter_context(load), load.stop)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Any, Final, get_args
+from typing import Any, get_args
 
 import click
 
@@ -15,11 +15,9 @@ from accepttrace.cli.options import (
     take_filters,
     way_options,
 )
-from accepttrace.config import By, Config
+from accepttrace.config import LIVE_WINDOW_S, By, Config
 from accepttrace.run.pace import Pace
 from accepttrace.run.run import Run, trace
-
-LIVE_WINDOW_S: Final = 60.0
 
 
 def _sort_key(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:

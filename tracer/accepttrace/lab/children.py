@@ -74,8 +74,9 @@ class Child:
         """Wait for the child's end; kill it after `timeout_s`. Leaves no zombie."""
         if self._reaped:
             return
-        ended, _, _ = select.select([self._pidfd], [], [], timeout_s)
-        if not ended:
+        ending = select.poll()  # select() takes no descriptor above 1023
+        ending.register(self._pidfd, select.POLLIN)
+        if not ending.poll(timeout_s * 1e3):
             signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
         with contextlib.suppress(ChildProcessError):  # someone else waits for all our children
             os.waitpid(self.pid, 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from collections import deque
 from functools import partial
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from accepttrace.run.sinks import Out
 
 S = TypeVar("S")
+TURN_S: Final = 0.001  # so long a refresh goes on when a key is to be answered
 COST_S: Final = 30.0  # the last seconds over which the cost is measured
 
 
@@ -64,6 +66,7 @@ class Live(Screen[S]):
         return self._loop.state.wish
 
     def __enter__(self) -> Live[S]:
+        sys.setswitchinterval(TURN_S)
         self._loop.start()
         return self
 
