@@ -62,6 +62,12 @@ TABLE: tuple[Entry, ...] = (
     Entry("hostile/test_headers.py", HERE + ROOTS, "each Python's tarfile"),
     Entry("hostile/test_names.py", HERE + ROOTS, "each Python's encodings, each rich"),
     Entry(
+        "hostile/test_names.py",
+        HERE,
+        "a screen is the same everywhere",
+        names=("test_on_the_screen_names_stay_in_their_cells",),
+    ),
+    Entry(
         "hostile/test_outputs.py", HERE + ROOTS, "each Python's ways to write and to fail, click"
     ),
     Entry("hostile/test_start.py", HERE + ROOTS, "memory of each Python and libbpf"),
@@ -347,7 +353,7 @@ TABLE: tuple[Entry, ...] = (
     # --- the command, and its loaders
     Entry("kernel/test_cli.py", HERE + ROOTS, "what the command prints and how it ends"),
     Entry(
-        "kernel/test_screen.py", HERE, "the screen: keys, signals and terminals, in no kernel other"
+        "kernel/test_screen.py", HERE, "keys, signals and terminals: the same everywhere"
     ),
     Entry(
         "kernel/test_cli.py",

@@ -132,3 +132,20 @@ def test_a_terminal_that_is_not_utf8_shows_the_table(strangers: Strangers) -> No
     assert b"?[2J?[31mhi" in screen
     assert b"\x1b[31mhi" not in screen
     assert screen.isascii()
+
+
+def test_on_the_screen_names_stay_in_their_cells(strangers: Strangers) -> None:
+    """Whatever they are called, nothing moves: one line each, then the total, the keys last."""
+    from tests.kernel.screen import shown  # its emulator is not in every userland
+
+    with shown("-p", str(strangers.port), columns=100, lines=30) as screen:
+        waiting = strangers.number - 1
+        screen.until(lambda text: f"TOTAL {waiting}" in text and "q quit" in text)
+        for hostile in (b"\x1b[31mhi", b"a\nb", "\u202e".encode(), b"\xff"):
+            assert hostile not in screen.raw
+        assert "?[2J?[31mhi" in screen.text
+        titles = next(n for n, line in enumerate(screen.display) if "WORKER" in line)
+        assert f"TOTAL {waiting}" in screen.display[titles + waiting + 1]
+        assert screen.display[-1].startswith(" q quit")
+        screen.press("\r")
+        screen.until("SOCKETS", 3)

@@ -44,7 +44,7 @@ class Alternate(pyte.Screen):
 
 
 class Screen:
-    """`columns` x `lines` cells. `on_terminal`: standard input is the terminal too."""
+    """`columns` x `lines` cells. `keys`: standard input is the terminal too."""
 
     def __init__(
         self,
@@ -52,13 +52,14 @@ class Screen:
         columns: int = 80,
         lines: int = 24,
         keys: bool = True,
+        program: tuple[str, ...] = ACCEPTTRACE,
         **environment: str,
     ) -> None:
         self.screen = Alternate(columns, lines)
         self._stream = pyte.ByteStream(self.screen)
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
-            _become(arguments, columns, lines, keys, environment)
+            _become((*program, *arguments), columns, lines, keys, environment)
         self.raw = b""
         self.status: int | None = None
 
@@ -106,7 +107,7 @@ class Screen:
         os.write(self.fd, keys.encode())
 
     def answered_s(self, keys: str, word: bytes) -> float:
-        """Seconds until a word is written in answer to keys; the emulator's own time is not ours."""
+        """Seconds until a word is written in answer to keys, without the emulator."""
         while self.read(0):
             pass
         got, began = b"", time.monotonic()
@@ -173,7 +174,7 @@ def shown(*arguments: str, **settings: object) -> Iterator[Screen]:
 
 
 def _become(
-    arguments: tuple[str, ...],
+    command: tuple[str, ...],
     columns: int,
     lines: int,
     keys: bool,
@@ -187,7 +188,7 @@ def _become(
     _set_size(1, columns, lines)
     if not keys:
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    os.execv(ACCEPTTRACE[0], (*ACCEPTTRACE, *arguments))
+    os.execv(command[0], command)
 
 
 def _set_size(fd: int, columns: int, lines: int) -> None:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import re
 import resource
+import shutil
 import signal
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -17,8 +21,8 @@ from accepttrace.lab.load import run_load
 from accepttrace.lab.servers import Server
 from tests.kernel.clients import listen
 
-from .conftest import exact, wait_until
-from .screen import Screen, shown
+from .conftest import ACCEPTTRACE, exact, wait_until
+from .screen import START_S, Screen, shown
 
 ATTACH, LOADER = exact()[0]
 CHOICE = ("--attach", ATTACH, "--loader", LOADER)
@@ -88,7 +92,7 @@ def test_every_key_of_the_table(server: Server) -> None:
         screen.press("w")
         screen.until("all ", 3)
         screen.press("w")
-        screen.until("last 10s", 3)
+        screen.until("of 10s", 3)
         screen.press("s")
         screen.until("sort:name", 2)
         screen.press("/" + str(server.pids[0]))
@@ -276,3 +280,89 @@ def descriptors(number: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+JOB = """
+import os, signal, sys, termios, time
+signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+job = os.fork()
+if not job:
+    os.setpgid(0, 0)
+    os.execv(sys.argv[1], sys.argv[1:])
+modes = termios.tcgetattr(0)
+while True:  # a shell: the job is in the background, until somebody types
+    line = sys.stdin.readline().strip()
+    if line == "fg":
+        os.tcsetpgrp(0, job)
+        os.kill(job, signal.SIGCONT)
+        os.waitpid(job, 0)
+        os.tcsetpgrp(0, os.getpgrp())
+        print("the job has ended", flush=True)
+    elif line == "state":
+        state = open(f"/proc/{job}/stat").read().rpartition(")")[2].split()[0]
+        same = termios.tcgetattr(0) == modes
+        print(f"state {state} modes {same}", flush=True)
+"""
+
+
+def test_in_the_background_it_is_not_stopped_and_leaves_the_terminal_alone(
+    server: Server, tmp_path: Path
+) -> None:
+    ready = tmp_path / "ready"
+    command = (*ACCEPTTRACE, *options(server, "-i", "0.1", "--ready-file", str(ready)))
+    screen = Screen("-c", JOB, *command, program=(sys.executable,))
+    try:
+        wait_until(ready.exists, "ready", START_S)
+        run_load(server.addresses, CONNECTIONS)
+        screen.press("state\n")
+        screen.until("modes True", 5)
+        assert "state T" not in screen.text
+        assert b"\x1b[" not in screen.raw
+        screen.press("fg\n")
+        screen.until(f"{CONNECTIONS} connections", 5)
+        screen.press("q")
+        screen.until("the job has ended", 5)
+        assert screen.echoes
+    finally:
+        screen.end()
+
+
+def test_it_works_in_tmux(server: Server) -> None:
+    if shutil.which("tmux") is None:
+        pytest.skip("tmux is not installed")
+    name = ("tmux", "-L", f"accepttrace-{os.getpid()}", "-f", "/dev/null")
+
+    def there() -> str:
+        done = subprocess.run([*name, "capture-pane", "-p"], capture_output=True, text=True)
+        return done.stdout
+
+    command = " ".join((*ACCEPTTRACE, *options(server, "-i", "0.2")))
+    subprocess.run([*name, "new", "-d", "-x", "80", "-y", "24", command], check=True)
+    try:
+        wait_until(lambda: "TOTAL 4" in there(), "the table", START_S)
+        subprocess.run([*name, "send-keys", "?"], check=True)
+        wait_until(lambda: "KEYS" in there(), "the keys")
+    finally:
+        subprocess.run([*name, "kill-server"], check=False)
+
+
+def test_it_works_in_script(server: Server, tmp_path: Path) -> None:
+    ready = tmp_path / "ready"
+    command = " ".join((*ACCEPTTRACE, *options(server, "-i", "0.2", "--ready-file", str(ready))))
+    typed = subprocess.Popen(
+        ["script", "-qec", command, "/dev/null"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "TERM": "xterm"},
+    )
+    try:
+        assert typed.stdin is not None
+        wait_until(ready.exists, "ready", START_S)
+        time.sleep(0.5)
+        typed.stdin.write(b"q")
+        typed.stdin.flush()
+        out, _ = typed.communicate(timeout=20)
+        assert typed.returncode == 0
+        assert b"TOTAL 4" in out
+    finally:
+        typed.kill()

@@ -125,7 +125,7 @@ def test_every_picture_fills_its_window_and_no_more(name: str, size: tuple[int, 
 
 def test_the_first_screen_answers_in_order() -> None:
     lines = text(drawn(four_workers(), sight={"cost": 0.0123}))
-    assert lines[0].startswith("accepttrace :80  nginx, 1 socket, shared by 4  on 0.0.0.0:80")
+    assert lines[0].startswith("accepttrace :80  nginx  1 socket, shared by 4  on 0.0.0.0:80")
     assert lines[0].endswith("all 3s  12:00:03Z")
     assert lines[1].startswith("UNEVEN  worker 1001 took 2.44x its share (610 of 1,000)")
     assert lines[3].split() == "its connections wait 127us at p99 (others 127us) e: explain".split()

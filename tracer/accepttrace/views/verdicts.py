@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
+from textwrap import wrap
 from typing import Final
 
 from accepttrace.model.snapshot import Snapshot, Verdict
@@ -47,7 +48,8 @@ def style(word: str) -> str:
 def _lines(verdict: Verdict, snapshot: Snapshot, width: int) -> list[Line]:
     word = verdict.finding.word
     first, *rest = _text(verdict, snapshot).split("; ")
-    spans = [(word, style(word)), (first, ""), *((part, "") for part in rest)]
+    parts = [piece for part in (first, *rest) for piece in wrap(part, max(width - 2, 1))]
+    spans = [(word, style(word)), *((part, "") for part in parts)]
     return flow(spans, width, indent="  ")
 
 

@@ -118,8 +118,9 @@ def _table(
         return [*lines, *more][: max(room, 1)], Drawn()
     tall = room >= 10
     after = foot.gone(one, width) if tall else []
-    told = foot.notes(snapshot, width, max(room // 3, 2)) if room >= 6 else []
     everything = entries(one)
+    left = room - TITLE_AND_TOTAL - len(after) - len(everything) - 2 * tall
+    told = foot.notes(snapshot, width, max(room // 3, 2, left)) if room >= 6 else []
     free = room - TITLE_AND_TOTAL - len(after) - len(told) - 2 * tall
     if len(everything) > free and tall:
         free -= 1  # for the strip

@@ -94,14 +94,15 @@ def _beside(left: list[str], right: str, width: int) -> list[Line]:
 
 
 def notes(snapshot: Snapshot, width: int, limit: int) -> list[Line]:
-    """What is not as it should be, and what happened, the latest first; at most so many lines."""
-    found = [line for note in NOTES for line in note(snapshot, width - 1)]
-    if not any(event.kind == "LOST" for event in snapshot.events):
-        found += losses.losses(snapshot, width - 1)
+    """What happened, the latest first, and what is not as it should be; at most so many lines."""
+    found: list[Line] = []
     for event in reversed(snapshot.events):
-        if len(found) > limit:
+        if len(found) >= limit:
             break
         found += line_of(snapshot, event, width - 1)
+    if not any(event.kind == "LOST" for event in snapshot.events):
+        found += losses.losses(snapshot, width - 1)
+    found += [line for note in NOTES for line in note(snapshot, width - 1)]
     lines = [((" ", ""), *line) for line in found]
     if len(lines) <= limit:
         return lines

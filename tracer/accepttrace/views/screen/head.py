@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import reduce
+from itertools import zip_longest
 from textwrap import wrap
 from typing import Final
 
-from accepttrace.model.histogram import add, percentiles
+from accepttrace.model.histogram import percentiles
 from accepttrace.model.losses import verdict as loss_verdict
 from accepttrace.model.snapshot import AcceptorRow, Snapshot, Verdict
 from accepttrace.model.verdict import FAULTS
@@ -19,7 +19,7 @@ from accepttrace.views.losses import fullness, lost_by_clients
 from accepttrace.views.screen.board import Board
 from accepttrace.views.screen.glyphs import trend
 from accepttrace.views.screen.state import State
-from accepttrace.views.screen.table import Canvas, queue, server
+from accepttrace.views.screen.table import Canvas, name_of, queue, sharing
 from accepttrace.views.text import Line, Span, cells, clean, clip, cut, flow
 
 P99: Final = (0.99,)
@@ -73,7 +73,7 @@ def _constants(board: Board) -> list[str]:
         places = len(board.sections)
         return [f"{plural(there, 'listener')} at {places} addresses"] if places else []
     (section,) = board.sections
-    parts = [server(section)]
+    parts = [name_of(section), sharing(section.open_sockets)]
     if section.place:
         parts.append(f"on {section.endpoint}")
         parts.append(f"netns {section.place[0]}")
@@ -86,7 +86,8 @@ def _state_of(board: Board, state: State) -> str:
     text = f"{_window(snapshot.window_s)}"
     if not board.in_window:
         so_far = span(snapshot.elapsed_s)
-        text = f"all {so_far}" if snapshot.window_s is None else f"{text}, {so_far} so far"
+        of = snapshot.window_s
+        text = f"all {so_far}" if of is None else f"{so_far} of {seconds(of)}"
     if snapshot.by != state.wish.by:
         text = f"by {state.wish.by} ..."
     elif snapshot.window_s != state.wish.window_s:
@@ -116,7 +117,7 @@ def _waits(board: Board, width: int) -> list[Line]:
     mine = mine or [r for r in there if odd.pid is not None and r.pid == odd.pid]
     if not mine:
         return []
-    own, others = _p99(mine), _p99([row for row in there if row not in mine])
+    own, others = _p99(mine), _p99([row for row in there if row.pid != mine[0].pid])
     if own is None:
         return []
     beside = "" if others is None else f" (others {duration(others)})"
@@ -132,7 +133,8 @@ def _belongs(row: AcceptorRow, one: Verdict) -> bool:
 
 
 def _p99(rows: Sequence[AcceptorRow]) -> int | None:
-    histogram: Sequence[int] = reduce(add, (row.wait_histogram for row in rows), ())
+    found = [row.wait_histogram for row in rows if row.wait_histogram]
+    histogram = [sum(counts) for counts in zip_longest(*found, fillvalue=0)]
     longest = max((row.wait_max_us or 0 for row in rows), default=0)
     return percentiles(histogram, P99, longest or 1)[0] if any(histogram) else None
 

@@ -147,9 +147,10 @@ class Table:
             spans: list[Span] = [(self._canvas.glyphs.here if here else " ", "bold")]
             for one in self._fields:
                 spans += [*_padded(one.cells[number], one.width, one.align), (GAP, "")]
+            spans = [(text, style) for text, style in spans[:-1] if text]
             if here:
                 spans = [(text, f"{style} reverse".strip()) for text, style in spans]
-            found.append(cut(tuple(spans[:-1]), self._canvas.width))
+            found.append(tuple(spans))
         return found
 
     def _total(self) -> Line:
@@ -334,9 +335,10 @@ def _of_column(
     column: Column[TcpRow], lines: Sequence[TcpRow], everyone: Sequence[TcpRow]
 ) -> Field | None:
     """One of the other tables' columns; None: there is nothing in it for anybody in view."""
-    values, total = column.shown(lines), TABLE.total(column, everyone)
-    if all(value in column.hide_if for value in (*values, total or None)):
+    values = column.shown(lines)
+    if all(value in column.hide_if for value in values):
         return None
+    total = TABLE.total(column, everyone)
     texts = column.text(values if total is None else [*values, total])
     whole = texts.pop() if total is not None else ""
     return Field(column.key, column.title, [[(t, "")] for t in texts], whole, column.align)
