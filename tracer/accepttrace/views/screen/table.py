@@ -17,7 +17,7 @@ from accepttrace.views.screen.board import Board, Item, Section
 from accepttrace.views.screen.glyphs import Glyphs, bar, trend
 from accepttrace.views.screen.state import State
 from accepttrace.views.text import Align, Line, Span, cells, clean, clip, cut, pad
-from accepttrace.views.verdicts import STYLES
+from accepttrace.views.verdicts import style
 
 GAP: Final = " "
 _NUMBER: Final = re.compile(r"[\s:#/_-]*\d+$")  # `lab worker 1` is one of several
@@ -162,7 +162,7 @@ class Table:
         rate = rates([sum(item.row.rate for item in section.items)])[0]
         spans: list[Span] = [(f" {section.endpoint}", "bold")]
         if section.word:
-            spans += [("  ", ""), (section.word, STYLES.get(section.word, "bold"))]
+            spans += [("  ", ""), (section.word, style(section.word))]
         full = any(socket.queue_full_s is not None for socket in section.open_sockets)
         waiting = queue(section.open_sockets)
         if waiting:
