@@ -140,7 +140,9 @@ def board(
     of_sockets = GRAINS[snapshot.by].of_sockets
     ended = [row for row in snapshot.acceptors if not row.alive or row.left]
     there = [row for row in snapshot.acceptors if row.alive and not row.left]
-    aside = [] if of_sockets else [r for r in there if r.waits is False and not r.accepts]
+    aside = (
+        [] if of_sockets else [r for r in there if r.waits is False and not (r.accepts or r.serves)]
+    )
     lonely = {id(row) for row in aside}
     shown = [row for row in there if id(row) not in lonely]
     piles: defaultdict[Place, list[AcceptorRow]] = defaultdict(list)

@@ -117,6 +117,7 @@ class Table:
         self._view, self._selected = view, selected
         self._items = [one for one in view.entries if isinstance(one, Item)]
         self._headed = {id(s) for s in board.sections if s.has_heading}
+        self._called = TABLE.column("name")
         self._section = {id(item): s for s in board.sections for item in s.items}
         self._fields = self._named(columns) if columns else self._fitted(canvas.width - 1)
         shown = [one.key for one in self._fields]
@@ -233,13 +234,14 @@ class Table:
         grain = GRAINS[by]
         title = "WORKER" if by in ("worker", "process") else by.upper()
         texts = [self._label(item, grain.identity) for item in self._items]
-        number = len({_identity(item, grain.identity) for item in self._board.items})
+        workers = [item for item in self._board.items if not item.row.serves]
+        number = len({_identity(item, grain.identity) for item in workers})
         return Field("who", title, [[(t, "")] for t in texts], f"TOTAL {number}", "left")
 
     def _label(self, item: Item, identity: str) -> str:
         number = getattr(item.row, identity)
         parts = [] if number is None else [str(number)]
-        parts.append(clean(item.row.name))
+        parts += self._called.text(self._called.shown([item.line]))
         if id(self._section[id(item)]) not in self._headed and len(self._board.sections) > 1:
             parts.insert(1, self._section[id(item)].endpoint)
         elif self._board.snapshot.by in ("process", "group"):
@@ -369,7 +371,7 @@ def server(section: Section) -> str:
 
 def name_of(section: Section) -> str:
     """What those who accept there are called, as far as that is one name."""
-    rows = [item.row for item in section.items]
+    rows = [item.row for item in section.items if not item.row.serves]
     for names in ([row.name for row in rows], [row.comm for row in rows]):
         found = {_NUMBER.sub("", name).partition(": ")[0] for name in names if name}
         if len(found) == 1:
