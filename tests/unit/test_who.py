@@ -25,7 +25,14 @@ from accepttrace.facts.kin import Kin, Surroundings
 from accepttrace.facts.records import Holder, Inventory, Listener, Options, Program
 from accepttrace.model.who.diagnosis import KINDS
 from accepttrace.model.who.tree import answer
-from accepttrace.views.who.holders import Style
+from accepttrace.views.who.holders import (
+    Member,
+    Style,
+    member_lines,
+    members_of,
+    ranges,
+    user,
+)
 from accepttrace.views.who.notes import partial_line
 from accepttrace.views.who.objects import json_lines
 from accepttrace.views.who.tree import text_lines
@@ -513,3 +520,76 @@ def test_the_schema_is_strict(change: dict[str, Any]) -> None:
     line, *_ = json_lines(answer(Inventory((row(),)), AROUND))
     assert not VALID.is_valid(json.loads(line) | change)
     assert VALID.is_valid(json.loads(line))
+
+
+@pytest.mark.parametrize(
+    ("pids", "words"),
+    [
+        ([], ""),
+        ([5], "5"),
+        ([6, 5], "5-6"),
+        ([5, 7], "5, 7"),
+        ([5, 6, 8, 9, 10], "5-6, 8-10"),
+        ([1, 2, 4, 6, 7, 8, 10], "1-2, 4 and 4 more"),
+    ],
+)
+def test_pids_are_named_by_ranges(pids: list[int], words: str) -> None:
+    assert ranges(pids) == words
+
+
+def test_many_are_apart_where_there_is_a_gap_between_their_starts() -> None:
+    def folded(*starts: int) -> list[str]:
+        holders = [replace(holder(20 + n), start_ticks=ticks) for n, ticks in enumerate(starts)]
+        return [" ".join(line.split()[1:3]) for line in text(row(holders=tuple(holders)))[2:]]
+
+    assert folded(1, 2, 3) == ["20 nginx:", "21 nginx:", "22 nginx:"]  # too few to be many
+    assert folded(1, 2, 3, 4) == ["4 x"]
+    assert folded(1, 501, 1001, 1501) == ["4 x"]  # five seconds each
+    assert folded(1, 2, 503, 504) == ["2 x", "2 x"]
+    assert folded(1, 2, 1000, 2000) == ["2 x", "22 nginx:", "23 nginx:"]
+    assert folded(1, 1000, 2000, 3000) == ["4 x"]  # so many generations are none
+
+
+def test_how_many_of_several_sockets_alike_a_process_has() -> None:
+    def member(on: int, has: int) -> str:
+        one = Member(holder(9), on > 0, on, has)
+        (line,) = member_lines([one], 3, AROUND, Style(80), "")
+        return line.partition("worker  ")[2].removeprefix("epoll  ")
+
+    assert [member(on, has) for on, has in ((0, 3), (0, 2), (3, 3), (2, 2), (1, 3), (1, 2))] == [
+        "all 3",
+        "2 of 3",
+        "on all 3",
+        "on 2 of 3",
+        "on 1, has all 3",
+        "on 1, has 2 of 3",
+    ]
+
+
+def test_a_process_waits_where_it_waits_on_one_of_its_sockets() -> None:
+    for waits, found in (
+        ((True, False), (True, 1, 2)),
+        ((False, True, True), (True, 2, 3)),
+        ((False, False), (False, 0, 2)),
+        ((False, None), (None, 0, 2)),
+        ((None,), (None, 0, 1)),
+    ):
+        (member,) = members_of(holder(9, waits=each) for each in waits)
+        assert (member.waits, member.on, member.has) == found
+    others = members_of([holder(9), replace(holder(9), start_ticks=2), holder(8)])
+    assert [(one.holder.pid, one.has) for one in others] == [(9, 1), (9, 1), (8, 1)]
+
+
+def test_a_user_has_a_name_or_a_number() -> None:
+    around = Surroundings(users={0: "root", 5: "x\x1b", 6: ""})
+    shown = [user(uid, around) for uid in (0, 5, 6, 7, None)]
+    assert shown == ["root", "x?", "uid 6", "uid 7", ""]
+
+
+def test_lines_of_one_socket_are_limited() -> None:
+    for number, more in ((16, 0), (17, 1), (20, 4)):
+        others = tuple(holder(pid, f"n{pid:03}", waits=False) for pid in range(20, 20 + number))
+        lines = text(row(holders=others))[2:]
+        assert len(lines) == 16 + bool(more)
+        assert (f"  {more} more: n036" in lines[-1]) is bool(more)
+        assert len(text(row(holders=others), full=True)) == 2 + number
