@@ -134,3 +134,8 @@ def test_owners_of_a_full_share_are_named_and_nobody_is_nothing() -> None:
     feed(model, 2, [], [listener(100, [holder(1)])])
     (row,) = table(model.snapshot())
     assert row["over_whose"] == ""
+
+
+def test_what_is_known_of_a_socket_stands_in_rows_of_sockets_alone() -> None:
+    for by in GRAINS:
+        assert ("overflow_syn" in csvrows.header(by).split(",")) is (by == "socket")

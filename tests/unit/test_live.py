@@ -127,3 +127,9 @@ def test_the_svg_shows_every_style_of_the_screen() -> None:
     svg = export_svg([tuple((word, word) for word in words)], "styles", 40)
     assert all(word in svg for word in words)
     assert plain([(("x", "bad"),)]) == "x\n"
+
+
+def test_a_style_changes_the_svg() -> None:
+    plain, bold = (export_svg([(("a", style),)], "title", 20) for style in ("", "bold"))
+    assert ";font-weight: bold }" in bold
+    assert ";font-weight: bold }" not in plain

@@ -165,3 +165,21 @@ def test_the_kin_of_this_process_are_those_of_the_system() -> None:
     assert (found.pid, found.parent, found.session) == (ME, os.getppid(), os.getsid(0))
     assert found.uid == os.geteuid()
     assert (found.comm, found.start_ticks) == procfs.stat(ME)
+
+
+@pytest.mark.parametrize(
+    ("status", "uid", "cpus"),
+    [
+        ("Name:\ta\nUid:\t5\t6\t7\t8\nCpus_allowed_list:\t0-3\n", 6, "0-3"),
+        ("Uid:\t5\t6\n", 6, None),
+        ("Uid:\t5\nCpus_allowed_list:\t\n", None, None),
+        ("", None, None),
+    ],
+)
+def test_the_user_is_the_effective_one(
+    status: str, uid: int | None, cpus: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stat = "9 (a) b) S 7 8 6 " + " ".join(map(str, range(7, 30)))
+    texts = {"/proc/9/stat": stat, "/proc/9/status": status}
+    monkeypatch.setattr(procfs, "text", texts.__getitem__)
+    assert procfs.kin(9) == Kin(9, 22, "a) b", 7, 6, uid, cpus)

@@ -84,7 +84,7 @@ def summary_line(snapshot: Snapshot, *, histogram: bool = False) -> str:
     return _line("summary", snapshot, histogram)
 
 
-def acceptors(snapshot: Snapshot, *, histogram: bool = False) -> Iterator[dict[str, object]]:
+def acceptors(snapshot: Snapshot, *, histogram: bool) -> Iterator[dict[str, object]]:
     """Rows with their numbers rounded, and what columns make of them; also a source of CSV."""
     from accepttrace.views.columns import tcp
 
