@@ -217,3 +217,6 @@ def test_rows_are_in_the_order_of_the_first_thing_in_which_they_differ() -> None
         assert ordered([last, all_else]) == [all_else, last]
     unknown = replace(first, local_port=None, local_address=None, pid=None, tid=None, waits=None)
     assert ordered([first, unknown]) == [unknown, first]
+    for name in ("pid", "tid", "listener_inode"):
+        lowest, none = (replace(first, **{name: number}) for number in (1, None))
+        assert ordered([lowest, none]) == [none, lowest]

@@ -1,0 +1,182 @@
+"""What each sharing set took: who was there, over what time, and how certain it is."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+
+import pytest
+
+from accepttrace.model.fairshare import Stay, until
+from accepttrace.model.listeners import SetKey
+from accepttrace.model.recent import SLOTS, Part, Recent
+from accepttrace.model.stats.evidence import Evidence, MemberEvidence
+from accepttrace.model.watch import GONE, LAST, STRETCH_S, SetWatch, Watch
+
+A: SetKey = ("socket", 1)
+
+
+def take(
+    it: SetWatch,
+    begin_s: float,
+    end_s: float,
+    taken: Mapping[str, int],
+    last_s: float | None = None,
+) -> None:
+    """Of members that all were there all the time."""
+    whole = Stay(begin_s, end_s)
+    last_s = end_s if last_s is None else last_s
+    stays: dict[Hashable, Stay] = dict.fromkeys(taken, whole)
+    it.take_in(stays, {**taken}, whole, last_s)
+
+
+def evidence(*stretches: Mapping[str, int]) -> tuple[float, dict[str, float]]:
+    one, each = Evidence(), MemberEvidence[str]()
+    for place, counts in enumerate(stretches):
+        if place:
+            one.close_stretch()
+            each.close_stretch()
+        one.update(list(counts.values()))
+        each.update(counts, dict.fromkeys(counts, 1.0))
+    return one.log_e, each.named(0.5)
+
+
+def found(it: SetWatch) -> tuple[float, dict[object, float]]:
+    return it.evidence.log_e, dict(it.members.named(0.5))
+
+
+def test_a_stretch_goes_on_while_its_members_are_the_same() -> None:
+    it = SetWatch(0.0)
+    take(it, 0, 1, {"a": 19, "b": 3})
+    take(it, 1, 2, {"a": 18, "b": 0})
+    assert found(it) == evidence({"a": 37, "b": 3})
+    assert it.members.named(0.5)
+    assert it.whole == {"a": Part(37, 20.0), "b": Part(3, 20.0)}
+    assert (it.active_s, set(it.there)) == (2, {"a", "b"})
+
+
+def test_a_stretch_ends_with_its_members_or_when_it_is_long() -> None:
+    it = SetWatch(0.0)
+    take(it, 0, 1, {"a": 19, "b": 3})
+    take(it, 1, 2, {"a": 18, "b": 2, "c": 2})
+    assert found(it) == evidence({"a": 19, "b": 3}, {"a": 18, "b": 2, "c": 2})
+    take(it, 2, 3, {"a": 5, "b": 2})
+    assert found(it) == evidence(*({"a": 19, "b": 3}, {"a": 18, "b": 2, "c": 2}, {"a": 5, "b": 2}))
+    for end_s, stretches in (
+        (STRETCH_S, [{"a": 37, "b": 5}]),
+        (STRETCH_S + 1, [{"a": 19, "b": 3}, {"a": 18, "b": 2}]),
+    ):
+        it = SetWatch(0.0)
+        take(it, 0, 1, {"a": 19, "b": 3})
+        take(it, 1, end_s, {"a": 18, "b": 2})
+        assert found(it) == evidence(*stretches)
+
+
+def test_where_one_came_or_went_meanwhile_there_is_no_evidence() -> None:
+    it, whole = SetWatch(0.0), Stay(0, 2)
+    it.take_in({"a": whole, "b": Stay(1, 2)}, {"a": 40, "b": 1}, whole, 2.0)
+    assert found(it) == (Evidence().log_e, {})
+    take(it, 2, 3, {"a": 19, "b": 3})
+    assert found(it) == evidence({"a": 19, "b": 3})
+    it = SetWatch(0.0)
+    take(it, 0, 1, {"a": 40})
+    assert found(it) == (Evidence().log_e, {})
+
+
+def test_the_time_until_the_last_connection_counts() -> None:
+    it, whole = SetWatch(0.0), Stay(0, 2)
+    stays: dict[Hashable, Stay] = {"a": whole, "b": whole, "late": Stay(1.5, 2), "gone": Stay(0, 1)}
+    it.take_in(stays, {"a": 10, "b": 10, "gone": 10}, whole, 1.0)
+    assert it.whole == {name: Part(10, 10.0) for name in ("a", "b", "gone")}
+    assert set(it.there) == {"a", "b", "late"}
+    assert until(stays, 1.5)["late"] == Stay(1.5, 1.5)
+    assert until(stays, 1.5)["gone"] == Stay(0, 1)
+
+
+def test_who_took_something_and_was_never_there_has_nothing_to_expect() -> None:
+    it, whole = SetWatch(0.0, (60.0,)), Stay(0, 1)
+    it.take_in({"a": whole, "b": whole}, {"a": 4, "ghost": 2}, whole, 1.0)
+    parts = {"a": Part(4, 3.0), "b": Part(0, 3.0), "ghost": Part(2, 0.0)}
+    assert (it.whole, it.recent(60.0, 1.0)) == (parts, parts)
+    assert [part.ratio for part in it.whole.values()].count(None) == 1
+
+
+def test_the_first_of_those_that_are_gone_are_summed_up() -> None:
+    it = SetWatch(0.0, (1e9,))
+    for second in range(LAST + 1):
+        take(it, second, second + 1, {"old": 1, f"{second}": 1})
+    assert len(it.whole) == LAST + 2
+    assert GONE not in it.whole
+    take(it, 98, 99, {"old": 1, "98": 1})
+    assert len(it.whole) == LAST + 3
+    take(it, 99, 100, {"old": 1, "99": 1})
+    for parts in (it.whole, it.recent(1e9, 100.0)):
+        assert len(parts) == LAST + 3
+        assert parts[GONE] == Part(2, 2.0)
+        assert "2" in parts
+        assert "1" not in parts
+
+
+def test_a_set_is_watched_from_when_two_share_it() -> None:
+    watch = Watch()
+    whole = Stay(0, 1)
+    watch.take_in(A, {"a": whole}, {"a": 5}, whole, 1.0)
+    assert (watch.get(A), list(watch)) == (None, [])
+    watch.take_in(A, {"a": whole, "b": whole}, {"a": 5}, whole, 1.0)
+    watch.take_in(A, {"a": Stay(1, 2)}, {"a": 3}, Stay(1, 2), 2.0)
+    one = watch.get(A)
+    assert one is not None
+    assert one.whole == {"a": Part(8, 5.5), "b": Part(0, 2.5)}
+    assert (list(watch), watch.window_s) == ([A], None)
+
+
+def test_the_sets_that_took_something_last_are_remembered() -> None:
+    watch = Watch()
+    order = [7, 3, *range(100, 100 + LAST), 5]
+    for second, number in enumerate(order):
+        whole = Stay(second, second + 1)
+        watch.take_in(("socket", number), {"a": whole, "b": whole}, {"a": 1}, whole, second + 1)
+    watch.keep([("socket", 7)])
+    assert len(list(watch)) == LAST + 1
+    assert watch.get(("socket", 7))
+    assert not watch.get(("socket", 3))
+    assert not watch.get(("socket", 100))
+    assert watch.get(("socket", 101))
+    watch.keep([])
+    assert len(list(watch)) == LAST
+    assert not watch.get(("socket", 7))
+    watch.keep([])
+    assert len(list(watch)) == LAST
+
+
+def test_a_window_moves_on_by_a_slot() -> None:
+    it = Recent(12.0)
+    assert SLOTS == 12
+    for begin_s in range(20):
+        it.take_in({"a": 1}, {"a": 0.5, "b": 0.5}, Stay(begin_s, begin_s + 1))
+    assert it.sums(20.0) == {"a": Part(12, 6.0), "b": Part(0, 6.0)}
+    assert it.sums(20.9) == {"a": Part(12, 6.0), "b": Part(0, 6.0)}
+    assert it.sums(21.0) == {"a": Part(11, 5.5), "b": Part(0, 5.5)}
+    assert it.sums(99.0) == {}
+
+
+def test_short_intervals_share_a_slot() -> None:
+    it = Recent(12.0)
+    assert it.take_in({"a": 1}, {}, Stay(0.0, 0.5)) == {"a": Part(1, 0.0)}
+    assert it.take_in({"a": 2}, {}, Stay(0.5, 1.0)) == {"a": Part(3, 0.0)}
+    assert it.take_in({"a": 4}, {}, Stay(0.99, 1.4)) == {"a": Part(7, 0.0)}
+    assert it.take_in({"a": 8}, {}, Stay(1.0, 2.0)) == {"a": Part(8, 0.0)}
+    assert it.sums(13.3) == {"a": Part(15, 0.0)}
+    assert it.sums(13.4) == {"a": Part(8, 0.0)}
+
+
+def test_parts_move_and_are_forgotten() -> None:
+    it = Recent(12.0)
+    for begin_s in range(2):
+        it.take_in({"a": 1, "b": 2, "c": 4}, {"a": 1.0}, Stay(begin_s, begin_s + 1))
+    it.move("a", "b")
+    it.move("none", "c")
+    it.move("c", "d")
+    assert it.sums(2.0) == {"b": Part(6, 2.0), "d": Part(8, 0.0)}
+    it.keep(["b", "x"])
+    assert it.sums(2.0) == {"b": Part(6, 2.0)}
+    assert Part(3, 2.0).ratio == pytest.approx(1.5)
