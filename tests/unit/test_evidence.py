@@ -11,7 +11,13 @@ from statistics import median
 
 import pytest
 
-from accepttrace.model.stats.evidence import Evidence, MemberEvidence
+from accepttrace.model.stats.evidence import (
+    Evidence,
+    MemberEvidence,
+    log_member,
+    log_mixture,
+    log_split,
+)
 
 
 def skewed(k: int, ratio: float) -> list[float]:
@@ -183,3 +189,30 @@ def test_one_member_has_nothing_to_share() -> None:
     assert by_member.named() == {}
     by_member.update({}, {})
     assert by_member.named() == {}
+
+
+def test_the_most_certain_members_are_named_first() -> None:
+    it = MemberEvidence[str]()
+    it.update({"a": 300, "b": 900, "c": 40}, {"a": 1.0, "b": 1.0, "c": 1.0})
+    named = it.named(0.5)
+    assert next(iter(named)) == "b"
+    assert list(named.values()) == sorted(named.values(), reverse=True)
+    assert len(named) == 3
+
+
+def test_a_bet_on_two_is_the_same_for_the_split_and_for_each() -> None:
+    split = log_split((30, 10), (0.5, 0.5))
+    assert log_member(30, 40, 0.5) == pytest.approx(split)
+    assert log_member(10, 40, 0.5) == pytest.approx(split)
+    assert log_member(10, 40, 0.25) == log_mixture((10, 30), (0.25, 0.75), 3.0)
+    assert log_member(30, 40, 0.75) == log_mixture((30, 10), (0.75, 0.25), 3.0)
+    assert [log_member(0, 40, share) for share in (0.0, 1.0)] == [0.0, 0.0]
+
+
+def test_a_bet_on_several_is_on_as_many_as_are_there() -> None:
+    thirds = (1 / 3, 1 / 3, 1 / 3)
+    assert log_split((9, 3, 2), thirds) == log_mixture((9, 3, 2), thirds, 2)
+    assert log_split((9, 0, 5), (0.5, 0.0, 0.5)) == log_mixture((9, 5), (0.5, 0.5), 1)
+    assert log_split((9,), (1.0,)) == 0.0
+    # One connection says nothing, wherever it goes.
+    assert log_split((1, 0, 0), thirds) == pytest.approx(0.0, abs=1e-12)

@@ -218,5 +218,6 @@ def test_rows_are_in_the_order_of_the_first_thing_in_which_they_differ() -> None
     unknown = replace(first, local_port=None, local_address=None, pid=None, tid=None, waits=None)
     assert ordered([first, unknown]) == [unknown, first]
     for name in ("pid", "tid", "listener_inode"):
-        lowest, none = (replace(first, **{name: number}) for number in (1, None))
+        numbers: tuple[dict[str, Any], ...] = ({name: 1}, {name: None})
+        lowest, none = (replace(first, **number) for number in numbers)
         assert ordered([lowest, none]) == [none, lowest]

@@ -7,17 +7,19 @@ import random
 from collections import Counter
 from collections.abc import Sequence
 from functools import reduce
-from math import exp, isclose, prod
+from math import exp, inf, isclose, log, log1p, prod
 from operator import or_
+from statistics import NormalDist
 
 import mpmath
 import pytest
 
-from accepttrace.model.stats.power import chance_ratio, connections_needed
+from accepttrace.model.stats.power import _noncentrality, chance_ratio, connections_needed
 from accepttrace.model.stats.shares import expected_shares
 from accepttrace.model.stats.sketch import SLOTS, distinct
-from accepttrace.model.stats.split import even_split_p, more_even_p, outliers
+from accepttrace.model.stats.split import _Split, even_split_p, more_even_p, outliers
 from accepttrace.model.stats.tails import (
+    _gauss_legendre,
     binomial_cdf,
     binomial_sf,
     chi_square_cdf,
@@ -25,9 +27,18 @@ from accepttrace.model.stats.tails import (
     log_binomial_cdf,
     log_binomial_sf,
     log_chi_square_sf,
+    log_rest,
 )
 from accepttrace.probe import wire
 from tests.unit.published import PUBLISHED, Published
+
+
+@pytest.fixture(autouse=True)
+def _anew() -> None:
+    """Each test computes for itself."""
+    _noncentrality.cache_clear()
+    _gauss_legendre.cache_clear()
+
 
 DEVIATIONS = (-36, -20, -6, -1, -0.1, 0, 0.1, 1, 6, 20, 36)  # in standard deviations
 
@@ -128,6 +139,13 @@ def test_binomial_edges() -> None:
     assert binomial_sf(0, 0, 0.3) == 1
 
 
+def test_tails_where_all_are_drawn() -> None:
+    assert log_binomial_sf(1000, 1000, 1e-20) == pytest.approx(1000 * log(1e-20), rel=1e-12)
+    exact = 10**9 * log1p(-1e-8)
+    assert log_binomial_cdf(0, 10**9, 1e-8) == pytest.approx(exact, rel=1e-9)
+    assert (log_rest(0.0), log_rest(-inf)) == (-inf, 0.0)
+
+
 # --- a split ------------------------------------------------------------------------------------
 
 
@@ -188,6 +206,35 @@ def test_what_is_rarer_than_could_be_drawn_is_bounded() -> None:
     p, error = even_split_p([32] + [0] * 7)
     assert 8 * 8.0**-32 < p < 1e-6
     assert error <= p
+
+
+@pytest.mark.parametrize(
+    ("counts", "drawn"),
+    [
+        ([4, 2, 2, 2, 2], False),  # 1,820 ways
+        ([5, 2, 2, 2, 2], True),  # 2,380
+        ([19, 0, 0, 0], False),
+    ],
+)
+def test_few_ways_are_enumerated_and_more_are_drawn(counts: list[int], drawn: bool) -> None:
+    p, error = even_split_p(counts)
+    assert bool(error) is drawn
+    if drawn:
+        assert error == pytest.approx((p * (1 - p) / 1999) ** 0.5)
+    assert even_split_p([3, 3, 2, 2, 2]).p <= 1
+    assert more_even_p([12, 0, 0, 0, 0]).p <= 1
+
+
+def test_of_very_many_members_fewer_splits_are_drawn() -> None:
+    counts = [3, *[1] * 999]
+    p, error = even_split_p(counts)
+    assert error == pytest.approx((p * (1 - p) / 99) ** 0.5)
+
+
+def test_what_is_drawn_covers_all_members_by_their_shares() -> None:
+    table = _Split.of([1, 1, 1], [1.0, 2.0, 5.0])._member_of()
+    assert Counter(table) == {0: 8192, 1: 16384, 2: 40960}
+    assert table == sorted(table)
 
 
 def test_draws_follow_the_weights() -> None:
@@ -303,6 +350,40 @@ def test_as_many_connections_as_needed_are_enough_in_about_four_of_five_runs() -
     drawn = (Counter(rng.choices(range(8), [21, *[13] * 7], k=n)) for _ in range(1000))
     found = sum(even_split_p([run[i] for i in range(8)]).p < 0.01 for run in drawn)
     assert found == pytest.approx(765, abs=50)
+
+
+def test_the_largest_by_chance_is_the_first_that_is_rare_enough() -> None:
+    for n, k, quantile in ((1, 2, 0.95), (100, 4, 0.95), (1000, 8, 0.95), (1000, 8, 0.999)):
+        most = round(chance_ratio(n, k, quantile) * n / k)
+        tail = 1 - quantile ** (1 / k)
+        assert binomial_sf(most + 1, n, 1 / k) <= tail < binomial_sf(most, n, 1 / k)
+    assert [chance_ratio(n, k) for n, k in ((0, 4), (10, 1), (1, 2))] == [1.0, 1.0, 2.0]
+
+
+@pytest.mark.parametrize(("alpha", "power"), [(0.05, 0.8), (0.01, 0.9), (0.001, 0.5)])
+def test_what_is_needed_is_exact_for_two(alpha: float, power: float) -> None:
+    """With one degree of freedom it is the square of a normal law."""
+    needed = connections_needed(2, 1.001, alpha, power)
+    law, bound = NormalDist((needed * 1e-6) ** 0.5), NormalDist().inv_cdf(1 - alpha / 2)
+    assert 1 - law.cdf(bound) + law.cdf(-bound) == pytest.approx(power, abs=1e-6)
+
+
+@pytest.mark.parametrize("k", [3, 5, 9])
+def test_what_is_needed_is_exact_for_an_even_number_of_degrees(k: int) -> None:
+    """There chi-squares are sums of Poisson terms."""
+    df, mean = k - 1, connections_needed(k, 1.001) * 1e-6 / (k - 1) / 2
+    with mpmath.workdps(30):
+        bound = mpmath.findroot(
+            lambda x: mpmath.gammainc(mpmath.mpf(df) / 2, x / 2, regularized=True) - 0.01, 3 * df
+        )
+        found = mpmath.nsum(
+            lambda j: mpmath.exp(-mean)
+            * mpmath.mpf(mean) ** j
+            / mpmath.factorial(j)
+            * mpmath.gammainc(mpmath.mpf(df) / 2 + j, bound / 2, regularized=True),
+            [0, 80],
+        )
+    assert float(found) == pytest.approx(0.8, abs=1e-5)
 
 
 def test_nothing_to_see() -> None:

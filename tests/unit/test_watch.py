@@ -26,7 +26,8 @@ def take(
     whole = Stay(begin_s, end_s)
     last_s = end_s if last_s is None else last_s
     stays: dict[Hashable, Stay] = dict.fromkeys(taken, whole)
-    it.take_in(stays, {**taken}, whole, last_s)
+    counts: dict[Hashable, int] = dict(taken.items())
+    it.take_in(stays, counts, whole, last_s)
 
 
 def evidence(*stretches: Mapping[str, int]) -> tuple[float, dict[str, float]]:
