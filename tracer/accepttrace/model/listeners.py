@@ -89,8 +89,11 @@ class Known:
         return max(self.epochs_before + stops + self.open, 1)
 
     @property
-    def facts(self) -> Listener | ListenerCount | None:
-        return self.listed or self.counted
+    def facts(self) -> Listener | ListenerCount:
+        """The best description: it has one, by which it was met."""
+        found = self.listed or self.counted
+        assert found is not None
+        return found
 
     @property
     def untouched(self) -> bool:
@@ -376,7 +379,7 @@ class Listeners:
     ) -> ListenerRow | None:
         """The picture of one socket; None if nothing describes it."""
         known = self._known.get(inode)
-        if known is None or known.facts is None:
+        if known is None:
             return None
         # What changes most often comes first: that is compared first.
         made_from: tuple[object, ...] = (accepted, known.counted, verdict, known.listed, known.open)
@@ -390,9 +393,7 @@ class Listeners:
     def _draw(
         self, inode: int, known: Known, accepted: int, uncounted: Uncounted, verdict: Verdict
     ) -> ListenerRow:
-        facts = known.facts
-        assert facts is not None
-        listed = known.listed
+        facts, listed = known.facts, known.listed
         backlog = listed.backlog if listed else None
         visible = uncounted.selected and (uncounted.complete or known.counted is not None)
         flow = known.flow or uncounted.nothing_passed
@@ -526,7 +527,7 @@ class Listeners:
             known.listed.netns for known in self._known.values() if known.listed is not None
         }
         for inode, known in self._known.items():
-            if inode in there or known.facts is None or inode in self._finished:
+            if inode in there or inode in self._finished:
                 continue
             was_open = known.open
             looked_at = known.facts.netns in namespaces

@@ -127,9 +127,8 @@ class Reconciler:
         """A listener is closed for good and was summed up."""
         self._verdicts.pop(inode, None)
         self._accounts.pop(inode, None)
-        facts = known.facts
-        if self._by_port and facts is not None:
-            port = (facts.netns, facts.local_port)
+        if self._by_port:
+            port = _port_of(known)
             before = self._folded.get(port, 0)
             known_all = before is not None and not (
                 _mptcp(known) or _maybe_moved(known) or self._serves_others(known)
@@ -140,9 +139,7 @@ class Reconciler:
         """Whether something may have come to a listener that nothing was counted of."""
         if self._by_listener:
             return self._may_lack(known)
-        facts = known.facts
-        port = (facts.netns, facts.local_port) if facts else None
-        return not self._by_port or port is None or self._came.last(port) > 0
+        return not self._by_port or self._came.last(_port_of(known)) > 0
 
     @property
     def unseen(self) -> int | None:
@@ -201,8 +198,7 @@ class Reconciler:
         new = _left_of_new(listeners.known, evidence.after)
         at_port: defaultdict[Port, list[int]] = defaultdict(list)
         for inode, known in listeners.known.items():
-            if known.facts is not None:
-                at_port[known.facts.netns, known.facts.local_port].append(inode)
+            at_port[_port_of(known)].append(inode)
         self._ports_known = {}
         for port, inodes in at_port.items():
             there = [listeners.known[inode] for inode in inodes]
@@ -234,7 +230,7 @@ class Reconciler:
 
     def _judge_by_port(self, inode: int, known: Known, side: Side) -> None:
         refused = self._refused(side.counts)
-        port = (known.facts.netns, known.facts.local_port) if known.facts else (0, 0)
+        port = _port_of(known)
         if port not in self._ports_known:
             self._verdicts[inode] = Verdict(refused=refused)
             return
@@ -259,8 +255,7 @@ class Reconciler:
 
     def _serves_others(self, known: Known) -> bool:
         """Whether clients come to it whose family was not asked for: they count at no port."""
-        facts = known.facts
-        return self._only_ipv4 and facts is not None and facts.local_address == "::"
+        return self._only_ipv4 and known.facts.local_address == "::"
 
     def _account(self, key: int | Port, listeners: Iterable[Known]) -> Account:
         """A new one: what can have waited at the start is bounded."""
@@ -351,6 +346,10 @@ def _aside(port: Port, now: PortCount | None, after: Passed | None) -> Span:
     least = now.strayed + now.unmade if now else 0
     later = after.ports.get(port) if after else None
     return Span(least, max(later.strayed + later.unmade, least) if later else least)
+
+
+def _port_of(known: Known) -> Port:
+    return known.facts.netns, known.facts.local_port
 
 
 def _refusals_of(taker: AcceptorCount) -> int:

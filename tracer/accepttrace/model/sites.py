@@ -45,9 +45,9 @@ def sites(
     places: dict[Socket, Site] = {}
     for socket in shown:
         known = listeners.known.get(socket) if isinstance(socket, int) else None
-        facts = known.facts if known else None
-        if known is None or facts is None or not isinstance(socket, int):
+        if known is None or not isinstance(socket, int):
             continue
+        facts = known.facts
         key = SiteKey(facts.netns, facts.family, facts.local_address, facts.local_port)
         site = places[socket] = found[key]
         site.busy = site.busy or not known.untouched

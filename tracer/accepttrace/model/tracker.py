@@ -365,11 +365,11 @@ class Tracker:
         """Sum up a closed listener with the others at its place."""
         known = self._listeners.known[inode]
         row = self._listeners.row(inode, 0, uncounted, self._reconciler.verdict(inode))
+        assert row is not None
         self._journal.close(inode, row)
         accepts = self._accepts_at(inode)
-        place = self._place_for(row, accepts) if row else ELSEWHERE
-        if row:
-            self._listeners.places.fold(row, place)
+        place = self._place_for(row, accepts)
+        self._listeners.places.fold(row, place)
         self._move(inode, place)
         self._reconciler.drop(inode, known, accepts)
         self._migrations.forget(inode)
