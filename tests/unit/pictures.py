@@ -319,3 +319,8 @@ def unbalanced(by: By = "worker") -> Snapshot:
         four_workers(by=by),
         {100: {"queue_start": 200, "book": "unbalanced", "imbalance": 7}},
     )
+
+
+def has(row: object, **facts: object) -> None:
+    """Assert that a row has all these, whatever else it has."""
+    assert {name: getattr(row, name) for name in facts} == facts

@@ -29,7 +29,7 @@ from accepttrace.model.listeners import (
 )
 from accepttrace.model.places import ELSEWHERE, MOST, Place, Places, at_place, both, place_of
 from accepttrace.model.snapshot import ListenerRow
-from tests.unit.pictures import counted, holder, listener
+from tests.unit.pictures import counted, has, holder, listener
 
 NETNS = listener().netns
 NOTHING = Flow(0, 0, 0, 0, 0)
@@ -103,7 +103,8 @@ def test_a_row_has_all_that_is_known_of_a_listener() -> None:
     )
     scene.read(listed, listener(101, [other], group=7, size=3), counts=(full(),))
     verdict = Verdict("unbalanced", -3, 2, 9, 0.5, 15, 99)
-    assert scene.row(verdict=verdict) == ListenerRow(
+    has(
+        scene.row(verdict=verdict),
         inode=100,
         epoch=3,
         netns=NETNS,

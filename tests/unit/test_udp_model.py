@@ -19,7 +19,7 @@ from accepttrace.facts.sight import Sight
 from accepttrace.model.datagrams import ReceiverRow
 from accepttrace.model.receivers import CLOSED_ROWS, ReceiverTracker
 from accepttrace.views.columns.udp import TABLE, ordered
-from tests.unit.pictures import holder
+from tests.unit.pictures import has, holder
 from tests.unit.udppictures import SEES, UDP_META, count, feed, receiver, tracker
 
 
@@ -216,7 +216,8 @@ def test_a_row_says_all_that_the_inventory_knows() -> None:
         *(7, 4, "ebpf", Program(42, "steer"), True, "eth0", (holder(5),)),
     )
     feed(model, 2, [count(1, 8, selected=9, dropped=3)], [full])
-    assert rows(model)[1] == ReceiverRow(
+    has(
+        rows(model)[1],
         inode=1,
         netns=2,
         family="ipv6",

@@ -323,7 +323,8 @@ class Listeners:
     def selected(self, socket: Socket, visible: bool) -> int | None:
         """Connections steered here; None where selection is not `visible` or does not happen."""
         if isinstance(socket, Place):
-            return self.places.rows[socket].selected
+            row = self.places.rows.get(socket)
+            return row.selected if row else None
         known = self._known.get(socket)
         if known is None or not visible:
             return None

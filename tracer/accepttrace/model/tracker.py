@@ -455,7 +455,8 @@ class Tracker:
     ) -> ListenerRow | None:
         number = accepted.get(socket, 0)
         if isinstance(socket, Place):
-            return replace(self._listeners.places.rows[socket], accepted=number)
+            row = self._listeners.places.rows.get(socket)
+            return None if row is None else replace(row, accepted=number)
         return self._listeners.row(socket, number, uncounted, self._reconciler.verdict(socket))
 
     def _uncounted(self) -> Uncounted:
