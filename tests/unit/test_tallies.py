@@ -280,6 +280,17 @@ def test_a_process_that_ended_is_summed_up_wherever_it_accepted() -> None:
     ]
 
 
+def test_one_after_the_other_they_are_summed_up() -> None:
+    it = scene()
+    for pid in range(1, LAST + 4):
+        row = count(pid, 1)
+        it.read(row)
+        it.end(row)
+        it.tallies.end_processes()
+        it.tallies.end_processes()
+        assert it.tallies.bygone[HTTPD] == max(pid - LAST, 0)
+
+
 @pytest.mark.parametrize("kept", [True, False])
 def test_programs_of_many_names_share_a_row(kept: bool) -> None:
     it, dead = scene(), workers(LAST + MOST_PROGRAMS + 2)
@@ -303,6 +314,18 @@ def test_processes_in_a_sum_take_no_room_from_programs() -> None:
     found = {entry.process for entry in it.tallies}
     assert Bygone("new", kept=True) in found
     assert (999, 999) in found
+
+
+def test_programs_take_no_room_from_processes() -> None:
+    it = scene()
+    for number in range(MOST_PROGRAMS):
+        it.tallies.wait_no_more(Entry(100, Bygone(f"p{number}", kept=True)))
+    for actor in ((7, 7), Bygone("p3", kept=True), Bygone("new", kept=True)):
+        it.tallies.wait_no_more(Entry(100, actor))
+    found = {entry.process: entry.workers for entry in it.tallies}
+    assert len(found) == MOST_PROGRAMS + 2
+    assert [found[one] for one in ((7, 7), Bygone("p3", kept=True))] == [0, 2]
+    assert found[Bygone(OTHERS, kept=True)] == 1
 
 
 def test_who_comes_or_goes_or_begins_to_take_part_is_a_change() -> None:

@@ -141,7 +141,8 @@ def test_equal_words_are_said_of_the_busiest_first() -> None:
 
 
 def test_without_any_that_share_the_busiest_is_said_and_with_losses_it_stands_for_all() -> None:
-    alone = [listener(100, [holder(1)]), listener(200, [holder(2)], port=81)]
+    waits = replace(listener(100, [holder(1)], queue=1), oldest_us=5)
+    alone = [waits, listener(200, [holder(2)], port=81)]
     found = verdicts([count(1, 5), count(2, 9, 200)], alone)
     assert [(one.inode, one.finding.word) for one in found] == [(200, "ONE ACCEPTOR")]
     shared = [both(100), both(200, 81), listener(300, [holder(9)], port=82)]
@@ -213,15 +214,20 @@ def test_what_chooses_instead_of_the_hash_is_said(
 
 def test_members_of_a_group_are_named_after_the_one_that_serves_them() -> None:
     members = [
-        listener(200, [holder(1), holder(2)], group=7, size=3),
-        listener(201, [holder(3)], group=7, size=3),
-        listener(202, [], group=7, size=3),
+        listener(200, [holder(1), holder(2)], group=7, size=4),
+        listener(201, [holder(3, start=99)], group=7, size=4),
+        listener(202, [], group=7, size=4),
+        listener(203, [holder(4)], group=7, size=4),
     ]
-    rows = [count(1, 500, 200), count(2, 450, 200), count(3, 9, 201)]
+    rows = [count(1, 500, 200), count(2, 450, 200), count(3, 9, 201, start=99)]
     (found,) = verdicts(rows, members)
     names = {one.listener_inode: one.pid for one in found.finding.standouts}
-    assert names == {200: None, 201: 3, 202: None}
-    assert found.finding.text.startswith("socket 200 took 2.97x its share (950 of 959)")
+    assert names == {200: None, 201: 3, 202: None, 203: 4}
+    assert found.finding.text.startswith("socket 200 took 3.96x its share (950 of 959)")
+    assert all(one.p is not None and one.p < 1e-3 for one in found.finding.standouts)
+    rows = [count(3, 950, 201, start=99), count(1, 9, 200)]
+    (found,) = verdicts(rows, members)
+    assert found.finding.text.startswith("worker 3 took 3.96x its share")
 
 
 def test_connections_held_are_those_of_the_port_and_its_family() -> None:
@@ -275,6 +281,14 @@ def test_one_alone_and_nobody() -> None:
 )
 def test_an_effect_is_a_fifth_more_or_less(counts: Sequence[int], word: str) -> None:
     assert judge(case(counts, 1000.0)).word == word
+
+
+@pytest.mark.parametrize(("drawn", "word"), [(True, "UNEVEN"), (False, "FAIR")])
+def test_where_nothing_is_drawn_it_has_to_be_rarer(drawn: bool, word: str) -> None:
+    """Of the hash there is evidence of another kind too: 65 of 100 are p = 0.004."""
+    found = judge(case((65, 35), 50.0, drawn=drawn, p_always=0.0))
+    assert found.word == word
+    assert [one.p is not None for one in found.standouts] == [True, True] * drawn
 
 
 def test_who_expects_few_is_not_idle() -> None:
