@@ -25,7 +25,7 @@ from accepttrace.facts.records import (
     Program,
 )
 from accepttrace.facts.sight import Sight
-from accepttrace.model.books import CPUS, Account, Passage, Span
+from accepttrace.model.books import CPUS, UNBOUNDED, Account, Passage, Span
 from accepttrace.model.listeners import CHANGES_KEPT
 from accepttrace.model.snapshot import GroupSize, Migration, SelectorChange
 from accepttrace.model.tallies import LAST
@@ -112,6 +112,17 @@ def test_what_else_is_known_of_the_start_counts_where_the_bounds_allow_it() -> N
     account.check(Span(100, 140), Span(90, 130), queue=5, takers=4)
     assert [account.start(seen, 2, 3) for seen in (0, 2, 7)] == [2, 2, 3]
     assert account.start(4, 11, 20) == 4
+
+
+def test_without_bounds_anything_may_have_waited() -> None:
+    account = Account()
+    assert account.check(*at_rest(0, 0), queue=100_000, takers=0) == 0
+    assert account.check(*at_rest(0, 0), queue=100_000, takers=0) == 0
+    assert (account.low, account.high) == (100_000, 100_000)
+    nothing = Passage(0, 10, 1, 1, 0, 0)
+    assert nothing.start_bounds() == (0, UNBOUNDED)
+    assert nothing._replace(now_us=0, waited_us=3).start_bounds() == (0, UNBOUNDED)
+    assert nothing._replace(now_us=0).mean_length(7) == 7.0
 
 
 def test_a_mean_length_is_weighted_by_time() -> None:

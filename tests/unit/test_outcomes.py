@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from accepttrace.facts.records import Losses
 from accepttrace.model.snapshot import NamespaceLoss, Snapshot
 from accepttrace.model.verdict import Finding
 from tests.unit.pictures import UNREAD, reuseport, seen
@@ -198,6 +199,25 @@ def test_how_long_is_told_with_how_many(
 ) -> None:
     found = outcome("max-wait", allowed, snapshot, quantile)
     assert (found.held, found.measured, found.text, found.certain) == expected
+
+
+def test_how_long_the_first_waits_is_in_milliseconds() -> None:
+    waiting = listeners(LATE, queue=1, oldest_wait_us=61_234_567)
+    found = outcome("max-wait", 1e9, waiting)
+    assert found.text == "100 connections; 1 still waiting, the first for 61,234.6 ms"
+
+
+def test_what_is_missing_is_said_after_what_was_found() -> None:
+    for losses, books, missing in (
+        (Losses(map_full=1), {}, "INCOMPLETE: 1 event lost by the tracer"),
+        (Losses(), {"balanced": False}, "INCOMPLETE: the books do not balance"),
+        (Losses(), {"unseen": 3}, "INCOMPLETE: 3 accepts not seen"),
+    ):
+        facts: dict[str, Any] = {"losses": losses, **books}
+        lacks = replace(EVEN, books=replace(EVEN.books, **facts))
+        assert outcome("max-share", 0.9, lacks).text == f"{TOP}; {missing}"
+        nowhere = listeners(lacks, queue_max=5, inode=None)
+        assert outcome("max-queue", 9, nowhere).text == missing
 
 
 SAMPLED = "seen at each refresh alone: it may have been longer between them"

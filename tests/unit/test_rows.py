@@ -264,15 +264,28 @@ def test_holders_are_named_once_and_the_others_counted() -> None:
     assert more == 0
 
 
+@pytest.mark.parametrize(("waits", "shared"), [(True, True), (None, True), (False, False)])
+def test_workers_count_who_may_wait(waits: bool | None, shared: bool) -> None:
+    it = model(EVERYTHING)
+    many = [holder(pid) for pid in range(1, MOST_ROWS // (FEW + 1) + 1)]
+    there = [idle(inode, holders=tuple(many)) for inode in range(100, 100 + FEW + 1)]
+    last = [holder(pid, waits) for pid in range(1000, 1000 + 17)]
+    there[0] = replace(there[0], holders=(*many, *last))
+    feed(it, 1, [], there)
+    found = it.snapshot("socket").listeners
+    assert [row.folded for row in found] == ([FEW + 1] if shared else [0] * (FEW + 1))
+    assert {row.capacity for row in found} == {512}
+
+
 @pytest.mark.parametrize("number", [CLOSED_APART, CLOSED_APART + 1])
 def test_so_many_that_close_at_once_have_rows_of_their_own(number: int) -> None:
     it = model(EVERYTHING)
-    there = [listener(inode, [holder(1)]) for inode in range(100, 100 + number)]
+    there = [listener(inode, [holder(1 + inode % 2)]) for inode in range(100, 100 + number)]
     rows = [
         replace(counted(one.inode), flow=Flow(2, 0, 0, 0, 0), queue_max=1 + one.inode % 7)
         for one in there
     ]
-    taken = [count(1, 2, one.inode) for one in there]
+    taken = [count(1 + one.inode % 2, 2, one.inode) for one in there]
     feed(it, 1, taken, there, counted=rows)
     feed(it, 2, taken, [], counted=rows)
     found = it.snapshot().listeners
@@ -285,7 +298,8 @@ def test_so_many_that_close_at_once_have_rows_of_their_own(number: int) -> None:
         assert (row.ended, row.inode, row.open, row.queue_max) == (number, None, False, 7)
         assert row_of(it, "socket").ended == number
         assert row_of(it, "socket").accepts == 2 * number
-        assert row_of(it, "thread", local_port=80).accepts == 2 * number
+        by_thread = {row.pid: row.accepts for row in it.snapshot("thread").acceptors}
+        assert by_thread == {1: number + 1, 2: number - 1}
 
 
 # --- what moved, and what went astray ------------------------------------------------------------
@@ -381,7 +395,8 @@ def test_all_times_are_since_the_start() -> None:
     there = [listener(100, [holder(1)], group=7, size=1, queue=1)]
     for second in (102, 104):
         feed(it, second, [], there, counted=[replace(counted(100), flow=flow)])
-    snapshot = it.snapshot()
+        snapshot = it.snapshot()
+        assert snapshot.interval_s == 2.0
     (row,) = snapshot.listeners
     assert (snapshot.elapsed_s, snapshot.interval_s) == (4.0, 2.0)
     assert row.queue_mean == pytest.approx((104 - 101) / (104 - 100))

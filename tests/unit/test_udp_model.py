@@ -258,10 +258,11 @@ def test_drops_are_those_since_tracing_began() -> None:
     model.start(Baseline(namespaces={4026531840: NamespaceCount(4026531840, {1: 5, 2: 5})}))
     elsewhere = replace(receiver(4, drops=6), netns=1)
     found = [receiver(1, drops=7), receiver(2, drops=3), receiver(3, drops=6), elsewhere]
+    found.append(replace(receiver(6, drops=0), netns=1))
     feed(model, 1, [], [*found, receiver(5, drops=None)])
-    assert [rows(model)[inode].drops for inode in range(1, 6)] == [2, 0, 6, 0, None]
+    assert [rows(model)[inode].drops for inode in range(1, 7)] == [2, 0, 6, 0, None, 0]
     feed(model, 2, [], [replace(one, drops=8) for one in found])
-    assert [rows(model)[inode].drops for inode in range(1, 5)] == [3, 3, 8, 2]
+    assert [rows(model)[inode].drops for inode in (1, 2, 3, 4, 6)] == [3, 3, 8, 2, 8]
 
 
 def test_without_time_or_datagrams_there_is_no_rate_and_no_share() -> None:

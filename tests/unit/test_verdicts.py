@@ -121,7 +121,9 @@ def test_of_one_listener_with_one_process_it_is_said_who_it_is(
     rows: Sequence[AcceptorCount], holders: Sequence[Holder], text: str | None
 ) -> None:
     found = verdicts(rows, [listener(holders=holders)])
-    assert [one.finding.text for one in found] == ([text] if text else [])
+    number = sum(row.accepts for row in rows)
+    said = [Finding("ONE ACCEPTOR", text, number, 1)] if text else []
+    assert [one.finding for one in found] == said
 
 
 def both(inode: int, port: int = 80) -> Listener:
@@ -149,6 +151,13 @@ def test_without_any_that_share_the_busiest_is_said_and_with_losses_it_stands_fo
     rows = [count(100, 300), count(101, 310), count(200, 5, 200), count(9, 2000, 300)]
     lossy = verdicts(rows, shared, Losses(map_full=1))
     assert [(one.inode, one.finding.word) for one in lossy] == [(300, "INCOMPLETE")]
+
+
+def test_a_stuck_one_is_said_though_others_are_busier() -> None:
+    busy = [listener(200, [holder(2)], port=81), listener(300, [holder(3)], port=82)]
+    rows = [count(1, 5), count(2, 9, 200), count(3, 8, 300)]
+    found = verdicts(rows, [stuck(), *busy])
+    assert [(one.inode, one.finding.word) for one in found] == [(100, "STUCK")]
 
 
 def test_a_fault_has_its_time_until_it_is_over() -> None:

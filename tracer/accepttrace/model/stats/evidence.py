@@ -148,4 +148,4 @@ def _log_stake(stretch: int) -> float:
 def _log_add(a: float, b: float) -> float:
     """log(exp(a) + exp(b))."""
     high, low = max(a, b), min(a, b)
-    return high if low == -inf else high + log1p(exp(low - high))
+    return high + log1p(exp(low - high))
