@@ -8,7 +8,7 @@ import pytest
 
 from accepttrace.model.fairshare import Stay, until
 from accepttrace.model.listeners import SetKey
-from accepttrace.model.recent import SLOTS, Part, Recent
+from accepttrace.model.recent import SLOTS, TREND, Part, Recent, Windows
 from accepttrace.model.stats.evidence import Evidence, MemberEvidence
 from accepttrace.model.watch import GONE, LAST, STRETCH_S, SetWatch, Watch
 
@@ -181,3 +181,60 @@ def test_parts_move_and_are_forgotten() -> None:
     it.keep(["b", "x"])
     assert it.sums(2.0) == {"b": Part(6, 2.0)}
     assert Part(3, 2.0).ratio == pytest.approx(1.5)
+
+
+def test_a_trend_is_what_was_taken_per_second_part_by_part() -> None:
+    it = Recent(12.0)
+    for begin_s, taken in enumerate((4, 0, 6, 2), 100):
+        it.take_in({"a": taken, "b": 1}, {}, Stay(begin_s, begin_s + 1))
+    found = it.trends(100.0, 104.0)
+    assert list(found.by_key["a"]) == [None] * (TREND - 4) + [4.0, 0.0, 6.0, 2.0]
+    assert list(found.zero) == [None] * (TREND - 4) + [0.0] * 4
+    assert list(found.of(["a", "b", "x"])) == [None] * (TREND - 4) + [5.0, 1.0, 7.0, 3.0]
+    assert found.of(["x"]) is found.zero
+    # What was before the first slot and after the start was quiet.
+    assert list(it.trends(98.0, 104.0).zero) == [None] * (TREND - 6) + [0.0] * 6
+    for begin_s in range(104, 112):
+        it.take_in({"a": 3}, {}, Stay(begin_s, begin_s + 1))
+    assert list(it.trends(100.0, 112.0).by_key["a"]) == [3.0] * TREND
+    assert "b" not in it.trends(100.0, 112.0).by_key
+
+
+def test_a_quiet_time_is_nothing_per_second() -> None:
+    it = Recent(12.0)
+    it.take_in({"a": 4}, {}, Stay(100.0, 102.0))
+    it.take_in({"a": 6}, {}, Stay(105.0, 106.0))
+    found = it.trends(100.0, 108.0)
+    assert list(found.by_key["a"]) == [None, 2.0, 0.0, 0.0, 0.0, 6.0, 0.0, 0.0]
+    assert list(found.zero) == [None, *[0.0] * 7]
+    empty = Recent(12.0).trends(100.0, 103.0)
+    assert (dict(empty.by_key), list(empty.zero)) == ({}, [None] * (TREND - 3) + [0.0] * 3)
+
+
+def test_windows_are_kept_side_by_side() -> None:
+    none = Windows()
+    assert (bool(none), none.of(1.0), none.widest(), list(none)) == (False, None, None, [])
+    some = Windows((60.0, 10.0))
+    assert some
+    assert [some.of(window_s) is None for window_s in (10.0, 60.0, 20.0, None)] == [
+        *(False, False, True, True)
+    ]
+    assert some.widest() is some.of(60.0)
+    assert list(some) == [some.of(10.0), some.of(60.0)]
+
+
+def test_who_looks_further_back_does_not_know_since_when() -> None:
+    watch, whole = Watch(10.0, (60.0,)), Stay(0, 1)
+    assert watch.windows == {10.0, 60.0}
+    watch.take_in(A, {"a": whole, "b": whole}, {"a": 5}, whole, 1.0)
+    one = watch.get(A)
+    assert one is not None
+    one.uneven_s = 0.5
+    watch.look_back(10.0)
+    assert (one.uneven_s, one.judged) == (0.5, True)
+    watch.look_back(60.0)
+    assert one.uneven_s is None
+    assert not one.judged
+    assert watch.window_s == 60.0
+    assert Watch(None, (5.0,)).windows == {5.0}
+    assert Watch().windows == frozenset()
