@@ -101,14 +101,16 @@ class Tests:
         return failed is None or not self._pass(*PYTEST, failed[1])
 
     def _reaching(self, mutant: Mutant) -> list[str]:
-        """Those that execute the statement. Where only import or a fixture does: all. Where nobody
-        was seen to, those that reach its file: a forked child's ways are not known."""
+        """Those that execute the statement, first of a file that is named after the changed one.
+        Where only import or a fixture does: all. Where nobody was seen to, those that reach its
+        file: a forked child's ways are not known."""
         by_line = self._data.contexts_by_lineno(str(self._tree / mutant.file))
         contexts = {name for line in mutant.statement for name in by_line.get(line, ())}
         if not contexts:
             contexts = {name for names in by_line.values() for name in names if name}
-        tests = sorted(filter(None, map(self._node, contexts)))
-        return tests or list(ALL)
+        tests = filter(None, map(self._node, contexts))
+        own = f"test_{mutant.file.stem}"
+        return sorted(tests, key=lambda test: (own not in test, test)) or list(ALL)
 
     def _node(self, context: str) -> str:
         """tests.unit.test_a.test_b as pytest names it; nothing for what is no test."""
