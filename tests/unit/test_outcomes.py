@@ -157,6 +157,18 @@ def test_workers_are_those_that_are_there(
     assert (found.held, found.measured, found.text) == expected
 
 
+@pytest.mark.parametrize(
+    ("last", "text"),
+    [
+        (11, "pid 1001 (nginx: worker) took 12 of 47"),
+        (10, "pid 1001 (nginx: worker) took 12 of 46; TOO FEW: about 47 show a doubled share"),
+    ],
+)
+def test_as_many_as_are_needed_are_enough(last: int, text: str) -> None:
+    snapshot = seen(reuseport((12, 12, 12, last), "process"))
+    assert outcome("max-share", 0.9, snapshot).text == text
+
+
 LATE = waited(*([100] * 98), 3000)
 QUEUES = replace(
     LATE,

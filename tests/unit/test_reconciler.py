@@ -198,6 +198,16 @@ def test_the_mean_length_is_that_of_the_time_since_the_start() -> None:
     assert Scene().read([listener(queue=2)], without, entries).mean is None
 
 
+def test_what_was_lost_has_left_the_queue_too() -> None:
+    # One came at 0.5 s and was reset at 1.5 s; another waits since 1 s.
+    passed = flow(2, lost=1, came_us=1_500_000, left_us=1_500_000, waited_us=1_000_000)
+    entries = [taker(1, left_us=700_000, waited_us=100_000)]
+    rows = [passing(replace(passed, arrived=3, came_us=2_100_000))]
+    verdict = Scene().read([listener(queue=1)], rows, entries)
+    assert verdict.start == 0
+    assert verdict.mean == pytest.approx((1.0 + 1.0 + 0.1) / 2)
+
+
 def test_the_mean_of_one_that_closed_is_until_then() -> None:
     scene = Scene()
     rows = [passing(flow(1, came_us=500_000))]

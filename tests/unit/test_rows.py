@@ -455,6 +455,7 @@ def test_accepts_of_listeners_that_nothing_describes_are_kept_unless_filtered(
         assert [one.accepts for one in it.snapshot(by).acceptors] == shown
         assert it.snapshot(by).books.accepts == sum(shown)
     assert it.snapshot().listeners == ()
+    assert 999 not in it._tallies.at_rest
 
 
 def test_before_the_first_reading_there_is_nothing() -> None:

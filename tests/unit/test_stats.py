@@ -359,6 +359,7 @@ def test_the_largest_by_chance_is_the_first_that_is_rare_enough() -> None:
         tail = 1 - quantile ** (1 / k)
         assert binomial_sf(most + 1, n, 1 / k) <= tail < binomial_sf(most, n, 1 / k)
     assert [chance_ratio(n, k) for n, k in ((0, 4), (10, 1), (1, 2))] == [1.0, 1.0, 2.0]
+    assert chance_ratio(2, 1000) == 500.0  # hardly ever both are of one
 
 
 @pytest.mark.parametrize(("alpha", "power"), [(0.05, 0.8), (0.01, 0.9), (0.001, 0.5)])

@@ -10,7 +10,7 @@ import pytest
 from accepttrace.config import By, Filters
 from accepttrace.facts.reading import Reading
 from accepttrace.facts.records import AcceptorCount, Counts, Holder, Inventory, Listener
-from accepttrace.model.entries import Entry, Key
+from accepttrace.model.entries import Bygone, Entry, Key
 from accepttrace.model.fairshare import Stay
 from accepttrace.model.listeners import Listeners, SetKey
 from accepttrace.model.recent import Part
@@ -114,6 +114,20 @@ def test_only_kinds_of_rows_that_will_be_asked_for_are_measured() -> None:
     assert measured("process") == ["worker", "process"]
     assert measured("socket") == ["socket", "group"]
     assert measured("group") == ["socket", "group"]
+
+
+def test_who_becomes_part_of_another_brings_his_part_to_rows_of_every_kind() -> None:
+    it = Run()
+    it.read([row(1, 10)], listener(100, [one(1), one(2)]))
+    yardsticks, gone = it.model._yardsticks, Bygone("httpd", kept=True)
+    yardsticks.join(Entry(100, (2, 0)), Entry(200, gone))
+    kinds: tuple[By, ...] = ("worker", "process", "thread")
+    new: dict[By, Key] = dict(zip(kinds, ((200, gone), gone, (200, gone, None)), strict=True))
+    assert [yardsticks.of(by).expected(new[by]) for by in kinds] == [5.0, 5.0, 5.0]
+    yardsticks.keep([Entry(200, gone)])
+    assert yardsticks.of("worker").expected((100, (1, 0))) == 0.0
+    assert yardsticks.of("worker").expected((200, gone)) == 5.0
+    assert yardsticks.of("socket").expected(200) == 10.0
 
 
 def test_a_group_is_distinguished_from_a_socket() -> None:
