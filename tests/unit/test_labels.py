@@ -53,6 +53,8 @@ def test_a_process_is_called_as_proc_says() -> None:
     assert of_process(entries, unnamed, by_thread=False).name == "comm"
     nobody = of_process(entries, Census(), by_thread=False)
     assert (nobody.comm, nobody.name, nobody.alive) == ("thread", "thread", False)
+    other = Entry(101, KEY, (9, 9), count(7, 1, comm="other"))
+    assert of_process([*entries, other], Census(), by_thread=False).comm == "thread"
     unknown = of_process([Entry(100, KEY)], Census(), by_thread=False)
     assert (unknown.comm, unknown.name) == ("", "")
 

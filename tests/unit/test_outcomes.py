@@ -257,6 +257,14 @@ def test_the_longest_queue_is_told_with_where_it_was(
     assert (found.held, found.measured, found.text, found.certain) == expected
 
 
+@pytest.mark.parametrize("name", ["arrived", "queue", "queue_max"])
+def test_what_arrived_or_waits_has_come(name: str) -> None:
+    nothing = nothing_came()
+    facts: dict[str, Any] = {"arrived": None, "queue": None, "queue_max": 0, name: 1}
+    assert outcome("max-queue", 9, nothing).text == "nothing came"
+    assert outcome("max-queue", 9, listeners(nothing, **facts)).text != "nothing came"
+
+
 LOST: dict[str, Any] = {"dropped_overflow": 1, "dropped_syn_queue": 2, "dropped_other": 3}
 LOST |= {"lost_on_close": 4, "half_open_lost": 5}
 SURE = NamespaceLoss(1, "overflow", 7, (200,), sure=True)

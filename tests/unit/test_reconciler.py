@@ -362,6 +362,26 @@ def test_a_port_is_not_checked_where_one_of_its_listeners_hides_something(
     assert scene.it.may_have_passed(scene.listeners.known[100])
 
 
+def test_another_port_is_checked_though_one_hides_something() -> None:
+    scene = Scene(BY_PORT)
+    both = [listener(100), listener(101, port=81)]
+    rows = [passing(flow(None), mptcp=True), replace(passing(flow(None), 101), local_port=81)]
+    came = [PortCount(*PORT, 10), PortCount(NETNS, 81, 5)]
+    scene.read(both, rows, [taker(10), taker(4, 101)], came=came)
+    assert [scene.it.verdict(inode).book for inode in (100, 101)] == ["unchecked", "unchecked"]
+    assert [scene.it.verdict(inode).unseen for inode in (100, 101)] == [None, 1]
+
+
+def test_an_idle_listener_is_looked_at_again_when_something_waits_there() -> None:
+    scene = Scene()
+    assert scene.read([listener()]).book == "balanced"
+    for second in range(2):
+        scene.once([listener(queue=1)])
+        assert scene.it.verdict(100).oldest_us == second * 1_000_000
+    scene.read([listener(queue=1)], [passing(flow(5))])
+    assert scene.it.verdict(100).imbalance == 4
+
+
 def test_a_listener_of_ipv4_hides_nothing_of_a_filter_by_family() -> None:
     scene = Scene(BY_PORT, Filters(family="ipv4"))
     assert at_port(scene, [listener()], 10, taker(10)).book == "balanced"

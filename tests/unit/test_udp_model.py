@@ -380,8 +380,15 @@ def test_what_others_hold_is_kept_until_they_close_it() -> None:
         assert model.update(UdpReading(counts, others)) == ()
         assert set(rows(model)) == {1}
         assert model.snapshot().unread == (Unread("x", "y", 1),)
-    assert feed(model, 5, [count(1, 5), count(2, 9)], found) == ()
+    for now in range(5, 9):
+        others = Receivers(tuple(found[:1]), frozenset({2}))
+        model.update(UdpReading(ReceiverCounts((count(1, 5),), at_s=now), others))
+    assert feed(model, 9, [count(1, 5), count(2, 9)], found) == ()
     assert rows(model)[2].datagrams == 9
+    for now in range(10, 14):
+        others = Receivers(tuple(found[:1]), frozenset({2}))
+        assert model.update(UdpReading(ReceiverCounts((count(1, 5),), at_s=now), others)) == ()
+    assert feed(model, 14, [count(1, 5)], found[:1]) == (2,)
 
 
 def test_the_most_datagrams_come_first_and_equal_ones_by_place() -> None:

@@ -269,6 +269,15 @@ def test_in_a_window_only_what_came_lately_counts(by: By, found: dict[int | None
         assert {r.pid: r.recent_share for r in rows} == {1: 1.0, 2: 0.0}
 
 
+def test_one_alone_in_the_window_is_all_of_it() -> None:
+    it = Run(window_s=2.0)
+    for number in (100, 100, 100, 101):
+        it.read([row(1, number)], listener(100, [one(1), one(2)]))
+    rows = it.model.snapshot().acceptors
+    assert [r.recent_accepts for r in rows] == [1, 0]
+    assert [r.recent_share for r in rows] == [1.0, 0.0]
+
+
 @pytest.mark.parametrize("grains", [("worker",), ("process",), ("thread",), ("worker", "socket")])
 def test_who_never_could_have_had_something_took_no_part(grains: tuple[By, ...]) -> None:
     model = Tracker(META, None, 0.0, SEES, grains=grains)
