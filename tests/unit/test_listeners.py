@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
+from typing import Any
 
 import pytest
 
@@ -326,6 +327,14 @@ def test_what_is_half_open_touches_a_listener_while_it_is_open() -> None:
     assert Known().untouched
     assert Known(counted=replace(counted(), flow=None, drops=None, cut_off=None)).untouched
     assert not Known(queue_max=1).untouched
+
+
+@pytest.mark.parametrize("name", ["imbalance", "unseen", "start", "refused"])
+def test_a_verdict_is_plain_where_nothing_happened(name: str) -> None:
+    assert Verdict("balanced", 0, 0, 0, 0.0, 0).is_plain
+    assert Verdict().is_plain
+    facts: dict[str, Any] = {name: 1}
+    assert not Verdict()._replace(**facts).is_plain
 
 
 def test_who_waited_at_a_reading_left_when_as_many_have() -> None:

@@ -338,6 +338,16 @@ def test_one_that_is_gone_has_no_inode_and_its_moves_stay() -> None:
     assert it.among({3}) == (Migration(0, 3, 9, 0),)
 
 
+def test_one_that_got_them_may_be_gone_too() -> None:
+    it = Migrations()
+    moved(it, (1, 2, 5, 3), (1, 3, 1, 0), known=frozenset({1, 2, 3}))
+    it.forget(2)
+    assert it.among({1}) == (Migration(1, 0, 5, 3), Migration(1, 3, 1, 0))
+    it.forget(1)
+    it.forget(3)
+    assert it.among(frozenset()) == (Migration(0, 0, 6, 3),)
+
+
 def test_a_forgotten_inode_that_no_way_names_is_anybodys() -> None:
     it = Migrations()
     moved(it, (1, 2, 5, 0), known=frozenset({1, 2}))
@@ -513,6 +523,23 @@ def test_a_program_that_chooses_is_shown_with_its_name() -> None:
     one = replace(listener(group=7, size=1), selector="ebpf", program=Program(4, "p"))
     feed(it, 1, [], [one])
     assert it.snapshot().listeners[0].selector_program == Program(4, "p")
+
+
+def test_a_listener_without_a_client_that_closed_leaves_nothing_in_the_account_of_its_port() -> (
+    None
+):
+    it = model(Sight.of("accepts", "empty", "errors", "refused", "closed", "unseen"))
+    flow = Flow(None, 0, 0, 0, 0)
+    row = replace(counted(100), flow=flow)
+    both = (listener(100, [holder(1)]), listener(101))
+    for second in range(1, 8):
+        there, came = both if second < 2 else both[:1], 10 * (second > 5)
+        port = PortCount(NETNS, 80, came)
+        counts = Counts((count(1, came),), (row,), ports=(port,), at_s=second)
+        it.update(Reading(counts, Inventory(there), wall=""))
+    snapshot = it.snapshot()
+    assert [one.inode for one in snapshot.listeners] == [100]
+    assert (snapshot.books.unseen, snapshot.listeners[0].book) == (0, "balanced")
 
 
 def test_accepts_without_a_row_belong_to_no_process() -> None:
