@@ -310,6 +310,13 @@ def test_what_the_tracer_lost_is_not_unseen() -> None:
     assert scene.it.unseen == 3
 
 
+def test_how_long_the_first_waits_is_not_known_where_some_left_unseen() -> None:
+    one, both = [listener(queue=3)], [listener(queue=3), listener(101)]
+    assert at_port(Scene(BY_PORT), one, 10, taker(7)).oldest_us == 1_000_000
+    assert at_port(Scene(BY_PORT), one, 10, taker(5)).oldest_us is None
+    assert at_port(Scene(BY_PORT), both, 10, taker(7)).oldest_us is None
+
+
 def test_of_two_listeners_of_a_port_nobody_knows_whose_is_unseen() -> None:
     scene = Scene(BY_PORT)
     both = [listener(queue=1), listener(101, queue=2)]

@@ -495,6 +495,25 @@ def test_open_connections_have_the_age_of_their_reading() -> None:
     assert model().snapshot().open_age_s is None
 
 
+def test_of_a_listener_that_nothing_describes_nobody_knows_what_is_open() -> None:
+    it = model()
+    opened = Opened(1.0, frozenset({80}), {1: 1}, {})
+    counts = Counts((count(1, 2), count(1, 3, 999)), at_s=1.0)
+    it.update(Reading(counts, Inventory((listener(100, [holder(1)]),), opened=opened), wall=""))
+    found = {row.listener_inode: row.open_connections for row in it.snapshot().acceptors}
+    assert found == {100: 0, 999: None}
+
+
+def test_the_last_that_closed_have_rows() -> None:
+    it = model(EVERYTHING)
+    there = [listener(inode, [holder(1)]) for inode in (100, 101, 102)]
+    rows = [replace(counted(one.inode), flow=Flow(2, 0, 0, 0, 0)) for one in there]
+    taken = [count(1, 2, one.inode) for one in there]
+    for second in range(1, 8):
+        feed(it, second, taken, there if second < 2 else [], counted=rows)
+    assert [row.inode for row in it.snapshot().listeners] == [100, 101, 102]
+
+
 def test_a_listener_is_idle_while_nothing_happened_there() -> None:
     """Idle ones share a row; who has anything has its own."""
     it = model(EVERYTHING)

@@ -77,7 +77,7 @@ def test_stuck_is_what_waits_for_a_second_while_nobody_takes_any(one: Listener, 
         (stuck(backlog=None), "100 (pid 1): 3 wait, the oldest for 1 s"),
         (stuck(holders=()), "100: 3 of 512 wait, the oldest for 1 s"),
         (
-            stuck(2000, 61_600_000, backlog=4095, holders=tuple(map(holder, range(1, 6)))),
+            stuck(2000, 62_500_000, backlog=4095, holders=tuple(map(holder, range(1, 6)))),
             "100 (pid 1, pid 2, pid 3): 2,000 of 4,096 wait, the oldest for 62 s",
         ),
     ],

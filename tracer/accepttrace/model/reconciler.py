@@ -234,7 +234,7 @@ class Reconciler:
         if port not in self._ports_known:
             self._verdicts[inode] = Verdict(refused=refused)
             return
-        missing = self._missing.get(port, 0)
+        missing = self._missing[port]
         unseen = max(missing - self._lost, 0)  # what the tracer lost is reported as that
         imbalance = min(self._accounts[port].imbalance, 0) or missing - unseen
         book: Book = "unbalanced" if imbalance else "unchecked" if unseen else "balanced"
