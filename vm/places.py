@@ -267,6 +267,7 @@ TABLE: tuple[Entry, ...] = (
         ),
         turn=True,
     ),
+    Entry("kernel/test_who.py", HERE + PLAIN, "what the iterator shows, kcmp, descriptors taken"),
     Entry("kernel/test_wasted.py", HERE + PLAIN, "who is woken"),
     Entry(
         "kernel/test_wasted.py",

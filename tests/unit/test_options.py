@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 import click
 import pytest
@@ -228,16 +229,24 @@ def test_every_option_stands_under_a_heading(command: str) -> None:
     assert rest.strip() == "-h, --help  Show this message and exit."
 
 
+class Look:
+    """What reads nothing."""
+
+    def look(self) -> Answer:
+        return answer(Inventory(), Surroundings())
+
+
 def test_takes_every_filter() -> None:
     seen: list[Filters] = []
 
-    def look(filters: Filters) -> Answer:
+    @contextmanager
+    def opened(filters: Filters) -> Iterator[Look]:
         seen.append(filters)
-        return answer(Inventory(), Surroundings())
+        yield Look()
 
     arguments = "-p 80,81 -p 443 --comm nginx --address [::1] --cgroup / -6".split()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("accepttrace.cli.who._look", look)
+        patch.setattr("accepttrace.cli.who._open", opened)
         assert CliRunner().invoke(who, arguments).exit_code == 0
     assert seen == [
         Filters(

@@ -154,6 +154,8 @@ def test_a_helper_that_inherited_the_listener() -> None:
     rows = (sock(1, process(9, "app", waits=False), process(10, "app"), helper),)
     (one,) = found(rows, near)
     assert (one.kind, one.pids) == ("HELPER HOLDS IT", (30,))
+    maybe = (sock(1, process(10, "app"), process(30, "sleep", waits=None)),)
+    assert kinds(maybe, near) == ["HELPER HOLDS IT"]
     quiet = (sock(1, process(10, "app"), process(30, "app: logger", waits=False)),)
     assert kinds(quiet, near) == []
     above = (sock(1, process(9, "supervisor", waits=False), process(10, "app")),)

@@ -1,11 +1,9 @@
-"""`accepttrace who`: who shares a port, and how. Needs no BPF; root sees all processes."""
+"""`accepttrace who`: who shares a port, how, and what is wrong with it."""
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
-import time
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Final
@@ -13,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from accepttrace.cli.help import Command
-from accepttrace.cli.options import filter_options, take_filters
+from accepttrace.cli.options import filter_options, seconds, take_filters
 from accepttrace.cli.whoasks import answered, question_options
 from accepttrace.errors import AcceptTraceError
 
@@ -22,22 +20,22 @@ if TYPE_CHECKING:
     from accepttrace.facts.datagrams import Receivers
     from accepttrace.facts.records import Unread
     from accepttrace.model.who.tree import Answer
-    from accepttrace.sockets.diag.tcp import AskFacts
+    from accepttrace.run.who import WhoReader
     from accepttrace.sockets.receivers import Queues
     from accepttrace.views.who.holders import Style
 
-LOOKS: Final = 3  # a busy worker shows what it waits in only when it is caught asleep
-APART_S: Final = 0.05
 NARROWEST: Final = 40  # cells of a line
+CLEAR: Final = "\033[H\033[J"  # to the upper left corner, and nothing below
 
 
 @click.command(
     "who",
     cls=Command,
-    short_help="Who shares a port, and how (no BPF needed).",
+    short_help="Who shares a port, how, and what is wrong with it.",
     examples=(
         ("sudo accepttrace who 80", "every socket on port 80, and every process that holds it"),
         ("accepttrace who --comm nginx", "what nginx listens on; root sees all processes"),
+        ("sudo accepttrace who 80 --watch", "the same, every two seconds"),
         ("sudo accepttrace who --udp 443", "who has UDP sockets for QUIC"),
         ("sudo accepttrace who --to 127.0.0.1:80", "which socket gets a connection to there"),
         ("sudo accepttrace who --why 80 --reuseport", "whether one could bind it, and what helps"),
@@ -46,6 +44,15 @@ NARROWEST: Final = 40  # cells of a line
 @filter_options
 @question_options
 @click.option("--full", is_flag=True, help="Every socket and holder on a line of its own.")
+@click.option("--watch", is_flag=True, help="A picture every two seconds, until Ctrl-C.")
+@click.option(
+    "-i",
+    "--interval",
+    type=seconds(0.1, 86400),
+    default=2.0,
+    metavar="TIME",
+    help="With --watch: time between two pictures.  [default: 2s]",
+)
 @click.option("--udp", is_flag=True, help="UDP sockets instead. Their groups need BPF.")
 @click.option(
     "-o",
@@ -55,7 +62,7 @@ NARROWEST: Final = 40  # cells of a line
     show_default=True,
     help="Lines for people, or one JSON object a listener.",
 )
-def who(output: str, full: bool, udp: bool, **values: Any) -> None:
+def who(output: str, full: bool, watch: bool, interval: float, udp: bool, **values: Any) -> None:
     """Who shares a port, and how: every listening socket, and every process that holds it.
 
     Needs no privileges, but only root sees the processes of all users, and what BPF alone shows:
@@ -64,13 +71,49 @@ def who(output: str, full: bool, udp: bool, **values: Any) -> None:
     --to asks who gets a connection (status 0; 4: nobody; 3: a BPF program decides), --why whether a
     port can be bound (0; 4: refused; 3: not known).
     """
+    if udp and watch:
+        raise click.UsageError("--watch applies to TCP only")
     filters = take_filters(values)
     answered(values, filters, udp, output, _style(full).width, _look)
-    (_udp if udp else _tcp)(filters, output, full)
+    if udp:
+        _udp(filters, output, full)
+    elif watch:
+        _watch(filters, output, full, interval)
+    else:
+        _show(_look(filters), filters, output, full)
 
 
-def _tcp(filters: Filters, output: str, full: bool) -> None:
-    answer = _look(filters)
+def _look(filters: Filters) -> Answer:
+    with _open(filters) as reader:
+        return reader.look()
+
+
+def _open(filters: Filters) -> WhoReader:
+    from accepttrace.run.who import WhoReader
+
+    return WhoReader(filters)
+
+
+def _watch(filters: Filters, output: str, full: bool, interval_s: float) -> None:
+    """Until a signal asks to end. On a terminal each picture takes the place of the last."""
+    from accepttrace.run.pace import Pace
+
+    pace = Pace(interval_s, None)
+    with _open(filters) as reader:
+        _picture(reader.look(), filters, output, full)
+        for _ in pace.ticks(lambda: None):
+            _picture(reader.look(), filters, output, full)
+
+
+def _picture(answer: Answer, filters: Filters, output: str, full: bool) -> None:
+    if output == "table":
+        anew = CLEAR if sys.stdout.isatty() else ""
+        click.echo(f"{anew}{answer.time}  {filters.describe() or 'all listeners'}")
+    _show(answer, filters, output, full)
+    sys.stdout.flush()
+
+
+def _show(answer: Answer, filters: Filters, output: str, full: bool) -> None:
     if output == "jsonl":
         from accepttrace.views.who.objects import json_lines
 
@@ -113,42 +156,9 @@ def _complain(unread: Sequence[Unread]) -> None:
     from accepttrace.facts.records import is_partial
 
     if is_partial(unread):
-        from accepttrace.views.who.notes import partial_line
+        from accepttrace.views.unread import sentence
 
-        click.echo(partial_line(unread, os.geteuid() == 0), file=sys.stderr)
-
-
-def _look(filters: Filters) -> Answer:
-    from accepttrace.model.who.tree import answer
-    from accepttrace.run.subject import utc_now
-    from accepttrace.sockets.holding import open_iterator
-    from accepttrace.sockets.inventory import InventoryReader, held_by
-
-    with ExitStack() as stack:
-        ask_facts, blind = _facts(stack)
-        reader = InventoryReader(filters, open_iterator(), ask_facts=ask_facts)
-        stack.callback(reader.close)
-        inventory = held_by(reader.read(full=True), filters)
-        for _ in range(LOOKS - 1):
-            if all(one.waits is not None for row in inventory.listeners for one in row.holders):
-                break
-            time.sleep(APART_S)
-            inventory = held_by(reader.read(), filters)
-        return answer(inventory, reader.surroundings(inventory), blind, utc_now())
-
-
-def _facts(stack: ExitStack) -> tuple[AskFacts | None, str]:
-    """What reads by BPF what no system call shows; None, and why it may not be used."""
-    from accepttrace.probe.listing import ListenerIterator
-
-    try:
-        iterator = ListenerIterator()
-    except AcceptTraceError as error:
-        return None, error.message
-    except OSError as error:
-        return None, error.strerror or str(error)
-    stack.callback(iterator.close)
-    return iterator.read, ""
+        click.echo(sentence(unread), file=sys.stderr)
 
 
 def _look_udp(filters: Filters) -> Receivers:

@@ -154,7 +154,7 @@ REASONS: Final = {"denied": "permission denied", "too much": "too many open file
 def look(inodes: frozenset[int], pid: int) -> tuple[int, Answer]:
     """When a process began, and what it holds of these sockets. In a helper: it may block.
 
-    Who is gone, or a zombie without other threads, holds nothing.
+    Who is gone, a zombie without other threads, or a thread of the kernel holds nothing.
     """
     start = 0
     try:
@@ -166,7 +166,7 @@ def look(inodes: frozenset[int], pid: int) -> tuple[int, Answer]:
     except procfs.GONE:
         return start, "gone"
     except PermissionError:
-        return start, "denied"
+        return start, "gone" if procfs.is_kernel_thread(pid) else "denied"
     fds: dict[int, list[int]] = {}
     for fd, inode in sorted(sockets.items()):
         if inode in inodes:

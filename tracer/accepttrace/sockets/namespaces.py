@@ -92,7 +92,7 @@ class Namespaces:
         except procfs.GONE:
             return self._of_thread(pid)
         except PermissionError:
-            if not _is_dead(pid):
+            if not _has_none(pid):
                 self._denied[pid] = "permission denied"
         except OSError as error:
             self._denied[pid] = error.strerror or str(error)
@@ -190,10 +190,10 @@ def _add(found: dict[int, list[str]], number: int, path: str) -> None:
         paths.append(path)
 
 
-def _is_dead(pid: int) -> bool:
-    """A zombie's namespace is refused even to root."""
+def _has_none(pid: int) -> bool:
+    """A zombie's namespace is refused even to root; a thread of the kernel has no files in any."""
     try:
-        return procfs.is_zombie(pid)
+        return procfs.is_zombie(pid) or procfs.is_kernel_thread(pid)
     except OSError:
         return True
 

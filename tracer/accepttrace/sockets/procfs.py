@@ -26,6 +26,7 @@ FILE_BYTES: Final = 65536
 CMDLINE_BYTES: Final = 4096
 DESCRIPTORS_READ: Final = 65536  # of one process
 THREADS_TRIED: Final = 16
+PF_KTHREAD: Final = 0x200000  # in the field `flags` of stat
 GENERATIONS: Final = 4  # of parents whose name may be that of a process
 CONTAINER: Final = re.compile(r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 # Those that have a name instead of a number, by the folder of LXC (also LXD, Incus), systemd-nspawn
@@ -184,6 +185,12 @@ def socket_at(pid: int, tid: int, fd: int) -> int | None:
     except GONE:
         return None
     return int(target[8:-1]) if target.startswith("socket:[") else None
+
+
+def is_kernel_thread(pid: int) -> bool:
+    """Whether it is one: it has no files of its own."""
+    line = text(f"/proc/{pid}/stat")
+    return bool(int(line[line.rindex(")") + 2 :].split()[6]) & PF_KTHREAD)
 
 
 def is_zombie(pid: int) -> bool:

@@ -197,7 +197,7 @@ def _is_orphan(one: Holder, holders: Iterable[Holder], answer: Answer) -> bool:
 
 
 def _helper(group: Group, answer: Answer) -> Iterator[Diagnosis]:
-    """Other programs that descend from a server, hold its socket and do not wait."""
+    """Other programs that descend from a server, hold its socket and are not seen to wait."""
     kin, holders = answer.around.kin, holders_of(group)
     if len(holders) < 2:
         return
@@ -208,7 +208,7 @@ def _helper(group: Group, answer: Answer) -> Iterator[Diagnosis]:
     helpers = [
         one
         for one in holders
-        if one.waits is False
+        if not one.waits
         and one.pid not in above
         and program_of(one) not in programs
         and any(pid in held for pid in ancestors(one.pid, kin))
@@ -217,8 +217,8 @@ def _helper(group: Group, answer: Answer) -> Iterator[Diagnosis]:
         return
     text = (
         f"{few([_called(one) for one in helpers])} inherited the listener and"
-        f" {'does' if len(helpers) == 1 else 'do'} not wait on it: the port stays in use, and"
-        " clients hang, when the server ends"
+        f" {'was' if len(helpers) == 1 else 'were'} not seen to wait on it: when the server ends,"
+        " the port stays in use, and clients hang"
     )
     pids = tuple(one.pid for one in helpers)
     yield Diagnosis.of("HELPER HOLDS IT", group.first, text, _inodes(group), pids)

@@ -88,7 +88,7 @@ ADVICE: Final[Mapping[Kind, Advice]] = {
         "If it was left over, end the older one: both take connections.",
     ),
     "HELPER HOLDS IT": Advice(
-        "A program that was started by the server holds its listener and does not wait on it.",
+        "A program that the server has started holds its listener, and was not seen to wait on it.",
         "The descriptor was inherited through fork() and exec().",
         "Open the listener with SOCK_CLOEXEC, or close it before exec(). Until then the port stays"
         " in use when the server ends, and clients that come hang.",

@@ -33,6 +33,9 @@ class Way:
 
 def way_of(row: Listener, around: Surroundings, partial: bool) -> Way:
     """Of a listener with its holders."""
+    alone = around.kin.get(row.holders[0].pid) if len(row.holders) == 1 else None
+    if alone and _activates(alone):
+        return Way("activated", alone.pid)
     if len(row.holders) < 2:
         return Way("sole" if row.holders and not partial else None)
     same = around.same_file.get(row.inode)

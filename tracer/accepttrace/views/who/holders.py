@@ -142,7 +142,7 @@ def _row(some: Sequence[Member], sockets: int, around: Surroundings) -> _Row:
     parts = [
         f"fd {first.fd}" if one and sockets == 1 else "",
         (first.waits_in or "") if some[0].waits else "",
-        "whether it waits is not known" if some[0].waits is None else "",
+        "not seen to wait" if some[0].waits is None else "",
         _extent(some[0], sockets),
         _since(some, around),
         *_belongs(first, around),

@@ -6,9 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from accepttrace.facts.records import Listener, Unread
+from accepttrace.facts.records import Listener
 from accepttrace.model.who.tree import Answer, GroupKey, group_key
-from accepttrace.views.unread import sentence
 from accepttrace.views.who.holders import Style, wrapped
 
 PORTS_NOTED: Final = 8  # ports that get a note of their own
@@ -22,11 +21,6 @@ def notes(answer: Answer, style: Style) -> Iterator[str]:
     """Below the tree."""
     for text in (*_crowds(answer.inventory.listeners), *_blind(answer)):
         yield from wrapped(f"note: {text}".split(" "), style.width, "  ", " ")
-
-
-def partial_line(unread: Sequence[Unread], root: bool) -> str:
-    """What could not be read, and what to do."""
-    return sentence(unread) + ("" if root else "; run as root to see all holders")
 
 
 def _blind(answer: Answer) -> Iterator[str]:

@@ -195,7 +195,7 @@ def _shared(socket: Socket, answer: Answer) -> Iterator[str]:
 
 
 def _way(socket: Socket) -> Iterator[str]:
-    if len(socket.row.holders) < 2:
+    if len(socket.row.holders) < 2 and socket.way.how != "activated":
         return
     yield _HOW.get(socket.way.how or "", "") or _from(socket)
     if socket.way.same_file is not None:
