@@ -60,6 +60,11 @@ def test_the_way_of_both_is_that_of_those_who_accepted() -> None:
     assert plus(replace(FIRST, accepts=0), replace(ring, accepts=0)).via is None
 
 
+def test_clients_of_both_are_counted_once() -> None:
+    both = plus(replace(FIRST, clients=0b0110), replace(OTHER, clients=0b0011))
+    assert both.clients == 0b0111
+
+
 def test_where_it_was_looked_at_localities_add_up() -> None:
     assert localities([Locality(1, 4), None, Locality(2, 8)]) == Locality(3, 12)
     assert localities([None, None]) is None

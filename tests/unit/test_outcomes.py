@@ -77,6 +77,7 @@ STUCK_RATIO = 510 / (1985 / 4)  # of the rows: a stuck set has no verdict on its
         (1.0, (replace(FAIR, ratio=1.2),), (None, 1.2, f"{CHANCE}FAIR: fair", False)),
         (1.0, (replace(FAIR, ratio=1.21),), (False, 1.21, "FAIR: fair", False)),
         (1.0, (replace(FAIR, chance_ratio=None),), (False, 1.1, "FAIR: fair", False)),
+        (0.5, (replace(FAIR, ratio=0.9, chance_ratio=None),), (False, 0.9, "FAIR: fair", False)),
         (1.1, (FAIR,), (True, 1.1, "FAIR: fair", False)),
         (1.5, (FEW, FAIR), (True, 1.1, "FAIR: fair", False)),
         (9.0, (FEW,), (None, 2.0, "TOO FEW: few", False)),
@@ -196,6 +197,12 @@ UNTIMED = replace(LATE, books=replace(LATE.books, accepts=101))
         (9000, 1.0, QUEUES, (True, 9000, WAIT, False)),
         (5000, 0.99, UNTIMED, (None, 3000, "101 connections; 0 to 2 waited longer, 1 may", False)),
         (5000, 0.98, UNTIMED, (True, 103, "101 connections; 0 to 2 waited longer, 2 may", False)),
+        (
+            0,
+            1.0,
+            listeners(waited(0), queue=1, oldest_wait_us=0),
+            (True, 0, "2 connections; 1 still waiting", False),
+        ),
         (3000, 1.0, listeners(LATE, queue=5, open=False), (True, 3000, "99 connections", False)),
         (
             *(5000, 1.0, listeners(nothing_came(), queue=4, oldest_wait_us=None)),

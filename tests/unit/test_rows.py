@@ -399,6 +399,15 @@ def test_a_list_of_which_nothing_strayed_is_remembered() -> None:
 # --- the tracker ---------------------------------------------------------------------------------
 
 
+def test_a_trend_begins_with_the_start() -> None:
+    it = model(started_s=100.0, windows=(12.0,))
+    there = [listener(100, [holder(1)])]
+    for second, accepts in ((101, 3), (102, 7), (103, 7)):
+        feed(it, second, [count(1, accepts)], there)
+    assert list(row_of(it).trend)[-4:] == [None, 3.0, 4.0, 0.0]
+    assert list(row_of(it, "group").trend)[-4:] == [None, 3.0, 4.0, 0.0]
+
+
 def test_all_times_are_since_the_start() -> None:
     it = model(EVERYTHING, started_s=100.0)
     flow = Flow(1, 0, 0, 0, 0, came_us=101_000_000)

@@ -126,6 +126,26 @@ def test_of_one_listener_with_one_process_it_is_said_who_it_is(
     assert [one.finding for one in found] == said
 
 
+@pytest.mark.parametrize(
+    ("accepts", "others", "takers", "said"),
+    [
+        (28, (None, None), 1, True),  # of three a doubled share
+        (27, (None, None), 1, False),
+        (900, (None,), 1, True),
+        (900, (None, None), 2, False),
+    ],
+)
+def test_where_nobody_saw_the_others_wait_one_may_have_taken_all(
+    accepts: int, others: Sequence[bool | None], takers: int, said: bool
+) -> None:
+    may = [holder(pid, waits) for pid, waits in enumerate(others, 2)]
+    rows = [count(pid, accepts) for pid in range(1, takers + 1)]
+    found = verdicts(rows, [listener(holders=[holder(1, None), *may, holder(9, False)])])
+    texts = [one.finding.text for one in found if one.finding.word == "ONE ACCEPTOR"]
+    text = f"pid 1 (nginx: worker) took all {accepts} connections; {len(may)} more hold the socket"
+    assert [one.startswith(text) for one in texts] == [True] * said
+
+
 def both(inode: int, port: int = 80) -> Listener:
     return listener(inode, [holder(inode), holder(inode + 1)], port=port)
 
