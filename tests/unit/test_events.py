@@ -255,3 +255,36 @@ def test_a_table_of_an_interval_has_the_changes_of_it_and_the_summary_has_all() 
         shown = plain(table.render(model.snapshot(), 120, None, footer=False))
         assert ("RELOAD" in shown) == (second == 2)
     assert "12:00:02Z RELOAD 1 worker" in plain(table.render(model.summary(), 120, None))
+
+
+def test_a_member_that_nobody_waits_on_is_an_event_once_that_has_lasted() -> None:
+    model = tracker()
+    dead = listener(201, [holder(1001, False)], group=7, size=2)
+    there = [listener(200, [holder(1001)], group=7, size=2), dead]
+    feed(model, 1, [count(1001, 5, 200)], there)
+    assert model.snapshot().events == ()
+    feed(model, 2, [count(1001, 6, 200)], there)
+    assert model.snapshot().events == ()
+    feed(model, 3, [count(1001, 7, 200)], there)
+    event = only(model.snapshot())
+    assert (event.kind, event.began_s, event.inode, event.going_on) == (
+        "NOBODY WAITS",
+        3.0,
+        201,
+        True,
+    )
+    assert words(model.snapshot())[0].startswith(
+        "NOBODY WAITS socket 201, 1 of 2 of the group: nobody waits on it; 50% of all new"
+    )
+    feed(model, 4, [count(1001, 8, 200)], there)
+    assert only(model.snapshot()).until_s == 4.0
+    feed(model, 5, [count(1001, 9, 200)], members(2))
+    ended = [one for one in model.snapshot().events if one.kind == "NOBODY WAITS"]
+    assert [(one.until_s, one.going_on) for one in ended] == [(5.0, False)]
+
+
+def test_a_lone_socket_that_nobody_waits_on_is_left_to_the_verdict() -> None:
+    model = tracker()
+    for second in range(1, 6):
+        feed(model, second, [], [listener(100, [holder(1, False)])])
+    assert [one for one in model.snapshot().events if one.kind == "NOBODY WAITS"] == []

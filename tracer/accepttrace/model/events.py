@@ -7,11 +7,13 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from accepttrace.model.census import Census
+from accepttrace.model.findings import key_of
 from accepttrace.model.listeners import Listeners, Socket
 from accepttrace.model.losses import ON_CLOSE
 from accepttrace.model.sites import Change, SiteKey, Sites, sites
 from accepttrace.model.snapshot import Event, EventKind, ListenerRow, NamespaceLoss, Verdict
 from accepttrace.model.verdicts import Scene
+from accepttrace.model.who.diagnosis import Diagnosis
 
 KEPT: Final = 200  # events
 SOON_S: Final = 10.0  # what follows within that time at one place belongs to one event
@@ -23,6 +25,11 @@ _FAULTS: Final[Mapping[str, EventKind]] = {
     "UNEVEN": "UNEVEN",
     "IDLE WORKERS": "IDLE WORKERS",
     "UNEVEN OPEN": "UNEVEN OPEN",
+}
+_FINDINGS: Final[Mapping[str, EventKind]] = {
+    "NOBODY WAITS": "NOBODY WAITS",
+    "NEVER SELECTED": "NEVER SELECTED",
+    "ONE SOCKET": "ONE SOCKET",
 }
 _CHANGES: Final = ("RELOAD", "WORKERS", "GROUP", "CLOSED")
 Key = tuple[object, ...]
@@ -69,6 +76,7 @@ class Journal:
         self._changes: dict[Key, int] = {}
         self._losses: dict[Key, int] = {}
         self._faults: dict[Key, int] = {}
+        self._findings: dict[Key, int] = {}
         self._marks: dict[int, _Mark] = {}
         self._shared: dict[tuple[int, str], int] = {}
 
@@ -140,6 +148,27 @@ class Journal:
                 del self._faults[key]
         for key, verdict in faults.items():
             self._fault(key, verdict)
+
+    def find(self, found: Sequence[Diagnosis]) -> None:
+        """Take in what is wrong with groups of sockets, whoever accepts how much."""
+        now = {key_of(one): one for one in found}
+        for key in list(self._findings):
+            known = self._last(self._findings, key)
+            if known is None or key not in now:
+                del self._findings[key]
+            if known and key not in now:
+                self._keep(replace(known, going_on=False, until_s=self._now_s))
+        for key, one in now.items():
+            self._found(key, one)
+
+    def _found(self, key: Key, one: Diagnosis) -> None:
+        known = self._last(self._findings, key)
+        if known is None:
+            place = SiteKey(one.netns, one.family, one.local_address, one.local_port)
+            known = self._begin(_FINDINGS[one.kind], place)
+        self._findings[key] = known.number
+        inode = one.inodes[0] if len(one.inodes) == 1 else None
+        self._keep(replace(known, until_s=self._now_s, inode=inode, text=one.text))
 
     def _fault(self, key: Key, verdict: Verdict) -> None:
         """One that comes back soon had not ended."""

@@ -286,6 +286,9 @@ EventKind = Literal[
     "UNEVEN",
     "IDLE WORKERS",
     "UNEVEN OPEN",
+    "NOBODY WAITS",
+    "NEVER SELECTED",
+    "ONE SOCKET",
 ]
 
 
@@ -300,7 +303,8 @@ class Event:
     as in a `NamespaceLoss`. `clients`: who lost it, by address and port; None: not known.
     `workers`: how many there were before, `left` and `came` of those that ended or let go of the
     sockets, and of the new ones; `sockets`, `closed` and `opened`: the same of listening sockets.
-    `program`: what the workers are called. `text`: the words of a verdict. None: it is not about
+    `program`: what the workers are called. `text`: the words of a verdict, or of what `who`
+    finds. None: it is not about
     such things.
     """
 

@@ -30,6 +30,7 @@ from accepttrace.model.cpu import Cpus
 from accepttrace.model.crowds import Crowds, Judge, gathered
 from accepttrace.model.entries import Bygone, Entry
 from accepttrace.model.events import Journal
+from accepttrace.model.findings import Findings
 from accepttrace.model.listeners import Known, Listeners, Socket, Uncounted
 from accepttrace.model.migrations import Migrations
 from accepttrace.model.order import ordered
@@ -45,6 +46,7 @@ from accepttrace.model.sums import Visible
 from accepttrace.model.tallies import LAST, WITHOUT_ROW, Tallies
 from accepttrace.model.verdicts import Scene, Verdicts
 from accepttrace.model.watch import Watch
+from accepttrace.model.who.diagnosis import Diagnosis
 from accepttrace.model.yardstick import MEASURED, Interval, Yardsticks
 
 
@@ -97,6 +99,8 @@ class Tracker:
         self._serving: tuple[Serving, ...] = ()
         self._cpus = Cpus()
         self._journal = Journal(self._listeners, self._census)
+        self._findings = Findings()
+        self._found: Sequence[Diagnosis] = ()
 
     def start(self, baseline: Baseline) -> None:
         """What was there when tracing began; read before it is announced that it did."""
@@ -111,6 +115,8 @@ class Tracker:
         if reading.inventory is not None:
             self._unread, self._unix = reading.inventory.unread, reading.inventory.unix
             self._take_in_opened(reading.inventory)
+            changes = self._listeners.changes
+            self._found = self._findings.update(reading.inventory, changes, self._elapsed_s)
             self._cpus.update(reading.cpu)
         gone = self._let_go(counts)
         self._ended = True
@@ -201,6 +207,7 @@ class Tracker:
             changes = self._listeners.changes + self._tallies.changes
             self._journal.compare(scene, shown, changes)
             self._journal.judge(verdicts)
+            self._journal.find(self._found)
         self._journal.lose(listeners, shared)
         return Snapshot(
             time=self._wall,

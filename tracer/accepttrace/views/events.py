@@ -13,6 +13,8 @@ from accepttrace.views.verdicts import STYLES, clock
 
 STYLES_OF_EVENTS: Final[Mapping[EventKind, str]] = {
     "LOST": "bold red",
+    "NOBODY WAITS": "bold red",
+    "NEVER SELECTED": "bold red",
     "STUCK": STYLES["STUCK"],
     "UNEVEN": STYLES["UNEVEN"],
     "IDLE WORKERS": STYLES["IDLE WORKERS"],
