@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+import pickle
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -22,6 +23,8 @@ from accepttrace.views.who.why import text_lines
 from .binding import Port, bound, free_port, ip
 from .clients import inode_of
 from .network import own_network, set_switch, visited
+
+T = TypeVar("T")
 
 OTHER = 65534  # a user
 # TCP_BOUND_INACTIVE of sock_diag: commit 91051f003948, Linux 6.8.
@@ -179,6 +182,11 @@ def test_a_socket_that_is_bound_and_does_not_listen_is_in_the_way(port: Port) ->
         assert helps(found) == ["  would work: with SO_REUSEADDR (tried)"]
 
 
+def test_sockets_that_are_bound_to_other_ports_are_not_counted(port: Port) -> None:
+    with closing(bound("127.0.0.1", port.number + 1)), closing(bound("127.0.0.1", port.number)):
+        assert explain(wish(port)).use.counts.get("bound", 0) == LISTS_BOUND
+
+
 def test_one_that_has_not_set_it_itself_is_named(port: Port) -> None:
     with closing(bound("127.0.0.1", port.number)):
         found = agree(wish(port, reuseaddr=True))
@@ -219,7 +227,7 @@ def test_time_wait_is_in_the_way_without_reuseaddr(port: Port, reuseaddr: bool) 
     assert found.conflicts[0].user.uid is None
     assert rules(found) == ["reuseaddr"]
     assert bool(helps(found)) == reuseaddr
-    assert "TIME-WAIT of 127.0.0.1:" in "".join(text_lines(found))
+    assert "TIME-WAIT with 127.0.0.1:" in "".join(text_lines(found))
 
 
 def test_a_client_that_happens_to_use_the_port_is_in_the_way(port: Port) -> None:
@@ -231,6 +239,37 @@ def test_a_client_that_happens_to_use_the_port_is_in_the_way(port: Port) -> None
         found = agree(wish(port))
         assert in_the_way(found) == [inode_of(client)]
         assert f"connection with 127.0.0.1:{server.getsockname()[1]}" in "".join(text_lines(found))
+
+
+def test_an_ordinary_user_tries_as_himself_and_derives_the_rest(port: Port) -> None:
+    port.listen("127.0.0.1")
+    asked = [wish(port, uid=OTHER), wish(port, uid=0), wish(port, uid=0, reuseport=True)]
+    explain(asked[0])  # what it imports may not be his to read
+    mine, roots, shares = as_other(lambda: [list(text_lines(explain(each))) for each in asked])
+    assert mine[0].endswith("refused, EADDRINUSE: address already in use (tried)")
+    assert any("with SO_REUSEPORT as uid 0 (not tried: run as root)" in line for line in mine)
+    assert roots[0].endswith("refused, EADDRINUSE: address already in use (derived, not tried)")
+    assert shares[0].endswith("not known (derived, not tried)")
+
+
+def as_other(function: Callable[[], T]) -> T:
+    """What it returns in a child that is an ordinary user."""
+    source, sink = os.pipe()
+    pid = os.fork()
+    if not pid:
+        try:
+            os.setgroups([])
+            os.setgid(OTHER)
+            os.setuid(OTHER)
+            os.write(sink, pickle.dumps(function()))
+        finally:
+            os._exit(0)
+    os.close(sink)
+    with os.fdopen(source, "rb") as stream:
+        data = stream.read()
+    os.waitpid(pid, 0)
+    found: T = pickle.loads(data)
+    return found
 
 
 @pytest.mark.usefixtures("port")
@@ -306,4 +345,5 @@ def test_many_connections_are_counted_and_a_few_are_shown(port: Port) -> None:
     assert found.use.counts["connected"] == 100
     lines = list(text_lines(found))
     assert len(lines) < 30
-    assert "    and 93 more of this port: connection" in lines
+    assert "    and 68 more of this port: connections" in lines
+    assert any("32 connections with 127.0.0.1:" in line for line in lines)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -215,12 +216,32 @@ def test_an_answer_is_bounded_whatever_there_is() -> None:
         assert json.loads(line)["others_left_out"] == 2000 - 1 - to_view.LISTED
 
 
+def test_a_group_of_thousands_is_answered_at_once() -> None:
+    holders = tuple(Holder(n, n, "app", "app", 3, True) for n in range(20))
+    rows = [member(n, holders=holders) for n in range(20_000)]
+    rows += [listener(n, "10.0.0.1", holders=holders) for n in range(20_000, 40_000)]
+    began = time.process_time()
+    found = answer(TO_ANY, rows)
+    lines = [*to_view.text_lines([found], Asked()), *to_view.json_lines([found], Asked())]
+    assert time.process_time() - began < 2
+    assert (len(found.chosen), len(found.others)) == (20_000, 20_000)
+    assert len(lines) < 30
+
+
 def test_what_stops_the_one_that_gets_it_is_noted() -> None:
     asleep = Holder(7, 7, "app", "app", 3, False)
     row = listener(1, queue=11, holders=(asleep,))
     lines = list(to_view.text_lines([answer(TO_ANY, [row])], Asked()))
-    assert lines[-2].startswith("note: the queue of 0.0.0.0:80, inode 1 is full (11)")
-    assert lines[-1].startswith("note: nobody waits on 0.0.0.0:80, inode 1")
+    assert lines[-2:] == [
+        "note: the queue of 0.0.0.0:80, inode 1 (11 there) is full: SYNs there are dropped",
+        "note: nobody waits on 0.0.0.0:80, inode 1: what comes there stays in the queue",
+    ]
+    members = [member(n, queue=11, holders=(asleep,)) for n in range(50)]
+    lines = list(to_view.text_lines([answer(TO_ANY, members)], Asked()))
+    assert lines[-2:] == [
+        "note: the queues of 50 sockets on 0.0.0.0:80 are full: SYNs there are dropped",
+        "note: nobody waits on 50 sockets on 0.0.0.0:80: what comes there stays in the queue",
+    ]
     awake = replace(row, queue=10, holders=(asleep, replace(asleep, waits=True)))
     lines = list(to_view.text_lines([answer(TO_ANY, [awake])], Asked()))
     assert not any(line.startswith("note") for line in lines)
@@ -231,6 +252,24 @@ def test_members_beyond_a_few_fold() -> None:
     lines = list(to_view.text_lines([answer(TO_ANY, rows)], Asked()))
     assert "    and 92 more sockets" in lines
     assert "(1 in 100)" in lines[1]
+
+
+def test_sockets_alike_are_one_line() -> None:
+    held = [Holder(n, n, "app", "app", 3, True) for n in range(10)]
+    others = [member(n, address="10.0.0.1", holders=(held[n],)) for n in range(10)]
+    lines = list(to_view.text_lines([answer(TO_ANY, others)], Asked()))
+    assert lines[2] == (
+        "  not 10.0.0.1:80  10 sockets  pid 0 app, pid 1 app, pid 2 app and 7 more:"
+        " bound to another address"
+    )
+    users = [user(inode=n, address="10.0.0.1", holders=(held[n],)) for n in range(10)]
+    lines = list(why_view.text_lines(finding(WISH, used(*users), refused(WISH))))
+    assert lines[1] == (
+        "  in the way: 10.0.0.1:80  10 listeners  uid 0  pid 0 app, pid 1 app, pid 2 app and 7 more"
+    )
+    assert len(lines) == 4
+    beside = finding(replace(WISH, address="10.0.0.2"), used(*users), ())
+    assert sum("not in the way" in line for line in why_view.text_lines(beside)) == 1
 
 
 def test_programs_of_the_namespace_decide() -> None:
@@ -371,6 +410,27 @@ def test_remedies_and_probes_are_few() -> None:
     assert remedies(replace(WISH, reuseport=True, reuseaddr=True), used()) == []
     six = Wish("ipv6", "::", 80)
     assert replace(six, v6only=True) in remedies(six, used())
+
+
+def test_what_could_not_be_tried_instead_is_said() -> None:
+    other = replace(WISH, reuseport=True, uid=9)
+    lines = list(
+        why_view.text_lines(finding(WISH, used(user(uid=9)), refused(WISH, Attempt(other, None))))
+    )
+    assert "  not known: with SO_REUSEPORT as uid 9 (not tried: run as root)" in lines
+    assert not any(line.startswith("  so: ") for line in lines)
+    tried = finding(WISH, used(user(uid=9)), refused(WISH, Attempt(other, errno.EADDRINUSE)))
+    assert any(line.startswith("  so: ") for line in why_view.text_lines(tried))
+    found = finding(WISH, used(user(uid=9)), refused(WISH, Attempt(other, None)))
+    assert json.loads(why_view.json_line(found))["tried_instead"] == []
+
+
+def test_what_is_not_known_blames_nobody() -> None:
+    shares = replace(WISH, reuseport=True)
+    lines = list(why_view.text_lines(finding(shares, used(user()), ())))
+    assert lines[0].startswith("bind 0.0.0.0:80 with SO_REUSEPORT as uid 0: not known")
+    assert lines[2] == "    lets it in if it has set the option itself, which is not known"
+    assert not any(line.startswith("  so: ") for line in lines)
 
 
 def test_two_options_are_no_news_where_one_is_enough() -> None:

@@ -41,8 +41,8 @@ class Conflict:
 class Finding:
     """What is known of a wish.
 
-    `code`: errno where it is refused. `tried`: for real; else derived. `remedies`: other wishes
-    that were tried, with what came of them.
+    `code`: errno where it is refused. `tried`: for real; else derived. `remedies`: other wishes,
+    with what came of them.
     """
 
     wish: Wish
@@ -109,7 +109,7 @@ def finding(
         result = "refused" if code else "works"
     ours = [] if result == "works" else found
     beside = [user for user in users if user not in [one.user for one in ours]]
-    others = tuple(one for one in attempts if one.wish != wish and one.code is not None)
+    others = tuple(one for one in attempts if one.wish != wish)
     return Finding(wish, use, result, code, tried, tuple(ours), tuple(beside), others)
 
 

@@ -76,13 +76,14 @@ def answer(packet: Packet, listeners: Sequence[Listener]) -> Answer:
     serving = [row for row in there if missed(row, packet) is None]
     first = _first(serving, packet)
     chosen = _members(first, serving)
+    inodes = {row.inode for row in chosen}
     otherwise = _members(_first(serving, packet, suspect=True), serving)
     cpus = sorted({cpu for row in serving if (cpu := cpu_of(row)) is not None})
     by_cpu = ((cpu, _members(_first(serving, packet, cpu), serving)) for cpu in cpus)
     return Answer(
         packet,
         chosen,
-        tuple(Other(row, _why_not(row, first, packet)) for row in there if row not in chosen),
+        tuple(Other(row, _why_not(row, first, packet)) for row in there if row.inode not in inodes),
         () if otherwise == chosen else otherwise,
         tuple((cpu, rows) for cpu, rows in by_cpu if rows != chosen),
     )

@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 import socket
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeVar
 
 from accepttrace.facts import addresses
 from accepttrace.facts.binding import PortUser, Use
 from accepttrace.facts.records import Family
 from accepttrace.sockets.diag import netlink, proctcp
 from accepttrace.sockets.diag.tcp import ask, v6only
+
+Row = TypeVar("Row")
 
 KEPT: Final = 32  # sockets of each use; the others are counted
 # States of net/tcp_states.h. Half-open requests (3, 12) have no port of their own.
@@ -51,8 +53,14 @@ def port_users(port: int, netns_path: str | None = None) -> Users:
 
     def dump() -> tuple[Users, ...]:
         found = Users(lists_bound(), exact=True)
-        for user in _dump(port, STATES):
-            found.add(user)
+
+        def take(body: bytes) -> None:
+            user = decode(body)
+            # Of sockets that are bound and do not listen the kernel sends those of other ports too.
+            if user is not None and user.local_port == port:
+                found.add(user)
+
+        _dump(STATES, take, port)
         return (found,)
 
     def from_text(folder: str) -> tuple[Users, ...]:
@@ -72,13 +80,13 @@ def lists_bound() -> bool:
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as bound:
         bound.bind(("0.0.0.0", 0))
         number = os.fstat(bound.fileno()).st_ino
-        found = _dump(bound.getsockname()[1], 1 << 13)
-        return any(user.inode == number for user in found)
+        port = bound.getsockname()[1]
+        inodes = _dump(1 << 13, lambda body: int(netlink.fields(body)[-1]), port)
+        return number in inodes
 
 
-def _dump(port: int, states: int) -> Iterator[PortUser]:
-    rows = netlink.dump(addresses.FAMILIES, socket.IPPROTO_TCP, states, decode, port)
-    return (row for row in rows if row is not None)
+def _dump(states: int, decode: Callable[[bytes], Row], port: int) -> tuple[Row, ...]:
+    return netlink.dump(addresses.FAMILIES, socket.IPPROTO_TCP, states, decode, port)
 
 
 def decode(body: bytes) -> PortUser | None:

@@ -13,11 +13,11 @@ from accepttrace.views.formats import endpoint, plural, selector
 from accepttrace.views.jsonl import PROGRAM_FIELDS, dump, named
 from accepttrace.views.text import clean
 from accepttrace.views.unread import objects, sentence
+from accepttrace.views.who.alike import alike, processes
 from accepttrace.views.who.objects import holder_object
 
 CASES: Final = 12  # of address and device, that are answered
 LISTED: Final = 8  # sockets of one answer
-PROCESSES: Final = 3  # that are named of one socket
 _FAMILIES: Final = {"ipv4": "IPv4", "ipv6": "IPv6"}
 _WHY_NOT: Final[Mapping[Reason, str]] = {
     "netns": "in another network namespace, {netns}",
@@ -138,10 +138,13 @@ def _case(answer: Answer, asked: Asked, other: str) -> Iterator[str]:
         yield f"  why: {_why(answer)}"
     else:
         yield f"  refused: {_refusal(answer)}"
-    shown = answer.others[:LISTED]
-    yield from (f"  not {_socket(one.listener)}: {_why_not(one, answer)}" for one in shown)
-    if len(answer.others) > len(shown):
-        yield f"  and {plural(len(answer.others) - len(shown), 'more socket')} on this port"
+    groups = alike(answer.others, lambda one: (one.reason, _place(one.listener)))
+    for group in groups[:LISTED]:
+        sockets = _sockets([one.listener for one in group])
+        yield f"  not {sockets}: {_why_not(group[0], answer)}"
+    if len(groups) > LISTED:
+        number = sum(map(len, groups[LISTED:]))
+        yield f"  and {plural(number, 'more socket')} on this port"
 
 
 def _question(answer: Answer, asked: Asked, other: str) -> str:
@@ -182,21 +185,19 @@ def _group(rows: Sequence[Listener]) -> str:
 
 
 def _socket(row: Listener) -> str:
-    return f"{address_text(row)}  inode {row.inode}  {_holders(row.holders)}"
+    return _sockets([row])
+
+
+def _sockets(rows: Sequence[Listener]) -> str:
+    """Of one place."""
+    first, number = rows[0], len(rows)
+    which = f"inode {first.inode}" if number == 1 else f"{number:,} sockets"
+    return f"{address_text(first)}  {which}  {processes(row.holders for row in rows)}"
 
 
 def address_text(row: Listener) -> str:
     """`0.0.0.0:80`, `[::]%eth0:80`."""
     return endpoint(row.local_address, row.local_port, row.family, row.inode, row.device)
-
-
-def _holders(holders: Sequence[Holder]) -> str:
-    if not holders:
-        return "held by nobody visible"
-    first = sorted(holders, key=lambda one: (one.waits is False, one.pid))[:PROCESSES]
-    names = ", ".join(f"pid {one.pid} {clean(one.name)}" for one in first)
-    more = len(holders) - len(first)
-    return names + (f" and {more} more" if more else "")
 
 
 def _why(answer: Answer) -> str:
@@ -245,10 +246,8 @@ def _notes(answers: Sequence[Answer], asked: Asked) -> Iterator[str]:
     for answer in answers:
         yield from _of_answer(answer)
     chosen = {row.inode: row for answer in answers for row in answer.chosen}
-    told = [note for row in chosen.values() for note in _of_socket(row)]
-    yield from told[:LISTED]
-    if len(told) > LISTED:
-        yield f"and {len(told) - LISTED:,} more sockets that are full, or that nobody waits on"
+    for rows in alike(chosen.values(), _place)[:CASES]:
+        yield from _stuck(rows)
 
 
 def _of_answer(answer: Answer) -> Iterator[str]:
@@ -259,9 +258,36 @@ def _of_answer(answer: Answer) -> Iterator[str]:
         yield f"where CPU {cpu} handles the packet, {_socket(rows[0])} gets it (SO_INCOMING_CPU)"
 
 
-def _of_socket(row: Listener) -> Iterator[str]:
-    place = f"{address_text(row)}, inode {row.inode}"
-    if row.queue is not None and row.backlog is not None and row.queue > row.backlog:
-        yield f"the queue of {place} is full ({row.queue}): its SYNs are dropped"
-    if row.holders and all(holder.waits is False for holder in row.holders):
-        yield f"nobody waits on {place}: what it gets stays in its queue ({row.queue} there)"
+def _stuck(rows: Sequence[Listener]) -> Iterator[str]:
+    """Of sockets of one place: what comes to them is not accepted."""
+    full = [row for row in rows if _is_full(row)]
+    if full:
+        yield f"{_queues(full)} full: SYNs there are dropped"
+    idle = [row for row in rows if row.holders and not any(map(_may_wait, row.holders))]
+    if idle:
+        yield f"nobody waits on {_these(idle)}: what comes there stays in the queue"
+
+
+def _is_full(row: Listener) -> bool:
+    return row.queue is not None and row.backlog is not None and row.queue > row.backlog
+
+
+def _may_wait(holder: Holder) -> bool:
+    return holder.waits is not False
+
+
+def _queues(rows: Sequence[Listener]) -> str:
+    """`the queue of 0.0.0.0:80, inode 12 (129 there) is`."""
+    if len(rows) == 1:
+        return f"the queue of {_these(rows)} ({rows[0].queue:,} there) is"
+    return f"the queues of {_these(rows)} are"
+
+
+def _these(rows: Sequence[Listener]) -> str:
+    place = address_text(rows[0])
+    one = len(rows) == 1
+    return f"{place}, inode {rows[0].inode}" if one else f"{len(rows):,} sockets on {place}"
+
+
+def _place(row: Listener) -> tuple[object, ...]:
+    return (row.netns, row.family, row.local_address, row.local_port, row.device)

@@ -9,16 +9,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from accepttrace.facts.binding import Attempt, PortUser, Use, Wish
-from accepttrace.facts.records import Holder
-from accepttrace.model.who.binding import Conflict, Finding, Rule
+from accepttrace.model.who.binding import Conflict, Finding, Result, Rule
 from accepttrace.views.formats import endpoint, plural
 from accepttrace.views.jsonl import dump, named
-from accepttrace.views.text import clean
 from accepttrace.views.unread import objects, sentence
+from accepttrace.views.who.alike import alike, processes
 from accepttrace.views.who.objects import holder_object
 
 LISTED: Final = 8  # sockets of one kind that get a line each
-PROCESSES: Final = 3  # that are named of one socket
 _USES: Final[Mapping[Use, str]] = {
     "listens": "listens",
     "bound": "bound, does not listen",
@@ -32,7 +30,17 @@ _RULES: Final[Mapping[Rule, str]] = {
     "reuseaddr": "SO_REUSEADDR, set by both, would let it in, as this one does not listen",
     "first": "it has not set the option itself (connections have those of their listener)",
 }
-_UNSURE: Final = "it, or another one in the way, has not set the option itself"
+_MANY: Final[Mapping[Use, str]] = {
+    "listens": "listeners",
+    "bound": "bound, do not listen",
+    "connected": "connections",
+    "time_wait": "in TIME-WAIT",
+}
+_UNSURE: Final[Mapping[Result, str]] = {
+    "refused": "it, or another one in the way, has not set the option itself",
+    "not known": "lets it in if it has set the option itself, which is not known",
+    "works": "",
+}
 _CODES: Final[Mapping[int, str]] = {
     errno.EADDRINUSE: "address already in use",
     errno.EACCES: "permission denied",
@@ -69,7 +77,7 @@ def json_line(found: Finding) -> str:
             "conflicts": [_conflict(one) for one in found.conflicts[:LISTED]],
             "beside": [_user(user) for user in found.beside[:LISTED]],
             "sockets": {use: found.use.counts.get(use, 0) for use in _USES},
-            "tried_instead": [_attempt(one) for one in found.remedies],
+            "tried_instead": [_attempt(one) for one in found.remedies if one.code is not None],
             "unprivileged_from": found.use.unprivileged_from,
             "reserved": found.use.reserved,
             "unread": objects(found.use.unread),
@@ -128,54 +136,59 @@ def _options(wish: Wish) -> list[str]:
 
 
 def _in_the_way(found: Finding) -> Iterator[str]:
-    for one in found.conflicts[:LISTED]:
-        yield f"  in the way: {_described(one.user)}"
-        yield f"    {_rule(one)}"
-    yield from _more([one.user for one in found.conflicts], found)
+    groups = alike(
+        found.conflicts, lambda one: (_place(one.user), one.user.uid, _rule(one, found.result))
+    )
+    for group in groups[:LISTED]:
+        yield f"  in the way: {_described([one.user for one in group])}"
+        yield f"    {_rule(group[0], found.result)}"
+    shown = [one.user for group in groups[:LISTED] for one in group]
+    yield from _more(shown, [one.user for one in found.conflicts], found)
 
 
-def _more(users: Sequence[PortUser], found: Finding) -> Iterator[str]:
+def _more(shown: Sequence[PortUser], users: Sequence[PortUser], found: Finding) -> Iterator[str]:
     """Those beyond the ones that are shown, some of which were not even kept."""
     kept = Counter(user.use for user in found.use.users)
-    shown = Counter(user.use for user in users[:LISTED])
     here = Counter(user.use for user in users)
-    for use, name in _USES.items():
+    seen = Counter(user.use for user in shown)
+    for use, name in _MANY.items():
         beyond = max(found.use.counts.get(use, 0) - kept[use], 0) if here[use] else 0
-        number = here[use] - shown[use] + beyond
+        number = here[use] - seen[use] + beyond
         if number:
             yield f"    and {number:,} more of this port: {name}"
 
 
-def _rule(one: Conflict) -> str:
+def _rule(one: Conflict, result: Result) -> str:
     uid = "n/a" if one.user.uid is None else one.user.uid
     if not one.sure:
-        return _UNSURE
+        return _UNSURE[result]
     text = _RULES[one.rule].format(uid=uid)
-    lacks = one.rule in ("listens", "uid") and one.user.reuseport is False
+    lacking = one.user.reuseaddr if one.rule == "reuseaddr" else one.user.reuseport
+    lacks = one.rule in ("listens", "uid", "reuseaddr") and lacking is False
     return f"{text}; it has not set it" if lacks else text
 
 
-def _described(user: PortUser) -> str:
-    place = endpoint(user.local_address, user.local_port, user.family, 1, user.device)
-    parts = [place, _USES[user.use]]
-    if user.remote_address is not None:
-        peer = endpoint(user.remote_address, user.remote_port, user.family, 1)
-        parts[1] += f" {'of' if user.use == 'time_wait' else 'with'} {peer}"
-    if user.inode:
-        parts.append(f"inode {user.inode}")
-    if user.uid is not None:
-        parts.append(f"uid {user.uid}")
-    if user.use != "time_wait":
-        parts.append(_holders(user.holders))
+def _place(user: PortUser) -> tuple[object, ...]:
+    return (user.use, user.family, user.local_address, user.local_port, user.device)
+
+
+def _described(users: Sequence[PortUser]) -> str:
+    """Sockets of one place and use."""
+    first, number = users[0], len(users)
+    parts = [
+        endpoint(first.local_address, first.local_port, first.family, 1, first.device),
+        _USES[first.use] if number == 1 else f"{number:,} {_MANY[first.use]}",
+    ]
+    if first.remote_address is not None:
+        peer = endpoint(first.remote_address, first.remote_port, first.family, 1)
+        parts[1] += f" with {peer}" + (" and others" if number > 1 else "")
+    if first.inode and number == 1:
+        parts.append(f"inode {first.inode}")
+    if first.uid is not None:
+        parts.append(f"uid {first.uid}")
+    if first.use != "time_wait":
+        parts.append(processes(user.holders for user in users))
     return "  ".join(parts)
-
-
-def _holders(holders: Sequence[Holder]) -> str:
-    if not holders:
-        return "held by nobody visible"
-    names = ", ".join(f"pid {one.pid} {clean(one.name)}" for one in holders[:PROCESSES])
-    more = len(holders) - PROCESSES
-    return names + (f" and {more} more" if more > 0 else "")
 
 
 def _remedies(found: Finding) -> Iterator[str]:
@@ -184,10 +197,13 @@ def _remedies(found: Finding) -> Iterator[str]:
         # Two options, where one of them is enough, are no news.
         if not any(_is_less(other, wish) for other in let):
             yield f"  would work: {_difference(wish, found.wish)} (tried)"
+    untried = [_difference(one.wish, found.wish) for one in found.remedies if one.code is None]
+    if untried:
+        yield f"  not known: {'; '.join(untried)} (not tried: run as root)"
     for code in sorted({one.code for one in found.remedies if one.code}):
         refused = [_difference(one.wish, found.wish) for one in found.remedies if one.code == code]
         yield f"  would not: {'; '.join(refused)} (tried: {errno_name(code)})"
-    if found.conflicts and not let:
+    if found.result == "refused" and found.conflicts and not let and not untried:
         yield "  so: end what is in the way, or take another port or address"
 
 
@@ -207,11 +223,12 @@ def _difference(wish: Wish, first: Wish) -> str:
 
 
 def _beside(found: Finding) -> Iterator[str]:
-    shown = [user for user in found.beside if user.use == "listens"]
-    for user in shown[:LISTED]:
-        yield f"  not in the way: {_described(user)}"
-    if len(shown) > LISTED:
-        yield f"  and {plural(len(shown) - LISTED, 'more listener')} not in the way"
+    listening = [user for user in found.beside if user.use == "listens"]
+    groups = alike(listening, lambda user: (_place(user), user.uid))
+    for group in groups[:LISTED]:
+        yield f"  not in the way: {_described(group)}"
+    if len(groups) > LISTED:
+        yield f"  and {plural(len(groups) - LISTED, 'more address')} not in the way"
 
 
 def _notes(found: Finding) -> Iterator[str]:
