@@ -165,26 +165,28 @@ def test_without_colours_and_blocks_nothing_is_missing(server: Server) -> None:
         screen.until(lambda text: "20 connections" in text and "q quit" in text)
         assert screen.text.isascii()
         assert screen.raw.isascii()
-        assert not re.search(rb"\x1b\[[\d;]*(3[0-7]|4[0-7])m", screen.raw)
-        assert {char.fg for line in screen.screen.buffer.values() for char in line.values()} == {
-            "default"
-        }
+        assert not re.search(rb"\x1b\[[\d;]*(3[0-7]|4[0-7])[;m]", screen.raw)
+        cells = [cell for line in screen.screen.buffer.values() for cell in line.values()]
+        assert {color for cell in cells for color in (cell.fg, cell.bg)} == {"default"}
         for word in ("TOO FEW", "nothing lost", "queue 0/", "books ok", "up/down"):
             assert word in screen.text
 
 
-def test_losses_are_red_and_a_word() -> None:
+@pytest.mark.parametrize("no_color", ["", "1"])
+def test_losses_are_red_and_a_word(no_color: str) -> None:
     with ExitStack() as stack:
         sock = stack.enter_context(listen(backlog=1))
         port = sock.getsockname()[1]
-        screen = stack.enter_context(shown("-p", str(port), *CHOICE, "-i", "0.2"))
+        command = ("-p", str(port), *CHOICE, "-i", "0.2")
+        screen = stack.enter_context(shown(*command, NO_COLOR=no_color))
         screen.until("1 listener there")
         for _ in range(6):
             client = stack.enter_context(socket.socket())
             client.setblocking(False)
             client.connect_ex(sock.getsockname())
         screen.until("LOST", 8)
-        assert screen.style("LOST").bg == "red"
+        style = screen.style("LOST")
+        assert (style.bg, style.reverse) == (("default", True) if no_color else ("red", False))
         text = screen.until("queue full (2 of 2)", 8)
         assert "queue 2/1" in text
         screen.until(lambda text: re.search(r"\d\d:\d\d:\d\dZ LOST \d+ SYN", text), 8)
@@ -251,6 +253,9 @@ def test_garbage_that_is_pasted_is_no_key(server: Server) -> None:
         screen.press("\x1b[<0;1;1M\x1b[999999999999999999999999999999999999X\x1bP\x00\x01")
         screen.press("?")
         screen.until("KEYS", 3)
+        screen.press("?")
+        run_load(server.addresses, CONNECTIONS)
+        screen.until(f"{CONNECTIONS} connections", 5)
 
 
 def test_a_key_is_answered_at_once_while_512_workers_are_read() -> None:
@@ -313,11 +318,12 @@ def test_in_the_background_it_is_not_stopped_and_leaves_the_terminal_alone(
     screen = Screen("-c", JOB, *command, program=(sys.executable,))
     try:
         wait_until(ready.exists, "ready", START_S)
+        wait_until(lambda: draws(screen.pid), "a thread that draws", START_S)
         run_load(server.addresses, CONNECTIONS)
         screen.press("state\n")
         screen.until("modes True", 5)
         assert "state T" not in screen.text
-        assert b"\x1b[" not in screen.raw
+        assert b"\x1b[" not in screen.raw, "it draws where a shell types"
         screen.press("fg\n")
         screen.until(f"{CONNECTIONS} connections", 5)
         screen.press("q")
@@ -325,6 +331,13 @@ def test_in_the_background_it_is_not_stopped_and_leaves_the_terminal_alone(
         assert screen.echoes
     finally:
         screen.end()
+
+
+def draws(shell: int) -> bool:
+    """Whether the child of a shell has the thread that draws."""
+    (job,) = Path(f"/proc/{shell}/task/{shell}/children").read_text().split()
+    names = Path(f"/proc/{job}/task").glob("*/comm")
+    return sum(1 for _ in names) > 1
 
 
 def test_it_works_in_tmux(server: Server) -> None:
