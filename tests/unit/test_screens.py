@@ -133,6 +133,24 @@ def test_a_terminal_gets_plain_tables_if_it_is_asked_for(
         out.close()
 
 
+@pytest.mark.parametrize("term", ["dumb", "unknown", ""])
+def test_a_terminal_that_cannot_be_drawn_on_gets_plain_tables(
+    term: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", term)
+    out = Terminal()
+    snapshot = four_workers()
+    with screen_for(Config(live=True), out) as screen:
+        screen.begin(snapshot)
+        first = out.getvalue()
+        screen.show(snapshot)  # its window has changed
+        assert out.getvalue() == first
+        screen.show(four_workers())
+    assert "\x1b" not in out.getvalue()
+    assert out.getvalue() == 2 * first
+    out.close()
+
+
 def test_no_bars_are_read_aloud() -> None:
     drawn, plain = (printed(Config(histogram=True, plain=plain)) for plain in (False, True))
     assert "###" in drawn
