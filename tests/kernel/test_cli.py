@@ -148,12 +148,16 @@ def test_so_many_tables_and_no_more(tmp_path: Path, output: str) -> None:
     elif output == "jsonl":
         assert [one["type"] for one in lines(out)] == ["meta", *["snapshot"] * 3, "summary"]
         assert_all_reported(lines(out)[-1]["books"], 99)
+        shown = [row for one in lines(out)[1:-1] for row in one["acceptors"]]
+        assert sum(row["accepts_interval"] for row in shown) == lines(out)[-1]["books"]["accepts"]
     else:
         rows = [*csv.DictReader(out.splitlines())]
         assert len({row["time"] for row in rows}) == 3
         last = [row for row in rows if row["time"] == rows[-1]["time"]]
         taken = sum(int(row["accepts"]) for row in last)
         assert_all_reported({"accepts": taken, "recursion_misses": 99}, 99)
+        # Also those that came before the first reading, which is not shown.
+        assert sum(int(row["accepts_interval"]) for row in rows) == taken
 
 
 def test_options_come_from_the_environment(tmp_path: Path) -> None:

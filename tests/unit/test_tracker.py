@@ -55,6 +55,19 @@ def test_interval_and_rate_are_differences_to_the_previous_update() -> None:
     assert (row.accepts_interval, row.rate) == (305, 152.5)
 
 
+def test_what_nobody_was_shown_is_of_the_next_interval() -> None:
+    model = tracker()
+    feed(model, 1, [count(1, 30)], [listener(100, [holder(1)])])
+    model.go_on()
+    feed(model, 3, [count(1, 60)])
+    snapshot = model.snapshot()
+    assert (snapshot.interval_s, snapshot.acceptors[0].accepts_interval) == (3.0, 60)
+    assert snapshot.acceptors[0].rate == 20.0
+    feed(model, 5, [count(1, 61)])
+    snapshot = model.snapshot()
+    assert (snapshot.interval_s, snapshot.acceptors[0].accepts_interval) == (2.0, 1)
+
+
 def test_the_first_interval_begins_with_the_tracker() -> None:
     model = tracker()
     feed(model, 2, [count(1, 10)], [listener()])

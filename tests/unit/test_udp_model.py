@@ -176,6 +176,19 @@ def test_the_first_interval_begins_with_tracing() -> None:
     assert model.snapshot().elapsed_s == 4.0
 
 
+def test_what_nobody_was_shown_is_of_the_next_interval() -> None:
+    model = tracker()
+    feed(model, 2, [count(1, 8)], [receiver(1)])
+    model.go_on()
+    feed(model, 4, [count(1, 10)], [receiver(1)])
+    (row,) = model.snapshot().sockets
+    assert (row.datagrams_interval, row.rate) == (10, 10 / model.snapshot().interval_s)
+    assert model.snapshot().interval_s == model.snapshot().elapsed_s
+    feed(model, 5, [count(1, 11)], [receiver(1)])
+    (row,) = model.snapshot().sockets
+    assert (row.datagrams_interval, row.rate) == (1, 1.0)
+
+
 def test_closed_members_keep_few_rows_and_all_their_sums() -> None:
     """A churn of sockets costs no memory: the last ones have rows, all others one sum."""
     model = tracker()

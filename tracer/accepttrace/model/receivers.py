@@ -98,6 +98,7 @@ class ReceiverTracker:
         self._started_s = self._now_s = started_s
         self._sees = sees
         self._interval_s = 0.0
+        self._from_s = self._next_s = started_s  # where intervals begin: the last, the next
         self._wall = meta.started
         self._baseline = Baseline()
         self._tallies: dict[int, Tally] = {}
@@ -117,14 +118,21 @@ class ReceiverTracker:
         Returns the inodes of sockets that are gone and whose counts are final.
         """
         now_s = reading.counts.at_s
-        self._interval_s = max(now_s - self._now_s, 0.0)
+        self._interval_s = max(now_s - self._next_s, 0.0)
         self._now_s, self._wall = now_s, reading.wall
         for tally in (*self._tallies.values(), *self._closed):
             tally.before = tally.last
         gone = self.drain(reading)
         for tally in (*self._tallies.values(), *self._closed):
             tally.last = tally.of("datagrams")
+        self._from_s, self._next_s = self._next_s, now_s
         return gone
+
+    def go_on(self) -> None:
+        """The interval of the last update goes on: nobody was shown it."""
+        self._next_s = self._from_s
+        for tally in (*self._tallies.values(), *self._closed):
+            tally.last = tally.before
 
     def drain(self, reading: UdpReading) -> tuple[int, ...]:
         """The same during an interval, so that the kernel's rows of the gone can go."""

@@ -77,6 +77,7 @@ class Tracker:
         self._started_s = started_s
         self._now_s = started_s or 0.0
         self._interval_s = 0.0
+        self._from_s = self._next_s = self._now_s  # where intervals begin: the last, the next
         self._wall = meta.started
         self._ended = True  # the interval: what is counted next belongs to a new one
         self._census = Census()
@@ -119,8 +120,12 @@ class Tracker:
             self._found = self._findings.update(reading.inventory, changes, self._elapsed_s)
             self._cpus.update(reading.cpu)
         gone = self._let_go(counts)
-        self._ended = True
+        self._ended, self._from_s, self._next_s = True, self._next_s, self._now_s
         return gone
+
+    def go_on(self) -> None:
+        """The interval of the last update goes on: nobody was shown it."""
+        self._ended, self._next_s = False, self._from_s
 
     def drain(self, reading: Reading) -> Gone:
         """Sum up those that ended, during an interval, so that maps do not fill."""
@@ -305,8 +310,8 @@ class Tracker:
 
     def _pass_time(self, now_s: float, wall: str) -> None:
         if self._started_s is None:
-            self._started_s = self._now_s = now_s
-        self._interval_s = max(now_s - self._now_s, 0.0)
+            self._started_s = self._next_s = now_s
+        self._interval_s = max(now_s - self._next_s, 0.0)
         self._now_s, self._wall = now_s, wall
 
     def _take_in(

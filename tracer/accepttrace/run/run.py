@@ -110,6 +110,8 @@ def _show(run: Run, subject: Subject[S], screen: Screen[S], first: S, end_s: flo
     run.pace.watch_window()
     with screen:
         screen.begin(first)
+        if not screen.shows_first:
+            subject.go_on()
         with run.pace.until(read_s):
             for due in run.pace.ticks(subject.drain):
                 began_s = time.monotonic()

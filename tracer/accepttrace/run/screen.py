@@ -37,6 +37,7 @@ class Live(Screen[S]):
     """A screen drawn anew at each refresh and key; the summary stays when it ends."""
 
     leave = LEAVE
+    shows_first = True
 
     def __init__(self, config: Config, forms: Forms[S], out: Out, pace: Pace | None = None) -> None:
         super().__init__(forms)

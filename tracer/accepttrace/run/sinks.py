@@ -20,6 +20,7 @@ class Screen(Generic[S]):
     """`begin` once with the first snapshot, `show` at every refresh, `finish` at the end."""
 
     leave = ""  # what gives a terminal back
+    shows_first = False  # whether `begin` shows the first snapshot, or only what is of the run
     wish: Wish | None = None  # what whoever looks at it has asked for
 
     def __init__(self, forms: Forms[S]) -> None:
@@ -149,6 +150,8 @@ class Tables(Text[S]):
 
 class Dumb(Tables[S]):
     """A terminal that cannot be drawn on: a plain table an interval, the first at once."""
+
+    shows_first = True
 
     def begin(self, snapshot: S) -> None:
         self.show(snapshot)

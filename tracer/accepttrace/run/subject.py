@@ -33,6 +33,9 @@ class Subject(Protocol[S]):
     def refresh(self) -> S:
         """Read everything again."""
 
+    def go_on(self) -> None:
+        """The first reading is not shown: its interval goes on."""
+
     def drain(self) -> None:
         """Make room in the maps, during an interval."""
 

@@ -117,6 +117,10 @@ class TcpSubject:
             self._session.forget(tracker.update(reading))
         return self._sorted(tracker.snapshot(self._by))
 
+    def go_on(self) -> None:
+        """The first reading is not shown: its interval goes on."""
+        self._tracker.go_on()
+
     def look(self, wish: Wish) -> Snapshot:
         """The last picture anew, as it is wished for from now on."""
         self._by, self._window_s = wish.by, wish.window_s

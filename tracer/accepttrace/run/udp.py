@@ -55,6 +55,10 @@ class UdpSubject:
             self._session.forget(tracker.update(reading))
         return self._sorted(tracker.snapshot())
 
+    def go_on(self) -> None:
+        """The first reading is not shown: its interval goes on."""
+        self._tracker.go_on()
+
     def look(self, wish: Wish) -> ReceiverSnapshot:  # noqa: ARG002
         """The last picture: rows are sockets, and there is no window."""
         return self._sorted(self._tracker.snapshot())
