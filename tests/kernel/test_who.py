@@ -23,6 +23,7 @@ from click.testing import CliRunner
 from accepttrace.cli.who import who
 from accepttrace.errors import UnsupportedError
 from accepttrace.lab.nginx import Nginx
+from accepttrace.lab.servers import Server
 from accepttrace.probe.listing import ListenerIterator
 
 from .clients import drain, inode_of, listen, port_of
@@ -360,6 +361,17 @@ def test_nginx_with_a_socket_for_each_worker_and_its_workers_without_it() -> Non
         finally:
             for pid in left:
                 os.kill(pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("mode", ["reuseport", "epoll", "blocking", "threads"])
+def test_nothing_is_wrong_with_a_healthy_server(mode: str) -> None:
+    with Server(mode, workers=4) as server:
+        workers = {count.pid for count in server.counts()}
+        until(lambda: waiting(server.port) == workers)
+        assert found(server.port) == {}
+        assert holders(server.port) == ss_holders(server.port)
+        lines = CliRunner().invoke(who, ["-p", str(server.port)]).output.splitlines()
+    assert sum("lab worker" in line for line in lines) == 1
 
 
 def started(nginx: Nginx) -> Nginx:

@@ -163,6 +163,11 @@ def holder(pid: int, name: str = "nginx: worker", waits: bool | None = True) -> 
     return Holder(pid, 1, "nginx", name, 6, waits, waits_in="epoll" if waits else None)
 
 
+def lettered(pid: int) -> str:
+    """A name for each: those that differ by a number alone are one."""
+    return f"n{chr(97 + (pid - 20) // 26)}{chr(97 + (pid - 20) % 26)}"
+
+
 def row(inode: int = 7, **changes: object) -> Listener:
     values: dict[str, object] = {
         "netns": 1,
@@ -322,10 +327,25 @@ def test_many_alike_take_one_line_and_many_others_are_counted() -> None:
         "  waits    10  nginx: worker  fd 6  epoll",
         "  holds  64 x  nginx: worker  pids 20-83",
     ]
-    others = tuple(holder(pid, f"name {pid}", waits=False) for pid in range(20, 84))
+    others = tuple(holder(pid, lettered(pid), waits=False) for pid in range(20, 84))
     lines = text(row(holders=(holder(10), *others)))
-    assert lines[-1] == "  holds  49 more: name 35, name 36, name 37, name 38 and 45 more"
+    assert lines[-1] == "  holds  49 more: nap, naq, nar, nas and 45 more"
     assert len(lines) < 24
+
+
+def test_workers_that_number_themselves_are_alike() -> None:
+    rows, around = nginx(4)
+    named = [
+        replace(
+            each,
+            holders=tuple(replace(one, name=f"app {one.pid - 100}") for one in each.holders[1:]),
+        )
+        for each in rows
+    ]
+    lines = text(*named, around=around)
+    assert [line for line in lines if line.startswith("    waits")] == [
+        "    waits  4 x  app *  epoll  on 1, has all 4  up 1m12s  www-data  parent 100"
+    ]
 
 
 def test_generations_are_apart() -> None:
@@ -494,6 +514,7 @@ def test_the_answer_for_programs_is_what_was_read() -> None:
             "user": "www",
             "cpus": "0-1",
             "unit": "b.service",
+            "pod": None,
             "up_s": 1.5,
         }
     ]
@@ -616,8 +637,8 @@ def test_a_user_has_a_name_or_a_number() -> None:
 
 def test_lines_of_one_socket_are_limited() -> None:
     for number, more in ((16, 0), (17, 1), (20, 4)):
-        others = tuple(holder(pid, f"n{pid:03}", waits=False) for pid in range(20, 20 + number))
+        others = tuple(holder(pid, lettered(pid), waits=False) for pid in range(20, 20 + number))
         lines = text(row(holders=others))[2:]
         assert len(lines) == 16 + bool(more)
-        assert (f"  {more} more: n036" in lines[-1]) is bool(more)
+        assert (f"  {more} more: naq" in lines[-1]) is bool(more)
         assert len(text(row(holders=others), full=True)) == 2 + number

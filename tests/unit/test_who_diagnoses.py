@@ -12,12 +12,14 @@ from accepttrace.facts.kin import Kin, NetSettings, Surroundings
 from accepttrace.facts.records import Holder, Inventory, Listener, Options, Program, Unread
 from accepttrace.model.who.diagnoses import diagnoses
 from accepttrace.model.who.diagnosis import ADVICE, KINDS, Diagnosis
-from accepttrace.model.who.families import families, program_of
+from accepttrace.model.who.families import families
+from accepttrace.model.who.places import pod_of, unit_of
+from accepttrace.model.who.programs import program_of
 from accepttrace.model.who.tree import answer
 from accepttrace.model.who.ways import way_of
 from accepttrace.views.explanations import find
 from accepttrace.views.who.diagnoses import diagnosis_lines
-from accepttrace.views.who.holders import Style
+from accepttrace.views.who.holders import Style, holder_lines
 from accepttrace.views.who.objects import json_lines
 
 SETTINGS = {1: NetSettings(4096, True)}
@@ -145,6 +147,7 @@ def test_programs_that_are_not_related_share_a_group() -> None:
     siblings = around(kin(1, 0, 1), kin(9, 1), kin(10, 9, 9), kin(11, 9, 9))
     rows = group(sock(1, process(10, "srv-1")), sock(2, process(11, "srv-2")))
     assert kinds(rows, siblings) == []
+    assert kinds(rows, around(kin(9, 1), kin(10, 9), kin(11, 9))) == []  # a session for each
     assert kinds(rows, around()) == []  # nothing is known of their ancestry
 
 
@@ -257,7 +260,7 @@ def test_another_user_has_the_port_beside() -> None:
 def test_the_way_a_socket_came_to_others(
     parents: dict[int, int], fds: dict[int, int], how: str, strangers: tuple[int, ...]
 ) -> None:
-    held = sock(1, process(10), process(11, fd=fds.get(11, 6)))
+    held = sock(1, process(10, "srv 1"), process(11, "srv 2", fd=fds.get(11, 6)))
     sessions = {pid: 9 if parent == 9 else pid for pid, parent in parents.items()}
     near = around(
         kin(1, 0, 1), kin(9, 1), *(kin(pid, up, sessions[pid]) for pid, up in parents.items())
@@ -301,6 +304,21 @@ def test_a_circle_of_parents_has_an_end() -> None:
 )
 def test_names_of_programs(name: str, program: str) -> None:
     assert program_of(Holder(1, 1, "comm", name, 3, True)) == program
+
+
+def test_a_name_cannot_fill_the_screen() -> None:
+    (one,) = found((sock(1, process(10, "x" * 4000, waits=False)),), TWO)
+    assert len(one.text) < 300
+
+
+def test_the_pod_and_the_unit_of_a_control_group() -> None:
+    uid = "0a1b2c3d-1111-2222-3333-444455556666"
+    for path in (f"/kubepods/burstable/pod{uid}/ab", f"/a-pod{uid.replace('-', '_')}.slice/x"):
+        assert pod_of(path) == uid
+    assert (pod_of("/podman"), pod_of(None), unit_of("/a.slice"), unit_of(None)) == (None,) * 4
+    assert unit_of("/system.slice/ssh.service/x") == "ssh.service"
+    held = replace(process(10), cgroup=f"/kubepods/pod{uid}/ab")
+    assert "  pod 0a1b2c3d" in " ".join(holder_lines([held], TWO, Style(80)))
 
 
 def test_every_word_has_its_advice_and_is_explained() -> None:

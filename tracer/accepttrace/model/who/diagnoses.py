@@ -11,10 +11,12 @@ from accepttrace.facts.records import Holder, Listener
 from accepttrace.model.labels import few
 from accepttrace.model.verdict import counted
 from accepttrace.model.who.diagnosis import KINDS, Diagnosis
-from accepttrace.model.who.families import Family, families, program_of
+from accepttrace.model.who.families import Family, families
+from accepttrace.model.who.programs import program_of
 from accepttrace.model.who.tree import Answer, Group
 from accepttrace.model.who.ways import INIT, ancestors
 
+NAME_LENGTH: Final = 64  # characters: others choose them
 NAMED: Final = 4  # sockets or processes, in a sentence
 SMALL_SOMAXCONN: Final = 511  # below what servers ask for by default
 RELOADED_S: Final = 10.0  # workers that are so much younger than their master are not its first
@@ -336,7 +338,7 @@ def _user(uid: int | None, answer: Answer) -> str:
 
 
 def _called(one: Holder) -> str:
-    return f"{one.name or one.comm} (pid {one.pid})"
+    return f"{(one.name or one.comm)[:NAME_LENGTH]} (pid {one.pid})"
 
 
 def _listed(noun: str, numbers: Sequence[int]) -> str:

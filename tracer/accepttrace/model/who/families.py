@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
-from typing import Final
 
 from accepttrace.facts.kin import Kin
 from accepttrace.facts.records import Holder
+from accepttrace.model.who.programs import program_of
 from accepttrace.model.who.ways import INIT, ancestors
 
-FIRST_WORD: Final = re.compile(r"[^\s:\[(]+")
 Family = tuple[Holder, ...]
-
-
-def program_of(holder: Holder) -> str:
-    """`nginx` of `nginx: worker`, `lab` of `lab worker 2`, `srv` of `srv-3`."""
-    found = FIRST_WORD.match(holder.name or holder.comm)
-    word = found[0] if found else holder.comm
-    return word.rstrip("0123456789").rstrip("-_#.") or word
 
 
 def families(holders: Iterable[Holder], kin: Mapping[int, Kin]) -> tuple[Family, ...] | None:

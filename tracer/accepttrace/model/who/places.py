@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
+POD: Final = re.compile(r"pod([0-9a-f]{8}(?:[-_][0-9a-f]{4}){3}[-_][0-9a-f]{12})")
 UNIT: Final = re.compile(r"([^/]+\.(?:service|scope|socket))(?:/|$)")
 
 
@@ -12,3 +13,9 @@ def unit_of(cgroup: str | None) -> str | None:
     """The innermost unit of systemd in the path of a control group; None: in none."""
     found = UNIT.findall(cgroup or "")
     return found[-1] if found else None
+
+
+def pod_of(cgroup: str | None) -> str | None:
+    """The uid of the Kubernetes pod that the path of a control group names; None: of none."""
+    found = POD.findall(cgroup or "")
+    return found[-1].replace("_", "-") if found else None

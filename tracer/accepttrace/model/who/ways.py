@@ -8,6 +8,7 @@ from typing import Final, Literal
 
 from accepttrace.facts.kin import Kin, Surroundings
 from accepttrace.facts.records import Holder, Listener
+from accepttrace.model.who.programs import program_of
 
 How = Literal["sole", "inherited", "related", "passed", "activated"]
 INIT: Final = 1
@@ -75,13 +76,13 @@ def _strangers(
 ) -> tuple[int, ...]:
     """Of those without an ancestor that holds it: who is like no other of them.
 
-    fork() keeps number, session and, without exec(), the name. All of that is alike in the children
-    of a parent that has ended or closed it; one who got a descriptor sent has it by chance alone.
+    fork() keeps number, session and, without exec(), the program. All of that is alike in the
+    children of a parent that has ended or closed it; one who got it sent has it by chance alone.
     """
     alike: dict[object, list[int]] = {}
     for pid in tops:
         one = kin[pid]
-        mark = (one.session, one.parent, holders[pid].name, holders[pid].fd)
+        mark = (one.session, one.parent, program_of(holders[pid]), holders[pid].fd)
         alike.setdefault(mark, []).append(pid)
     if len(alike) < 2:  # none: /proc was read while a PID was used anew
         return ()

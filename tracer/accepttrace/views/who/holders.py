@@ -11,7 +11,8 @@ from typing import Final, NamedTuple
 from accepttrace.facts.kin import Surroundings
 from accepttrace.facts.records import NS_PER_TICK, Holder
 from accepttrace.model.labels import few
-from accepttrace.model.who.places import unit_of
+from accepttrace.model.who.places import pod_of, unit_of
+from accepttrace.model.who.programs import without_numbers
 from accepttrace.views.formats import span
 from accepttrace.views.text import cells, clean, clip, flow, pad, plain
 
@@ -124,7 +125,15 @@ def _generations(some: list[Member]) -> list[list[Member]]:
 def _likeness(one: Member, around: Surroundings) -> object:
     holder, kin = one.holder, around.kin.get(one.holder.pid)
     own = (kin.uid, kin.parent) if kin else None
-    return (holder.name, one.waits, holder.waits_in, one.on, one.has, holder.cgroup, own)
+    return (
+        without_numbers(holder.name),
+        one.waits,
+        holder.waits_in,
+        one.on,
+        one.has,
+        holder.cgroup,
+        own,
+    )
 
 
 class _Row(NamedTuple):
@@ -149,8 +158,14 @@ def _row(some: Sequence[Member], sockets: int, around: Surroundings) -> _Row:
         "" if one else f"pids {ranges([each.holder.pid for each in some])}",
     ]
     pid = str(first.pid) if one else f"{len(some):,} x"
-    name = clip(clean(first.name), NAME_CELLS)
+    name = clip(clean(_called(some)), NAME_CELLS)
     return _Row(WORDS[some[0].waits], pid, name, tuple(part for part in parts if part))
+
+
+def _called(some: Sequence[Member]) -> str:
+    """What all are called, apart from numbers."""
+    first = some[0].holder.name
+    return first if all(one.holder.name == first for one in some) else without_numbers(first)
 
 
 def _extent(one: Member, sockets: int) -> str:
@@ -178,6 +193,8 @@ def _belongs(holder: Holder, around: Surroundings) -> Iterator[str]:
     if kin:
         yield user(kin.uid, around)
         yield f"parent {kin.parent}" if kin.parent else ""
+    if pod := pod_of(holder.cgroup):
+        yield f"pod {pod.partition('-')[0]}"
     if holder.container:
         yield f"container {clean(holder.container)}"
     elif unit := unit_of(holder.cgroup):

@@ -9,7 +9,7 @@ from accepttrace.facts.kin import Surroundings
 from accepttrace.facts.records import Holder, Listener
 from accepttrace.model.who.diagnoses import diagnoses
 from accepttrace.model.who.diagnosis import Diagnosis
-from accepttrace.model.who.places import unit_of
+from accepttrace.model.who.places import pod_of, unit_of
 from accepttrace.model.who.tree import Answer, Socket
 from accepttrace.views.jsonl import PROGRAM_FIELDS, dump, named
 from accepttrace.views.unread import LISTED, objects
@@ -117,5 +117,6 @@ def _kin(holder: Holder, around: Surroundings) -> dict[str, object]:
         "user": around.users.get(kin.uid) if kin and kin.uid is not None else None,
         "cpus": kin.cpus if kin else None,
         "unit": unit_of(holder.cgroup),
+        "pod": pod_of(holder.cgroup),
         "up_s": None if age is None else round(age, 2),
     }

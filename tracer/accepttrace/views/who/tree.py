@@ -8,6 +8,7 @@ from typing import Final
 
 from accepttrace.facts.records import Listener
 from accepttrace.model.who.diagnoses import diagnoses
+from accepttrace.model.who.programs import without_numbers
 from accepttrace.model.who.tree import Answer, Group, Socket
 from accepttrace.model.who.ways import Way
 from accepttrace.views.formats import duration, endpoint, plural, selector
@@ -82,7 +83,13 @@ def _likeness(socket: Socket, answer: Answer) -> object:
     kinds: defaultdict[object, int] = defaultdict(int)
     for one in row.holders:
         kin = answer.around.kin.get(one.pid)
-        kinds[one.name, one.waits, one.waits_in, one.cgroup, kin and (kin.uid, kin.parent)] += 1
+        kinds[
+            without_numbers(one.name),
+            one.waits,
+            one.waits_in,
+            one.cgroup,
+            kin and (kin.uid, kin.parent),
+        ] += 1
     way = (socket.way.how, socket.way.source, socket.way.same_file)
     return (row.backlog, row.defers, options, row.is_full, frozenset(kinds.items()), way)
 
@@ -202,7 +209,7 @@ def _way(socket: Socket) -> Iterator[str]:
         yield "one open file (kcmp)" if socket.way.same_file else "NOT one open file (kcmp)"
 
 
-_HOW: Final = {"related": "likely inherited from a parent that has it no more"}
+_HOW: Final = {"related": "inherited from a parent that has it no more, or passed"}
 
 
 def _from(socket: Socket) -> str:
