@@ -19,7 +19,8 @@ from accepttrace.views.losses import fullness, lost_by_clients
 from accepttrace.views.screen.board import Board
 from accepttrace.views.screen.glyphs import trend
 from accepttrace.views.screen.state import State
-from accepttrace.views.screen.table import Canvas, name_of, queue, sharing
+from accepttrace.views.screen.table import Canvas
+from accepttrace.views.screen.words import name_of, queue, sharing
 from accepttrace.views.text import Line, Span, cells, clean, clip, cut, flow
 
 P99: Final = (0.99,)

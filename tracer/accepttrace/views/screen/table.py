@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
 from accepttrace.model.grains import GRAINS
-from accepttrace.model.snapshot import ListenerRow
 from accepttrace.views import formats
 from accepttrace.views.columns.column import Column
 from accepttrace.views.columns.tcp import TABLE, TcpRow
-from accepttrace.views.formats import NA, plural, rates, seconds, span
+from accepttrace.views.formats import rates, seconds, span
 from accepttrace.views.screen.board import Board, Item, Section
 from accepttrace.views.screen.glyphs import Glyphs, bar, trend
 from accepttrace.views.screen.state import State
-from accepttrace.views.text import Align, Line, Span, cells, clean, clip, cut, pad
+from accepttrace.views.screen.words import queue, server, waiting
+from accepttrace.views.text import Align, Line, Span, cells, clip, cut, pad
 from accepttrace.views.verdicts import style
 
 GAP: Final = " "
-_NUMBER: Final = re.compile(r"[\s:#/_-]*\d+$")  # `lab worker 1` is one of several
 BAR_LEAST, BAR_COMFORT, BAR_MOST = 6, 15, 40
 WHO_LEAST, WHO_COMFORT, WHO_MOST = 7, 14, 32
 # The most important first: what does not fit any more is left out, and so is all after it.
@@ -165,9 +163,9 @@ class Table:
         if section.word:
             spans += [("  ", ""), (section.word, style(section.word))]
         full = any(socket.queue_full_s is not None for socket in section.open_sockets)
-        waiting = queue(section.open_sockets)
-        if waiting:
-            text = f"queue {waiting}{' FULL' if full else ''}"
+        there = queue(section.open_sockets)
+        if there:
+            text = f"queue {there}{' FULL' if full else ''}"
             spans += [("  ", ""), (text, "bad" if full else "")]
         spans.append((f"  {rate}/s  {server(section)}", ""))
         return cut(tuple(spans), self._canvas.width)
@@ -314,14 +312,14 @@ class Table:
 
     def _of_queue(self) -> Field | None:
         found = [self._queue_of(item) for item in self._items]
-        return Field("queue", "QUEUE", found, _waiting(self._board.open_sockets))
+        return Field("queue", "QUEUE", found, waiting(self._board.open_sockets))
 
     def _queue_of(self, item: Item) -> list[Span]:
         """Of its own sockets; blank where they are those of other rows, too."""
         if self._section[id(item)].shares_one or self._board.snapshot.by == "process":
             return [("", "")]
         sockets = item.line.open_ones
-        text = _waiting(sockets)
+        text = waiting(sockets)
         full = any(socket.queue_full_s is not None for socket in sockets)
         return [(f"{text} FULL", "bad")] if full else [(text, "")]
 
@@ -344,55 +342,6 @@ def _of_column(
     texts = column.text(values if total is None else [*values, total])
     whole = texts.pop() if total is not None else ""
     return Field(column.key, column.title, [[(t, "")] for t in texts], whole, column.align)
-
-
-def queue(sockets: Sequence[ListenerRow]) -> str:
-    """`43/3066`: what waits in all of them together, of so much; empty where that is not known."""
-    waiting = _waiting(sockets)
-    limits = [None if s.backlog is None else s.backlog * max(s.folded, 1) for s in sockets]
-    if waiting in ("", NA):
-        return waiting
-    known = [limit for limit in limits if limit is not None]
-    return f"{waiting}/{sum(known)}" if len(known) == len(limits) else f"{waiting}/{NA}"
-
-
-def _waiting(sockets: Sequence[ListenerRow]) -> str:
-    if not sockets:
-        return ""
-    known = [socket.queue for socket in sockets if socket.queue is not None]
-    return f"{sum(known):,}" if len(known) == len(sockets) else NA
-
-
-def server(section: Section) -> str:
-    """`nginx, 6 reuseport sockets by hash`: who listens, and how they share."""
-    parts = [name_of(section), sharing(section.open_sockets)]
-    return ", ".join(part for part in parts if part)
-
-
-def name_of(section: Section) -> str:
-    """What those who accept there are called, as far as that is one name."""
-    rows = [item.row for item in section.items if not item.row.serves]
-    for names in ([row.name for row in rows], [row.comm for row in rows]):
-        found = {_NUMBER.sub("", name).partition(": ")[0] for name in names if name}
-        if len(found) == 1:
-            return clean(found.pop())
-    return plural(len({row.comm for row in rows}), "program")
-
-
-def sharing(sockets: Sequence[ListenerRow]) -> str:
-    """`6 reuseport sockets by hash`, `1 socket, shared by 4`."""
-    if not sockets:
-        return ""
-    number = sum(max(socket.folded, 1) for socket in sockets)
-    kinds = {socket.sharing for socket in sockets}
-    if kinds == {"reuseport"}:
-        chosen = {formats.selector(s.selector, s.selector_program) for s in sockets if s.selector}
-        by = f" by {chosen.pop()}" if len(chosen) == 1 else ""
-        return plural(number, "reuseport socket") + by
-    text = plural(number, "socket")
-    if kinds == {"shared"} and number == 1:
-        text += f", shared by {sum(h.waits is not False for h in sockets[0].holders)}"
-    return text
 
 
 def _place(item: Item) -> str:
