@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-from accepttrace.facts.records import Holder, Listener
+from accepttrace.facts.records import NS_PER_TICK, Holder, Listener
 from accepttrace.model.labels import few
 from accepttrace.model.verdict import counted
 from accepttrace.model.who.diagnosis import KINDS, Diagnosis
@@ -19,7 +19,7 @@ from accepttrace.model.who.ways import INIT, ancestors
 NAME_LENGTH: Final = 64  # characters: others choose them
 NAMED: Final = 4  # sockets or processes, in a sentence
 SMALL_SOMAXCONN: Final = 511  # below what servers ask for by default
-RELOADED_S: Final = 10.0  # workers that are so much younger than their master are not its first
+RELOADED_S: Final = 300.0  # workers that began so long after their master are not its first
 MODULO: Final = re.compile(r".* modulo (\d+)$")
 MASK: Final = re.compile(r".* and 0x([0-9a-f]+)$")
 MEMBER: Final = re.compile(r"member (\d+)$")
@@ -274,31 +274,33 @@ def _cpus(text: str | None) -> int:
 
 
 def _migration(group: Group, answer: Answer) -> Iterator[Diagnosis]:
-    """Where workers have been replaced before."""
+    """Where workers seem to have been replaced before."""
     settings = answer.around.settings.get(group.first.netns)
     if settings is None or settings.migrates is not False:
         return
-    if not _was_reloaded(group, answer):
+    later_s = _later_than_their_master(group, answer)
+    if later_s < RELOADED_S:
         return
     text = (
-        "net.ipv4.tcp_migrate_req is 0, and workers have been replaced: a socket that closes"
-        " resets what is queued"
+        f"all workers began {later_s / 60:,.0f} minutes after their master, as after a reload,"
+        " and net.ipv4.tcp_migrate_req is 0: what is queued at a socket that closes is reset"
     )
     yield Diagnosis.of("NO MIGRATION", group.first, text, _inodes(group))
 
 
-def _was_reloaded(group: Group, answer: Answer) -> bool:
-    """All who wait began long after a parent of theirs."""
-    kin = answer.around.kin
-    waiting = [one for one in holders_of(group) if one.waits]
-    parents = [kin.get(kin[one.pid].parent) for one in waiting if one.pid in kin]
-    held = {one.pid for one in holders_of(group)}
-    known = [one for one in parents if one is not None and one.pid in held]
-    if not waiting or len(known) < len(waiting):
-        return False
-    age = answer.around.age_s
-    youngest = max(age(one.start_ticks) or 0 for one in waiting)
-    return min(age(one.start_ticks) or 0 for one in known) - youngest > RELOADED_S
+def _later_than_their_master(group: Group, answer: Answer) -> float:
+    """By how many seconds at least those who wait began after a parent that holds a socket, too.
+
+    0: not all of them have such a parent.
+    """
+    kin, holders = answer.around.kin, holders_of(group)
+    starts = {one.pid: one.start_ticks for one in holders}
+    waiting = [kin.get(one.pid) for one in holders if one.waits]
+    later = [
+        starts[one.pid] - starts[one.parent] if one and one.parent in starts else 0
+        for one in waiting
+    ]
+    return min(later, default=0) * NS_PER_TICK / 1e9
 
 
 def _owners(groups: Sequence[Group], answer: Answer) -> Iterator[Diagnosis]:
