@@ -24,11 +24,16 @@ from .clients import inode_of
 from .network import own_network
 from .steering import (
     DROP,
+    EXIT,
     LOAD_CPU,
     MODULO_3,
+    PASS,
     RETURN,
     RETURN_1,
+    id_of,
     looked_up_by,
+    program,
+    steer,
     steer_by,
     wants_cpu,
 )
@@ -170,6 +175,17 @@ def test_a_classic_program_is_named_by_what_it_returns(port: Port, facts: Listen
     steer_by(members[0], (LOAD_CPU, MODULO_3, RETURN))
     (answer,), asked = ask(named(port, "127.0.0.1"), iterator=facts)
     assert "(cbpf cpu modulo 3)" in list(text_lines([answer], asked))[1]
+
+
+def test_an_extended_program_is_named_by_its_id(port: Port, facts: ListenerIterator) -> None:
+    members = [port.listen("127.0.0.1", reuseport=True) for _ in range(3)]
+    with program("pick", (PASS, EXIT)) as descriptor:
+        steer(members[0], descriptor)
+        (answer,), asked = ask(named(port, "127.0.0.1"), iterator=facts)
+        expected = f"(ebpf {id_of(descriptor)} pick)"
+        assert expected in list(text_lines([answer], asked))[1]
+    taken = port.takers("127.0.0.1", members, MANY)
+    assert set(taken) <= set(inodes(answer.chosen))
 
 
 def test_the_cpu_of_a_packet_chooses_where_members_ask_for_one(
