@@ -276,7 +276,9 @@ def test_programs_of_the_namespace_decide() -> None:
     found = answer(TO_ANY, [listener(1)])
     asked = Asked(programs=(Program(12, "steer"),))
     assert to_view.result(found, asked) == "program"
-    assert "sk_lookup 12 steer" in "".join(to_view.text_lines([found], asked))
+    lines = list(to_view.text_lines([found], asked))
+    assert lines[1].startswith("  would get it: 0.0.0.0:80")
+    assert "sk_lookup 12 steer" in "".join(lines)
     unknown = list(to_view.text_lines([found], Asked(programs=None)))
     assert "may only be asked by root" in unknown[-1]
     (line,) = to_view.json_lines([found], Asked(programs=None))

@@ -134,7 +134,7 @@ def _case(answer: Answer, asked: Asked, other: str) -> Iterator[str]:
         yield f"  nobody here: {asked.route}"
         return
     if answer.chosen:
-        yield from _gets(answer)
+        yield from _gets(answer, "would get it" if asked.programs else "gets it")
         yield f"  why: {_why(answer)}"
     else:
         yield f"  refused: {_refusal(answer)}"
@@ -156,13 +156,13 @@ def _question(answer: Answer, asked: Asked, other: str) -> str:
     return f"to {name}{client}{through}"
 
 
-def _gets(answer: Answer) -> Iterator[str]:
+def _gets(answer: Answer, gets: str) -> Iterator[str]:
     rows = answer.chosen
     if len(rows) == 1:
         alone = ", a reuseport group of one" if answer.grouped else ""
-        yield f"  gets it: {_socket(rows[0])}{alone}"
+        yield f"  {gets}: {_socket(rows[0])}{alone}"
         return
-    yield f"  gets it: {_group(rows)}"
+    yield f"  {gets}: {_group(rows)}"
     for row in rows[:LISTED]:
         cpu = cpu_of(row) if row.selector == "incoming_cpu" else None
         yield f"    {'' if cpu is None else f'CPU {cpu}: '}{_socket(row)}"
@@ -178,7 +178,7 @@ def _group(rows: Sequence[Listener]) -> str:
     if kind == "incoming_cpu":
         return f"{group}: that of the CPU that handles the packet (SO_INCOMING_CPU), else by hash"
     if kind is not None:
-        return f"{group}: that which the BPF program chooses ({selector(kind, program)})"
+        return f"{group}: that which BPF chooses ({selector(kind, program)}), else by hash"
     return (
         f"{group}: by hash, each as likely (1 in {size}), unless BPF chooses (not seen from here)"
     )

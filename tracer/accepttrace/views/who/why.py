@@ -235,8 +235,8 @@ def _notes(found: Finding) -> Iterator[str]:
     port, first = found.wish.port, found.use.unprivileged_from
     if first is not None and port < first:
         yield (
-            f"{port} is below ip_unprivileged_port_start ({first}): without CAP_NET_BIND_SERVICE"
-            " nobody but root binds it"
+            f"{port} is below ip_unprivileged_port_start ({first}): to bind it takes"
+            " CAP_NET_BIND_SERVICE, which root has"
         )
     shown = [one.user for one in found.conflicts[:LISTED] if one.user.inode]
     missing = sentence(found.use.unread)
