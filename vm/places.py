@@ -267,7 +267,18 @@ TABLE: tuple[Entry, ...] = (
         ),
         turn=True,
     ),
-    Entry("kernel/test_who.py", HERE + PLAIN, "what the iterator shows, kcmp, descriptors taken"),
+    Entry("kernel/test_who.py", HERE, "what is made of it"),
+    Entry(
+        "kernel/test_who.py",
+        HERE + PLAIN,
+        "what the socket iterator shows; kcmp(), pidfd_getfd()",
+        names=(
+            "test_a_socket_that_was_sent_to_a_stranger_or_taken_by_one",
+            "test_the_options_of_a_socket_are_those_that_were_set",
+            "test_mptcp_is_seen",
+            "test_a_selector_of_an_older_group_never_picks_the_newest",
+        ),
+    ),
     Entry("kernel/test_wasted.py", HERE + PLAIN, "who is woken"),
     Entry(
         "kernel/test_wasted.py",
