@@ -34,7 +34,6 @@ PYTEST = ("-m", "pytest", "-x", "-q", "-p", "no:cacheprovider")
 OTHERS = ("lab", "bench_cost", "vm_tasks", "bcc_fold")  # tests of none of what is changed
 ALL = (*SUITES, *(f"--ignore=tests/unit/test_{name}.py" for name in OTHERS))
 COVERAGE = """[run]
-dynamic_context = test_function
 source = tracer/accepttrace
 parallel = true
 patch = fork, _exit, subprocess
@@ -76,7 +75,8 @@ class Tests:
         took_s = time.monotonic() - began
         (tree / ".coveragerc").write_text(COVERAGE)
         # Slower than some tests allow: one that fails has reached its lines all the same.
-        self._pass("-m", "coverage", "run", *PYTEST, *ALL, "--maxfail=0")
+        named = ("-p", "tests.mutants.contexts")
+        self._pass("-m", "coverage", "run", *PYTEST, *named, *ALL, "--maxfail=0")
         self._pass("-m", "coverage", "combine")
         self._data = CoverageData(str(tree / ".coverage"))
         self._data.read()
@@ -108,16 +108,8 @@ class Tests:
         contexts = {name for line in mutant.statement for name in by_line.get(line, ())}
         if not contexts:
             contexts = {name for names in by_line.values() for name in names if name}
-        tests = filter(None, map(self._node, contexts))
         own = f"test_{mutant.file.stem}"
-        return sorted(tests, key=lambda test: (own not in test, test)) or list(ALL)
-
-    def _node(self, context: str) -> str:
-        """tests.unit.test_a.test_b as pytest names it; nothing for what is no test."""
-        module, _, test = context.rpartition(".")
-        stem = module.rpartition(".")[2]
-        files = (f"{suite}/{stem}.py" for suite in SUITES if stem.startswith("test_"))
-        return next((f"{file}::{test}" for file in files if (self._tree / file).exists()), "")
+        return sorted(filter(None, contexts), key=lambda test: (own not in test, test)) or list(ALL)
 
     def _pass(self, *arguments: str, may_cache: bool = False) -> bool:
         """Whether Python ends well with these; what is left of its processes is ended."""

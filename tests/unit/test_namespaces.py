@@ -19,11 +19,13 @@ class Machine:
         self.refused: dict[str, OSError] = {}
         self.pids: set[int] = set()
         self.threads: dict[int, int] = {}
+        self.of_the_kernel: set[int] = set()
         monkeypatch.setattr(procfs, "netns", self.netns)
         monkeypatch.setattr(procfs, "pids", lambda: set(self.pids))
         monkeypatch.setattr(procfs, "living_thread", self.threads.get)
         monkeypatch.setattr(procfs, "stat", lambda pid: (f"w{pid}", 5))
         monkeypatch.setattr(procfs, "is_zombie", lambda _: False)
+        monkeypatch.setattr(procfs, "is_kernel_thread", self.of_the_kernel.__contains__)
         monkeypatch.setattr(namespaces, "NAMED", str(folder))
         self.known = Namespaces()
 
@@ -102,6 +104,14 @@ def test_who_is_known_already_is_not_read(machine: Machine) -> None:
     machine.pids -= {10, 20}
     known.refresh()
     assert (known.paths, known.unread) == ({1: []}, (denied[0],))
+
+
+def test_a_thread_of_the_kernel_hides_nothing(machine: Machine) -> None:
+    machine.denies(20)
+    machine.denies(11)
+    machine.of_the_kernel.add(11)
+    machine.known.refresh()
+    assert machine.known.unread == (Unread("w20", "permission denied", 20),)
 
 
 def test_a_namespace_that_was_denied_is_tried_again_with_all_others(machine: Machine) -> None:
