@@ -121,8 +121,8 @@ ADVICE: Final[Mapping[Kind, Advice]] = {
         "Give all as many CPUs, and see that the limits (cpu.max, cpu.weight) are alike.",
     ),
     "NO MIGRATION": Advice(
-        "Workers of a reuseport group have been replaced, and net.ipv4.tcp_migrate_req is 0: what"
-        " is queued at a socket that closes is reset.",
+        "The workers of a reuseport group began long after their master, as after a reload, and"
+        " net.ipv4.tcp_migrate_req is 0: what is queued at a socket that closes is reset.",
         "That is the default.",
         "sysctl net.ipv4.tcp_migrate_req=1",
     ),
