@@ -23,7 +23,6 @@ static __always_inline bool seen_before(__u32 pass, __u32 one, __u32 other)
 	return false;
 }
 
-/* What did not fit into the buffer is written again from here, so it was not seen. */
 static __always_inline void not_seen(__u32 one, __u32 other)
 {
 	__u32 place = (other * 2654435761U ^ one * 40503U) >> 8 & (MAX_SEEN - 1);
@@ -104,6 +103,17 @@ static __always_inline bool is_asked(struct sock *sk)
 	return port && (asks->any_port || asks->ports[port >> 6] >> (port & 63) & 1);
 }
 
+/*
+ * The buffer is full. The kernel takes back all that was written for this descriptor, and shows it
+ * again to a fresh buffer: then it must be written as if for the first time.
+ */
+static __always_inline void taken_back(struct visit *visit, __u32 seen_as)
+{
+	visit->here->kind = 0;
+	visit->here->tgid = 0;
+	not_seen(visit->tgid, seen_as);
+}
+
 static __always_inline void socket_met(struct visit *visit, struct sock *sk, __u32 inode,
 				       enum loops loops)
 {
@@ -117,19 +127,21 @@ static __always_inline void socket_met(struct visit *visit, struct sock *sk, __u
 	walk.queue = queue;
 	walk.next = BPF_CORE_READ(queue, head.next);
 	if (!begin(visit, PIECE_SOCKET, inode, netns) || !waiters_write(&walk, loops)) {
-		visit->here->kind = 0;
+		taken_back(visit, inode);
 		not_walked(inode);
 	}
 }
 
-static __always_inline void pair_write(struct visit *visit, __u32 kind, __u32 what, __u32 which)
+/* Once a pass: `seen_as` is what it is remembered by. */
+static __always_inline void pair_write(struct visit *visit, __u32 kind, __u32 what, __u32 which,
+				       __u32 seen_as)
 {
 	struct pair pair = {what, which};
 
-	if (begin_process(visit, kind) && !bpf_seq_write(visit->seq, &pair, sizeof(pair)))
+	if (seen_before(visit->here->pass_number, visit->tgid, seen_as))
 		return;
-	visit->here->kind = 0;
-	not_seen(visit->tgid, which);
+	if (!begin_process(visit, kind) || bpf_seq_write(visit->seq, &pair, sizeof(pair)))
+		taken_back(visit, seen_as);
 }
 
 static __always_inline bool sleeps_in(struct eventpoll *set, __u32 tgid)
@@ -158,10 +170,8 @@ static __always_inline void epoll_met(struct visit *visit)
 	if (!known)
 		return;
 	number = *known;
-	if (seen_before(visit->here->pass_number, visit->tgid, number | EPOLL_ASLEEP))
-		return;
 	asleep = sleeps_in((void *)set, visit->tgid) ? EPOLL_ASLEEP : 0;
-	pair_write(visit, PIECE_EPOLLS, visit->fd | asleep, number);
+	pair_write(visit, PIECE_EPOLLS, visit->fd | asleep, number, number | EPOLL_ASLEEP);
 }
 
 static __always_inline void file_met(struct visit *visit, enum loops loops)
@@ -187,8 +197,7 @@ static __always_inline void file_met(struct visit *visit, enum loops loops)
 	}
 	if (!is_asked(sk))
 		return;
-	if (!seen_before(visit->here->pass_number, visit->tgid, inode->i_ino))
-		pair_write(visit, PIECE_PROCESS, visit->fd, inode->i_ino);
+	pair_write(visit, PIECE_PROCESS, visit->fd, inode->i_ino, inode->i_ino);
 	socket_met(visit, sk, inode->i_ino, loops);
 }
 

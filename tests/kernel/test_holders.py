@@ -7,6 +7,7 @@ import re
 import socket
 import subprocess
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 
@@ -19,6 +20,8 @@ from . import uring
 from .clients import listen, port_of
 from .conftest import iterator, wait_until
 
+MANY, STEPS = 200, 30  # the buffer of 32 KiB ends amid them; what is written of one has 200 bytes
+READ_S = 30.0
 NEVER = "BPF may not list open files here"
 EXPECTED = {
     "epoll": "epoll",
@@ -80,3 +83,21 @@ def test_who_waits_through_io_uring_is_named(listener: socket.socket) -> None:
     finally:
         opened.close()
     assert ways[os.getpid()] == "io_uring"
+
+
+def test_nobody_is_lost_where_the_kernels_buffer_ends() -> None:
+    """What is listed first moves all others on, so that the end falls on each part of a process."""
+    found = iterator()
+    if found is None:
+        pytest.skip(NEVER)
+    found.ask(())
+    with Server("reuseport", workers=MANY) as server, ExitStack() as stack:
+        workers = set(server.pids)
+        for _ in range(STEPS):
+            holdings = found.read(READ_S)
+            assert holdings is not None
+            assert workers <= {table.pid for table in holdings.tables if table.fds}
+            assert workers <= holdings.epolls.keys()
+            waiters = [one for one in holdings.waiters.values() if one.found]
+            assert len(waiters) >= MANY
+            stack.enter_context(listen(1))
