@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 
 import pytest
 
@@ -20,6 +21,7 @@ from tests.kernel.conftest import Way, attached, exact, name
 
 STRANGERS = 20
 BUSY = 75
+MANY = 1100  # select() knows 1024
 LIMIT_S = 30.0
 
 
@@ -43,6 +45,18 @@ def strangers(port: int) -> Iterator[None]:
     finally:
         for each in sockets:
             each.close()
+
+
+def test_many_descriptors_are_open(session: Session) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(MANY + 500, hard), hard))
+    try:
+        with ExitStack() as stack:
+            for _ in range(MANY):
+                stack.enter_context(open(os.devnull, "rb"))
+            session.prove()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_strangers_do_not_get_to_the_listener(
