@@ -121,7 +121,11 @@ def test_what_several_cpus_take_at_a_time_is_placed_or_said_not_to_be(noting: Tr
         run_load(server.addresses, 4000, concurrency=64)
         pattern = found(account)
         taken = sum(count.accepts for count in server.counts())
-    assert pattern.accepts == taken == 4000
+        lost = (
+            account.snapshot().books.losses.recursion_misses or 0
+        )  # where a kernel preempts itself
+    assert taken == 4000
+    assert 0 <= taken - pattern.accepts <= lost
     assert pattern.raced is not None
     assert pattern.raced <= pattern.accepts - pattern.placed <= 1 + 2 * pattern.raced
     assert sum(run.runs for run in pattern.runs) == pattern.placed - pattern.again + 1
