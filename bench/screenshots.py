@@ -48,7 +48,7 @@ def main(folder: Path) -> None:
 
 def _seen(addresses: Sequence[Address], plan: Plan, stuck: int | None = None) -> Snapshot:
     """What the last second of it shows; `stuck`: the process that is stopped then."""
-    config = Config(filters=Filters(ports=frozenset({PORT})), window_s=PAST_S)
+    config = Config(filters=Filters(ports=frozenset({PORT})), window_s=PAST_S, live=True)
     with TcpSubject(config) as subject, Load(addresses, plan):
         for _ in range(SECONDS - STOPPED):
             time.sleep(1)

@@ -296,6 +296,36 @@ def test_outliers_are_named_with_holms_correction() -> None:
     assert outliers([171, 142, 169, 153, 167, 139, 142, 156]) == []
 
 
+@pytest.mark.parametrize(
+    ("members", "total", "doubled"),
+    [(2, 7, 1.0), (8, 300, 1.5), (64, 3000, 1.3), (512, 60_000, 1.3), (512, 700, 9.0)],
+)
+@pytest.mark.parametrize("alpha", [0.001, 0.01, 0.3])
+def test_a_test_that_is_left_out_would_have_named_nobody(
+    members: int, total: int, doubled: float, alpha: float
+) -> None:
+    rng = random.Random(members)
+    for _ in range(3):
+        drawn = Counter(rng.choices(range(members), [doubled, *[1.0] * (members - 1)], k=total))
+        counts = [drawn[i] for i in range(members)]
+        share = 1 / members
+        tests = sorted(
+            (min(1.0, 2 * min(binomial_cdf(n, total, share), binomial_sf(n, total, share))), i)
+            for i, n in enumerate(counts)
+        )
+        named: list[tuple[int, float]] = []
+        worst = 0.0
+        for rank, (p, member) in enumerate(tests):
+            worst = max(worst, min(1.0, (members - rank) * p))
+            if worst > alpha:
+                break
+            named.append((member, worst))
+        found = outliers(counts, alpha=alpha)
+        assert [one.member for one in found] == [member for member, _ in named]
+        expected = [p for _, p in named]
+        assert [one.p for one in found] == pytest.approx(expected, rel=1e-9, abs=0)
+
+
 def test_outliers_know_the_weights() -> None:
     assert outliers([400, 100, 100], [4, 1, 1]) == []
     assert [(one.member, one.ratio > 1) for one in outliers([100, 100, 100], [2, 1, 0.5])] == [

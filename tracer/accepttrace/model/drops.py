@@ -43,6 +43,9 @@ class Dropped:
     unclear: int | None = None
 
 
+NOTHING: Final = Dropped(0, 0, 0, 0, 0, 0)
+
+
 @dataclass(slots=True)
 class _Socket:
     """`fresh` and `stale`: what it dropped in the last interval and the one before, unexplained.
@@ -129,6 +132,8 @@ class Drops:
             return Dropped()
         if one.netns not in self._counters:
             return Dropped(one.now - one.start, unclear=one.open_question)
+        if one.now == one.start:
+            return NOTHING
         return Dropped(
             one.now - one.start,
             self._of(inode, one, "overflow"),

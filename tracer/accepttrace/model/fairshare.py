@@ -28,11 +28,13 @@ def until(stays: Mapping[Key, Stay], last_s: float) -> dict[Key, Stay]:
 
     What came before somebody was there is not held against him, however long he stayed afterwards.
     """
-    return {
-        key: Stay(stay.begin_s, min(stay.end_s, last_s))
-        for key, stay in stays.items()
+    # Most were there for the same time.
+    ends = {
+        stay: Stay(stay.begin_s, min(stay.end_s, last_s))
+        for stay in set(stays.values())
         if stay.begin_s <= last_s
     }
+    return {key: ends[stay] for key, stay in stays.items() if stay in ends}
 
 
 def fair_shares(stays: Mapping[Key, Stay], total: float) -> dict[Key, float]:

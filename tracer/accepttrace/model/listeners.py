@@ -21,7 +21,7 @@ from accepttrace.facts.records import (
     Overflow,
 )
 from accepttrace.model.census import ProcessKey
-from accepttrace.model.drops import Drops
+from accepttrace.model.drops import Dropped, Drops
 from accepttrace.model.places import Place, Places
 from accepttrace.model.snapshot import GroupSize, ListenerRow, SelectorChange
 
@@ -384,22 +384,30 @@ class Listeners:
             return None
         # What changes most often comes first: that is compared first.
         made_from: tuple[object, ...] = (accepted, known.counted, verdict, known.listed, known.open)
-        made_from += (uncounted, self.drops.of(inode), self._requests_moved[inode], self._changes)
+        dropped, moved = self.drops.of(inode), self._requests_moved.get(inode, 0)
+        made_from += (uncounted, dropped, moved, self._changes)
         if known.full_since_s is not None or known.drawn[:-1] != made_from:
-            known.drawn = (*made_from, self._draw(inode, known, accepted, uncounted, verdict))
+            drawn = self._draw(inode, known, accepted, uncounted, verdict, dropped)
+            known.drawn = (*made_from, drawn)
         row = known.drawn[-1]
         assert isinstance(row, ListenerRow)
         return row
 
     def _draw(
-        self, inode: int, known: Known, accepted: int, uncounted: Uncounted, verdict: Verdict
+        self,
+        inode: int,
+        known: Known,
+        accepted: int,
+        uncounted: Uncounted,
+        verdict: Verdict,
+        dropped: Dropped,
     ) -> ListenerRow:
         facts, listed = known.facts, known.listed
         backlog = listed.backlog if listed else None
         visible = uncounted.selected and (uncounted.complete or known.counted is not None)
         flow = known.flow or uncounted.nothing_passed
         overflow = (known.counted.overflow if known.counted else None) or uncounted.no_overflow
-        dropped, holders = self.drops.of(inode), self.holders(inode)
+        holders = self.holders(inode)
         return ListenerRow(
             inode=inode,
             epoch=known.epoch,

@@ -34,6 +34,16 @@ class Part:
 
 
 Parts = dict[Key, Part]
+
+
+def _part(parts: Parts, key: Key) -> Part:
+    """The one of this key, which there is from now on."""
+    found = parts.get(key)
+    if found is None:
+        found = parts[key] = Part()
+    return found
+
+
 Trend = Sequence["float | None"]  # per second, the latest last; None: not known
 
 
@@ -51,10 +61,14 @@ class Trends(NamedTuple):
 
 def together(trends: Sequence[Trend]) -> Trend:
     """The sum of those that cover the same time."""
-    return [
-        None if None in cells else sum(cell or 0.0 for cell in cells)
-        for cells in zip(*trends, strict=True)
-    ]
+    if len(trends) == 1:
+        return trends[0]
+    return [_sum(cells) for cells in zip(*trends, strict=True)]
+
+
+def _sum(cells: Sequence[float | None]) -> float | None:
+    known = [cell for cell in cells if cell is not None]
+    return sum(known) if len(known) == len(cells) else None
 
 
 @dataclass(slots=True)
@@ -77,7 +91,7 @@ class Recent:
         """One interval; returns the slot that it went to."""
         slot = self._slot(whole)
         for key in taken.keys() | expected.keys():
-            slot.parts.setdefault(key, Part()).add(taken.get(key, 0), expected.get(key, 0.0))
+            _part(slot.parts, key).add(taken.get(key, 0), expected.get(key, 0.0))
         return slot.parts
 
     def sums(self, now_s: float) -> Parts:
@@ -86,7 +100,7 @@ class Recent:
         found: Parts = {}
         for slot in self._slots:
             for key, part in slot.parts.items():
-                found.setdefault(key, Part()).add(part.accepts, part.expected)
+                _part(found, key).add(part.accepts, part.expected)
         return found
 
     def trends(self, began_s: float, now_s: float) -> Trends:
@@ -101,7 +115,10 @@ class Recent:
         found: dict[Key, list[float | None]] = {}
         for age, (slot, lasted_s) in enumerate(cells[:TREND], 1):
             for key, part in slot.parts.items() if slot else ():
-                found.setdefault(key, zero.copy())[-age] = part.accepts / lasted_s
+                trend = found.get(key)
+                if trend is None:
+                    trend = found[key] = zero.copy()
+                trend[-age] = part.accepts / lasted_s
         return Trends(found, zero)
 
     def _cells(self, now_s: float) -> list[tuple[_Slot | None, float]]:
@@ -130,7 +147,7 @@ class Recent:
         for slot in self._slots:
             part = slot.parts.pop(old, None)
             if part is not None:
-                slot.parts.setdefault(new, Part()).add(part.accepts, part.expected)
+                _part(slot.parts, new).add(part.accepts, part.expected)
 
     def keep(self, keys: Collection[Key]) -> None:
         """Forget all others."""

@@ -20,6 +20,7 @@ from accepttrace.model.watch import Watch
 MEASURED: Final = tuple(by for by in GRAINS if by != "group")  # a group shares with nobody
 _TICKS_PER_S: Final = 1e9 / NS_PER_TICK
 Takers = Iterable[tuple[SetKey, Key, Stay]]
+Stays = Sequence[tuple[Entry, Stay]]  # those who could have taken something, and when
 
 
 class Interval(NamedTuple):
@@ -167,23 +168,24 @@ class Yardsticks:
             last[entry.members] = max(last[entry.members], _last_s(entry, interval))
         takers = [entry for entry in entries if entry.members in taken and self._takes(entry)]
         self._bar(moved, takers, all_counted)
+        there = [(entry, _stay(entry, interval)) for entry in takers]
         for grain, yardstick in self._by_grain.items():
             counts = partial(_taken_by, GRAINS[grain].key, moved)
-            stays = self._takers(grain, takers, taken, interval)
+            stays = self._takers(grain, there, taken, interval)
             yardstick.split(stays, taken, counts, interval.whole, last)
-        self._tell(moved, takers, last, interval)
+        self._tell(moved, there, last, interval)
         for entry in moved:
             entry.fresh = 0
 
     def _tell(
         self,
         moved: Sequence[Entry],
-        takers: Sequence[Entry],
+        takers: Stays,
         last: Mapping[SetKey, float],
         interval: Interval,
     ) -> None:
         """The watch gets each set's members: the sockets of a group, else who accepts there."""
-        sizes = Counter(entry.members for entry in takers)
+        sizes = Counter(entry.members for entry, _ in takers)
         shared = {key for key in last if is_group(key) or sizes[key] > 1 or self._watch.get(key)}
         stays = _by_set(self._members(takers, shared, interval))
         counts: defaultdict[SetKey, Counter[Key]] = defaultdict(Counter)
@@ -193,17 +195,15 @@ class Yardsticks:
         for key, those in counts.items():
             self._watch.take_in(key, stays[key], those, interval.whole, last[key])
 
-    def _members(
-        self, takers: Sequence[Entry], shared: Collection[SetKey], interval: Interval
-    ) -> Takers:
-        groups = [key for key in shared if is_group(key)]
+    def _members(self, takers: Stays, shared: Collection[SetKey], interval: Interval) -> Takers:
+        groups = {key for key in shared if is_group(key)}
         if groups:
             yield from self._sockets(
-                [entry for entry in takers if entry.members in groups], groups, interval
+                [one for one in takers if one[0].members in groups], groups, interval
             )
-        for entry in takers:
+        for entry, stay in takers:
             if entry.members in shared and not is_group(entry.members):
-                yield entry.members, _member(entry), _stay(entry, interval)
+                yield entry.members, _member(entry), stay
 
     def join(self, one: Entry, other: Entry) -> None:
         """The first has become part of the second."""
@@ -228,27 +228,26 @@ class Yardsticks:
         return not isinstance(socket, int) or self._listeners.is_listed(socket)
 
     def _takers(
-        self, grain: By, takers: Sequence[Entry], taken: Collection[SetKey], interval: Interval
+        self, grain: By, takers: Stays, taken: Collection[SetKey], interval: Interval
     ) -> Takers:
         if grain == "socket":
             yield from self._sockets(takers, taken, interval)
             return
-        sizes, key, whole = Counter(e.members for e in takers), GRAINS[grain].key, interval.whole
-        for entry in takers:
+        sizes, key, whole = Counter(e.members for e, _ in takers), GRAINS[grain].key, interval.whole
+        for entry, stay in takers:
             if grain != "thread" or entry.fresh or not entry.ended:
                 alone = sizes[entry.members] == 1  # it has all, however long it was there
-                yield entry.members, key(entry), whole if alone else _stay(entry, interval)
+                yield entry.members, key(entry), whole if alone else stay
 
-    def _sockets(
-        self, takers: Sequence[Entry], taken: Collection[SetKey], interval: Interval
-    ) -> Takers:
+    def _sockets(self, takers: Stays, taken: Collection[SetKey], interval: Interval) -> Takers:
         """Those that were open all the time, and those that somebody took something from."""
-        yield from ((e.members, e.socket, _stay(e, interval)) for e in takers if e.fresh)
+        whole = interval.whole
+        yield from ((e.members, e.socket, stay) for e, stay in takers if e.fresh)
         for inode, known in self._listeners.known.items():
             members = self._listeners.set_of(inode)
             there = self._before is None or inode in self._before
             if known.open and there and members in taken:
-                yield members, inode, interval.whole
+                yield members, inode, whole
 
     def _bar(
         self,
@@ -279,8 +278,9 @@ def _by_set(takers: Takers) -> Mapping[SetKey, Mapping[Key, Stay]]:
     """The members of each set, each once, from its first begin to its last end."""
     found: defaultdict[SetKey, dict[Key, Stay]] = defaultdict(dict)
     for shared, taker, stay in takers:
-        there = found[shared].get(taker)
-        found[shared][taker] = stay.joined(there) if there else stay
+        those = found[shared]
+        there = those.get(taker)
+        those[taker] = stay if there is None or there == stay else stay.joined(there)
     return found
 
 

@@ -53,8 +53,8 @@ class Live(Screen[S]):
             sort=config.sort,
         )
         nudge = pace.nudge if pace else _nothing
-        painter = Painter(colored=not os.environ.get("NO_COLOR"), ascii=not blocks)
-        self._loop: Loop[Any] = Loop(drawer, Terminal(out.fileno()), painter, out.fileno(), state)
+        terminal, fd = Terminal(out.fileno()), out.fileno()
+        self._loop: Loop[Any] = Loop(drawer, terminal, self._painter, fd, state)
         self._loop.on_wish = nudge
         self._loop.on_end = partial(os.kill, os.getpid(), signal.SIGINT)
         self._spent: deque[tuple[float, float]] = deque()  # when, and processor time until then

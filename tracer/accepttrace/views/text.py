@@ -14,6 +14,7 @@ Align = Literal["left", "right"]
 
 ELLIPSIS: Final = "…"
 MARKS: Final = 2  # characters without a cell of their own that may follow another one
+DRAWN: Final = re.compile("[ -~\u2500-\u259f]*")  # bars and trends; all of one cell
 SURROGATE: Final = re.compile("[\ud800-\udfff]")  # half a character: no encoding has it
 
 
@@ -43,7 +44,7 @@ def well_formed(text: str) -> str:
 
 def cells(text: str) -> int:
     """Columns of the terminal that a text takes."""
-    return len(text) if text.isascii() else sum(map(_cell, text))
+    return len(text) if text.isascii() or DRAWN.fullmatch(text) else sum(map(_cell, text))
 
 
 def _cell(char: str) -> int:
@@ -84,11 +85,12 @@ def cut(line: Line, width: int) -> Line:
     spans: list[Span] = []
     room = width
     for text, style in line:
-        if cells(text) > room:
+        used = cells(text)
+        if used > room:
             spans.append((clip(text, room), style))
             break
         spans.append((text, style))
-        room -= cells(text)
+        room -= used
     return tuple(spans)
 
 

@@ -50,6 +50,11 @@ def log_binomial_cdf(k: int, n: int, p: float) -> float:
     return _log_at_least(n - k, n, 1 - p, p)
 
 
+def log_binomial_pmf(k: int, n: int, p: float) -> float:
+    """The logarithm of P(X = k), 0 < `k` < `n`."""
+    return _log_binomial(k, n, p, 1 - p)
+
+
 def log_rest(logarithm: float) -> float:
     """The logarithm of 1 - exp(logarithm); -inf if nothing is left."""
     rest = -exp(logarithm)
