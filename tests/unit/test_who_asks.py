@@ -18,9 +18,10 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 import accepttrace.views
+from accepttrace.cli.options import parse_port
 from accepttrace.cli.who import who
 from accepttrace.cli.whoto import Place, parse_client, parse_place
-from accepttrace.cli.whowhy import parse_port, parse_uid, wish_of
+from accepttrace.cli.whowhy import parse_uid, wish_of
 from accepttrace.config import Filters
 from accepttrace.errors import UsageError
 from accepttrace.facts.binding import Attempt, PortUse, PortUser, Wish

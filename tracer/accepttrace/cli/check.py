@@ -106,13 +106,22 @@ ORDERS: Final = {one.lower().replace(" ", "-"): one for one in PATTERNS if one !
 @filter_options
 @click.option("--fair", is_flag=True, help="The verdict is FAIR or ROUND ROBIN.  [default]")
 @click.option(
-    "--max-share", type=SHARE, metavar="SHARE", help="No process took more of them all: 40%, 0.4."
+    "--max-share",
+    type=SHARE,
+    metavar="SHARE",
+    help="No process took a larger share of all connections: 40%, 0.4.",
 )
 @click.option(
-    "--max-ratio", type=RATIO, metavar="RATIO", help="Nobody took more than 1.5 times its share."
+    "--max-ratio",
+    type=RATIO,
+    metavar="RATIO",
+    help="Nobody took more than RATIO times its share: 1.5.",
 )
 @click.option(
-    "--min-workers", type=COUNT, metavar="N", help="So many processes took some, and are there."
+    "--min-workers",
+    type=COUNT,
+    metavar="N",
+    help="At least N processes took connections, and still run.",
 )
 @click.option(
     "--max-wait",
@@ -121,20 +130,20 @@ ORDERS: Final = {one.lower().replace(" ", "-"): one for one in PATTERNS if one !
     metavar="QUANTILE=TIME",
     help="Waits in the accept queue: p99=50ms; p50, p90, p99, max; repeatable.",
 )
-@click.option("--max-queue", type=COUNT, metavar="N", help="No more waited in any queue at a time.")
+@click.option("--max-queue", type=COUNT, metavar="N", help="Never more than N waited in a queue.")
 @click.option("--no-loss", is_flag=True, help="No client lost anything.")
 @click.option("--expect", type=SHARING, help="Every listener is shared in this way.")
 @click.option(
     "--max-open-ratio",
     type=RATIO,
     metavar="RATIO",
-    help="At the end nobody holds more open connections than 1.5 times the mean.",
+    help="At the end nobody holds more than RATIO times the mean of open connections: 1.5.",
 )
 @click.option(
     "--min-local",
     type=SHARE,
     metavar="SHARE",
-    help="So many were accepted on the CPU that had received them: 80%.",
+    help="At least this share was accepted on the CPU that had received it: 80%.",
 )
 @click.option(
     "--pattern",
@@ -147,10 +156,16 @@ ORDERS: Final = {one.lower().replace(" ", "-"): one for one in PATTERNS if one !
     type=seconds(0.1),
     default=10.0,
     metavar="TIME",
-    help="Look for so long.  [default: 10s]",
+    help="Trace for this long.  [default: 10s]",
 )
 @click.option("--early", is_flag=True, help="End as soon as it is certain that a condition fails.")
-@click.option("-o", "--output", type=click.Choice(["text", "json", "junit"]), default="text")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Choice(["text", "json", "junit"]),
+    default="text",
+    help="[default: text]",
+)
 @way_options
 @ready_file_option
 def check(**values: Any) -> None:

@@ -38,7 +38,7 @@ _NGINX_MODES = ("reuseport", "shared")
     "--server",
     type=click.Choice(["lab", "nginx"]),
     default="lab",
-    help="A small server of our own, or the real nginx with a configuration of ours.",
+    help="`lab`: a small server of our own; `nginx`: the real one, if installed.  [default: lab]",
 )
 @click.option("-w", "--workers", type=click.IntRange(1, 64), default=4, help="[default: 4]")
 @click.option(

@@ -20,7 +20,13 @@ from accepttrace.errors import EXIT_UNSUPPORTED
         ("sudo accepttrace doctor -v", "with what the loader and the verifier said"),
     ),
 )
-@click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    help="[default: table]",
+)
 @click.option(
     "--loader",
     type=click.Choice(["libbpf", "bcc"]),

@@ -29,7 +29,7 @@ _HEADINGS: Final = {name: title for title, names in _SECTIONS for name in names.
 
 
 class Command(click.Command):
-    """One whose help can be read: see above. Its `examples` are what people run."""
+    """A command with its options under headings and `examples` below them, in `--help`."""
 
     def __init__(self, *args: Any, examples: Sequence[Example] = (), **more: Any) -> None:
         super().__init__(*args, **more)

@@ -34,6 +34,15 @@ def parse_ports(text: str) -> frozenset[int]:
     return frozenset(ports)
 
 
+def parse_port(text: str) -> int:
+    """One port. ValueError says what is wrong, for people."""
+    ports = parse_ports(text)
+    if len(ports) != 1:
+        raise ValueError(f"{text!r} is more than one port")
+    (port,) = ports
+    return port
+
+
 def _port(text: str, part: str) -> int:
     if not (text.isascii() and text.isdigit()):
         wrong = f"{part.strip()!r} is not a port" if part.strip() else "a port is missing"

@@ -21,10 +21,9 @@ from accepttrace.run.run import Run, trace
 
 
 def _sort_key(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
-    udp = ctx.params.get("udp")
     if value is None:  # the views are not loaded unless they are needed
         return None
-    keys = _columns_of("udp" if udp else "tcp")
+    keys = _columns(udp=ctx.params["udp"])
     if value not in keys:
         raise click.BadParameter(f"choose from: {', '.join(keys)}", ctx, param)
     return value
@@ -33,7 +32,7 @@ def _sort_key(ctx: click.Context, param: click.Parameter, value: str | None) -> 
 def _column_keys(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...]:
     if value is None:
         return ()
-    keys = _columns_of("udp" if ctx.params.get("udp") else "tcp")
+    keys = _columns(udp=ctx.params["udp"])
     wanted = tuple(key.strip() for key in value.split(","))
     unknown = ", ".join(repr(key) for key in wanted if key not in keys)
     if unknown:
@@ -52,14 +51,15 @@ def _is_live(values: dict[str, Any]) -> bool:
     return values["output"] == "table" and sys.stdout.isatty() and not any(map(values.get, others))
 
 
-def _columns_of(protocol: str) -> tuple[str, ...]:
-    if protocol == "udp":
-        from accepttrace.views.columns import udp
+def _columns(*, udp: bool) -> tuple[str, ...]:
+    """The keys of all columns of the table."""
+    if udp:
+        from accepttrace.views.columns.udp import TABLE as OF_UDP
 
-        return udp.TABLE.keys()
-    from accepttrace.views.columns import tcp
+        return OF_UDP.keys()
+    from accepttrace.views.columns.tcp import TABLE
 
-    return tcp.TABLE.keys()
+    return TABLE.keys()
 
 
 def _only_of_tcp(values: dict[str, Any]) -> None:
@@ -83,14 +83,17 @@ def _only_of_tcp(values: dict[str, Any]) -> None:
         ("sudo accepttrace 80 --once", "one table of the next second, and no more"),
         ("sudo accepttrace 80 -n 3 -i 10s | cat", "three tables, ten seconds apart"),
         ("sudo accepttrace 80 -d 1m -o jsonl > run.jsonl", "a minute of it, for programs"),
-        ("sudo accepttrace 80 --columns pid,share,queue -o csv", "these columns, for a sheet"),
+        (
+            "sudo accepttrace 80 --columns pid,share,queue -o csv",
+            "only these, for a spreadsheet",
+        ),
     ),
 )
 @filter_options
 @click.option(
     "--udp",
     is_flag=True,
-    is_eager=True,  # --sort depends on it
+    is_eager=True,  # --sort and --columns depend on it
     help="Trace UDP sockets (QUIC, DNS): what SO_REUSEPORT steers to each, what its queue takes.",
 )
 @click.option(
@@ -113,7 +116,7 @@ def _only_of_tcp(values: dict[str, Any]) -> None:
     "--count",
     type=click.IntRange(1),
     metavar="COUNT",
-    help="End after so many tables, with a summary.",
+    help="End after this many tables, with a summary.",
 )
 @click.option(
     "--once", is_flag=True, help="Print one table, after one interval, and no summary: for scripts."
@@ -159,7 +162,13 @@ def _only_of_tcp(values: dict[str, Any]) -> None:
     is_flag=True,
     help="A plain table an interval also on a terminal, without bars: for screen readers.",
 )
-@click.option("-o", "--output", type=click.Choice(["table", "jsonl", "csv"]), default="table")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Choice(["table", "jsonl", "csv"]),
+    default="table",
+    help="On a terminal `table` is a live screen.  [default: table]",
+)
 @way_options
 @ready_file_option
 def top(**values: Any) -> None:

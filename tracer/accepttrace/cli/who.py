@@ -44,7 +44,7 @@ CLEAR: Final = "\033[H\033[J"  # to the upper left corner, and nothing below
 @filter_options
 @question_options
 @click.option("--full", is_flag=True, help="Every socket and holder on a line of its own.")
-@click.option("--watch", is_flag=True, help="A picture every two seconds, until Ctrl-C.")
+@click.option("--watch", is_flag=True, help="A picture at each interval, until Ctrl-C.")
 @click.option(
     "-i",
     "--interval",

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import click
 
-from accepttrace.cli.options import Parsed, with_options
+from accepttrace.cli.options import Parsed, parse_port, with_options
 from accepttrace.cli.whoto import Place, parse_client, parse_place
-from accepttrace.cli.whowhy import parse_port, parse_uid
+from accepttrace.cli.whowhy import parse_uid
 from accepttrace.config import Filters
 from accepttrace.errors import UsageError
 

@@ -1,13 +1,14 @@
-"""`accepttrace who --to`: asks the machine what its view needs."""
+"""`accepttrace who --to`: reads its options, and asks the kernel about routes and programs."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from accepttrace.cli.options import parse_address, parse_ports
+from accepttrace.cli.options import parse_address, parse_port
+from accepttrace.cli.whonetns import entering
 from accepttrace.config import Family, Filters
-from accepttrace.errors import EXIT_BAD_VERDICT, EXIT_NO_VERDICT, AcceptTraceError, UsageError
+from accepttrace.errors import EXIT_BAD_VERDICT, EXIT_NO_VERDICT, UsageError
 from accepttrace.facts.matching import unmapped
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from accepttrace.sockets.reaching import Reaching
     from accepttrace.views.who.to import Asked
 
-ANY: Final = ("", "*", "0.0.0.0", "::")
+ANY: Final = ("", "*", "0.0.0.0", "::", "[::]")
 STATUS: Final = {"refused": EXIT_BAD_VERDICT, "not local": EXIT_BAD_VERDICT,
                  "program": EXIT_NO_VERDICT}  # fmt: skip
 
@@ -32,8 +33,8 @@ class Place(NamedTuple):
 def parse_place(text: str) -> Place:
     """An address with its port, or a port alone. ValueError says what is wrong."""
     host, colon, port = text.strip().rpartition(":")
-    (number,) = _one_port(port)
-    if not colon or host in ANY or host == "[::]":
+    number = parse_port(port)
+    if not colon or host in ANY:
         return Place(None, number)
     if ":" in host and not (host.startswith("[") and host.endswith("]")):
         raise ValueError(f"write an IPv6 address and its port as [{host}]:{port}")
@@ -51,13 +52,6 @@ def parse_client(text: str) -> Place:
             raise ValueError(f"{text!r} names no address") from None
         return place
     return Place(unmapped(address), None)
-
-
-def _one_port(text: str) -> frozenset[int]:
-    ports = parse_ports(text)
-    if len(ports) != 1:
-        raise ValueError(f"{text!r} is more than one port")
-    return ports
 
 
 def lookup(
@@ -127,13 +121,8 @@ def _family(to: Place, client: Place | None, filters: Filters) -> Family | None:
 def _reaching(netns: int | None, to: Place, client: Place | None) -> Reaching:
     from accepttrace.sockets.reaching import reaching
 
-    try:
+    with entering():
         return reaching(netns, to.address, client.address if client else None)
-    except OSError as error:
-        raise AcceptTraceError(
-            f"cannot look into the network namespace: {error.strerror or error}",
-            "run as root, and see with `lsns -t net` whether it is there",
-        ) from error
 
 
 def _through(there: Reaching, client: Place | None) -> str | None:

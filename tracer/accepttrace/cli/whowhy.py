@@ -1,4 +1,4 @@
-"""`accepttrace who --why`: looks who uses a port, and tries to bind it."""
+"""`accepttrace who --why`: reads its options, looks who uses the port, and tries to bind it."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import os
 import pwd
 from typing import TYPE_CHECKING, Final
 
+from accepttrace.cli.whonetns import entering
 from accepttrace.config import Family, Filters
-from accepttrace.errors import EXIT_BAD_VERDICT, EXIT_NO_VERDICT, AcceptTraceError, UsageError
+from accepttrace.errors import EXIT_BAD_VERDICT, EXIT_NO_VERDICT, UsageError
 
 if TYPE_CHECKING:
     from accepttrace.facts.binding import Wish
@@ -16,17 +17,6 @@ if TYPE_CHECKING:
 
 STATUS: Final = {"works": 0, "refused": EXIT_BAD_VERDICT, "not known": EXIT_NO_VERDICT}
 LAST_UID: Final = (1 << 32) - 2  # the one after it stands for none
-
-
-def parse_port(text: str) -> int:
-    """One port. ValueError says what is wrong."""
-    from accepttrace.cli.options import parse_ports
-
-    ports = parse_ports(text)
-    if len(ports) != 1:
-        raise ValueError(f"{text!r} is more than one port")
-    (port,) = ports
-    return port
 
 
 def parse_uid(text: str) -> int:
@@ -58,13 +48,7 @@ def wish_of(
         )
     if len(filters.netns) > 1 or len(filters.addresses) > 1:
         raise UsageError("--why takes one --netns and one --address", "ask once for each")
-    v6 = filters.family == "ipv6" or options["v6only"]
-    address = next(iter(filters.addresses), "::" if v6 else "0.0.0.0")
-    family: Family = "ipv6" if ":" in address else "ipv4"
-    if family == "ipv4" and v6:
-        raise UsageError(f"{address} is no address of IPv6", "leave -6 or --v6only away")
-    if family == "ipv6" and filters.family == "ipv4":
-        raise UsageError(f"{address} is no address of IPv4", "leave -4 away")
+    address, family = _address(filters, options["v6only"])
     return Wish(
         family=family,
         address=address,
@@ -75,6 +59,18 @@ def wish_of(
     )
 
 
+def _address(filters: Filters, v6only: bool) -> tuple[str, Family]:
+    """That of --address, else any of the family asked for. UsageError where they differ."""
+    v6 = filters.family == "ipv6" or v6only
+    address = next(iter(filters.addresses), "::" if v6 else "0.0.0.0")
+    family: Family = "ipv6" if ":" in address else "ipv4"
+    if family == "ipv4" and v6:
+        raise UsageError(f"{address} is no address of IPv6", "leave -6 or --v6only away")
+    if family == "ipv6" and filters.family == "ipv4":
+        raise UsageError(f"{address} is no address of IPv4", "leave -4 away")
+    return address, family
+
+
 def explain(wish: Wish, filters: Filters) -> Finding:
     """Look who uses the port, and try."""
     from accepttrace.model.who.binding import finding, probes, remedies
@@ -82,13 +78,8 @@ def explain(wish: Wish, filters: Filters) -> Finding:
     from accepttrace.sockets.trybind import try_all
 
     netns = next(iter(filters.netns), None)
-    try:
+    with entering():
         use, place = port_use(netns, wish.port, wish.address)
-    except OSError as error:
-        raise AcceptTraceError(
-            f"cannot look into the network namespace: {error.strerror or error}",
-            "run as root, and see with `lsns -t net` whether it is there",
-        ) from error
     attempts, probed = try_all([wish], place.netns_path), []
     if attempts[0].code == errno.EADDRINUSE:
         attempts += try_all(remedies(wish, use), place.netns_path)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from accepttrace.config import Config
 from accepttrace.run.forms import Forms, TcpForms, UdpForms
-from accepttrace.run.terminal import window
+from accepttrace.run.terminal import redraws, window
 
 if TYPE_CHECKING:
     from accepttrace.run.pace import Pace
@@ -79,8 +79,6 @@ def screen_for(config: Config, out: Out, pace: Pace | None = None) -> Screen[Any
         return Csv(forms, out)
     if not out.isatty() or config.plain or config.once:
         return Tables(forms, out)
-    from accepttrace.run.terminal import redraws
-
     if not redraws():
         return Dumb(forms, out)
     from accepttrace.run.screen import Live

@@ -134,7 +134,7 @@ class Holding:
             found += (
                 Unread(
                     "connections of those that hold no listener",
-                    "not searched for in" " /proc",
+                    "not searched for in /proc",
                     holders=False,
                 ),
             )

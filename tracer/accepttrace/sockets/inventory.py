@@ -114,9 +114,10 @@ class InventoryReader:
     def _holders(
         self, everywhere: Collection[tuple[int, ListenSocket]], rows: Collection[Listener]
     ) -> dict[LocalPort, set[int]]:
-        """By port, who holds a listener there. Not of ports where the filters leave one out:
+        """By port, the PIDs of those who hold a listener there.
 
-        whose a connection is cannot be told there.
+        Ports where the filters leave out a listener are missing: of a connection there it is not
+        known to which listener it came.
         """
         found: defaultdict[LocalPort, set[int]] = defaultdict(set)
         for row in rows:

@@ -26,7 +26,8 @@ FILE_BYTES: Final = 65536
 CMDLINE_BYTES: Final = 4096
 DESCRIPTORS_READ: Final = 65536  # of one process
 THREADS_TRIED: Final = 16
-PF_KTHREAD: Final = 0x200000  # in the field `flags` of stat
+STATE, PPID, SESSION, FLAGS, STARTTIME = 0, 1, 3, 6, 19  # fields of stat behind comm: proc(5)
+PF_KTHREAD: Final = 0x200000  # in the field `flags`
 GENERATIONS: Final = 4  # of parents whose name may be that of a process
 CONTAINER: Final = re.compile(r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 # Those that have a name instead of a number, by the folder of LXC (also LXD, Incus), systemd-nspawn
@@ -69,23 +70,28 @@ def _read(path: str, limit: int) -> bytes:
 
 
 def stat(pid: int) -> tuple[str, int]:
-    """(comm, start_ticks). comm may hold spaces and parentheses: it ends at the last one."""
+    """(comm, start_ticks)."""
+    comm, fields = _stat(pid)
+    return comm, int(fields[STARTTIME])
+
+
+def _stat(pid: int) -> tuple[str, list[str]]:
+    """comm, and the fields behind it. It may hold spaces and parentheses: the last one ends it."""
     line = text(f"/proc/{pid}/stat")
-    comm = line[line.index("(") + 1 : line.rindex(")")]
-    return comm, int(line[line.rindex(")") + 2 :].split()[19])
+    end = line.rindex(")")
+    return line[line.index("(") + 1 : end], line[end + 2 :].split()
 
 
 def kin(pid: int) -> Kin:
     """Whose child it is, its user and its CPUs."""
-    line = text(f"/proc/{pid}/stat")
-    rest = line[line.rindex(")") + 2 :].split()
-    comm = line[line.index("(") + 1 : line.rindex(")")]
+    comm, fields = _stat(pid)
+    start, parent, session = (int(fields[place]) for place in (STARTTIME, PPID, SESSION))
     status = dict(
         each.split(":", 1) for each in text(f"/proc/{pid}/status").split("\n") if ":" in each
     )
     uids, cpus = status.get("Uid", "").split(), status.get("Cpus_allowed_list", "").strip()
     uid = int(uids[1]) if len(uids) > 1 else None
-    return Kin(pid, int(rest[19]), comm, int(rest[1]), int(rest[3]), uid, cpus or None)
+    return Kin(pid, start, comm, parent, session, uid, cpus or None)
 
 
 def cmdline(pid: int, tid: int) -> tuple[str, ...]:
@@ -189,14 +195,12 @@ def socket_at(pid: int, tid: int, fd: int) -> int | None:
 
 def is_kernel_thread(pid: int) -> bool:
     """Whether it is one: it has no files of its own."""
-    line = text(f"/proc/{pid}/stat")
-    return bool(int(line[line.rindex(")") + 2 :].split()[6]) & PF_KTHREAD)
+    return bool(int(_stat(pid)[1][FLAGS]) & PF_KTHREAD)
 
 
 def is_zombie(pid: int) -> bool:
     """Whether its leader has ended; other threads of it may live on."""
-    line = text(f"/proc/{pid}/stat")
-    return line[line.rindex(")") + 2 :][0] in "ZX"
+    return _stat(pid)[1][STATE] in ("Z", "X")
 
 
 def living_thread(pid: int) -> int | None:
@@ -248,5 +252,4 @@ def _name(pid: int, tid: int, comm: str, generations: int) -> str:
 
 
 def _parent(pid: int) -> int:
-    line = text(f"/proc/{pid}/stat")
-    return int(line[line.rindex(")") + 2 :].split()[1])
+    return int(_stat(pid)[1][PPID])
