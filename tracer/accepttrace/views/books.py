@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from accepttrace.model.snapshot import Books, ListenerRow, Snapshot
-from accepttrace.views.formats import NA, endpoint, known
+from accepttrace.views.formats import NA, known, place_of
 from accepttrace.views.losses import sentence, total
 from accepttrace.views.text import Line, Span
 
@@ -38,7 +38,7 @@ def unbalanced(snapshot: Snapshot, width: int) -> list[Line]:
     lines: list[Line] = []
     for row in snapshot.listeners:
         if row.book == "unbalanced":
-            place = endpoint(row.local_address, row.local_port, row.family, row.inode, row.device)
+            place = place_of(row)
             head = f"books of {place} inode {row.inode}:"
             amounts = {field: _amount([row], field) for field, _ in (*CAME, *LEFT)}
             off = _off(amounts, row.imbalance)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from accepttrace.model.snapshot import ListenerRow, Migration, Snapshot
-from accepttrace.views.formats import endpoint, plural, selector, span
+from accepttrace.views.formats import place_of, plural, selector, span
 from accepttrace.views.losses import sentence
 from accepttrace.views.text import Line, clean
 
@@ -94,8 +94,7 @@ def _socket(inode: int) -> str:
 
 
 def _group(row: ListenerRow) -> str:
-    place = endpoint(row.local_address, row.local_port, row.family, row.inode, row.device)
-    return f"group {row.group} on {place}"
+    return f"group {row.group} on {place_of(row)}"
 
 
 def _best_known(snapshot: Snapshot) -> Collection[ListenerRow]:

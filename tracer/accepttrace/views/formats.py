@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Protocol
 
-from accepttrace.facts.records import Program
+from accepttrace.facts.records import Family, Program
 from accepttrace.views.text import clean
 
 NA: Final = "n/a"  # not measured, or not visible in this way of tracing; never 0
@@ -98,6 +98,26 @@ def endpoint(
     host = "*" if address is None else f"[{address}]" if family == "ipv6" else address
     bound = "" if device is None else f"%{clean(device)}"
     return f"{host}{bound}:{'*' if port is None else port}"
+
+
+class Placed(Protocol):
+    """A socket, or a row about one or several; None: not known, or they differ."""
+
+    @property
+    def inode(self) -> int | None: ...
+    @property
+    def family(self) -> Family | None: ...
+    @property
+    def local_address(self) -> str | None: ...
+    @property
+    def local_port(self) -> int | None: ...
+    @property
+    def device(self) -> str | None: ...
+
+
+def place_of(row: Placed) -> str:
+    """Where a socket is bound, as `endpoint` has it."""
+    return endpoint(row.local_address, row.local_port, row.family, row.inode, row.device)
 
 
 def selector(kind: str, program: Program | None) -> str:

@@ -51,6 +51,7 @@ EVENT_FIELDS: Final = tuple(Event.__dataclass_fields__)
 PATTERN_FIELDS: Final = tuple(n for n in Pattern.__dataclass_fields__ if n not in _OBJECTS)
 STANDOUT_FIELDS: Final = tuple(Standout.__dataclass_fields__)
 PROGRAM_FIELDS: Final = tuple(Program.__dataclass_fields__)
+PLACE_FIELDS: Final = ("netns", "family", "local_address", "local_port", "device")
 HOLDER_FIELDS: Final = ("pid", "comm", "name", "fd", "waits", "waits_in")
 
 

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 from accepttrace.model.losses import ATTEMPTS
 from accepttrace.model.snapshot import ListenerRow, NamespaceLoss, Snapshot
-from accepttrace.views.formats import NA, duration, endpoint, plural, span
+from accepttrace.views.formats import NA, duration, place_of, plural, span
 from accepttrace.views.text import Line, flow
 
 INDENT: Final = "  "
@@ -201,7 +201,7 @@ def _places(rows: Sequence[ListenerRow]) -> dict[str, list[ListenerRow]]:
     several = len({row.netns for row in rows}) > 1
     places: defaultdict[str, list[ListenerRow]] = defaultdict(list)
     for row in rows:
-        place = endpoint(row.local_address, row.local_port, row.family, row.inode, row.device)
+        place = place_of(row)
         places[f"{place} in netns {row.netns}" if several else place].append(row)
     return places
 

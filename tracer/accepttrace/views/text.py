@@ -114,6 +114,15 @@ def flow(parts: Iterable[Span], width: int, gap: str = "  ", indent: str = "") -
     return [tuple(line) for line in lines]
 
 
+def flowed(parts: Iterable[str], width: int, margin: str, gap: str = "  ") -> list[str]:
+    """The same without styles, as text; empty parts are left out."""
+    found = [part for part in parts if part]
+    line = gap.join(found)
+    if cells(line) <= width:  # as nearly all do, of thousands
+        return [line.rstrip()]
+    return plain(flow([(part, "") for part in found], width, gap, margin)).splitlines()
+
+
 def wrapped(text: str, width: int) -> list[str]:
     """A sentence in lines of at most `width` characters, but for longer words; all but the first
     are indented deeper than it is.

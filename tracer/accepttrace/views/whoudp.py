@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from accepttrace.facts.datagrams import Receiver, Receivers
 from accepttrace.facts.kin import Surroundings
-from accepttrace.views.formats import endpoint, known, plural, selector
+from accepttrace.views.formats import endpoint, known, place_of, plural, selector
 from accepttrace.views.jsonl import PROGRAM_FIELDS, dump, named
 from accepttrace.views.sameplace import alone
 from accepttrace.views.text import clean
@@ -60,7 +60,7 @@ def _ordered(rows: Sequence[Receiver]) -> list[Receiver]:
 
 
 def _line(row: Receiver, rank: int, several: bool) -> str:
-    place = endpoint(row.local_address, row.local_port, row.family, row.inode, row.device)
+    place = place_of(row)
     parts = [place, f"inode {row.inode}"]
     if several:
         parts.append(f"netns {row.netns}")

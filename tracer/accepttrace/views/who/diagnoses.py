@@ -7,8 +7,9 @@ from typing import Final
 
 from accepttrace.model.who.diagnosis import Diagnosis
 from accepttrace.views.formats import endpoint, plural
-from accepttrace.views.text import clean
-from accepttrace.views.who.holders import Style, wrapped
+from accepttrace.views.jsonl import PLACE_FIELDS, named
+from accepttrace.views.text import clean, flowed
+from accepttrace.views.who.holders import Style
 
 SHOWN: Final = 16  # the gravest; JSON has all
 
@@ -19,9 +20,9 @@ def diagnosis_lines(found: Sequence[Diagnosis], style: Style) -> Iterator[str]:
     said = set()
     for one in shown:
         text = f"{one.kind}  {_place(one)}  {clean(one.text)}"
-        yield from wrapped(text.split(" "), style.width, "  ", " ")
+        yield from flowed(text.split(" "), style.width, "  ", " ")
         if one.kind not in said:
-            yield from wrapped(("  ->", *one.do.split(" ")), style.width, "     ", " ")
+            yield from flowed(("  ->", *one.do.split(" ")), style.width, "     ", " ")
         said.add(one.kind)
     if len(shown) < len(found):
         yield f"{plural(len(found) - len(shown), 'more finding')}: --full, or -o jsonl"
@@ -32,11 +33,7 @@ def diagnosis_object(one: Diagnosis) -> dict[str, object]:
     return {
         "kind": one.kind,
         "fault": one.is_fault,
-        "netns": one.netns,
-        "family": one.family,
-        "local_address": one.local_address,
-        "local_port": one.local_port,
-        "device": one.device,
+        **named(one, PLACE_FIELDS),
         "text": one.text,
         "do": one.do,
         "inodes": list(one.inodes),

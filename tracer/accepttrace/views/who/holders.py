@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -14,7 +13,8 @@ from accepttrace.model.labels import few
 from accepttrace.model.who.places import pod_of, unit_of
 from accepttrace.model.who.programs import without_numbers
 from accepttrace.views.formats import span
-from accepttrace.views.text import cells, clean, clip, flow, pad, plain
+from accepttrace.views.text import cells, clean, clip, flowed, pad
+from accepttrace.views.who.alike import alike
 
 FOLD_FROM: Final = 4  # processes alike, on one line from so many on
 SHOWN: Final = 16  # lines of one socket; names are chosen by others, and may all differ
@@ -81,10 +81,7 @@ def member_lines(
 
 def members_of(holders: Iterable[Holder]) -> list[Member]:
     """One a process, of the holders of several sockets."""
-    found: defaultdict[tuple[int, int], list[Holder]] = defaultdict(list)
-    for one in holders:
-        found[one.pid, one.start_ticks].append(one)
-    return [_member(some) for some in found.values()]
+    return [_member(some) for some in alike(holders, lambda one: (one.pid, one.start_ticks))]
 
 
 def _member(some: Sequence[Holder]) -> Member:
@@ -96,10 +93,8 @@ def _member(some: Sequence[Holder]) -> Member:
 
 def _classes(ordered: Sequence[Member], around: Surroundings) -> list[list[Member]]:
     """Those alike together, if they are many, in the order of the first of each."""
-    found: defaultdict[object, list[Member]] = defaultdict(list)
-    for one in ordered:
-        found[_likeness(one, around)].append(one)
-    return [part for some in found.values() for part in _parts(some)]
+    found = alike(ordered, lambda one: (kind_of(one.holder, around), one.waits, one.on, one.has))
+    return [part for some in found for part in _parts(some)]
 
 
 def _parts(some: list[Member]) -> list[list[Member]]:
@@ -122,18 +117,11 @@ def _generations(some: list[Member]) -> list[list[Member]]:
     return parts
 
 
-def _likeness(one: Member, around: Surroundings) -> object:
-    holder, kin = one.holder, around.kin.get(one.holder.pid)
+def kind_of(holder: Holder, around: Surroundings) -> object:
+    """What holders of one kind have in common, beside whether they wait."""
+    kin = around.kin.get(holder.pid)
     own = (kin.uid, kin.parent) if kin else None
-    return (
-        without_numbers(holder.name),
-        one.waits,
-        holder.waits_in,
-        one.on,
-        one.has,
-        holder.cgroup,
-        own,
-    )
+    return (without_numbers(holder.name), holder.waits_in, holder.cgroup, own)
 
 
 class _Row(NamedTuple):
@@ -229,14 +217,4 @@ def _aligned(rows: Sequence[_Row], width: int, indent: str) -> Iterator[str]:
     for word, pid, name, rest in rows:
         head = f"{indent}{word:<{word_cells}}  {pid:>{pid_cells}}  {pad(name, name_cells, 'left')}"
         margin = " " * (len(indent) + word_cells + 2)
-        yield from wrapped((head, *rest), width, margin)
-
-
-def wrapped(parts: Iterable[str], width: int, margin: str, gap: str = "  ") -> Iterator[str]:
-    """Parts on as many lines as they take; all but the first begin with the margin."""
-    found = [part for part in parts if part]
-    line = gap.join(found)
-    if cells(line) <= width:  # as nearly all do, of thousands
-        yield line.rstrip()
-        return
-    yield from plain(flow([(part, "") for part in found], width, gap, margin)).splitlines()
+        yield from flowed((head, *rest), width, margin)

@@ -8,7 +8,8 @@ from typing import Final
 
 from accepttrace.facts.records import Listener
 from accepttrace.model.who.tree import Answer, GroupKey, group_key
-from accepttrace.views.who.holders import Style, wrapped
+from accepttrace.views.text import flowed
+from accepttrace.views.who.holders import Style
 
 PORTS_NOTED: Final = 8  # ports that get a note of their own
 BY_BPF: Final = (
@@ -20,7 +21,7 @@ BY_BPF: Final = (
 def notes(answer: Answer, style: Style) -> Iterator[str]:
     """Below the tree."""
     for text in (*_crowds(answer.inventory.listeners), *_blind(answer)):
-        yield from wrapped(f"note: {text}".split(" "), style.width, "  ", " ")
+        yield from flowed(f"note: {text}".split(" "), style.width, "  ", " ")
 
 
 def _blind(answer: Answer) -> Iterator[str]:

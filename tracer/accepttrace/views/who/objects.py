@@ -11,13 +11,12 @@ from accepttrace.model.who.diagnoses import diagnoses
 from accepttrace.model.who.diagnosis import Diagnosis
 from accepttrace.model.who.places import pod_of, unit_of
 from accepttrace.model.who.tree import Answer, Socket
-from accepttrace.views.jsonl import PROGRAM_FIELDS, dump, named
+from accepttrace.views.jsonl import HOLDER_FIELDS, PLACE_FIELDS, PROGRAM_FIELDS, dump, named
 from accepttrace.views.unread import LISTED, objects
 from accepttrace.views.who.diagnoses import diagnosis_object
 
 UNSEEN: Final = ("queue_max", "arrived", "accepted", "selected", "dropped_overflow",
                  "lost_on_close", "migrated_in", "migrated_out")  # fmt: skip
-
 SCHEMA: Final = 1
 
 
@@ -52,11 +51,7 @@ def _listener(socket: Socket, answer: Answer) -> dict[str, object]:
     row = socket.row
     return {
         "inode": row.inode,
-        "netns": row.netns,
-        "family": row.family,
-        "local_address": row.local_address,
-        "local_port": row.local_port,
-        "device": row.device,
+        **named(row, PLACE_FIELDS),
         "v6only": row.v6only,
         "uid": row.uid,
         "backlog": row.backlog,
@@ -95,17 +90,7 @@ def _options(row: Listener) -> dict[str, object]:
 
 def holder_object(holder: Holder) -> dict[str, object]:
     """As in `holders[]`, with where the process belongs."""
-    return {
-        "pid": holder.pid,
-        "comm": holder.comm,
-        "name": holder.name,
-        "fd": holder.fd,
-        "waits": holder.waits,
-        "waits_in": holder.waits_in,
-        "cgroup": holder.cgroup,
-        "container": holder.container,
-        "ns_pid": holder.ns_pid,
-    }
+    return named(holder, (*HOLDER_FIELDS, "cgroup", "container", "ns_pid"))
 
 
 def _kin(holder: Holder, around: Surroundings) -> dict[str, object]:

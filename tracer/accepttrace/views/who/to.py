@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from accepttrace.facts.matching import is_any
-from accepttrace.facts.records import Holder, Listener, Program, Unread
+from accepttrace.facts.records import Listener, Program, Unread
 from accepttrace.model.who.lookup import MISSES, Answer, Other, Reason, cpu_of
-from accepttrace.views.formats import endpoint, plural, selector
-from accepttrace.views.jsonl import PROGRAM_FIELDS, dump, named
+from accepttrace.views.formats import endpoint, place_of, plural, selector
+from accepttrace.views.jsonl import PLACE_FIELDS, PROGRAM_FIELDS, dump, named
 from accepttrace.views.text import clean
 from accepttrace.views.unread import objects, sentence
 from accepttrace.views.who.alike import alike, processes
@@ -124,8 +124,7 @@ def _chosen(row: Listener) -> dict[str, object]:
 
 def _other(other: Other) -> dict[str, object]:
     row = other.listener
-    fields = ("inode", "netns", "family", "local_address", "local_port", "device")
-    return {**named(row, fields), "reason": other.reason}
+    return {**named(row, ("inode", *PLACE_FIELDS)), "reason": other.reason}
 
 
 def _case(answer: Answer, asked: Asked, other: str) -> Iterator[str]:
@@ -192,12 +191,7 @@ def _sockets(rows: Sequence[Listener]) -> str:
     """Of one place."""
     first, number = rows[0], len(rows)
     which = f"inode {first.inode}" if number == 1 else f"{number:,} sockets"
-    return f"{address_text(first)}  {which}  {processes(row.holders for row in rows)}"
-
-
-def address_text(row: Listener) -> str:
-    """`0.0.0.0:80`, `[::]%eth0:80`."""
-    return endpoint(row.local_address, row.local_port, row.family, row.inode, row.device)
+    return f"{place_of(first)}  {which}  {processes(row.holders for row in rows)}"
 
 
 def _why(answer: Answer) -> str:
@@ -252,7 +246,7 @@ def _notes(answers: Sequence[Answer], asked: Asked) -> Iterator[str]:
 
 def _of_answer(answer: Answer) -> Iterator[str]:
     if answer.otherwise:
-        places = ", ".join(address_text(row) for row in answer.otherwise[:LISTED])
+        places = ", ".join(place_of(row) for row in answer.otherwise[:LISTED])
         yield f"{places} gets it if SO_REUSEPORT is set there, which only BPF could show"
     for cpu, rows in answer.by_cpu[:LISTED]:
         yield f"where CPU {cpu} handles the packet, {_socket(rows[0])} gets it (SO_INCOMING_CPU)"
@@ -260,20 +254,12 @@ def _of_answer(answer: Answer) -> Iterator[str]:
 
 def _stuck(rows: Sequence[Listener]) -> Iterator[str]:
     """Of sockets of one place: what comes to them is not accepted."""
-    full = [row for row in rows if _is_full(row)]
+    full = [row for row in rows if row.is_full]
     if full:
         yield f"{_queues(full)} full: SYNs there are dropped"
-    idle = [row for row in rows if row.holders and not any(map(_may_wait, row.holders))]
+    idle = [row for row in rows if row.holders and all(one.waits is False for one in row.holders)]
     if idle:
         yield f"nobody waits on {_these(idle)}: what comes there stays in the queue"
-
-
-def _is_full(row: Listener) -> bool:
-    return row.queue is not None and row.backlog is not None and row.queue > row.backlog
-
-
-def _may_wait(holder: Holder) -> bool:
-    return holder.waits is not False
 
 
 def _queues(rows: Sequence[Listener]) -> str:
@@ -284,7 +270,7 @@ def _queues(rows: Sequence[Listener]) -> str:
 
 
 def _these(rows: Sequence[Listener]) -> str:
-    place = address_text(rows[0])
+    place = place_of(rows[0])
     one = len(rows) == 1
     return f"{place}, inode {rows[0].inode}" if one else f"{len(rows):,} sockets on {place}"
 

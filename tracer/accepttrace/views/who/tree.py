@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Final
 
 from accepttrace.facts.records import Listener
 from accepttrace.model.who.diagnoses import diagnoses
-from accepttrace.model.who.programs import without_numbers
 from accepttrace.model.who.tree import Answer, Group, Socket
 from accepttrace.model.who.ways import Way
-from accepttrace.views.formats import duration, endpoint, plural, selector
+from accepttrace.views.formats import duration, place_of, plural, selector
 from accepttrace.views.frame import elsewhere
-from accepttrace.views.text import clean
+from accepttrace.views.text import clean, flowed
+from accepttrace.views.who.alike import alike
 from accepttrace.views.who.diagnoses import diagnosis_lines
 from accepttrace.views.who.holders import (
     Style,
     holder_lines,
+    kind_of,
     member_lines,
     members_of,
     ranges,
     user,
-    wrapped,
 )
 from accepttrace.views.who.notes import notes
 
@@ -44,33 +44,25 @@ def text_lines(answer: Answer, asked: str, style: Style) -> Iterator[str]:
     yield from diagnosis_lines(diagnoses(answer), style)
 
 
-def address_text(row: Listener) -> str:
-    """`0.0.0.0:80`, `[::]%eth0:80`."""
-    return endpoint(row.local_address, row.local_port, row.family, row.inode, row.device)
-
-
 def _group_lines(group: Group, answer: Answer, style: Style, several: bool) -> Iterator[str]:
     row = group.first
     namespace = f"netns {row.netns}" if several else ""
-    place = (address_text(row), namespace, *_versions(row))
+    place = (place_of(row), namespace, *_versions(row))
     if len(group.sockets) == 1:
         (socket,) = group.sockets
         parts = (*place, *_facts(row, answer), *_shared(socket, answer))
-        yield from wrapped(parts, style.width, MARGIN)
+        yield from flowed(parts, style.width, MARGIN)
         yield from holder_lines(row.holders, answer.around, style, "  ")
         return
-    yield from wrapped((*place, *_of_group(group)), style.width, MARGIN)
-    for alike in _alike(group, answer, style):
-        yield from _socket_lines(alike, group, answer, style)
+    yield from flowed((*place, *_of_group(group)), style.width, MARGIN)
+    for some in _folded(group, answer, style):
+        yield from _socket_lines(some, group, answer, style)
 
 
-def _alike(group: Group, answer: Answer, style: Style) -> list[list[Socket]]:
+def _folded(group: Group, answer: Answer, style: Style) -> list[list[Socket]]:
     """Sockets of which the same is to be said, together if they are many."""
-    found: defaultdict[object, list[Socket]] = defaultdict(list)
-    for socket in group.sockets:
-        found[_likeness(socket, answer)].append(socket)
     parts: list[list[Socket]] = []
-    for some in found.values():
+    for some in alike(group.sockets, lambda socket: _likeness(socket, answer)):
         fold = len(some) >= FOLD_FROM and not style.full
         parts += [some] if fold else [[one] for one in some]
     return parts
@@ -80,36 +72,28 @@ def _likeness(socket: Socket, answer: Answer) -> object:
     """By what it is, and by the kinds of processes that wait on it and hold it."""
     row = socket.row
     options = row.options._replace(place=None) if row.options else None
-    kinds: defaultdict[object, int] = defaultdict(int)
-    for one in row.holders:
-        kin = answer.around.kin.get(one.pid)
-        kinds[
-            without_numbers(one.name),
-            one.waits,
-            one.waits_in,
-            one.cgroup,
-            kin and (kin.uid, kin.parent),
-        ] += 1
+    kinds = Counter((kind_of(one, answer.around), one.waits) for one in row.holders)
     way = (socket.way.how, socket.way.source, socket.way.same_file)
     return (row.backlog, row.defers, options, row.is_full, frozenset(kinds.items()), way)
 
 
 def _socket_lines(
-    alike: Sequence[Socket], group: Group, answer: Answer, style: Style
+    some: Sequence[Socket], group: Group, answer: Answer, style: Style
 ) -> Iterator[str]:
-    first, whole = alike[0], len(group.sockets)
+    """Of sockets that are alike, or of one."""
+    first, whole = some[0], len(group.sockets)
     size = first.row.group_size or whole
-    if len(alike) == 1:
+    if len(some) == 1:
         head = f"  {first.rank} of {size}"
         parts = (head, *_facts(first.row, answer), *_way(first))
-        yield from wrapped(parts, style.width, MARGIN + "  ")
+        yield from flowed(parts, style.width, MARGIN + "  ")
         yield from holder_lines(first.row.holders, answer.around, style, MARGIN)
         return
-    head = f"  {ranges(one.rank for one in alike)} of {size}"
-    parts = (head, *_facts_of_many(alike, answer), *_way(first))
-    yield from wrapped(parts, style.width, MARGIN + "  ")
-    members = members_of(one for socket in alike for one in socket.row.holders)
-    yield from member_lines(members, len(alike), answer.around, style, MARGIN)
+    head = f"  {ranges(one.rank for one in some)} of {size}"
+    parts = (head, *_facts_of_many(some, answer), *_way(first))
+    yield from flowed(parts, style.width, MARGIN + "  ")
+    members = members_of(one for socket in some for one in socket.row.holders)
+    yield from member_lines(members, len(some), answer.around, style, MARGIN)
 
 
 def _versions(row: Listener) -> Iterator[str]:
@@ -136,8 +120,8 @@ def _facts(row: Listener, answer: Answer) -> Iterator[str]:
     yield from _options(row)
 
 
-def _facts_of_many(alike: Sequence[Socket], answer: Answer) -> Iterator[str]:
-    rows = [one.row for one in alike]
+def _facts_of_many(some: Sequence[Socket], answer: Answer) -> Iterator[str]:
+    rows = [one.row for one in some]
     yield f"inodes {ranges(row.inode for row in rows)}"
     yield _queues(rows)
     if rows[0].uid is not None:

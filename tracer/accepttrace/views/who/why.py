@@ -126,12 +126,7 @@ def _asked(wish: Wish) -> str:
 
 
 def _options(wish: Wish) -> list[str]:
-    names = {
-        "SO_REUSEADDR": wish.reuseaddr,
-        "SO_REUSEPORT": wish.reuseport,
-        "IPV6_V6ONLY": wish.v6only,
-    }
-    found = [name for name, is_set in names.items() if is_set]
+    found = _set_by(wish)
     return [f"with {' and '.join(found)}"] if found else []
 
 
@@ -210,11 +205,17 @@ def _remedies(found: Finding) -> Iterator[str]:
 def _is_less(wish: Wish, than: Wish) -> bool:
     if wish == than or wish.uid != than.uid:
         return False
-    return all(set_ <= than_ for set_, than_ in zip(_set(wish), _set(than), strict=True))
+    return set(_set_by(wish)) <= set(_set_by(than))
 
 
-def _set(wish: Wish) -> tuple[bool, bool, bool]:
-    return wish.reuseaddr, wish.reuseport, wish.v6only
+def _set_by(wish: Wish) -> list[str]:
+    """The names of the options that it sets."""
+    options = {
+        "SO_REUSEADDR": wish.reuseaddr,
+        "SO_REUSEPORT": wish.reuseport,
+        "IPV6_V6ONLY": wish.v6only,
+    }
+    return [name for name, is_set in options.items() if is_set]
 
 
 def _difference(wish: Wish, first: Wish) -> str:
