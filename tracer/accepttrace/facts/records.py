@@ -25,10 +25,10 @@ class Locality(NamedTuple):
 
 
 class Placing(NamedTuple):
-    """Accepts by whom the one before was taken, of those who share; see `Order`.
+    """Accepts, by who took the connection before them among those who share; see `Order`.
 
-    `placed`: those of which that is known. `again`: of them, after one of its own. `steady`: after
-    another's, and of the same other as the last time that it came after another.
+    `placed`: those of which that is known. `again`: of these, those after one of its own. `steady`:
+    those after another's, if that is the same other as the last time.
     """
 
     placed: int
@@ -38,11 +38,12 @@ class Placing(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """Accepts in a row, by a process on a socket or at a socket of a group. Source: map `orders`.
+    """Accepts in a row by a process of a shared socket, or at a socket of a group.
 
-    In the order in which the hooks of accept() ran. `runs`: how many another ended, by length: in
-    place n those of 2^n to 2^(n+1) - 1. `run`: the length of the last one, which may go on.
-    `raced`: accepts on several CPUs at a time, which have no place in the order.
+    Source: BPF map `orders`, in the order in which the hooks of accept() ran. `runs`: how many
+    another one ended, by length: in place n those of 2^n to 2^(n+1) - 1. `run`: the length of the
+    last one, which may go on. `raced`: accepts on several CPUs at a time, which have no place in
+    the order.
     """
 
     inode: int | None  # of the listener; None: of a group

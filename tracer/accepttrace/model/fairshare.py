@@ -24,9 +24,9 @@ class Stay(NamedTuple):
 
 
 def until(stays: Mapping[Key, Stay], last_s: float) -> dict[Key, Stay]:
-    """Of those who were there before the last connection came, the time up to then.
+    """Of those who were there before the last connection came (`last_s`), the time up to then.
 
-    What came before somebody was there is not held against him, however long he stayed afterwards.
+    Who came later could not have taken any, however long it stayed.
     """
     # Most were there for the same time.
     ends = {

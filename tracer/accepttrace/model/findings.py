@@ -53,9 +53,9 @@ def _found(inventory: Inventory) -> Sequence[Diagnosis]:
     if not rows:
         return ()
     members = {row.inode for row in rows if (row.group_size or 0) > 1}
-    told = diagnoses(answer(Inventory(rows, inventory.unread), Surroundings()))
+    found = diagnoses(answer(Inventory(rows, inventory.unread), Surroundings()))
     return [
         one
-        for one in told
+        for one in found
         if one.kind in SHOWN and (one.kind != "NOBODY WAITS" or members.intersection(one.inodes))
     ]

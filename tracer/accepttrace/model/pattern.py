@@ -80,30 +80,12 @@ class Seen:
 def read(seen: Seen) -> Pattern | None:
     """None where nobody shares, or nothing was noted."""
     members = sum(turn.workers for turn in seen.turns)
-    accepts = sum(turn.accepts for turn in seen.turns)
-    if members < 2 or not accepts:
+    if members < 2 or not any(turn.accepts for turn in seen.turns):
         return None
-    from accepttrace.model.stats import order
-
-    takers = [
-        order.Taker(turn.accepts, turn.placed, turn.again, turn.steady, turn.workers)
-        for turn in seen.turns
-    ]
-    placed = sum(turn.placed for turn in seen.turns)
-    again = sum(turn.again for turn in seen.turns)
-    steady = sum(turn.steady for turn in seen.turns)
-    longer, turns = order.log_runs(takers), order.log_turns(takers)
-    facts = _Facts(
-        *(members, accepts, placed, steady, max(turn.accepts for turn in seen.turns)),
-        mean_run=accepts / (accepts - again),
-        chance_run=accepts / order.chance_runs(takers),
-        chance_steady=order.chance_steady(takers),
-        p_runs=order.p_always(longer),
-        p_turns=order.p_always(longer, turns),
-    )
+    facts = _facts(seen.turns)
     word, text = _word(facts, seen)
     return Pattern(
-        *(word, text, accepts, placed, again, steady, facts.largest),
+        *(word, text, facts.accepts, facts.placed, facts.again, facts.steady, facts.largest),
         mean_run=facts.mean_run,
         chance_run=facts.chance_run,
         chance_steady=facts.chance_steady,
@@ -118,6 +100,7 @@ class _Facts(NamedTuple):
     members: int
     accepts: int
     placed: int
+    again: int
     steady: int
     largest: int
     mean_run: float
@@ -146,6 +129,32 @@ class _Facts(NamedTuple):
     def runs_short(self) -> bool:
         """The same of shorter ones."""
         return self.p_runs <= SELDOM and self.chance_run >= EFFECT * self.mean_run
+
+
+def _facts(turns: Sequence[Turn]) -> _Facts:
+    """Of all members together, beside what chance would make of the same shares."""
+    from accepttrace.model.stats import order
+
+    takers = [
+        order.Taker(turn.accepts, turn.placed, turn.again, turn.steady, turn.workers)
+        for turn in turns
+    ]
+    accepts = sum(turn.accepts for turn in turns)
+    again = sum(turn.again for turn in turns)
+    by_runs, by_turns = order.log_runs(takers), order.log_turns(takers)
+    return _Facts(
+        members=sum(turn.workers for turn in turns),
+        accepts=accepts,
+        placed=sum(turn.placed for turn in turns),
+        again=again,
+        steady=sum(turn.steady for turn in turns),
+        largest=max(turn.accepts for turn in turns),
+        mean_run=accepts / (accepts - again),
+        chance_run=accepts / order.chance_runs(takers),
+        chance_steady=order.chance_steady(takers),
+        p_runs=order.p_always(by_runs),
+        p_turns=order.p_always(by_runs, by_turns),
+    )
 
 
 def _word(facts: _Facts, seen: Seen) -> tuple[PatternWord | None, str]:

@@ -17,7 +17,7 @@ Key = Hashable
 
 @dataclass(slots=True)
 class Part:
-    """What somebody took, and what would have been his of an even split."""
+    """What one took, and what an even split would have given it."""
 
     accepts: int = 0
     expected: float = 0.0

@@ -191,14 +191,13 @@ class AcceptorRow:
     listeners that share a row (see `ListenerRow`), and about no other. `serves`: it is about so
     many processes that hold connections of the port, accepted none and hold no listener there: who
     accepted handed them on; 0 of all other rows. Where they are many they share a row without a
-    `pid`. `left`: its process is alive
-    and holds the listener no more. `share` is of all accepts shown (0..1). `fair_ratio` is accepts
-    ÷ those after an even split, at each moment over those who could have taken them then: the
-    waiting workers of the same listener or reuseport group; None for a holder that does not wait
-    for connections, and where not everybody is known. `recent_…`: the same of the last seconds
-    (`Snapshot.window_s`); None without a
-    window, or while that is the whole run. `trend`: accepts per second in the last parts of it,
-    the latest last, None before the start; empty where nobody asked for it. Waiting times are upper
+    `pid`. `left`: its process is alive and holds the listener no more. `share` is of all accepts
+    shown (0..1). `fair_ratio` is accepts ÷ those after an even split, at each moment over those who
+    could have taken them then: the waiting workers of the same listener or reuseport group; None
+    for a holder that does not wait for connections, and where not everybody is known. `recent_…`:
+    the same of the last seconds (`Snapshot.window_s`); None without a window, or while that is the
+    whole run. `trend`: accepts per second in the last parts of it, the latest last, None before the
+    start; empty where nobody asked for it. Waiting times are upper
     bounds of histogram buckets (≤ 12.5 % wide), in microseconds; None where nothing was measured.
     `wait_histogram` has their counts, by the buckets of `model.histogram`; empty where nothing was
     measured.
@@ -303,9 +302,8 @@ class Event:
     as in a `NamespaceLoss`. `clients`: who lost it, by address and port; None: not known.
     `workers`: how many there were before, `left` and `came` of those that ended or let go of the
     sockets, and of the new ones; `sockets`, `closed` and `opened`: the same of listening sockets.
-    `program`: what the workers are called. `text`: the words of a verdict, or of what `who`
-    finds. None: it is not about
-    such things.
+    `program`: what the workers are called. `text`: the words of a verdict, or of what `who` finds.
+    None: it is not about such things.
     """
 
     number: int

@@ -40,7 +40,14 @@ from accepttrace.model.recent import Parts, Trends
 from accepttrace.model.reconciler import Evidence, Reconciler
 from accepttrace.model.rows import Rows
 from accepttrace.model.serving import without_acceptors
-from accepttrace.model.snapshot import Books, ListenerRow, Meta, Snapshot
+from accepttrace.model.snapshot import (
+    Books,
+    ListenerRow,
+    Meta,
+    NamespaceLoss,
+    Snapshot,
+    Verdict,
+)
 from accepttrace.model.strays import Strays
 from accepttrace.model.sums import Visible
 from accepttrace.model.tallies import LAST, WITHOUT_ROW, Tallies
@@ -206,14 +213,9 @@ class Tracker:
             orders=self._orders,
         )
         verdicts = self._verdicts.of(scene)
-        self._journal.begin(self._elapsed_s, self._wall)
-        shared = self._listeners.drops.shared([one for one in shown if isinstance(one, int)])
-        if not whole:
-            changes = self._listeners.changes + self._tallies.changes
-            self._journal.compare(scene, shown, changes)
-            self._journal.judge(verdicts)
-            self._journal.find(self._found)
-        self._journal.lose(listeners, shared)
+        sockets = {socket for socket in shown if isinstance(socket, int)}
+        shared = self._listeners.drops.shared(sockets)
+        self._note_events(scene, shown, verdicts, shared)
         return Snapshot(
             time=self._wall,
             elapsed_s=self._elapsed_s,
@@ -225,9 +227,7 @@ class Tracker:
             books=self._books(kept, listeners),
             verdicts=verdicts,
             window_s=self._watch.window_s,
-            migrations=self._migrations.among(
-                {socket for socket in shown if isinstance(socket, int)}
-            ),
+            migrations=self._migrations.among(sockets),
             namespace_losses=shared,
             unread=self._unread,
             unix=self._unix,
@@ -235,6 +235,25 @@ class Tracker:
             events=self._journal.events,
             earlier_events=self._journal.earlier,
         )
+
+    def _note_events(
+        self,
+        scene: Scene,
+        shown: Sequence[Socket],
+        verdicts: Sequence[Verdict],
+        shared: Sequence[NamespaceLoss],
+    ) -> None:
+        """What happened since the picture before; `shared`: losses that no listener can be given.
+
+        The summary shows the last reading again: only losses may have come to light since.
+        """
+        self._journal.begin(self._elapsed_s, self._wall)
+        if not scene.whole:
+            changes = self._listeners.changes + self._tallies.changes
+            self._journal.compare(scene, shown, changes)
+            self._journal.judge(verdicts)
+            self._journal.find(self._found)
+        self._journal.lose(scene.rows, shared)
 
     def _recent(self, by: By) -> Parts | None:
         """What rows took in the window; None while that is the whole run."""

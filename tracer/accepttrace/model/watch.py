@@ -31,7 +31,7 @@ class SetWatch:
         self.members: MemberEvidence[Member] = MemberEvidence()
         self.active_s = now_s  # when it last took something
         self.uneven_s: float | None = None  # since when it is called so
-        self.judged = True  # whether it was known before to be so or not
+        self.judged = True  # False: over another window, where it is not known since when
         self._windows = Windows(windows)
         self._stretch: dict[Member, int] = {}
         self._stretch_s = now_s

@@ -114,8 +114,8 @@ class Yardsticks:
     """One for each kind of rows, of those in `grains`.
 
     At each reading what the members of a sharing set took since the last one is divided among those
-    who could have taken it, for as long as they could: nobody is held against times when he was not
-    there, and who left keeps his part.
+    who could have taken it, for as long as they could. What came while one was not there is not
+    expected of it, and one that left keeps its part.
     """
 
     def __init__(self, grains: Collection[By], listeners: Listeners, watch: Watch) -> None:

@@ -10,7 +10,7 @@ from typing import Final
 from accepttrace.facts.records import NS_PER_TICK, Holder, Listener
 from accepttrace.model.labels import few
 from accepttrace.model.verdict import counted
-from accepttrace.model.who.diagnosis import KINDS, Diagnosis
+from accepttrace.model.who.diagnosis import KINDS, Diagnosis, Kind
 from accepttrace.model.who.families import Family, families
 from accepttrace.model.who.programs import program_of
 from accepttrace.model.who.tree import Answer, Group
@@ -49,23 +49,13 @@ def holders_of(group: Group) -> list[Holder]:
 
 
 def _nobody_waits(group: Group, answer: Answer) -> Iterator[Diagnosis]:
-    """Nobody is known to wait, and of nobody it is not known."""
+    """Sockets of which all holders were read, and none of them waits."""
     dead = [socket for socket in group.sockets if _is_dead(socket.row, answer)]
     if not dead:
         return
     rows = [socket.row for socket in dead]
-    size = group.size
     queued = sum(row.queue or 0 for row in rows)
-    which = _listed("socket", [row.inode for row in rows])
-    if size > 1:
-        which += f", {len(rows)} of {size} of the group"
-        to = (
-            "connections that are steered there"
-            if _is_steered(rows[0])
-            else (f"{len(rows) / size:.0%} of all new connections go there and")
-        )
-    else:
-        to = "connections"
+    which, to = _lost_part(rows, group.size)
     held = {one.pid: one for row in rows for one in row.holders}
     working = {one.pid for one in holders_of(group) if one.waits}
     names = few([_called(one) for one in held.values()])
@@ -76,14 +66,21 @@ def _nobody_waits(group: Group, answer: Answer) -> Iterator[Diagnosis]:
     yield Diagnosis.of("NOBODY WAITS", rows[0], text, inodes, tuple(held))
 
 
+def _lost_part(rows: Sequence[Listener], size: int) -> tuple[str, str]:
+    """Which sockets of a group of this size, and what comes to them; 1: a lone socket."""
+    which = _listed("socket", [row.inode for row in rows])
+    if size == 1:
+        return which, "connections"
+    which = f"{which}, {len(rows)} of {size} of the group"
+    if rows[0].selector in (None, "hash"):
+        return which, f"{len(rows) / size:.0%} of all new connections go there and"
+    return which, "connections that are steered there"
+
+
 def _is_dead(row: Listener, answer: Answer) -> bool:
     if not row.holders:
         return not answer.inventory.partial
     return all(one.waits is False for one in row.holders)
-
-
-def _is_steered(row: Listener) -> bool:
-    return row.selector not in (None, "hash")
 
 
 def _full(group: Group, answer: Answer) -> Iterator[Diagnosis]:  # noqa: ARG001
@@ -150,28 +147,23 @@ def _strangers(group: Group, answer: Answer) -> Iterator[Diagnosis]:
     for some in serving:
         programs[program_of(some[0])].append(some)
     if len(programs) > 1:
-        yield _foreign(group, [some[0] for some in programs.values()])
-    for several in programs.values():
+        first = [some[0] for some in programs.values()]
+        yield _together("FOREIGN PROGRAM", "programs that are not related", group, first)
+    for program, several in programs.items():
         if len(several) > 1:
-            yield _instances(group, several)
+            what = f"{len(several)} instances of {program}"
+            yield _together("SECOND INSTANCE", what, group, several)
 
 
-def _foreign(group: Group, found: Sequence[Family]) -> Diagnosis:
+def _together(kind: Kind, what: str, group: Group, found: Sequence[Family]) -> Diagnosis:
     names = few([_called(some[0]) for some in found])
-    text = f"programs that are not related share the group: {names}"
     pids = tuple(one.pid for some in found for one in some)
-    return Diagnosis.of("FOREIGN PROGRAM", group.first, text, _inodes(group), pids)
-
-
-def _instances(group: Group, found: Sequence[Family]) -> Diagnosis:
-    names = few([_called(some[0]) for some in found])
-    text = f"{len(found)} instances of {program_of(found[0][0])} share the group: {names}"
-    pids = tuple(one.pid for some in found for one in some)
-    return Diagnosis.of("SECOND INSTANCE", group.first, text, _inodes(group), pids)
+    text = f"{what} share the group: {names}"
+    return Diagnosis.of(kind, group.first, text, _inodes(group), pids)
 
 
 def _old_workers(group: Group, answer: Answer) -> Iterator[Diagnosis]:
-    """Workers by name, or several that one socket was left to, whose parent is not theirs."""
+    """Holders that outlived who started them: workers by name, or several of one session."""
     kin, holders = answer.around.kin, holders_of(group)
     orphans = [one for one in holders if _is_orphan(one, holders, answer)]
     alike: defaultdict[object, list[Holder]] = defaultdict(list)
@@ -189,7 +181,7 @@ def _old_workers(group: Group, answer: Answer) -> Iterator[Diagnosis]:
 
 
 def _is_orphan(one: Holder, holders: Iterable[Holder], answer: Answer) -> bool:
-    """Its parent is PID 1, or one that adopts, and it led no session of its own."""
+    """Its parent is PID 1 or a systemd, no holder, and it leads no session of its own."""
     kin = answer.around.kin
     own = kin.get(one.pid)
     if own is None or own.session == own.pid or own.parent in {each.pid for each in holders}:
