@@ -6,8 +6,10 @@ import fcntl
 import json
 import os
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -26,6 +28,7 @@ from tests.hostile.processes import (
 from tests.kernel.test_cli import programs_loaded
 
 PIPE_BYTES = 4096
+A_PICTURE = 500  # bytes, at least
 LEAVE, ENTER = b"\x1b[?1049l", b"\x1b[?1049h"
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # What a run may be doing: each never comes to an end by itself.
@@ -196,6 +199,15 @@ def programs_of(pid: int) -> set[int]:
     return found
 
 
+def takes_no_more(terminal: Terminal) -> bool:
+    """Nothing more is written to it, although each change of its size asks for all of a picture."""
+    before = written(terminal.pid)
+    for rows in (30, 40) * 5:
+        fcntl.ioctl(terminal.fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, 200, 0, 0))
+        time.sleep(0.02)
+    return before > PIPE_BYTES and written(terminal.pid) - before < A_PICTURE
+
+
 @pytest.mark.parametrize("stopped", ["full", "ctrl-s"])
 def test_a_terminal_that_takes_nothing_is_given_back(stopped: str) -> None:
     terminal = Terminal("-p", "1", "-i", "0.1")
@@ -204,7 +216,7 @@ def test_a_terminal_that_takes_nothing_is_given_back(stopped: str) -> None:
         os.write(terminal.fd, b"\x13")
         time.sleep(0.3)
     else:
-        wait_for(lambda: waits_for_its_reader(terminal.pid), "a full terminal")
+        wait_for(lambda: takes_no_more(terminal), "a full terminal")
     os.kill(terminal.pid, signal.SIGTERM)
     assert terminal.wait() < END_S + SLACK_S
     assert terminal.status == 0
