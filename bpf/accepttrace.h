@@ -64,7 +64,7 @@ enum loss {
 enum owner {
 	OWNER_ROOT,
 	OWNER_RANGES = 65536, /* below: the user ID itself; from here on: and a range of IDs */
-	OWNER_GUESTS = 0xfffffffe, /* sockets in network namespaces that a user made himself */
+	OWNER_GUESTS = 0xfffffffe, /* sockets in network namespaces that a user made */
 	OWNER_ALL = 0xffffffff, /* the sum */
 };
 

@@ -82,7 +82,7 @@ static __always_inline void share_change(__u32 owner, __u32 map, __u64 rows)
 		__sync_fetch_and_add(&share->taken, rows);
 }
 
-/* One more row; false where its owner has used up his share. */
+/* One more row; false where its owner has used up its share. */
 static __noinline bool share_take(__u32 owner, __u32 map)
 {
 	if (share_is_used_up(owner, map))

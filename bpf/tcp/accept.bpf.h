@@ -301,8 +301,7 @@ static __always_inline void count(bool shared, __u64 *counter, __u64 value)
 		*counter += value;
 }
 
-/* By the hash that a reuseport group chooses by: where it is always one of a few, so is the choice.
- */
+/* By the hash that a reuseport group chooses by: few values are few clients that come again. */
 static __always_inline void client_seen(enum access how, struct acceptor *acceptor,
 					struct sock *child)
 {
@@ -354,7 +353,7 @@ static __noinline void look_at_cpus(struct acceptor *acceptor, struct sock *chil
 		add(&found->local, 1);
 }
 
-/* As others write it meanwhile. */
+/* A counter as it is now: other CPUs write it meanwhile. */
 static __always_inline __u64 now_in(__u64 *counter)
 {
 	return *(volatile __u64 *)counter;

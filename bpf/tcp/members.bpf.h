@@ -24,7 +24,7 @@ static __always_inline __u64 oldest_wait(struct inet_connection_sock *listener)
 	return now > since ? now - since : 1;
 }
 
-/* Where it stands in its group. Members move as others leave. */
+/* Its place in the group, from 1 on; 0: not found. Members move as others leave. */
 static __always_inline __u32 place_in_group(struct sock *sk)
 {
 	struct sock_reuseport *group = BPF_CORE_READ(sk, sk_reuseport_cb);
@@ -47,7 +47,7 @@ static __always_inline __u32 setting_of(bool is_set)
 	return is_set ? SET : NOT_SET;
 }
 
-/* What setsockopt() said of it. */
+/* What its program has set. */
 static __always_inline void options_read(struct sock *sk, struct tcp_member *found)
 {
 	struct inet_connection_sock *listener = (struct inet_connection_sock *)sk;

@@ -195,7 +195,7 @@ NETNS: Final = Parsed("netns", parse_netns)
 FILTERS: Final = (
     click.argument("places", type=PORTS, nargs=-1, metavar="[PORTS]..."),
     click.option("-p", "--port", "ports", type=PORTS, multiple=True, metavar="PORTS",
-                 help="Only these local ports: 80,443 or 8000-8010; `accepttrace 80` does it too."),
+                 help="Only these local ports: 80,443 or 8000-8010; the same as PORTS."),
     click.option("--pid", "pids", type=PIDS, multiple=True, metavar="PIDS",
                  help="Only these processes."),
     click.option("--comm", "comms", type=NAME, multiple=True, metavar="NAME",

@@ -38,9 +38,9 @@ QUESTIONS: Final = (
     click.option("--reuseaddr", is_flag=True, help="With --why: SO_REUSEADDR is set."),
     click.option("--v6only", is_flag=True, help="With --why: IPV6_V6ONLY is set."),
     click.option("--uid", type=Parsed("user", parse_uid), metavar="USER",
-                 help="With --why: who asks.  [default: who runs this]"),
+                 help="With --why: bind as this user.  [default: who runs this]"),
     click.option("--device", metavar="NAME",
-                 help="With --to: it comes in through there. With --why: bound to that."),
+                 help="With --to: it arrives on this device. With --why: bind to it."),
 )  # fmt: skip
 # Which of the options belong to which question.
 TO: Final = ("client", "device")

@@ -112,7 +112,7 @@ class _Known:
 
 
 class Sites:
-    """All of them. Steps at most `soon_s` apart are one change."""
+    """Every address that is known. Steps at most `soon_s` apart are one change."""
 
     def __init__(self, soon_s: float) -> None:
         self._soon_s = soon_s

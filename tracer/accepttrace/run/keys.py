@@ -8,8 +8,8 @@ from typing import Final
 ESCAPE: Final = 0x1B
 LONGEST: Final = 32  # bytes of one sequence; what is longer is none
 LONGEST_PASTE: Final = 4096
-PARTIAL_S: Final = 0.05  # so long the rest of a sequence may take; an ESC alone is the key
-PASTE_S: Final = 1.0  # and the rest of a text that is pasted
+PARTIAL_S: Final = 0.05  # until the rest of a sequence must have come; an ESC alone is the key
+PASTE_S: Final = 1.0  # the same of a text that is pasted
 _BEGIN_PASTE, _END_PASTE = "[200~", b"\x1b[201~"
 _NAMES: Final[Mapping[str, str]] = {
     **{f"{kind}{end}": name for kind in "[O" for end, name in (
@@ -35,7 +35,7 @@ class Decoder:
 
     @property
     def patience_s(self) -> float | None:
-        """So long it waits for the rest of a sequence, then call `flush`; None: for nothing."""
+        """How long to wait for the rest of a sequence before `flush`; None: nothing is expected."""
         if not self._bytes:
             return None
         return PASTE_S if self._pastes else PARTIAL_S

@@ -40,8 +40,10 @@ class Drawer(Protocol[C]):
 
 
 class Loop(Generic[S]):
-    """Draws what it was last shown. From the thread are called: `on_wish` when something else is
-    wished for, or it has failed; `on_end` when the person wants to leave.
+    """Draws what it was last shown, in its thread.
+
+    The thread calls `on_wish` when a key asks for another picture, or when it has failed, and
+    `on_end` when a key asks to leave.
     """
 
     def __init__(

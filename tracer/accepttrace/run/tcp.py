@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from accepttrace.model.tracker import Tracker
     from accepttrace.views.screen.state import Wish
 
-NOBODY: Final = Filters(ports=frozenset({1}))  # while all is forgotten
+NOBODY: Final = Filters(ports=frozenset({1}))  # an unused port: nothing is counted during a reset
 
 
 class TcpSource:

@@ -76,7 +76,7 @@ def loss(losses: Losses, by_clients: Span | None) -> list[Span]:
 
 
 def over_share(losses: Losses) -> str:
-    """What was not counted because its owner had used up his share of a map; empty: nothing."""
+    """What was not counted because its owner had used up a share of a map; empty: nothing."""
     if not losses.over_share:
         return ""
     whose = " and ".join(losses.over_whose)

@@ -18,14 +18,15 @@ from accepttrace.facts.matching import is_any, is_ipv4, same_address
 
 Result = Literal["works", "refused", "not known"]
 Rule = Literal[
-    "listens",  # it listens, and SO_REUSEPORT was not asked for
-    "uid",  # SO_REUSEPORT was asked for, but it belongs to another user
-    "reuseport",  # ... but it has not set it, or that is not known
-    "reuseaddr",  # it does not listen, and neither option was asked for
-    "first",  # ... but it has not set the one that was, or that is not known
+    # Of the socket in the way:
+    "listens",  # it listens, and the wish is without SO_REUSEPORT
+    "uid",  # the wish is with SO_REUSEPORT, but the socket belongs to another user
+    "reuseport",  # ... but the socket has not set it, or that is not known
+    "reuseaddr",  # it does not listen, and the wish is without either option
+    "first",  # ... and has not set the option of the wish, or that is not known
 ]
-OTHER_USERS: Final = 3  # as which it is tried too
-PROBES: Final = 16
+OTHER_USERS: Final = 3  # owners of sockets on the port, as whom it is tried, too
+PROBES: Final = 16  # wishes, at most, that are tried to find out what others have set
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,7 @@ def remedies(wish: Wish, use: PortUse) -> list[Wish]:
 
 
 def probes(wish: Wish, use: PortUse) -> list[Wish]:
-    """What shows of each socket in the way, if it alone is, which options it has set."""
+    """Wishes that show which options each socket in the way has set, if nothing else is."""
     found: list[Wish] = []
     for user in use.users:
         if user.use in ("listens", "bound") and user.uid is not None and overlaps(wish, user):
@@ -138,7 +139,7 @@ def _covers(family: str, address: str, v6only: bool) -> tuple[bool, bool]:
 
 
 def conflict(wish: Wish, user: PortUser) -> Conflict | None:
-    """The rule by which a socket that overlaps refuses a wish; None: it lets it."""
+    """The rule by which a socket that overlaps refuses a wish; None: it does not."""
     by_address = wish.reuseaddr and user.use != "listens"
     same_user = user.use == "time_wait" or user.uid == wish.uid
     by_port = wish.reuseport and same_user
@@ -157,9 +158,10 @@ def _rule(wish: Wish, user: PortUser, asked: bool) -> Rule:
 
 
 def learned(users: Iterable[PortUser], attempts: Sequence[Attempt]) -> list[PortUser]:
-    """With what the attempts show of their options.
+    """The sockets, with what the attempts show of their options.
 
-    One that works is let by all whom it overlaps; one that does not is refused by the only one.
+    All that an attempt overlaps let it where it works; where it is refused, and overlaps one
+    socket alone, that one refuses it.
     """
     found = list(users)
     for one in attempts:

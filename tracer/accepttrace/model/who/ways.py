@@ -74,10 +74,11 @@ def _nearest(pid: int, holders: Collection[int], kin: Mapping[int, Kin]) -> int 
 def _strangers(
     tops: Collection[int], holders: Mapping[int, Holder], kin: Mapping[int, Kin]
 ) -> tuple[int, ...]:
-    """Of those without an ancestor that holds it: who is like no other of them.
+    """Of those without an ancestor that holds it: who did not inherit it with the others.
 
-    fork() keeps number, session and, without exec(), the program. All of that is alike in the
-    children of a parent that has ended or closed it; one who got it sent has it by chance alone.
+    fork() keeps the descriptor's number, the session and, without exec(), the program: these are
+    the same in all children of a parent that has ended or closed it. Where a process got it in
+    another way, they would be the same by chance alone.
     """
     alike: dict[object, list[int]] = {}
     for pid in tops:
