@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
 from typing import Final
 
 from accepttrace.model.census import Census
@@ -20,6 +21,7 @@ SOON_S: Final = 10.0  # what follows within that time at one place belongs to on
 # What a listener loses. Of a full queue both kinds, or where hooks do not tell them apart the sum.
 _PACKETS: Final = ("overflow_syn", "overflow_ack")
 _LOSSES: Final = (*_PACKETS, "dropped_syn_queue", "dropped_other", *ON_CLOSE)
+_seen: Final = attrgetter("dropped_overflow", *_LOSSES)
 _FAULTS: Final[Mapping[str, EventKind]] = {
     "STUCK": "STUCK",
     "UNEVEN": "UNEVEN",
@@ -50,7 +52,9 @@ class _Mark:
 
     def grown(self, row: ListenerRow) -> dict[str, int]:
         """What it has lost since. What is not known any more has not grown."""
-        self.row = row
+        before, self.row = self.row, row
+        if before is not None and _seen(before) == _seen(row):
+            return {}
         apart = row.overflow_syn is not None
         names = _LOSSES if apart else ("dropped_overflow", *_LOSSES)
         now = {name: getattr(row, name) or 0 for name in names}

@@ -58,7 +58,8 @@ class Holds:
 
     def _at(self, process: ProcessKey, port: LocalPort, sockets: set[Socket]) -> int | None:
         there = self._sockets[process, port]
-        there = set(filter(self._listeners.is_open, there)) or there
+        if not there <= sockets:
+            there = set(filter(self._listeners.is_open, there)) or there
         return self._opened.of(*process, port) if there <= sockets else None
 
     def _find_sockets(self, kept: Iterable[Entry]) -> None:

@@ -84,6 +84,7 @@ class Recent:
     def __init__(self, window_s: float) -> None:
         self._window_s = window_s
         self._slots: deque[_Slot] = deque()
+        self._past: Parts | None = None  # the sums of all slots but the last; None: to be found
 
     def take_in(
         self, taken: Mapping[Key, int], expected: Mapping[Key, float], whole: Stay
@@ -91,16 +92,25 @@ class Recent:
         """One interval; returns the slot that it went to."""
         slot = self._slot(whole)
         for key in taken.keys() | expected.keys():
-            _part(slot.parts, key).add(taken.get(key, 0), expected.get(key, 0.0))
+            part = _part(slot.parts, key)
+            part.accepts += taken.get(key, 0)
+            part.expected += expected.get(key, 0.0)
         return slot.parts
 
     def sums(self, now_s: float) -> Parts:
         """By key, of the slots that reach into the window that ends now."""
         self._forget(now_s)
-        found: Parts = {}
-        for slot in self._slots:
-            for key, part in slot.parts.items():
-                _part(found, key).add(part.accepts, part.expected)
+        if not self._slots:
+            return {}
+        if self._past is None:
+            self._past = {}
+            for slot in list(self._slots)[:-1]:
+                for key, part in slot.parts.items():
+                    _part(self._past, key).add(part.accepts, part.expected)
+        found = dict(self._past)
+        for key, part in self._slots[-1].parts.items():
+            past = found.get(key) or Part()
+            found[key] = Part(past.accepts + part.accepts, past.expected + part.expected)
         return found
 
     def trends(self, began_s: float, now_s: float) -> Trends:
@@ -144,6 +154,7 @@ class Recent:
 
     def move(self, old: Key, new: Key) -> None:
         """One has become part of another."""
+        self._past = None
         for slot in self._slots:
             part = slot.parts.pop(old, None)
             if part is not None:
@@ -154,17 +165,20 @@ class Recent:
         for slot in self._slots:
             for key in slot.parts.keys() - keys:
                 del slot.parts[key]
+                self._past = None
 
     def _slot(self, whole: Stay) -> _Slot:
         self._forget(whole.end_s)
         if not self._slots or whole.begin_s >= self._slots[-1].begin_s + self._slot_s:
             self._slots.append(_Slot(whole.begin_s, whole.end_s))
+            self._past = None
         self._slots[-1].end_s = whole.end_s
         return self._slots[-1]
 
     def _forget(self, now_s: float) -> None:
         while self._slots and self._slots[0].end_s <= now_s - self._window_s:
             self._slots.popleft()
+            self._past = None
 
 
 class Windows:

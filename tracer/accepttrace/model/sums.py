@@ -59,10 +59,10 @@ def summed(entries: Sequence[Entry], visible: Visible) -> Sum:
         wasted += count.wasted or 0
     bounds = percentiles(histogram, QUANTILES, longest)
     measured = bounds[-1] is not None
-    places = localities(count.locality for count in counts)
+    places = localities([count.locality for count in counts])
     return Sum(
         accepts=accepts,
-        interval=sum(entry.interval for entry in entries),
+        interval=sum([entry.interval for entry in entries]),
         empty=empty if visible.empty else None,
         wasted=wasted if visible.empty else None,
         via=_via(counts),

@@ -130,8 +130,7 @@ class AcceptorRows:
 
     def _in_slots(self) -> list[wire.Acceptor]:
         self._slot_of = {bytes(key): slot for slot, key in self._slot_owners.items()}
-        rows = map(self._slots.get, self._slot_of.values())
-        return [row for row in rows if row is not None]
+        return self._slots.elements(list(self._slot_of.values()))
 
     def _one(self, key: wire.AcceptorKey) -> wire.Acceptor | None:
         slot = self._slot_of.get(bytes(key))

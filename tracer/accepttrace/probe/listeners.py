@@ -31,8 +31,7 @@ class ListenerRows:
 
     def read(self) -> list[wire.Listener]:
         """Of all listeners that are described already."""
-        placed = (self._placed.get(place) for place, _ in self._places.items())
-        found = [row for row in placed if row is not None]
+        found = self._placed.elements([place for place, _ in self._places.items()])
         found += [row for _, row in self._beyond.items()]
         self._last = {}
         for row in found:

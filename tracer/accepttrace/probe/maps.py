@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes as c
 import errno
 from collections.abc import Iterator, Sequence
+from sys import byteorder
 from typing import ClassVar, Generic, Literal, TypeVar
 
 from accepttrace.probe import _syscall as sys
@@ -14,6 +15,7 @@ Key = TypeVar("Key", bound=c.Structure)
 Value = TypeVar("Value", bound=c.Structure)
 
 _BATCH = 256
+_MANY = 64  # elements of an array: from so many on it is quicker to read it whole
 Number = Literal["I", "Q"]  # of 32 and of 64 bits
 
 
@@ -40,6 +42,13 @@ class Map(Generic[Key, Value]):
                 return None
             raise
         return value
+
+    def elements(self, keys: Sequence[Key]) -> list[Value]:
+        """Of an array map, those of these numbers."""
+        if len(keys) < _MANY:
+            return [value for key in keys if (value := self.get(key)) is not None]
+        found = [value for _, values, count in self._batches() for value in values[:count]]
+        return [found[int.from_bytes(key, byteorder)] for key in map(bytes, keys)]
 
     def put(self, key: Key, value: Value) -> None:
         """Store `value` under `key`; OSError (E2BIG) where the map is full."""

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
 from typing import Final
 
 from accepttrace.facts.records import ListenerFact, Options, Program, Selector
@@ -50,10 +51,13 @@ def member_of(found: wire.Member) -> Member:
 
 def facts_of(found: Iterable[wire.TcpMember]) -> dict[int, ListenerFact]:
     """By inode, what is known of listening sockets."""
-    return {one.member.inode: _fact(one) for one in found if one.member.inode}
+    return {one.member.inode: _fact(bytes(one)) for one in found if one.member.inode}
 
 
-def _fact(found: wire.TcpMember) -> ListenerFact:
+@lru_cache(maxsize=2048)
+def _fact(text: bytes) -> ListenerFact:
+    """Of most listeners it is the same at each look."""
+    found = wire.TcpMember.from_buffer_copy(text)
     member = member_of(found.member)
     own = bool(found.defers), found.half_open, found.oldest_us or None, _options(found)
     if not member.size:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from heapq import heapify, heappop, heappush
 from itertools import combinations, pairwise
 from math import comb, exp, lgamma, log, sqrt
@@ -109,6 +110,7 @@ def outliers(
     return found
 
 
+@lru_cache(maxsize=1024)
 def _is_likely(count: int, total: int, share: float, alpha: float) -> bool:
     """Whether its test surely gives more than `alpha`: most do, and this is cheaper.
 
