@@ -185,7 +185,23 @@ def top(**values: Any) -> None:
         _only_of_tcp(values)
     if values["once"] and (values["count"] or values["duration"]):
         raise click.UsageError("--once ends after one interval: it goes with neither -n nor -d")
-    config = Config(
+    config = _config(values)
+    pace = Pace(config.interval_s, config.duration_s)  # before attaching: a signal ends it cleanly
+    try:
+        if config.udp:
+            from accepttrace.run.udp import UdpSubject
+
+            trace(Run(config, pace), UdpSubject)
+        else:
+            from accepttrace.run.tcp import TcpSubject
+
+            trace(Run(config, pace), TcpSubject)
+    finally:
+        pace.over()
+
+
+def _config(values: dict[str, Any]) -> Config:
+    return Config(
         filters=take_filters(values),
         interval_s=values["interval"],
         duration_s=values["duration"],
@@ -209,15 +225,3 @@ def top(**values: Any) -> None:
         ready_file=values["ready_file"],
         live=_is_live(values),
     )
-    pace = Pace(config.interval_s, config.duration_s)  # before attaching: a signal ends it cleanly
-    try:
-        if config.udp:
-            from accepttrace.run.udp import UdpSubject
-
-            trace(Run(config, pace), UdpSubject)
-        else:
-            from accepttrace.run.tcp import TcpSubject
-
-            trace(Run(config, pace), TcpSubject)
-    finally:
-        pace.over()

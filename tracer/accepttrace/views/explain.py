@@ -16,8 +16,8 @@ KINDS: Final[Mapping[Kind, tuple[str, str]]] = {
     "loss": ("What clients lost or waited for", "of clients"),
     "missed": ("What the tracer lost", "lost by the tracer"),
     "who": ("What `who` finds", "found by who"),
+    "question": ("Questions to `who`", "question to who"),
     "remedy": ("What people change", "remedy"),
-    "question": ("Questions to who", "question to who"),
     "column": ("Columns", "column"),
     "udp": ("Columns of --udp", "column of --udp"),
 }

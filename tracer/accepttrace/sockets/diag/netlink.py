@@ -58,12 +58,12 @@ def dump(
 
 
 def dump_tcp(states: int, decode: Callable[[bytes], Row]) -> tuple[Row, ...]:
-    """As `dump`, TCP sockets of both families mixed, in the order in which the kernel lists them.
+    """As `dump`, TCP sockets of both families in one list, in the kernel's order.
 
-    By the oldest form of the request, which alone names no family.
+    The request has its oldest form, the only one that names no family.
     """
     with _link() as link:
-        return tuple(_dump(link, _framed(TCPDIAG_GETSOCK, OLD_REQUEST.pack(states, 0)), decode))
+        return tuple(_dump(link, framed(TCPDIAG_GETSOCK, OLD_REQUEST.pack(states, 0)), decode))
 
 
 def _link() -> socket.socket:
@@ -84,11 +84,12 @@ def _dump(link: socket.socket, request: bytes, decode: Callable[[bytes], Row]) -
 def _request(family: int, protocol: int, states: int, port: int) -> bytes:
     extensions = 1 << (INET_DIAG_SKMEMINFO - 1)
     body = REQUEST.pack(family, protocol, extensions, states, port.to_bytes(2, "big"))
-    return _framed(SOCK_DIAG_BY_FAMILY, body)
+    return framed(SOCK_DIAG_BY_FAMILY, body)
 
 
-def _framed(kind: int, body: bytes) -> bytes:
-    return NLMSGHDR.pack(NLMSGHDR.size + len(body), kind, DUMP_REQUEST, 0, 0) + body
+def framed(kind: int, body: bytes, flags: int = DUMP_REQUEST) -> bytes:
+    """A message with its header."""
+    return NLMSGHDR.pack(NLMSGHDR.size + len(body), kind, flags, 0, 0) + body
 
 
 def _replies(link: socket.socket, decode: Callable[[bytes], Row]) -> tuple[list[Row], bool]:

@@ -26,6 +26,7 @@ USES: Final[dict[int, Use]] = {
     10: "listens",
     13: "bound",  # TCP_BOUND_INACTIVE: asked for since Linux 6.8; before, these are not listed
 }
+CONNECTED: Final = ("connected", "time_wait")  # uses with a remote address
 STATES: Final = sum(1 << state for state in USES if state != 7)
 
 
@@ -96,7 +97,7 @@ def decode(body: bytes) -> PortUser | None:
     use = USES.get(state)
     if use is None:
         return None
-    far = use in ("connected", "time_wait")
+    far = use in CONNECTED
     return PortUser(
         use=use,
         family=addresses.family_of(family),
@@ -118,7 +119,7 @@ def parse(line: str, family: Family) -> PortUser | None:
     use = USES.get(int(fields[3], 16))
     if use is None:
         return None
-    far = use in ("connected", "time_wait")
+    far = use in CONNECTED
     return PortUser(
         use=use,
         family=family,

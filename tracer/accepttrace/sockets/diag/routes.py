@@ -19,7 +19,6 @@ RTA_DST: Final = 1
 RTA_OIF: Final = 4
 RTN_LOCAL: Final = 2
 RTM_F_FIB_MATCH: Final = 0x2000  # the entry itself: that of a local address has its own device
-NLMSG_ERROR: Final = 2
 # rtmsg: family, length of the destination in bits, source, tos, table, protocol, scope, type, flags
 ROUTE: Final = struct.Struct("=BBBBBBBBI")
 NO_WAY: Final = {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EACCES, errno.EINVAL}
@@ -43,8 +42,7 @@ def route_to(address: str) -> Route | None:
     packed = socket.inet_pton(family, address)
     body = ROUTE.pack(family, len(packed) * 8, 0, 0, 0, 0, 0, 0, RTM_F_FIB_MATCH)
     body += netlink.ATTRIBUTE.pack(netlink.ATTRIBUTE.size + len(packed), RTA_DST) + packed
-    size = netlink.NLMSGHDR.size + len(body)
-    request = netlink.NLMSGHDR.pack(size, RTM_GETROUTE, NLM_F_REQUEST, 0, 0) + body
+    request = netlink.framed(RTM_GETROUTE, body, NLM_F_REQUEST)
     with socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, socket.NETLINK_ROUTE) as link:
         link.settimeout(netlink.TIMEOUT_S)
         link.send(request)
@@ -54,7 +52,7 @@ def route_to(address: str) -> Route | None:
 def _decoded(reply: bytes) -> Route | None:
     size, kind, *_ = netlink.NLMSGHDR.unpack_from(reply)
     body = reply[netlink.NLMSGHDR.size : size]
-    if kind == NLMSG_ERROR:
+    if kind == netlink.NLMSG_ERROR:
         code = -netlink.ERROR.unpack_from(body)[0]
         if code in NO_WAY:
             return None
