@@ -211,6 +211,8 @@ def test_several_places_have_a_heading_each_the_wrong_one_first() -> None:
     assert "ONE ACCEPTOR" in headings[0]
     assert all("queue 0/511" in line and "nginx" in line for line in headings)
     assert "3 listeners at 3 addresses" in lines[0]
+    first = several_ports().verdicts[0]
+    assert lines[1].startswith(f"{first.finding.word}  0.0.0.0:{first.local_port}: ")
 
 
 def test_a_thousand_listeners_have_a_line_each_and_can_be_reached() -> None:

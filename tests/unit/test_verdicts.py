@@ -80,6 +80,15 @@ def test_stuck_is_what_waits_for_a_second_while_nobody_takes_any(one: Listener, 
             stuck(2000, 62_500_000, backlog=4095, holders=tuple(map(holder, range(1, 6)))),
             "100 (pid 1, pid 2, pid 3): 2,000 of 4,096 wait, the oldest for 62 s",
         ),
+        # Not the master, which never accepts; but nobody is left out where nobody waits.
+        (
+            stuck(holders=(holder(1, False), holder(2, None), holder(3))),
+            "100 (pid 2, pid 3): 3 of 512 wait, the oldest for 1 s",
+        ),
+        (
+            stuck(holders=(holder(1, False), holder(2, False))),
+            "100 (pid 1, pid 2): 3 of 512 wait, the oldest for 1 s",
+        ),
     ],
 )
 def test_what_is_stuck_is_said_with_how_much_waits(one: Listener, text: str) -> None:

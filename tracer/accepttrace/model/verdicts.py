@@ -303,7 +303,8 @@ def _stuck(rows: Sequence[ListenerRow], taken: Mapping[object, int]) -> Finding 
     if not stuck:
         return None
     worst = max(stuck, key=lambda row: row.queue or 0)
-    who = ", ".join(f"pid {holder.pid}" for holder in worst.holders[:3])
+    there = [holder for holder in worst.holders if holder.waits is not False] or worst.holders
+    who = ", ".join(f"pid {holder.pid}" for holder in there[:3])
     limit = "" if worst.capacity is None else f" of {worst.capacity:,}"
     oldest = (worst.oldest_wait_us or 0) / 1e6
     text = (

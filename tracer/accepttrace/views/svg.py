@@ -11,7 +11,7 @@ from rich.console import Console, ConsoleOptions
 from rich.segment import Segment
 from rich.style import Style
 
-from accepttrace.views.text import Line
+from accepttrace.views.text import Line, Span
 
 # A picture must not call anybody: the web font that rich refers to is left out.
 # As views.screen.paint has them.
@@ -50,9 +50,12 @@ class _Frame:
 
 
 def _indented(line: Line) -> Line:
-    """Leading blanks as a span of their own: some viewers drop them and stretch the rest."""
-    if not line:
-        return line
-    text, style = line[0]
+    """Leading blanks as spans of their own: some viewers drop them and stretch the rest."""
+    return tuple(part for span in line for part in _parted(*span))
+
+
+def _parted(text: str, style: str) -> Iterator[Span]:
     bare = text.lstrip(" ")
-    return ((text[: len(text) - len(bare)], ""), (bare, style), *line[1:])
+    if blanks := text[: len(text) - len(bare)]:
+        yield blanks, style
+    yield bare, style

@@ -22,11 +22,11 @@ STYLES: Final[Mapping[str, str]] = {
 }
 
 
-def lines(snapshot: Snapshot, width: int) -> list[Line]:
-    """The gravest first; nothing where nobody shares."""
-    shown = snapshot.verdicts[:SHOWN]
+def lines(snapshot: Snapshot, width: int, most: int | None = None) -> list[Line]:
+    """The gravest first; nothing where nobody shares. `most`: of so many, the others unsaid."""
+    shown = snapshot.verdicts[: SHOWN if most is None else most]
     found = [line for one in shown for line in _lines(one, snapshot, width)]
-    return found + left_out(snapshot)
+    return found if most is not None else [*found, *left_out(snapshot)]
 
 
 def left_out(snapshot: Snapshot) -> list[Line]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import zip_longest
 from textwrap import wrap
 from typing import Final
@@ -38,15 +37,14 @@ def head(board: Board, state: State, canvas: Canvas, height: int) -> list[Line]:
     unread = unread_lines(snapshot.unread, width)
     if height >= TALL:
         return [first, *judged, *waits, *total, *unread]
-    short = verdicts.lines(snapshot, ENDLESS)
+    short = verdicts.lines(snapshot, ENDLESS, 1)
     return [*short[:1], *total[: 1 + (height > 5)], *([first] if height > 7 else [])]
 
 
 def _judged(snapshot: Snapshot, width: int, most: int) -> list[Line]:
     """The gravest; of several places the others too where something is wrong there."""
     faults = sum(one.finding.word in FAULTS for one in snapshot.verdicts)
-    shown = snapshot.verdicts[: min(max(faults, 1), verdicts.SHOWN)]
-    return verdicts.lines(replace(snapshot, verdicts=shown), width)[:most] if shown else []
+    return verdicts.lines(snapshot, width, min(max(faults, 1), verdicts.SHOWN))[:most]
 
 
 def _title(board: Board, state: State, width: int) -> Line:
