@@ -8,7 +8,8 @@ import pytest
 
 from accepttrace.facts.records import Program
 from accepttrace.probe import wire
-from accepttrace.probe.members import classic, member_of
+from accepttrace.probe.classic import returned
+from accepttrace.probe.members import member_of
 
 QUEUE, HASH, CPU, RANDOM = ((0x20, 0xFFFFF000 + offset) for offset in (24, 32, 36, 56))
 RETURN, LENGTH = (0x16, 0), (0x80, 0)
@@ -41,12 +42,12 @@ def test_a_classic_program_is_known_by_its_instructions(
     code: list[tuple[int, int]], name: str | None
 ) -> None:
     padded = [*packed(*code), 0, 0, 0][:3]
-    assert classic(padded, len(code)) == name
+    assert returned(padded, len(code)) == name
 
 
 def test_of_a_longer_program_the_beginning_says_nothing() -> None:
-    assert classic(packed(CPU, RETURN, (0x06, 0)), 4) is None
-    assert classic(packed(CPU, (0x94, 4), RETURN), 3) == "cpu modulo 4"
+    assert returned(packed(CPU, RETURN, (0x06, 0)), 4) is None
+    assert returned(packed(CPU, (0x94, 4), RETURN), 3) == "cpu modulo 4"
 
 
 def member(**facts: object) -> wire.Member:

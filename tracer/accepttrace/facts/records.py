@@ -189,7 +189,8 @@ class Passed:
 class Program:
     """A BPF program by the id and name that `bpftool prog` shows.
 
-    Classic BPF has neither: no id, and as its name what it returns.
+    Classic BPF has neither: no id, and as its name what it returns: `member 2`, or `cpu`, `queue`,
+    `packet hash`, `random`, as they are or with ` modulo 4` or ` and 0x3` behind them.
     """
 
     id: int | None

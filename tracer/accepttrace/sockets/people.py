@@ -16,7 +16,6 @@ FRESH_S: Final = 30.0  # a name that is older is read again
 YOUNG_S: Final = 5.0  # a process may get its title shortly after it began
 SILENT_S: Final = 60.0  # who did not answer is asked again, each time twice as late
 
-
 _Who = tuple[int, int]  # PID and start_ticks
 
 

@@ -93,15 +93,14 @@ def _blocks(
     share = (width - (columns - 1) * len(GAP)) // columns
     lines: list[Line] = []
     for done in range(0, len(shown), columns):
-        blocks = [_block(pile, share, bars) for pile in shown[done : done + columns]]
-        band = _side_by_side(blocks, share)
+        some = shown[done : done + columns]
+        band = _side_by_side([_block(pile, share, bars) for pile in some], share)
         more = note or done + columns < len(shown)
         if room is not None and len(lines) + len(band) + more > room:
             if lines:
                 return lines, done
-            return _block(shown[0], width, bars)[
-                : max(room - 1, 1)
-            ], 1  # better a part than nothing
+            part = _block(shown[0], width, bars)[: max(room - 1, 1)]
+            return part, 1  # better than nothing
         lines += band
     return lines, len(shown)
 

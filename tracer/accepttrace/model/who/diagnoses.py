@@ -20,6 +20,7 @@ NAME_LENGTH: Final = 64  # characters: others choose them
 NAMED: Final = 4  # sockets or processes, in a sentence
 SMALL_SOMAXCONN: Final = 511  # below what servers ask for by default
 RELOADED_S: Final = 300.0  # workers that began so long after their master are not its first
+# What a selector of classic BPF returns: see `facts.records.Program`.
 MODULO: Final = re.compile(r".* modulo (\d+)$")
 MASK: Final = re.compile(r".* and 0x([0-9a-f]+)$")
 MEMBER: Final = re.compile(r"member (\d+)$")
