@@ -14,7 +14,7 @@ from accepttrace.cli import whoto
 from accepttrace.config import Filters
 from accepttrace.errors import AcceptTraceError
 from accepttrace.facts.records import Listener
-from accepttrace.model.who.lookup import Answer
+from accepttrace.model.who.lookup import Lookup
 from accepttrace.probe.listing import ListenerIterator
 from accepttrace.sockets.inventory import InventoryReader
 from accepttrace.views.who.to import Asked, result, text_lines
@@ -63,7 +63,7 @@ def ask(
     client: str | None = None,
     device: str | None = None,
     iterator: ListenerIterator | None = None,
-) -> tuple[list[Answer], Asked]:
+) -> tuple[list[Lookup], Asked]:
     to = whoto.parse_place(place)
     filters = whoto.target_filters(to)
     reader = InventoryReader(filters, ask_facts=iterator.read if iterator else None)

@@ -27,7 +27,7 @@ from accepttrace.errors import UsageError
 from accepttrace.facts.binding import Attempt, PortUse, PortUser, Wish
 from accepttrace.facts.records import Holder, Listener, Options, Program, Unread
 from accepttrace.model.who.binding import finding, learned, overlaps, probes, remedies
-from accepttrace.model.who.lookup import Packet, answer, packets
+from accepttrace.model.who.lookup import Packet, look_up, packets
 from accepttrace.views.text import wrapped
 from accepttrace.views.who import to as to_view
 from accepttrace.views.who import why as why_view
@@ -167,7 +167,7 @@ def test_both_questions_are_answered_over_real_sockets() -> None:
 
 def test_members_of_one_group_are_all_chosen_and_nobody_else() -> None:
     rows = [member(1), member(2), listener(3, "::", v6only=False), member(4, group=8, uid=9)]
-    found = answer(TO_ANY, rows)
+    found = look_up(TO_ANY, rows)
     assert [row.inode for row in found.chosen] == [1, 2]
     assert [(one.listener.inode, one.reason) for one in found.others] == [
         (3, "ipv4_first"),
@@ -178,7 +178,7 @@ def test_members_of_one_group_are_all_chosen_and_nobody_else() -> None:
 
 def test_what_is_on_other_ports_or_elsewhere_is_left_aside() -> None:
     rows = [listener(1, local_port=81), listener(2, netns=ELSEWHERE)]
-    found = answer(TO_ANY, rows)
+    found = look_up(TO_ANY, rows)
     assert (found.chosen, [one.reason for one in found.others]) == ((), ["netns"])
     assert "in this network namespace (1)" in "".join(to_view.text_lines([found], Asked()))
 
@@ -186,9 +186,9 @@ def test_what_is_on_other_ports_or_elsewhere_is_left_aside() -> None:
 def test_a_cpu_that_a_socket_asks_for_counts_one_point() -> None:
     options = Options(False, False, 0, 3, None)
     rows = [listener(1, "::", v6only=False, options=options), listener(2, options=options)]
-    assert [row.inode for row in answer(TO_ANY, rows).chosen] == [2]
+    assert [row.inode for row in look_up(TO_ANY, rows).chosen] == [2]
     rows[1] = replace(rows[1], options=None)
-    ((cpu, instead),) = answer(TO_ANY, rows).by_cpu
+    ((cpu, instead),) = look_up(TO_ANY, rows).by_cpu
     assert (cpu, [row.inode for row in instead]) == (3, [1])
 
 
@@ -206,7 +206,7 @@ def test_each_address_and_device_that_matters_is_a_case() -> None:
 
 def test_an_answer_is_bounded_whatever_there_is() -> None:
     rows = [listener(number, f"10.0.{number // 250}.{number % 250}") for number in range(2000)]
-    answers = [answer(packet, rows) for packet in packets(HERE, 80, rows)[:40]]
+    answers = [look_up(packet, rows) for packet in packets(HERE, 80, rows)[:40]]
     lines = list(to_view.text_lines(answers, Asked()))
     assert len(lines) < 200
     assert "28 more cases: name an address, or --device" in lines
@@ -222,7 +222,7 @@ def test_a_group_of_thousands_is_answered_at_once() -> None:
     rows = [member(n, holders=holders) for n in range(20_000)]
     rows += [listener(n, "10.0.0.1", holders=holders) for n in range(20_000, 40_000)]
     began = time.process_time()
-    found = answer(TO_ANY, rows)
+    found = look_up(TO_ANY, rows)
     lines = [*to_view.text_lines([found], Asked()), *to_view.json_lines([found], Asked())]
     assert time.process_time() - began < 2
     assert (len(found.chosen), len(found.others)) == (20_000, 20_000)
@@ -232,25 +232,25 @@ def test_a_group_of_thousands_is_answered_at_once() -> None:
 def test_what_stops_the_one_that_gets_it_is_noted() -> None:
     asleep = Holder(7, 7, "app", "app", 3, False)
     row = listener(1, queue=11, holders=(asleep,))
-    lines = list(to_view.text_lines([answer(TO_ANY, [row])], Asked()))
+    lines = list(to_view.text_lines([look_up(TO_ANY, [row])], Asked()))
     assert lines[-2:] == [
         "note: the queue of 0.0.0.0:80, inode 1 (11 there) is full: SYNs there are dropped",
         "note: nobody waits on 0.0.0.0:80, inode 1: what comes there stays in the queue",
     ]
     members = [member(n, queue=11, holders=(asleep,)) for n in range(50)]
-    lines = list(to_view.text_lines([answer(TO_ANY, members)], Asked()))
+    lines = list(to_view.text_lines([look_up(TO_ANY, members)], Asked()))
     assert lines[-2:] == [
         "note: the queues of 50 sockets on 0.0.0.0:80 are full: SYNs there are dropped",
         "note: nobody waits on 50 sockets on 0.0.0.0:80: what comes there stays in the queue",
     ]
     awake = replace(row, queue=10, holders=(asleep, replace(asleep, waits=True)))
-    lines = list(to_view.text_lines([answer(TO_ANY, [awake])], Asked()))
+    lines = list(to_view.text_lines([look_up(TO_ANY, [awake])], Asked()))
     assert not any(line.startswith("note") for line in lines)
 
 
 def test_members_beyond_a_few_fold() -> None:
     rows = [member(number) for number in range(100)]
-    lines = list(to_view.text_lines([answer(TO_ANY, rows)], Asked()))
+    lines = list(to_view.text_lines([look_up(TO_ANY, rows)], Asked()))
     assert "    and 92 more sockets" in lines
     assert "(1 in 100)" in lines[1]
 
@@ -258,7 +258,7 @@ def test_members_beyond_a_few_fold() -> None:
 def test_sockets_alike_are_one_line() -> None:
     held = [Holder(n, n, "app", "app", 3, True) for n in range(10)]
     others = [member(n, address="10.0.0.1", holders=(held[n],)) for n in range(10)]
-    lines = list(to_view.text_lines([answer(TO_ANY, others)], Asked()))
+    lines = list(to_view.text_lines([look_up(TO_ANY, others)], Asked()))
     assert lines[2] == (
         "  not 10.0.0.1:80  10 sockets  pid 0 app, pid 1 app, pid 2 app and 7 more:"
         " bound to another address"
@@ -274,7 +274,7 @@ def test_sockets_alike_are_one_line() -> None:
 
 
 def test_programs_of_the_namespace_decide() -> None:
-    found = answer(TO_ANY, [listener(1)])
+    found = look_up(TO_ANY, [listener(1)])
     asked = Asked(programs=(Program(12, "steer"),))
     assert to_view.result(found, asked) == "program"
     lines = list(to_view.text_lines([found], asked))
@@ -290,7 +290,7 @@ def test_programs_of_the_namespace_decide() -> None:
 def test_names_of_strangers_are_harmless(found: list[str], device: str) -> None:
     holders = tuple(Holder(n, n, name[:15], name, 3, False) for n, name in enumerate(found))
     rows = [listener(1, holders=holders, device=device), listener(2, "::", holders=holders)]
-    answers = [answer(packet, rows) for packet in packets(HERE, 80, rows)]
+    answers = [look_up(packet, rows) for packet in packets(HERE, 80, rows)]
     asked = Asked(programs=(Program(3, device),))
     lines = list(to_view.text_lines(answers, asked))
     clash = used(user(holders=holders, device=device))
@@ -461,5 +461,5 @@ def test_who_could_not_be_read_is_named_where_a_holder_is_missing() -> None:
     for holders in ((), held):
         found = finding(WISH, used(user(holders=holders), unread=unread), refused(WISH))
         assert (said in why_view.text_lines(found)) == (not holders)
-        got = answer(TO_ANY, [listener(1, holders=holders)])
+        got = look_up(TO_ANY, [listener(1, holders=holders)])
         assert (said in to_view.text_lines([got], Asked(unread=unread))) == (not holders)

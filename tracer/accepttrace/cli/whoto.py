@@ -13,7 +13,7 @@ from accepttrace.facts.matching import unmapped
 
 if TYPE_CHECKING:
     from accepttrace.facts.records import Inventory
-    from accepttrace.model.who.lookup import Answer
+    from accepttrace.model.who.lookup import Lookup
     from accepttrace.sockets.reaching import Reaching
     from accepttrace.views.who.to import Asked
 
@@ -56,9 +56,9 @@ def parse_client(text: str) -> Place:
 
 def lookup(
     to: Place, client: Place | None, device: str | None, filters: Filters, inventory: Inventory
-) -> tuple[list[Answer], Asked]:
+) -> tuple[list[Lookup], Asked]:
     """Who gets a connection. `inventory`: all listeners on the port, of every namespace."""
-    from accepttrace.model.who.lookup import LOOPBACK, answer, packets
+    from accepttrace.model.who.lookup import LOOPBACK, look_up, packets
 
     device = device or to.device
     netns = next(iter(filters.netns), None)
@@ -77,7 +77,7 @@ def lookup(
         _family(to, client, filters),
         near or LOOPBACK,
     )
-    answers = [answer(packet, rows) for packet in found]
+    answers = [look_up(packet, rows) for packet in found]
     matters = any(row.device for row in rows if row.netns == there.netns)
     remote = there.back is not None and not there.back.local
     return answers, replace(asked, guessed=guessed is not None and remote and matters)
@@ -105,7 +105,7 @@ def check(to: Place, client: Place | None, filters: Filters) -> None:
         )
 
 
-def status(answers: list[Answer], asked: Asked) -> int:
+def status(answers: list[Lookup], asked: Asked) -> int:
     """0: somebody gets it; else that of the first that nobody gets."""
     from accepttrace.views.who.to import result
 

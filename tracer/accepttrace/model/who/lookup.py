@@ -50,7 +50,7 @@ class Other:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Lookup:
     """Who gets a packet.
 
     `chosen`: a lone socket, or all members of the group that chooses among them; nobody: refused.
@@ -70,8 +70,11 @@ class Answer:
         return bool(self.chosen) and self.chosen[0].sharing == "reuseport"
 
 
-def answer(packet: Packet, listeners: Sequence[Listener]) -> Answer:
-    """`listeners`: of any port and namespace, those of one in the order of the kernel's list."""
+def look_up(packet: Packet, listeners: Sequence[Listener]) -> Lookup:
+    """Who gets a packet, and why no other listener does.
+
+    `listeners`: of any port and namespace, those of one in the order of the kernel's list.
+    """
     there = [row for row in listeners if row.local_port == packet.port]
     serving = [row for row in there if missed(row, packet) is None]
     first = _first(serving, packet)
@@ -80,7 +83,7 @@ def answer(packet: Packet, listeners: Sequence[Listener]) -> Answer:
     otherwise = _members(_first(serving, packet, suspect=True), serving)
     cpus = sorted({cpu for row in serving if (cpu := cpu_of(row)) is not None})
     by_cpu = ((cpu, _members(_first(serving, packet, cpu), serving)) for cpu in cpus)
-    return Answer(
+    return Lookup(
         packet,
         chosen,
         tuple(Other(row, _why_not(row, first, packet)) for row in there if row.inode not in inodes),

@@ -8,7 +8,7 @@ from typing import Final
 
 from accepttrace.facts.matching import is_any
 from accepttrace.facts.records import Listener, Program, Unread
-from accepttrace.model.who.lookup import MISSES, Answer, Other, Reason, cpu_of
+from accepttrace.model.who.lookup import MISSES, Lookup, Other, Reason, cpu_of
 from accepttrace.views.formats import endpoint, place_of, plural, selector
 from accepttrace.views.jsonl import PLACE_FIELDS, PROGRAM_FIELDS, dump, named
 from accepttrace.views.text import clean
@@ -56,7 +56,7 @@ class Asked:
     unread: tuple[Unread, ...] = ()
 
 
-def text_lines(answers: Sequence[Answer], asked: Asked) -> Iterator[str]:
+def text_lines(answers: Sequence[Lookup], asked: Asked) -> Iterator[str]:
     """Lines for people."""
     bound = {one.packet.family for one in answers if one.packet.address is not None}
     for answer in answers[:CASES]:
@@ -67,7 +67,7 @@ def text_lines(answers: Sequence[Answer], asked: Asked) -> Iterator[str]:
     yield from (f"note: {note}" for note in _notes(answers[:CASES], asked))
 
 
-def json_lines(answers: Sequence[Answer], asked: Asked) -> Iterator[str]:
+def json_lines(answers: Sequence[Lookup], asked: Asked) -> Iterator[str]:
     """One object for each case; `views/who.to.schema.json` is the contract."""
     for answer in answers[:CASES]:
         first = answer.chosen[0] if answer.chosen else None
@@ -97,7 +97,7 @@ def json_lines(answers: Sequence[Answer], asked: Asked) -> Iterator[str]:
         )
 
 
-def result(answer: Answer, asked: Asked) -> str:
+def result(answer: Lookup, asked: Asked) -> str:
     """`not local`, `refused`, `group` or `socket`; `program` where one may choose another."""
     if asked.route:
         return "not local"
@@ -127,7 +127,7 @@ def _other(other: Other) -> dict[str, object]:
     return {**named(row, ("inode", *PLACE_FIELDS)), "reason": other.reason}
 
 
-def _case(answer: Answer, asked: Asked, other: str) -> Iterator[str]:
+def _case(answer: Lookup, asked: Asked, other: str) -> Iterator[str]:
     yield _question(answer, asked, other)
     if asked.route:
         yield f"  nobody here: {asked.route}"
@@ -146,7 +146,7 @@ def _case(answer: Answer, asked: Asked, other: str) -> Iterator[str]:
         yield f"  and {plural(number, 'more socket')} on this port"
 
 
-def _question(answer: Answer, asked: Asked, other: str) -> str:
+def _question(answer: Lookup, asked: Asked, other: str) -> str:
     packet = answer.packet
     place = endpoint(packet.address, packet.port, packet.family, 1) if packet.address else ""
     name = place or f"any {other}local {_FAMILIES[packet.family]} address, port {packet.port}"
@@ -155,7 +155,7 @@ def _question(answer: Answer, asked: Asked, other: str) -> str:
     return f"to {name}{client}{through}"
 
 
-def _gets(answer: Answer, gets: str) -> Iterator[str]:
+def _gets(answer: Lookup, gets: str) -> Iterator[str]:
     rows = answer.chosen
     if len(rows) == 1:
         alone = ", a reuseport group of one" if answer.grouped else ""
@@ -194,7 +194,7 @@ def _sockets(rows: Sequence[Listener]) -> str:
     return f"{place_of(first)}  {which}  {processes(row.holders for row in rows)}"
 
 
-def _why(answer: Answer) -> str:
+def _why(answer: Lookup) -> str:
     beaten = {other.reason for other in answer.others} - set(MISSES)
     if beaten:
         return " and ".join(text for reason, text in _WHY.items() if reason in beaten)
@@ -204,7 +204,7 @@ def _why(answer: Answer) -> str:
     return own + alone
 
 
-def _refusal(answer: Answer) -> str:
+def _refusal(answer: Lookup) -> str:
     port, netns = answer.packet.port, answer.packet.netns
     reasons = {other.reason for other in answer.others}
     if not reasons:
@@ -214,7 +214,7 @@ def _refusal(answer: Answer) -> str:
     return "no listener on this port serves it"
 
 
-def _why_not(other: Other, answer: Answer) -> str:
+def _why_not(other: Other, answer: Lookup) -> str:
     row = other.listener
     return _WHY_NOT[other.reason].format(
         netns=row.netns,
@@ -224,7 +224,7 @@ def _why_not(other: Other, answer: Answer) -> str:
     )
 
 
-def _notes(answers: Sequence[Answer], asked: Asked) -> Iterator[str]:
+def _notes(answers: Sequence[Lookup], asked: Asked) -> Iterator[str]:
     if asked.guessed:
         yield "the device is that of the route back to the client; --device names another"
     for program in asked.programs or ():
@@ -244,7 +244,7 @@ def _notes(answers: Sequence[Answer], asked: Asked) -> Iterator[str]:
         yield from _stuck(rows)
 
 
-def _of_answer(answer: Answer) -> Iterator[str]:
+def _of_answer(answer: Lookup) -> Iterator[str]:
     if answer.otherwise:
         places = ", ".join(place_of(row) for row in answer.otherwise[:LISTED])
         yield f"{places} gets it if SO_REUSEPORT is set there, which only BPF could show"
