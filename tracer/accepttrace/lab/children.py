@@ -23,9 +23,9 @@ READY: Final = b"+"
 READY_TIMEOUT_S: Final = 10.0
 END_TIMEOUT_S: Final = 5.0
 
-# Halves held by this process. A forked child closes them: otherwise it would keep its elder
-# siblings' channels open beyond the parent's death.
-_parent_halves: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+# Those of this process. A forked child lets go of its elder siblings: otherwise it would keep their
+# channels open beyond the parent's death, and hundreds of them hundreds of descriptors each.
+_children: weakref.WeakSet[Child] = weakref.WeakSet()
 
 
 class Child:
@@ -36,6 +36,13 @@ class Child:
         self.channel = channel
         self._pidfd = os.pidfd_open(pid)
         self._reaped = False
+
+    def let_go(self) -> None:
+        """In a sibling: it has nothing to do with it."""
+        self.channel.close()
+        if not self._reaped:
+            os.close(self._pidfd)
+            self._reaped = True
 
     def await_ready(self, timeout_s: float = READY_TIMEOUT_S) -> None:
         """Wait for the child's READY byte; AcceptTraceError if it ends first or is too slow."""
@@ -95,8 +102,9 @@ def fork(run: Callable[[socket.socket], None]) -> Child:
     if pid == 0:
         _live(run, ours, theirs)
     theirs.close()
-    _parent_halves.add(ours)
-    return Child(pid, ours)
+    child = Child(pid, ours)
+    _children.add(child)
+    return child
 
 
 def hear(channel: socket.socket) -> bytes:
@@ -131,8 +139,8 @@ def _live(
     status = 1
     try:
         ours.close()
-        for half in list(_parent_halves):
-            half.close()
+        for sibling in list(_children):
+            sibling.let_go()
         _reset_signals()
         run(theirs)
         status = 0
