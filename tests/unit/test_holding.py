@@ -346,6 +346,30 @@ def test_listeners_are_in_the_order_of_their_ports(monkeypatch: pytest.MonkeyPat
     assert found == [(79, OWN, 5), (80, OWN, 9), (80, OWN, 4), (80, OTHER, 2), (80, OTHER, 3)]
 
 
+def test_whose_connections_are_of_unknown_listeners_is_not_asked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tcp = Tcp(monkeypatch, Filters(addresses=frozenset({"127.0.0.1"})))
+    tcp.sockets = {
+        OWN: [listening(1), listening(2, 81), listening(3, 81, local_address="127.0.0.2")]
+    }
+    tcp.holding.held = {1: (Holder(7, 1, "w", "w", 3, True),)}
+    assert [row.inode for row in tcp.reader.read().listeners] == [1, 2]
+    assert tcp.holding.at == {LocalPort(OWN, 80, "ipv4"): {7}}
+
+
+def test_without_the_right_to_use_bpf_there_is_no_list_of_the_kernel(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for refusal in (PermissionError(), UnsupportedError("no BTF")):
+
+        def refuse(_: object, why: Exception = refusal) -> None:
+            raise why
+
+        monkeypatch.setattr("accepttrace.probe.holders.HolderIterator", refuse)
+        assert holding.open_iterator() is None
+
+
 def test_a_namespace_that_went_away_meanwhile_shows_no_facts(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -430,6 +430,9 @@ def test_what_chose_is_reported_where_it_was_not_the_hash() -> None:
         "hash, ebpf 5 steer from 1m01s on, ebpf 6 other from 1m02s on, hash from 1m05s on,"
         " so shares need not be even"
     )
+    hashed = replace(snapshot.listeners[0], group=6)
+    both = replace(snapshot, listeners=(hashed, *snapshot.listeners))
+    assert line(both, "group 7 on 0.0.0.0:80 chosen by:").startswith("hash, ebpf 5 steer")
     steady = seen(reuseport((1, 1)), {200: {"selectors": history[:1]}})
     assert "chosen by" not in text(steady)
     pinned = seen(reuseport((1, 1)), {200: {"selectors": (SelectorChange(0, "incoming_cpu"),)}})

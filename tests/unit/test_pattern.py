@@ -289,6 +289,25 @@ def test_of_another_socket_it_is_not() -> None:
     assert (found.word, found.raced, found.runs) == ("ROUND ROBIN", None, ())
 
 
+def test_the_order_is_that_of_its_own_group() -> None:
+    key = ("group", 7, 1, "ipv4", 80)
+    entries = [
+        Entry(
+            inode, (inode, 1), (inode, 1), replace(count(inode, 40), placing=Placing(40, 0, 39)),
+            key, waits=True,
+        )
+        for inode in (100, 101)
+    ]  # fmt: skip
+    orders = [
+        Order(None, 7, 81, (1,), 1, 3),
+        Order(None, 8, 80, (1,), 1, 4),
+        Order(None, 7, 80, (1,), 1, 5),
+    ]
+    found = pattern(key, (), entries, orders, Losses())
+    assert found is not None
+    assert found.raced == 5
+
+
 def test_losses_forbid_it() -> None:
     found = fed(turns([1, 2] * 100), losses=Losses(events_lost=1)).verdicts[0].pattern
     assert found is not None

@@ -256,6 +256,14 @@ def test_the_strip_shows_all_in_a_line() -> None:
     assert "32 took nothing" in line
 
 
+@pytest.mark.parametrize("height", [12, 14, 24, 40])
+def test_as_many_rows_are_shown_as_there_is_room_for(height: int) -> None:
+    lines = text(drawn(reuseport([50] * 100), (80, height)))
+    space = 2 if height >= 14 else 0  # above the table and below
+    assert sum(not line.strip() for line in lines) == space
+    assert any("TOTAL" in line for line in lines)
+
+
 @pytest.mark.parametrize(
     ("sort", "reverse", "first"),
     [
@@ -326,6 +334,7 @@ def test_trends_are_of_each_worker_and_of_all() -> None:
     rows = {row.pid: row.trend for row in model.snapshot().acceptors}
     assert rows[1] == pytest.approx([10.0] * 8)
     assert rows[2] == pytest.approx([0.0] * 4 + [90.0] * 4)
+    assert board(model.snapshot()).trend == pytest.approx([10.0] * 4 + [100.0] * 4)
     model.look_back(10.0)
     rows = {row.pid: row.trend for row in model.snapshot().acceptors}
     assert rows[2] == pytest.approx([90.0] * 8)

@@ -62,6 +62,7 @@ def test_the_window_goes_round() -> None:
     state = State(Wish(window_s=60.0))
     assert pressed("w", state=state).wish.window_s is None
     assert pressed("w", "w", state=state).wish.window_s == 10.0
+    assert pressed("w", state=State(Wish(window_s=5.0))).wish.window_s == 10.0  # none of them
 
 
 def test_each_z_begins_anew() -> None:

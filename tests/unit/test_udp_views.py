@@ -123,6 +123,14 @@ def test_json_is_valid(name: str) -> None:
     VALIDATOR.validate(parsed(receiverlines.summary_line(snapshot)))
 
 
+def test_seconds_since_the_start_have_three_digits() -> None:
+    snapshot = replace(PICTURES["seen"], elapsed_s=1.23456, interval_s=0.98765)
+    value = parsed(receiverlines.snapshot_line(snapshot))
+    assert (value["elapsed_s"], value["interval_s"]) == (1.235, 0.988)
+    lines = receiverlines.csv_rows(snapshot).splitlines()
+    assert {line.split(",")[1] for line in lines} == {"1.235"}
+
+
 def test_the_schema_names_every_field() -> None:
     definitions = SCHEMA["$defs"]
     assert list(definitions["socket"]["properties"]) == [one.name for one in fields(ReceiverRow)]

@@ -26,7 +26,7 @@ from accepttrace.config import Filters
 from accepttrace.errors import UsageError
 from accepttrace.facts.binding import Attempt, PortUse, PortUser, Wish
 from accepttrace.facts.records import Holder, Listener, Options, Program, Unread
-from accepttrace.model.who.binding import finding, learned, overlaps, probes, remedies
+from accepttrace.model.who.binding import conflict, finding, learned, overlaps, probes, remedies
 from accepttrace.model.who.lookup import Packet, look_up, packets
 from accepttrace.views.text import wrapped
 from accepttrace.views.who import to as to_view
@@ -190,6 +190,10 @@ def test_a_cpu_that_a_socket_asks_for_counts_one_point() -> None:
     rows[1] = replace(rows[1], options=None)
     ((cpu, instead),) = look_up(TO_ANY, rows).by_cpu
     assert (cpu, [row.inode for row in instead]) == (3, [1])
+    assert (
+        "note: where CPU 3 handles the packet, [::]:80  inode 1  held by nobody visible gets it"
+        " (SO_INCOMING_CPU)"
+    ) in to_view.text_lines([look_up(TO_ANY, rows)], Asked())
 
 
 def test_each_address_and_device_that_matters_is_a_case() -> None:
@@ -369,6 +373,19 @@ def test_what_may_not_be_tried_is_derived() -> None:
     assert derived(asked, user(), exact=False) == ("not known", "")
     nowhere = finding(asked, used(), (), local=False)
     assert (nowhere.result, nowhere.code) == ("refused", errno.EADDRNOTAVAIL)
+
+
+def test_who_does_not_listen_refuses_for_want_of_an_option() -> None:
+    there = user("bound", reuseaddr=False, reuseport=False)
+    for asked, rule in (
+        (WISH, "reuseaddr"),
+        (replace(WISH, reuseaddr=True), "first"),
+        (replace(WISH, reuseport=True), "first"),
+        (replace(WISH, reuseport=True, uid=7), "uid"),
+    ):
+        refusal = conflict(asked, there)
+        assert refusal is not None
+        assert (refusal.rule, refusal.sure) == (rule, True)
 
 
 def test_what_was_derived_says_so() -> None:

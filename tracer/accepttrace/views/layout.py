@@ -20,7 +20,7 @@ class Strip(Generic[Row]):
 
     column: Column[Row]
     cells: list[str]
-    empty: bool = False  # nothing in it that is worth a column
+    empty: bool  # nothing in it that is worth a column
     width: int = 0
     natural: int = field(init=False)  # the width that cuts nothing
 

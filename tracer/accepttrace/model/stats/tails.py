@@ -72,7 +72,7 @@ def _log_gamma_tails(a: float, x: float) -> tuple[float, float]:
     if x < a + 1:
         lower = min(scale + log(_gamma_series(a, x)), 0.0)
         return lower, log_rest(lower)
-    upper = min(scale + log(_gamma_fraction(a, x)), 0.0)
+    upper = scale + log(_gamma_fraction(a, x))  # x is above the median: less than a half
     return log_rest(upper), upper
 
 

@@ -119,8 +119,7 @@ class Board:
     @property
     def trend(self) -> Trend:
         """Of all together."""
-        found = [row.trend for row in self.snapshot.acceptors if row.trend]
-        return together(found) if found else ()
+        return together([row.trend for row in self.snapshot.acceptors if row.trend])
 
     @property
     def open_sockets(self) -> list[ListenerRow]:
