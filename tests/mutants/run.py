@@ -101,15 +101,20 @@ class Tests:
         return failed is None or not self._pass(*PYTEST, failed[1])
 
     def _reaching(self, mutant: Mutant) -> list[str]:
-        """Those that execute the statement, first of a file that is named after the changed one.
-        Where only import or a fixture does: all. Where nobody was seen to, those that reach its
-        file: a forked child's ways are not known."""
+        """Those that execute the statement, after all of the file that is named after the changed
+        one: what is cached, only the first to ask is seen to execute. Where only import or a
+        fixture does: all. Where nobody was seen to, those that reach its file: a forked child's
+        ways are not known."""
         by_line = self._data.contexts_by_lineno(str(self._tree / mutant.file))
         contexts = {name for line in mutant.statement for name in by_line.get(line, ())}
         if not contexts:
             contexts = {name for names in by_line.values() for name in names if name}
-        own = f"test_{mutant.file.stem}"
-        return sorted(filter(None, contexts), key=lambda test: (own not in test, test)) or list(ALL)
+        tests = sorted(filter(None, contexts))
+        if not tests:
+            return list(ALL)
+        names = (f"{suite}/test_{mutant.file.stem}.py" for suite in SUITES)
+        own = [name for name in names if (self._tree / name).exists()]
+        return own + [test for test in tests if test.partition("::")[0] not in own]
 
     def _pass(self, *arguments: str, may_cache: bool = False) -> bool:
         """Whether Python ends well with these; what is left of its processes is ended."""
