@@ -8,7 +8,7 @@ import os
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import pytest
 
@@ -215,3 +215,18 @@ def test_rows_are_deleted_for_a_year_without_a_trace(tracing: Tracing) -> None:
     finally:
         gc.enable()
     assert types[1:] == types[1:2] * 43
+
+
+@pytest.mark.parametrize("sockets", [63, 100])  # read one by one, and as a whole
+def test_many_listeners_each_have_their_own_numbers(tracing: Tracing, sockets: int) -> None:
+    with ExitStack() as stack:
+        listeners = [stack.enter_context(listening()) for _ in range(sockets)]
+        tracing.of(*(one.getsockname()[1] for one in listeners))
+        made = {inode_of(one): 1 + number % 3 for number, one in enumerate(listeners)}
+        for one in listeners:
+            for _ in range(made[inode_of(one)]):
+                connect(one)
+        counts, passed = tracing.session.counts(), tracing.session.passed()
+    assert {row.listener_inode: row.accepts for row in counts.acceptors} == made
+    assert {row.inode for row in counts.listeners} == made.keys()
+    assert {inode: passed.left[inode] for inode in made} == made
