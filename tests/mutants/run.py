@@ -109,7 +109,7 @@ class Tests:
         contexts = {name for line in mutant.statement for name in by_line.get(line, ())}
         if not contexts:
             contexts = {name for names in by_line.values() for name in names if name}
-        tests = sorted(filter(None, contexts))
+        tests: list[str] = sorted(filter(None, contexts))
         if not tests:
             return list(ALL)
         names = (f"{suite}/test_{mutant.file.stem}.py" for suite in SUITES)
