@@ -371,6 +371,7 @@ struct pt_regs {
 #endif
 
 enum {
+	AF_UNIX = 1,
 	AF_INET = 2,
 	AF_INET6 = 10,
 	IPPROTO_TCP = 6,

@@ -279,6 +279,7 @@ TABLE: tuple[Entry, ...] = (
             "test_a_selector_of_an_older_group_never_picks_the_newest",
         ),
     ),
+    Entry("kernel/test_who_unix.py", HERE + ROOTS + PLAIN, "unix_diag; each ss"),
     Entry("kernel/test_wasted.py", HERE + PLAIN, "who is woken"),
     Entry(
         "kernel/test_wasted.py",

@@ -84,6 +84,11 @@ static __always_inline bool begin_process(struct visit *visit, __u32 kind)
 	return begin(visit, kind, visit->tgid, spaces ? spaces->net_ns->ns.inum : 0);
 }
 
+static __always_inline bool listens(struct sock *sk)
+{
+	return BPF_CORE_READ(sk, __sk_common.skc_state) == TCP_LISTEN; /* as of UNIX sockets */
+}
+
 static __always_inline bool is_asked(struct sock *sk)
 {
 	__u32 zero = 0;
@@ -92,9 +97,13 @@ static __always_inline bool is_asked(struct sock *sk)
 
 	if (!asks)
 		return false;
+	if (asks->family == AF_UNIX)
+		return is_of_unix(sk) && listens(sk);
+	if (!is_of_ip(sk))
+		return false;
 	protocol = BPF_CORE_READ(sk, sk_protocol);
 	if (asks->protocol == IPPROTO_TCP) {
-		if (!is_of_tcp(protocol) || BPF_CORE_READ(sk, __sk_common.skc_state) != TCP_LISTEN)
+		if (!is_of_tcp(protocol) || !listens(sk))
 			return false;
 	} else if (protocol != asks->protocol) {
 		return false;
@@ -189,9 +198,9 @@ static __always_inline void file_met(struct visit *visit, enum loops loops)
 		return;
 	socket = visit->file->private_data;
 	sk = BPF_CORE_READ(socket, sk);
-	if (!sk || !is_of_ip(sk))
+	if (!sk)
 		return;
-	if (visit->here->counts && is_open(sk)) {
+	if (visit->here->counts && is_of_ip(sk) && is_open(sk)) {
 		connection_met(visit, sk, inode->i_ino);
 		return;
 	}

@@ -25,7 +25,8 @@ struct asked {
 	__u64 ports[ASKED_PORT_WORDS];
 	__u64 open_ports[ASKED_PORT_WORDS]; /* whose connections are counted */
 	__u32 any_port;
-	__u32 protocol; /* IPPROTO_TCP: listening sockets; IPPROTO_UDP: bound ones */
+	__u16 protocol; /* IPPROTO_TCP: listening sockets; IPPROTO_UDP: bound ones */
+	__u16 family; /* AF_UNIX: listening sockets of it alone, whatever else is asked; 0: of IP */
 };
 
 /* Map `progress`, one entry: where a pass over all descriptors is. Zeroed before each, but for … */

@@ -17,6 +17,11 @@ static __always_inline bool is_of_ip(struct sock *sk)
 	return family == AF_INET || family == AF_INET6;
 }
 
+static __always_inline bool is_of_unix(struct sock *sk)
+{
+	return BPF_CORE_READ(sk, __sk_common.skc_family) == AF_UNIX;
+}
+
 static __always_inline bool is_of_tcp(__u16 protocol)
 {
 	return protocol == IPPROTO_TCP || protocol == IPPROTO_MPTCP;

@@ -16,6 +16,7 @@ from accepttrace.model.verdict import Finding
 from tests.kernel.conftest import Tracing, tracing, wait_until
 from tests.kernel.network import own_network
 from tests.kernel.reading import begin, settled
+from tests.kernel.unixlisteners import row_of, ss_holders, ss_queue
 
 __all__ = ["tracing"]
 
@@ -60,6 +61,23 @@ def test_workers_that_end_all_the_time_are_fair_and_those_that_live_are_seen(
     assert median(off) < OFF, off
     assert living == {pid for pid, row in rows.items() if row.alive and row.waits}
     assert [pid for pid, row in rows.items() if row.alive and not row.waits] == [master]
+
+
+def test_on_a_path_its_workers_are_the_holders_that_ss_shows() -> None:
+    if program() is None:
+        pytest.skip("php-fpm is not installed")
+    with PhpFpm(WORKERS, backlog=37, on_path=True) as server:
+        workers, path = set(server.worker_pids()), str(server.path)
+        wait_until(
+            lambda: {one["pid"] for one in row_of(path)["holders"] if one["waits"]} == workers,
+            "accept",
+        )
+        row = row_of(path)
+        assert {(one["pid"], one["fd"]) for one in row["holders"]} == ss_holders(path)
+        assert {one["pid"] for one in row["holders"]} == {*workers, server.master_pid}
+        assert {one["waits_in"] for one in row["holders"]} == {"accept", None}
+        assert (row["way"], row["way_from"]) == ("inherited", server.master_pid)
+        assert (row["queue"], row["backlog"]) == ss_queue(path) == (0, 37)
 
 
 def has_served(server: PhpFpm, number: int) -> bool:

@@ -240,7 +240,8 @@ def test_takes_every_filter() -> None:
     seen: list[Filters] = []
 
     @contextmanager
-    def opened(filters: Filters) -> Iterator[Look]:
+    def opened(filters: Filters, sought: Sought) -> Iterator[Look]:
+        assert sought == (True, None)
         seen.append(filters)
         yield Look()
 

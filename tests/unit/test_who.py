@@ -66,10 +66,10 @@ def test_nobody_is_an_answer() -> None:
     ("names", "shown"),
     [
         ((), ""),
-        (("/a",), " on TCP; /a: UNIX sockets, which are not traced"),
-        (("/a", "/b", "/c"), " on TCP; /a, /b, /c: UNIX sockets, which are not traced"),
-        (("/a", "/b", "/c", "/d"), " on TCP; /a, /b, /c and 1 more: UNIX sockets, which are not"),
-        (tuple("abcdef"), " on TCP; a, b, c and 3 more: UNIX sockets, which are not traced"),
+        (("/a",), " on TCP; /a: UNIX sockets, see --unix"),
+        (("/a", "/b", "/c"), " on TCP; /a, /b, /c: UNIX sockets, see --unix"),
+        (("/a", "/b", "/c", "/d"), " on TCP; /a, /b, /c and 1 more: UNIX sockets, see"),
+        (tuple("abcdef"), " on TCP; a, b, c and 3 more: UNIX sockets, see --unix"),
     ],
 )
 def test_where_a_process_listens_instead_is_said(names: tuple[str, ...], shown: str) -> None:

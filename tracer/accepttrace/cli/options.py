@@ -179,6 +179,11 @@ def seconds(low: float, high: float = math.inf) -> Parsed:
     return Parsed("seconds", parse)
 
 
+def parse_place(text: str) -> frozenset[int] | str:
+    """Ports; or a UNIX socket, by a path (with a `/` in it) or an abstract name (`@NAME`)."""
+    return _readable(text) if "/" in text or text.startswith("@") else parse_ports(text)
+
+
 def _remember_verbose(ctx: click.Context, param: click.Parameter, value: bool) -> bool:  # noqa: ARG001
     """For `main`, which reports what went wrong."""
     ctx.ensure_object(dict)["verbose"] = value
@@ -186,6 +191,7 @@ def _remember_verbose(ctx: click.Context, param: click.Parameter, value: bool) -
 
 
 PORTS: Final = Parsed("ports", parse_ports)
+PLACES: Final = Parsed("ports", parse_place)
 PIDS: Final = Parsed("pids", parse_pids)
 ADDRESS: Final = Parsed("address", parse_address)
 NAME: Final = Parsed("name", parse_name)
@@ -255,6 +261,15 @@ def with_options(
     for option in reversed(tuple(options)):
         command = option(command)  # type: ignore[assignment]
     return command
+
+
+def place_options(command: Command) -> Command:
+    """As `filter_options`, for a command that takes names of UNIX sockets in place of ports, too.
+
+    Take them out of `places` before `take_filters`.
+    """
+    places = click.argument("places", type=PLACES, nargs=-1, metavar="[PORTS|PATH|@NAME]...")
+    return with_options(command, (places, *FILTERS[1:]))
 
 
 def take_filters(values: dict[str, Any]) -> Filters:

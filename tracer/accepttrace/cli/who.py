@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from accepttrace.cli import whounix
 from accepttrace.cli.help import Command
-from accepttrace.cli.options import filter_options, seconds, take_filters
+from accepttrace.cli.options import place_options, seconds, take_filters
 from accepttrace.cli.whoasks import answered, question_options
 from accepttrace.errors import AcceptTraceError
 
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from accepttrace.facts.datagrams import Receivers
     from accepttrace.facts.records import Unread
     from accepttrace.model.who.tree import Answer
-    from accepttrace.run.who import WhoReader
+    from accepttrace.run.who import Sought, WhoReader
     from accepttrace.sockets.receivers import Queues
     from accepttrace.views.who.holders import Style
 
@@ -36,12 +38,13 @@ CLEAR: Final = "\033[H\033[J"  # to the upper left corner, and nothing below
         ("sudo accepttrace who 80", "every socket on port 80, and every process that holds it"),
         ("accepttrace who --comm nginx", "what nginx listens on; root sees all processes"),
         ("sudo accepttrace who 80 --watch", "the same, every two seconds"),
+        ("sudo accepttrace who /run/app.sock @name", "who listens on UNIX sockets; --unix: on all"),
         ("sudo accepttrace who --udp 443", "who has UDP sockets for QUIC"),
         ("sudo accepttrace who --to 127.0.0.1:80", "which socket gets a connection to there"),
         ("sudo accepttrace who --why 80 --reuseport", "whether one could bind it, and what helps"),
     ),
 )
-@filter_options
+@place_options
 @question_options
 @click.option("--full", is_flag=True, help="Every socket and holder on a line of its own.")
 @click.option("--watch", is_flag=True, help="A picture at each interval, until Ctrl-C.")
@@ -53,6 +56,7 @@ CLEAR: Final = "\033[H\033[J"  # to the upper left corner, and nothing below
     metavar="TIME",
     help="With --watch: time between two pictures.  [default: 2s]",
 )
+@click.option("--unix", is_flag=True, help="UNIX sockets instead: all, or by PATH or @NAME.")
 @click.option("--udp", is_flag=True, help="UDP sockets instead. Their groups need BPF.")
 @click.option(
     "-o",
@@ -65,6 +69,9 @@ CLEAR: Final = "\033[H\033[J"  # to the upper left corner, and nothing below
 def who(output: str, full: bool, watch: bool, interval: float, udp: bool, **values: Any) -> None:
     """Who shares a port, and how: every listening socket, and every process that holds it.
 
+    A PATH (with a / in it) or @NAME is that of a UNIX socket. Who asks for processes alone (--pid,
+    --comm, --cgroup) is told of their UNIX sockets, too.
+
     Needs no privileges, but only root sees the processes of all users, and what BPF alone shows:
     groups, options, the oldest waiting. The exit status is 0 also where nothing was found.
 
@@ -73,14 +80,20 @@ def who(output: str, full: bool, watch: bool, interval: float, udp: bool, **valu
     """
     if udp and watch:
         raise click.UsageError("--watch applies to TCP only")
+    names = whounix.take_names(values)
     filters = take_filters(values)
+    whounix.check(names, filters, values, udp)
     answered(values, filters, udp, output, _style(full).width, _look)
     if udp:
         _udp(filters, output, full)
-    elif watch:
-        _watch(filters, output, full, interval)
-    else:
-        _show(_look(filters), filters, output, full)
+        return
+    sought, asked = whounix.sought(names, filters), whounix.described(names, filters)
+    show = partial(_show, filters if sought.tcp else None, asked, output, full)
+    with _open(filters, sought) as reader:
+        if watch:
+            _watch(reader, interval, partial(_picture, asked, output, show))
+        else:
+            show(reader.look())
 
 
 def _look(filters: Filters) -> Answer:
@@ -88,32 +101,34 @@ def _look(filters: Filters) -> Answer:
         return reader.look()
 
 
-def _open(filters: Filters) -> WhoReader:
+def _open(filters: Filters, *sought: Sought) -> WhoReader:
     from accepttrace.run.who import WhoReader
 
-    return WhoReader(filters)
+    return WhoReader(filters, *sought)
 
 
-def _watch(filters: Filters, output: str, full: bool, interval_s: float) -> None:
+def _watch(reader: WhoReader, interval_s: float, show: Callable[[Answer], None]) -> None:
     """Until a signal asks to end. On a terminal each picture takes the place of the last."""
     from accepttrace.run.pace import Pace
 
     pace = Pace(interval_s, None)
-    with _open(filters) as reader:
-        _picture(reader.look(), filters, output, full)
-        for _ in pace.ticks(lambda: None):
-            _picture(reader.look(), filters, output, full)
+    show(reader.look())
+    for _ in pace.ticks(lambda: None):
+        show(reader.look())
 
 
-def _picture(answer: Answer, filters: Filters, output: str, full: bool) -> None:
+def _picture(asked: str, output: str, show: Callable[[Answer], None], answer: Answer) -> None:
     if output == "table":
+        from accepttrace.views.text import clean
+
         anew = CLEAR if sys.stdout.isatty() else ""
-        click.echo(f"{anew}{answer.time}  {filters.describe() or 'all listeners'}")
-    _show(answer, filters, output, full)
+        click.echo(f"{anew}{answer.time}  {clean(asked) or 'all listeners'}")
+    show(answer)
     sys.stdout.flush()
 
 
-def _show(answer: Answer, filters: Filters, output: str, full: bool) -> None:
+def _show(udp: Filters | None, asked: str, output: str, full: bool, answer: Answer) -> None:
+    """`udp`: where nothing is found, look for UDP sockets by these filters."""
     if output == "jsonl":
         from accepttrace.views.who.objects import json_lines
 
@@ -121,11 +136,11 @@ def _show(answer: Answer, filters: Filters, output: str, full: bool) -> None:
     else:
         from accepttrace.views.who.tree import text_lines
 
-        _print(text_lines(answer, filters.describe(), _style(full)))
-        if not answer.groups:
+        _print(text_lines(answer, asked, _style(full)))
+        if udp and not answer.groups:
             from accepttrace.views.whoudp import hint
 
-            _print(filter(None, [hint(_look_udp(filters))]))
+            _print(filter(None, [hint(_look_udp(udp))]))
     _complain(answer.inventory.unread)
 
 

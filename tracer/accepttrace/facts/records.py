@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal, NamedTuple
 
-Family = Literal["ipv4", "ipv6"]
+Family = Literal["ipv4", "ipv6", "unix"]  # the last: of listeners that `who` shows, alone
 Sharing = Literal["sole", "shared", "reuseport"]
 Selector = Literal["hash", "cbpf", "ebpf", "incoming_cpu"]
 WaitsIn = Literal["epoll", "accept", "poll", "select", "io_uring"]
@@ -375,7 +375,10 @@ class ListenerFact:
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """A listening TCP socket as it stands now. Source: sock_diag, /proc, the socket iterator."""
+    """A listening socket as it stands now. Source: sock_diag, /proc, the socket iterator.
+
+    One of AF_UNIX has its name for a local address, as `sockets.diag.unix` spells it, and port 0.
+    """
 
     inode: int
     netns: int
@@ -398,6 +401,7 @@ class Listener:
     device: str | None = None  # that it is bound to (SO_BINDTODEVICE); None: to none
     oldest_us: int | None = None  # how long the head of the accept queue has waited
     options: Options | None = None  # None: not known without BPF
+    seqpacket: bool = False  # of AF_UNIX: SOCK_SEQPACKET
 
     @property
     def is_full(self) -> bool:

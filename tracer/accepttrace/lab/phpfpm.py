@@ -35,22 +35,34 @@ class PhpFpm(Service):
 
     A static pool whose workers sleep in accept() on one socket; each ends after `max_requests`
     (pm.max_requests; 0: never), and another one takes its place. One connection serves one
-    `request`, and is logged before it is closed. AcceptTraceError when php-fpm is not installed or
-    does not start.
+    `request`, and is logged before it is closed. `on_path`: a UNIX socket, in place of a port.
+    AcceptTraceError when php-fpm is not installed or does not start.
     """
 
     name = "php-fpm"
 
     def __init__(
-        self, workers: int = 4, *, max_requests: int = 0, port: int = 0, backlog: int = 511
+        self,
+        workers: int = 4,
+        *,
+        max_requests: int = 0,
+        port: int = 0,
+        backlog: int = 511,
+        on_path: bool = False,
     ) -> None:
         super().__init__(workers, False, port, "ipv4")
         self.max_requests = max_requests
         self.backlog = backlog
+        self.on_path = on_path
 
     def __enter__(self) -> PhpFpm:
         self.start()
         return self
+
+    @property
+    def path(self) -> Path:
+        """Of its UNIX socket, where it listens there."""
+        return self.folder / "fpm.sock"
 
     @property
     def request(self) -> bytes:
@@ -82,7 +94,7 @@ class PhpFpm(Service):
         text = _CONFIGURATION.format(
             folder=self.folder,
             user=_ROOT,
-            address=self.bind_address(),
+            address=self.path if self.on_path else self.bind_address(),
             backlog=self.backlog,
             workers=self.workers,
             max_requests=self.max_requests,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes as c
 import errno
 import os
+import socket
 import struct
 import time
 from collections.abc import Collection, Iterator
@@ -27,7 +28,7 @@ from accepttrace.probe.load.libbpf import library
 from accepttrace.probe.maps import Map
 from accepttrace.probe.wire import U32
 
-Protocol = Literal["tcp", "udp"]
+Protocol = Literal["tcp", "udp", "unix"]
 Way = Literal["call", "poll", "select", "epoll", "io_uring", "other"]
 
 WAYS: Final[dict[int, Way]] = {
@@ -38,7 +39,12 @@ WAYS: Final[dict[int, Way]] = {
     wire.WAITS_URING: "io_uring",
     wire.WAITS_OTHER: "other",
 }
-PROTOCOLS: Final[dict[Protocol, int]] = {"tcp": 6, "udp": 17}
+# As `wire.Asked` has it: protocol and family.
+PROTOCOLS: Final[dict[Protocol, tuple[int, int]]] = {
+    "tcp": (6, 0),
+    "udp": (17, 0),
+    "unix": (0, socket.AF_UNIX),
+}
 PROGRAMS: Final = ("iter_holders", "iter_holders_old")  # the second where there is no bpf_loop()
 INITIAL_PID_NAMESPACE: Final = 0xEFFFFFFC
 HEADER: Final = struct.Struct("=IIIIQ16s")  # struct piece without its mark
@@ -158,7 +164,8 @@ class HolderIterator:
             return
         self._end()
         self._ports, self._open_ports = wanted
-        asked = wire.Asked(any_port=not ports, protocol=self._protocol)
+        protocol, family = self._protocol
+        asked = wire.Asked(any_port=not ports, protocol=protocol, family=family)
         _mark(asked.ports, ports)
         _mark(asked.open_ports, open_ports)
         self._asked.put(U32(0), asked)

@@ -43,7 +43,8 @@ class Asked(c.Structure):
         ("ports", c.c_uint64 * ASKED_PORT_WORDS),
         ("open_ports", c.c_uint64 * ASKED_PORT_WORDS),
         ("any_port", c.c_uint32),
-        ("protocol", c.c_uint32),
+        ("protocol", c.c_uint16),
+        ("family", c.c_uint16),
     )
 
 

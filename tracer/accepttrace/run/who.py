@@ -1,12 +1,14 @@
-"""What `who` reads of TCP: one picture, or one after the other."""
+"""What `who` reads of TCP and AF_UNIX: one picture, or one after the other."""
 
 from __future__ import annotations
 
 import time
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Final
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from accepttrace.errors import AcceptTraceError
+from accepttrace.facts.records import Inventory, Unread
 from accepttrace.model.who.tree import Answer, answer
 from accepttrace.run.subject import utc_now
 from accepttrace.sockets.holding import open_iterator
@@ -14,22 +16,30 @@ from accepttrace.sockets.inventory import InventoryReader, held_by
 
 if TYPE_CHECKING:
     from accepttrace.config import Filters
-    from accepttrace.facts.records import Inventory
+    from accepttrace.facts.kin import Surroundings
     from accepttrace.sockets.diag.tcp import AskFacts
+    from accepttrace.sockets.unixinventory import UnixReader
 
 LOOKS: Final = 3  # a busy worker shows what it waits in only when it is caught asleep
 APART_S: Final = 0.05
 
 
+class Sought(NamedTuple):
+    """Which families. `unix`: names of sockets, or of any (none); None: that is not asked."""
+
+    tcp: bool = True
+    unix: frozenset[str] | None = None
+
+
 class WhoReader:
     """Use as a context manager: leaving it frees what BPF was loaded."""
 
-    def __init__(self, filters: Filters) -> None:
+    def __init__(self, filters: Filters, sought: Sought = Sought()) -> None:  # noqa: B008
         self._filters = filters
         self._stack = ExitStack()
-        ask_facts, self._blind = self._facts()
-        self._reader = InventoryReader(filters, open_iterator(), ask_facts=ask_facts)
-        self._stack.callback(self._reader.close)
+        self._blind = ""
+        self._tcp = self._open_tcp() if sought.tcp else None
+        self._unix = None if sought.unix is None else self._open_unix(sought.unix)
 
     def __enter__(self) -> WhoReader:
         return self
@@ -45,11 +55,42 @@ class WhoReader:
                 break
             time.sleep(APART_S)
             inventory = self._read(full=False)
-        around = self._reader.surroundings(inventory)
-        return answer(inventory, around, self._blind, utc_now())
+        return answer(inventory, self._around(inventory), self._blind, utc_now())
+
+    def _open_tcp(self) -> InventoryReader:
+        ask_facts, self._blind = self._facts()
+        reader = InventoryReader(self._filters, open_iterator(), ask_facts=ask_facts)
+        self._stack.callback(reader.close)
+        return reader
+
+    def _open_unix(self, names: frozenset[str]) -> UnixReader:
+        from accepttrace.sockets.unixinventory import UnixReader
+
+        reader = UnixReader(self._filters, names, open_iterator("unix"))
+        self._stack.callback(reader.close)
+        return reader
+
+    def _around(self, inventory: Inventory) -> Surroundings:
+        reader = self._tcp or self._unix
+        assert reader is not None
+        return reader.surroundings(inventory)
 
     def _read(self, full: bool) -> Inventory:
-        return held_by(self._reader.read(full), self._filters)
+        found = self._tcp.read(full) if self._tcp else Inventory()
+        if self._unix:
+            unix = self._read_unix(self._unix, full)
+            unread = {(one.pid or one.name): one for one in (*found.unread, *unix.unread)}
+            rows = (*found.listeners, *unix.listeners)
+            found = replace(found, listeners=rows, unread=tuple(unread.values()), unix=())
+        return held_by(found, self._filters)
+
+    def _read_unix(self, reader: UnixReader, full: bool) -> Inventory:
+        try:
+            return reader.read(full)
+        except AcceptTraceError as error:
+            if self._tcp is None:
+                raise
+            return Inventory(unread=(Unread("UNIX sockets", error.message),))
 
     def _facts(self) -> tuple[AskFacts | None, str]:
         """What reads by BPF what no system call shows; None, and why it may not be used."""

@@ -92,12 +92,24 @@ def endpoint(
     inode: int | None,
     device: str | None = None,
 ) -> str:
-    """`127.0.0.1:80`, `[::]%eth0:80`, as `ss` has it; `several` where sockets differ."""
+    """`127.0.0.1:80`, `[::]%eth0:80`, as `ss` has it; the name of a UNIX socket.
+
+    `several` where sockets differ.
+    """
     if address is None and port is None:
         return "several" if inode is None else NA
+    if family == "unix":
+        return quoted(clean(address or ""))
     host = "*" if address is None else f"[{address}]" if family == "ipv6" else address
     bound = "" if device is None else f"%{clean(device)}"
     return f"{host}{bound}:{'*' if port is None else port}"
+
+
+def quoted(name: str) -> str:
+    """A name as others chose it. With spaces in it, it might look like what stands around it."""
+    if not any(char.isspace() for char in name):
+        return name
+    return '"' + name.replace('"', "'") + '"'
 
 
 class Placed(Protocol):

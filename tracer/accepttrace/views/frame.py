@@ -73,13 +73,13 @@ def nothing(snapshot: Snapshot) -> str:
     return f"nobody listens{place}{elsewhere(snapshot.unix)}"
 
 
-def elsewhere(unix: Sequence[str]) -> str:
-    """`; it listens on UNIX sockets, which are not traced: /run/app.sock`, or nothing."""
+def elsewhere(unix: Sequence[str], which: str = "which are not traced") -> str:
+    """` on TCP; /run/app.sock: UNIX sockets, which are not traced`, or nothing."""
     if not unix:
         return ""
     more = f" and {len(unix) - UNIX_NAMED} more" if len(unix) > UNIX_NAMED else ""
     names = ", ".join(clean(path) for path in unix[:UNIX_NAMED])
-    return f" on TCP; {names}{more}: UNIX sockets, which are not traced"
+    return f" on TCP; {names}{more}: UNIX sockets, {which}"
 
 
 def _place(text: str) -> str:

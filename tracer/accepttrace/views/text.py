@@ -64,6 +64,14 @@ def clip(text: str, width: int) -> str:
     return text if cells(text) <= width else _head(text, width - 1) + ELLIPSIS[: max(width, 0)]
 
 
+def shortened(text: str, width: int) -> str:
+    """As `clip`, but cut in the middle: of a path, both ends say what it is."""
+    if cells(text) <= width:
+        return text
+    tail = _head(text[::-1], (width - 1) // 2)[::-1]
+    return clip(text, width - cells(tail)) + tail
+
+
 def _head(text: str, width: int) -> str:
     used = 0
     for index, char in enumerate(text):

@@ -33,6 +33,8 @@ def diagnoses(answer: Answer) -> tuple[Diagnosis, ...]:
     found += [one for rule in _OF_GROUPS for group in several for one in rule(group, answer)]
     ports: defaultdict[tuple[int, int], list[Group]] = defaultdict(list)
     for group in answer.groups:
+        if group.first.family == "unix":
+            continue
         ports[group.first.netns, group.first.local_port].append(group)
     crowded = [groups for groups in ports.values() if len(groups) > 1]
     found += [one for rule in _OF_PORTS for groups in crowded for one in rule(groups, answer)]
@@ -78,6 +80,12 @@ def _lost_part(rows: Sequence[Listener], size: int) -> tuple[str, str]:
     return which, "connections that are steered there"
 
 
+_BEYOND: Final = {
+    False: "further ones are dropped",
+    True: "further connect() calls block, or fail with EAGAIN",
+}
+
+
 def _is_dead(row: Listener, answer: Answer) -> bool:
     if not row.holders:
         return not answer.inventory.partial
@@ -91,7 +99,7 @@ def _full(group: Group, answer: Answer) -> Iterator[Diagnosis]:  # noqa: ARG001
     worst = max(rows, key=lambda row: row.queue or 0)
     text = (
         f"{_listed('socket', [row.inode for row in rows])}: {worst.queue} connections wait where"
-        f" backlog {worst.backlog} lets one more wait; further ones are dropped"
+        f" backlog {worst.backlog} lets one more wait; {_BEYOND[worst.family == 'unix']}"
     )
     yield Diagnosis.of("QUEUE FULL", worst, text, tuple(row.inode for row in rows))
 
@@ -210,10 +218,11 @@ def _helper(group: Group, answer: Answer) -> Iterator[Diagnosis]:
     ]
     if not waiting or not helpers:
         return
+    left = "somebody still listens" if group.first.family == "unix" else "the port stays in use"
     text = (
         f"{few([_called(one) for one in helpers])} inherited the listener and"
         f" {'was' if len(helpers) == 1 else 'were'} not seen to wait on it: when the server ends,"
-        " the port stays in use, and clients hang"
+        f" {left}, and clients hang"
     )
     pids = tuple(one.pid for one in helpers)
     yield Diagnosis.of("HELPER HOLDS IT", group.first, text, _inodes(group), pids)

@@ -54,7 +54,8 @@ ADVICE: Final[Mapping[Kind, Advice]] = {
     ),
     "QUEUE FULL": Advice(
         "The accept queue holds one connection more than its backlog allows: SYNs and final ACKs"
-        " are dropped until somebody accepts.",
+        " are dropped until somebody accepts. At a UNIX socket connect() blocks until then, or"
+        " fails with EAGAIN.",
         "Whoever should accept is busy, stuck or out of descriptors.",
         "Find out why nobody accepts faster. A larger backlog (listen(), net.core.somaxconn) only"
         " helps against bursts.",
@@ -127,6 +128,11 @@ ADVICE: Final[Mapping[Kind, Advice]] = {
         "sysctl net.ipv4.tcp_migrate_req=1",
     ),
 }
+# What people do, where that differs for AF_UNIX: it has no groups and no ports.
+UNIX_ADVICE: Final[Mapping[Kind, str]] = {
+    "NOBODY WAITS": "Close the socket in whoever holds it, or have that accept again.",
+    "HELPER HOLDS IT": "Open the listener with SOCK_CLOEXEC, or close it before exec().",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +161,8 @@ class Diagnosis:
     @property
     def do(self) -> str:
         """What people do about it."""
-        return ADVICE[self.kind].do
+        of_unix = UNIX_ADVICE.get(self.kind) if self.family == "unix" else None
+        return of_unix or ADVICE[self.kind].do
 
     @classmethod
     def of(

@@ -28,6 +28,8 @@ NLMSGHDR: Final = struct.Struct("=IHHII")
 REQUEST: Final = struct.Struct("=BBBxI2s46x")
 # inet_diag_req: nothing, then an inet_diag_sockid of zeros, states, and nothing again
 OLD_REQUEST: Final = struct.Struct("=4x48xII")
+# unix_diag_req: family, nothing, states, no inode, what to show, no cookie
+UNIX_REQUEST: Final = struct.Struct("=B3xI4xI8x")
 # inet_diag_msg: family, state, timer, retrans; sport dport src dst if cookie; expires rqueue wqueue
 # uid inode
 MESSAGE: Final = struct.Struct("=BBBB2s2s16s16sIIIIIIII")
@@ -64,6 +66,13 @@ def dump_tcp(states: int, decode: Callable[[bytes], Row]) -> tuple[Row, ...]:
     """
     with _link() as link:
         return tuple(_dump(link, framed(TCPDIAG_GETSOCK, OLD_REQUEST.pack(states, 0)), decode))
+
+
+def dump_unix(states: int, show: int, decode: Callable[[bytes], Row]) -> tuple[Row, ...]:
+    """As `dump`, sockets of AF_UNIX. `show`: the attributes to send (UDIAG_SHOW_*)."""
+    body = UNIX_REQUEST.pack(socket.AF_UNIX, states, show)
+    with _link() as link:
+        return tuple(_dump(link, framed(SOCK_DIAG_BY_FAMILY, body), decode))
 
 
 def _link() -> socket.socket:

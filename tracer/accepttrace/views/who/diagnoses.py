@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from accepttrace.facts.records import Listener
 from accepttrace.model.who.diagnosis import Diagnosis
 from accepttrace.views.formats import endpoint, plural
 from accepttrace.views.jsonl import PLACE_FIELDS, named
@@ -33,12 +34,18 @@ def diagnosis_object(one: Diagnosis) -> dict[str, object]:
     return {
         "kind": one.kind,
         "fault": one.is_fault,
-        **named(one, PLACE_FIELDS),
+        **place_object(one),
         "text": one.text,
         "do": one.do,
         "inodes": list(one.inodes),
         "pids": list(one.pids),
     }
+
+
+def place_object(row: Diagnosis | Listener) -> dict[str, object]:
+    """Where it is. UNIX sockets have no port."""
+    place = named(row, PLACE_FIELDS)
+    return place | {"local_port": None} if row.family == "unix" else place
 
 
 def _place(one: Diagnosis) -> str:

@@ -32,6 +32,8 @@ def _blind(answer: Answer) -> Iterator[str]:
 def _crowds(listeners: Sequence[Listener]) -> Iterator[str]:
     at_port: defaultdict[int, dict[GroupKey, Listener]] = defaultdict(dict)
     for row in listeners:
+        if row.family == "unix":
+            continue
         at_port[row.local_port][group_key(row)] = row
     crowded = [(port, groups) for port, groups in at_port.items() if len(groups) > 1]
     for port, groups in crowded[:PORTS_NOTED]:

@@ -11,9 +11,9 @@ from accepttrace.model.who.diagnoses import diagnoses
 from accepttrace.model.who.diagnosis import Diagnosis
 from accepttrace.model.who.places import pod_of, unit_of
 from accepttrace.model.who.tree import Answer, Socket
-from accepttrace.views.jsonl import HOLDER_FIELDS, PLACE_FIELDS, PROGRAM_FIELDS, dump, named
+from accepttrace.views.jsonl import HOLDER_FIELDS, PROGRAM_FIELDS, dump, named
 from accepttrace.views.unread import LISTED, objects
-from accepttrace.views.who.diagnoses import diagnosis_object
+from accepttrace.views.who.diagnoses import diagnosis_object, place_object
 
 UNSEEN: Final = ("queue_max", "arrived", "accepted", "selected", "dropped_overflow",
                  "lost_on_close", "migrated_in", "migrated_out")  # fmt: skip
@@ -51,7 +51,8 @@ def _listener(socket: Socket, answer: Answer) -> dict[str, object]:
     row = socket.row
     return {
         "inode": row.inode,
-        **named(row, PLACE_FIELDS),
+        **place_object(row),
+        "socket_type": "seqpacket" if row.seqpacket else "stream",
         "v6only": row.v6only,
         "uid": row.uid,
         "backlog": row.backlog,

@@ -12,7 +12,7 @@ from accepttrace.model.who.tree import Answer, Group, Socket
 from accepttrace.model.who.ways import Way
 from accepttrace.views.formats import duration, place_of, plural, selector
 from accepttrace.views.frame import elsewhere
-from accepttrace.views.text import clean, flowed
+from accepttrace.views.text import clean, flowed, shortened
 from accepttrace.views.who.alike import alike
 from accepttrace.views.who.diagnoses import diagnosis_lines
 from accepttrace.views.who.holders import (
@@ -35,7 +35,7 @@ def text_lines(answer: Answer, asked: str, style: Style) -> Iterator[str]:
     """Lines for people. `asked` is `Filters.describe()`."""
     if not answer.groups:
         place = f" on {clean(asked)}" if asked else ""
-        yield f"nobody listens{place}{elsewhere(answer.inventory.unix)}"
+        yield f"nobody listens{place}{elsewhere(answer.inventory.unix, 'see --unix')}"
         return
     several = len(answer.namespaces) > 1
     for group in answer.groups:
@@ -47,7 +47,7 @@ def text_lines(answer: Answer, asked: str, style: Style) -> Iterator[str]:
 def _group_lines(group: Group, answer: Answer, style: Style, several: bool) -> Iterator[str]:
     row = group.first
     namespace = f"netns {row.netns}" if several else ""
-    place = (place_of(row), namespace, *_versions(row))
+    place = (shortened(place_of(row), style.width), namespace, *_versions(row))
     if len(group.sockets) == 1:
         (socket,) = group.sockets
         parts = (*place, *_facts(row, answer), *_shared(socket, answer))
@@ -150,6 +150,8 @@ def _queues(rows: Sequence[Listener]) -> str:
 
 def _options(row: Listener) -> Iterator[str]:
     """What is not as usual."""
+    if row.seqpacket:
+        yield "SOCK_SEQPACKET"
     if row.is_full:
         yield "FULL"
     if row.defers:

@@ -1,0 +1,60 @@
+"""Listening UNIX sockets: as `who` shows them, and as `ss` does."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import subprocess
+from typing import Any
+
+from click.testing import CliRunner
+
+from accepttrace.cli.who import who
+
+
+def told(*arguments: str) -> list[dict[str, Any]]:
+    """Every line of `who -o jsonl`."""
+    result = CliRunner().invoke(who, [*arguments, "-o", "jsonl"])
+    assert result.exit_code == 0, result.output
+    return [json.loads(line) for line in result.output.splitlines() if line.startswith("{")]
+
+
+def rows_of(*arguments: str) -> list[dict[str, Any]]:
+    """The listeners among them."""
+    return [line for line in told(*arguments) if line["type"] == "listener"]
+
+
+def row_of(*arguments: str) -> dict[str, Any]:
+    """The only one."""
+    (row,) = rows_of(*arguments)
+    return row
+
+
+def ss_holders(name: str) -> set[tuple[int, int]]:
+    """(PID, descriptor) as `ss -lxp` shows them."""
+    return {(int(pid), int(fd)) for pid, fd in re.findall(r"pid=(\d+),fd=(\d+)", _ss(name))}
+
+
+def ss_queue(name: str) -> tuple[int, int]:
+    """Queue and backlog as `ss -lx` shows them."""
+    fields = _ss(name).split()
+    return int(fields[2]), int(fields[3])
+
+
+def _ss(name: str) -> str:
+    """The line of one listener; no name has a space."""
+    command = ["ss", "-lxpHO"]
+    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    (line,) = (one for one in lines.splitlines() if one.split()[4] == name)
+    return line
+
+
+def unix_listener(
+    name: str | bytes, backlog: int = 8, kind: int = socket.SOCK_STREAM
+) -> socket.socket:
+    """One that listens there."""
+    sock = socket.socket(socket.AF_UNIX, kind)
+    sock.bind(name)
+    sock.listen(backlog)
+    return sock

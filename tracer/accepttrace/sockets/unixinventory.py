@@ -1,0 +1,91 @@
+"""The inventory of AF_UNIX: every listening socket that was asked for, and who holds it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from accepttrace.config import Filters
+from accepttrace.facts.records import Inventory, Listener, is_partial
+from accepttrace.sockets.diag.unix import SocketFile, UnixSocket, file_at, unix_sockets
+from accepttrace.sockets.holding import Holding
+from accepttrace.sockets.sharing import share_of
+
+if TYPE_CHECKING:
+    from accepttrace.facts.kin import Surroundings
+    from accepttrace.probe.holders import HolderIterator
+
+ABSTRACT: Final = "@"
+
+
+class UnixReader:
+    """Reads listeners and holders again and again, as `InventoryReader` does those of TCP.
+
+    `names`: only these paths and abstract names (`@NAME`); none: any. Of the filters, netns decides
+    which are listed; `inventory.held_by` applies those that speak of processes.
+    """
+
+    def __init__(
+        self, filters: Filters, names: Collection[str], iterator: HolderIterator | None = None
+    ) -> None:
+        self._names = frozenset(names)
+        self._holding = Holding(replace(filters, ports=frozenset()), iterator)
+        self._occupied: set[int] = set()  # namespaces where listeners were found last
+
+    def read(self, full: bool = False) -> Inventory:
+        """All listeners now. `full` looks at every descriptor of every process again.
+
+        Raises as `InventoryReader.read` does, also where this kernel has no unix_diag.
+        """
+        holding, files = self._holding, _files(self._names)
+        holding.begin(full)
+        looks = holding.ask(lambda _, path: unix_sockets(path), full, self._occupied)
+        found = [(n, sock) for n, one in looks for sock in one if self._is_asked(sock, files)]
+        self._occupied = {netns for netns, _ in found}
+        holding.finish([sock.inode for _, sock in found], full)
+        partial = is_partial(holding.unread)
+        rows = [self._listener(netns, sock, partial) for netns, sock in found]
+        rows.sort(key=lambda row: (row.local_address, row.netns, row.inode))
+        return Inventory(tuple(rows), holding.unread)
+
+    def surroundings(self, inventory: Inventory) -> Surroundings:
+        """Whose children its holders are, and how the machine is set."""
+        from accepttrace.sockets.surroundings import surroundings
+
+        return surroundings(inventory, self._holding.path)
+
+    def close(self) -> None:
+        """End what reads for us. May be called twice."""
+        self._holding.close()
+
+    def _is_asked(self, sock: UnixSocket, files: Collection[SocketFile]) -> bool:
+        names = {sock.name}
+        if sock.name.startswith(ABSTRACT):  # some programs bind all of sun_path
+            names.add(sock.name.rstrip(ABSTRACT))
+        return not self._names or not names.isdisjoint(self._names) or sock.file in files
+
+    def _listener(self, netns: int, sock: UnixSocket, partial: bool) -> Listener:
+        holders = self._holding.holders(sock.inode)
+        return Listener(
+            inode=sock.inode,
+            netns=netns,
+            family="unix",
+            local_address=sock.name,
+            local_port=0,
+            backlog=sock.backlog,
+            queue=sock.queue,
+            sharing=share_of(1, holders, None, partial).sharing,
+            group=None,
+            group_size=None,
+            selector=None,
+            holders=holders,
+            uid=sock.uid,
+            seqpacket=sock.seqpacket,
+        )
+
+
+def _files(names: Collection[str]) -> frozenset[SocketFile]:
+    """Whatever a path is called where its owner has bound it."""
+    paths = [name for name in names if not name.startswith(ABSTRACT)]
+    return frozenset(found for path in paths if (found := file_at(path)))
