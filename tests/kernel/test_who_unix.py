@@ -174,6 +174,22 @@ def test_abstract_names_are_of_one_network_namespace() -> None:
         assert row["inode"] == os.fstat(theirs.fileno()).st_ino != os.fstat(ours.fileno()).st_ino
 
 
+def test_one_that_is_on_its_way_to_somebody_stays_on_the_list() -> None:
+    """In a namespace that no holder leads to: no process has its descriptor."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs, ExitStack() as stack:
+        with own_network():
+            there = stack.enter_context(child(signal.pause))
+            sock = unix_listener(address(ABSTRACT))
+        reader = UnixReader(Filters(), [ABSTRACT], open_iterator("unix"))
+        stack.callback(reader.close)
+        socket.send_fds(ours, [b"x"], [sock.fileno()])
+        sock.close()
+        for full in (True, False):
+            (row,) = reader.read(full).listeners
+            assert (row.netns, row.holders) == (os.stat(f"/proc/{there}/ns/net").st_ino, ())
+
+
 def test_what_does_not_listen_is_not_shown(tmp_path: Path) -> None:
     name = str(tmp_path / "s")
     with (
