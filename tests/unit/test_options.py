@@ -22,6 +22,7 @@ from accepttrace.facts.kin import Surroundings
 from accepttrace.facts.records import Inventory
 from accepttrace.model.who.tree import Answer, answer
 from accepttrace.run.run import Run
+from accepttrace.run.who import Sought
 from accepttrace.sockets import procfs
 
 

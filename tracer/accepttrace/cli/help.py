@@ -12,7 +12,7 @@ Example = tuple[str, str]  # a command line, and what it is for
 
 # By parameter. What is not named stands last, under the usual heading.
 _SECTIONS: Final = (
-    ("What to trace", "ports pids comms addresses cgroups netns ipv4 ipv6 udp"),
+    ("What to trace", "ports pids comms addresses cgroups netns ipv4 ipv6 unix udp"),
     (
         "Conditions",
         "fair max_share max_ratio min_workers max_wait max_queue no_loss expect max_open_ratio"

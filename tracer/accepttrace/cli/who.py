@@ -69,8 +69,8 @@ CLEAR: Final = "\033[H\033[J"  # to the upper left corner, and nothing below
 def who(output: str, full: bool, watch: bool, interval: float, udp: bool, **values: Any) -> None:
     """Who shares a port, and how: every listening socket, and every process that holds it.
 
-    A PATH (with a / in it) or @NAME is that of a UNIX socket. Who asks for processes alone (--pid,
-    --comm, --cgroup) is told of their UNIX sockets, too.
+    A PATH (with a / in it) or @NAME is that of a UNIX socket. --pid, --comm and --cgroup, without a
+    port, address or version of IP, list the UNIX sockets of these processes, too.
 
     Needs no privileges, but only root sees the processes of all users, and what BPF alone shows:
     groups, options, the oldest waiting. The exit status is 0 also where nothing was found.
