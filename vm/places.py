@@ -18,6 +18,7 @@ HERE = ("here",)
 ROOTS = ("roots",)
 OLDEST, NEWEST = ("5.10",), ("7.x",)
 PLAIN = (*OLDEST, "6.1", "6.12", *NEWEST)
+ENDS = OLDEST + NEWEST
 ARM = ("6.12-arm64",)
 ARMS = ("6.1-arm64", *ARM)
 HEADERS = ("5.10-headers", "6.1-headers")
@@ -238,14 +239,14 @@ TABLE: tuple[Entry, ...] = (
     ),
     Entry("kernel/test_holders.py", HERE + ROOTS + PLAIN, "an iterator over files; each ss"),
     Entry("kernel/test_open.py", HERE + ROOTS + PLAIN, "an iterator over files; each ss"),
-    Entry("kernel/test_who_to.py", HERE + PLAIN, "the kernel's own rules of lookup"),
+    Entry("kernel/test_who_to.py", HERE + ENDS, "the kernel's own rules of lookup"),
     Entry(
         "kernel/test_who_to.py",
-        HERE + PLAIN[1:],
+        HERE + NEWEST,
         "groups heed SO_INCOMING_CPU since 6.1",
         names=("test_the_cpu_of_a_packet_chooses_where_members_ask_for_one",),
     ),
-    Entry("kernel/test_who_why.py", HERE + PLAIN, "the kernel's own rules of binding"),
+    Entry("kernel/test_who_why.py", HERE + ENDS, "the kernel's own rules of binding"),
     Entry(
         "kernel/test_open.py",
         HERE,
@@ -253,12 +254,12 @@ TABLE: tuple[Entry, ...] = (
         names=("test_ten_thousand_are_those_of_ss_and_of_the_client",),
     ),
     Entry("kernel/test_window.py", HERE, "the model's sums; what they are of is counted elsewhere"),
-    Entry("kernel/test_cpu.py", HERE + OLDEST + NEWEST, "a clock of each process, in all kernels"),
+    Entry("kernel/test_cpu.py", HERE + ENDS, "a clock of each process, in all kernels"),
     Entry("kernel/test_locality.py", HERE + PLAIN + HEADERS, "a field of the socket; each loader"),
-    Entry("kernel/test_order.py", HERE + PLAIN + HEADERS, "hooks of accept; each loader"),
+    Entry("kernel/test_order.py", HERE + PLAIN + HEADERS[1:], "hooks of accept; each loader"),
     Entry(
         "kernel/test_order.py",
-        HERE + PLAIN + HEADERS,
+        HERE + PLAIN + HEADERS[1:],
         "who takes what; hooks count it in the same way",
         names=(
             "test_it_is_the_order_that_the_client_saw",
@@ -270,7 +271,7 @@ TABLE: tuple[Entry, ...] = (
     Entry("kernel/test_who.py", HERE, "what is made of it"),
     Entry(
         "kernel/test_who.py",
-        HERE + PLAIN,
+        HERE + ENDS,
         "what the socket iterator shows; kcmp(), pidfd_getfd()",
         names=(
             "test_a_socket_that_was_sent_to_a_stranger_or_taken_by_one",
@@ -279,7 +280,7 @@ TABLE: tuple[Entry, ...] = (
             "test_a_selector_of_an_older_group_never_picks_the_newest",
         ),
     ),
-    Entry("kernel/test_who_unix.py", HERE + ROOTS + PLAIN, "unix_diag; each ss"),
+    Entry("kernel/test_who_unix.py", HERE + ROOTS + ENDS, "unix_diag; each ss"),
     Entry("kernel/test_wasted.py", HERE + PLAIN, "who is woken"),
     Entry(
         "kernel/test_wasted.py",
@@ -328,7 +329,7 @@ TABLE: tuple[Entry, ...] = (
     ),
     Entry(
         "kernel/test_rows.py",
-        HERE + OLDEST + NEWEST,
+        HERE + ENDS,
         "thousands: the sizes are our own, and so is what happens beyond them",
         names=(
             "test_listeners_by_the_thousand_are_counted_exactly",
@@ -345,7 +346,7 @@ TABLE: tuple[Entry, ...] = (
     Entry("kernel/test_limits.py", HERE, "tens of thousands of connections: the sizes are our own"),
     Entry(
         "kernel/test_clocks.py",
-        HERE + OLDEST + NEWEST,
+        HERE + ENDS,
         "time namespaces are shown alike since 5.6, and read once for all attach types",
         turn=True,
     ),
