@@ -31,7 +31,7 @@ from accepttrace.model.conditions import (
     result,
 )
 from accepttrace.model.pattern import Pattern, PatternWord
-from accepttrace.model.snapshot import NamespaceLoss, Snapshot
+from accepttrace.model.snapshot import NamespaceLoss, Snapshot, Verdict
 from accepttrace.model.verdict import FAULTS, WORDS, Word
 from accepttrace.run.checking import Checking, Demand
 from accepttrace.run.run import Run
@@ -119,6 +119,8 @@ SHARE = 510 / 1985
         ("max-share", 0.45, UNEVEN, True),
         ("max-share", 0.4499, UNEVEN, False),
         ("max-share", 0.9, reuseport((3, 1, 0, 2), "process"), None),
+        ("max-share", 0.6, reuseport((3, 1), "process"), None),  # too few of two as well
+        ("max-share", 0.6, reuseport((4,), "process"), False),  # but one has all, however few
         ("max-share", 0.61, seen(four_workers(by="process")), True),
         ("max-share", 0.6, seen(four_workers(by="process")), False),
         ("max-ratio", 1.8, UNEVEN, True),
@@ -311,6 +313,27 @@ def test_a_stuck_set_is_unfair_and_has_the_ratio_of_its_rows() -> None:
     assert held("fair", "FAIR", stuck) is False
     assert outcome("max-ratio", 1.5, stuck).measured == pytest.approx(1.8)
     assert held("max-ratio", 1.5, stuck) is False
+
+
+def test_of_several_unfair_sets_the_first_decides_whether_it_is_certain() -> None:
+    first = UNEVEN.verdicts[0]
+    stuck = replace(first, finding=replace(first.finding, word="STUCK"))
+    opened_unevenly = replace(first, finding=replace(first.finding, word="UNEVEN OPEN"))
+
+    def said(*verdicts: Verdict) -> tuple[object, bool]:
+        one = outcome("fair", "FAIR", replace(UNEVEN, verdicts=verdicts))
+        assert one.held is False
+        return one.measured, one.certain
+
+    assert said(first, stuck) == ("UNEVEN", True)
+    assert said(stuck, first) == ("STUCK", False)
+    assert said(opened_unevenly) == ("UNEVEN OPEN", False)
+
+
+def test_the_socket_with_the_longest_queue_is_named() -> None:
+    rows = [replace(EVEN.listeners[0], inode=7 + n, queue_max=n) for n in (3, 9, 5)]
+    worst = outcome("max-queue", 6, replace(EVEN, listeners=tuple(rows)))
+    assert (worst.held, worst.measured, worst.text) == (False, 9, "socket 16")
 
 
 @pytest.mark.parametrize("word", WORDS)

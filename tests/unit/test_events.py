@@ -283,8 +283,9 @@ def test_a_member_that_nobody_waits_on_is_an_event_once_that_has_lasted() -> Non
     assert [(one.until_s, one.going_on) for one in ended] == [(5.0, False)]
 
 
-def test_a_lone_socket_that_nobody_waits_on_is_left_to_the_verdict() -> None:
+@pytest.mark.parametrize("facts", [{}, {"group": 7, "size": 1}])
+def test_a_lone_socket_that_nobody_waits_on_is_left_to_the_verdict(facts: dict[str, Any]) -> None:
     model = tracker()
     for second in range(1, 6):
-        feed(model, second, [], [listener(100, [holder(1, False)])])
+        feed(model, second, [], [listener(100, [holder(1, False)], **facts)])
     assert [one for one in model.snapshot().events if one.kind == "NOBODY WAITS"] == []

@@ -149,8 +149,8 @@ def _max_ratio(condition: Condition, snapshot: Snapshot) -> Outcome:
     found = [_ratio_of_set(condition, one, snapshot) for one in snapshot.verdicts]
     if not found:
         return Outcome(condition, None, None, _nobody(snapshot))
-    order: Mapping[bool | None, int] = {False: 0, True: 1, None: 2}
-    return min(found, key=lambda one: (order[one.held], -_number(one.measured)))
+    order = (False, True, None)
+    return min(found, key=lambda one: (order.index(one.held), -_number(one.measured)))
 
 
 def _ratio_of_set(condition: Condition, verdict: Verdict, snapshot: Snapshot) -> Outcome:
