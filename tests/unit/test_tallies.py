@@ -320,12 +320,13 @@ def test_programs_take_no_room_from_processes() -> None:
     it = scene()
     for number in range(MOST_PROGRAMS):
         it.tallies.wait_no_more(Entry(100, Bygone(f"p{number}", kept=True)))
-    for actor in ((7, 7), Bygone("p3", kept=True), Bygone("new", kept=True)):
+    p3, new, newer = (Bygone(name, kept=True) for name in ("p3", "new", "newer"))
+    for actor in ((7, 7), p3, new, newer):
         it.tallies.wait_no_more(Entry(100, actor))
     found = {entry.process: entry.workers for entry in it.tallies}
     assert len(found) == MOST_PROGRAMS + 2
-    assert [found[one] for one in ((7, 7), Bygone("p3", kept=True))] == [0, 2]
-    assert found[Bygone(OTHERS, kept=True)] == 1
+    assert [found[one] for one in ((7, 7), p3)] == [0, 2]
+    assert found[Bygone(OTHERS, kept=True)] == 2
 
 
 def test_who_comes_or_goes_or_begins_to_take_part_is_a_change() -> None:
