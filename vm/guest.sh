@@ -38,7 +38,8 @@ done
 mount -o bind /run $top/root/run && mount -o bind "$share" "$top/root$share" || lost "bind run"
 
 # What the kernel would load by itself on a machine of its own.
-/sbin/modprobe -d "$kernel" -a tcp_diag udp_diag veth || lost "no tcp_diag, udp_diag or veth module"
+/sbin/modprobe -d "$kernel" -a tcp_diag udp_diag unix_diag veth ||
+	lost "no tcp_diag, udp_diag, unix_diag or veth module"
 
 # Modules and, for bcc, headers, where a machine of its own would have them.
 release=$(uname -r)

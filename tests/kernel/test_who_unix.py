@@ -9,8 +9,10 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from click.testing import CliRunner
@@ -139,20 +141,27 @@ def test_who_asks_for_a_process_is_told_of_both_families(tmp_path: Path) -> None
                 stranger.kill()
 
 
-def test_a_socket_is_found_by_its_file_whatever_it_was_called(tmp_path: Path) -> None:
+@pytest.fixture
+def plain_folder() -> Iterator[Path]:
+    """On a file system whose files have the numbers that the kernel shows: overlayfs has others."""
+    with TemporaryDirectory(dir="/run") as folder:
+        yield Path(folder)
+
+
+def test_a_socket_is_found_by_its_file_whatever_it_was_called(plain_folder: Path) -> None:
     """A path relative to where its owner was, one that was renamed, and a link."""
     here = os.getcwd()
-    os.chdir(tmp_path)
+    os.chdir(plain_folder)
     try:
         with unix_listener("@odd") as sock:
             os.chdir(here)
             inode = os.fstat(sock.fileno()).st_ino
-            (tmp_path / "@odd").rename(tmp_path / "new")
-            (tmp_path / "link").symlink_to("new")
-            for name in (str(tmp_path / "new"), str(tmp_path / "link"), "./@odd"):
+            (plain_folder / "@odd").rename(plain_folder / "new")
+            (plain_folder / "link").symlink_to("new")
+            for name in (str(plain_folder / "new"), str(plain_folder / "link"), "./@odd"):
                 row = row_of(name)
                 assert (row["inode"], row["local_address"]) == (inode, "./@odd")
-            assert rows_of("@odd") == rows_of(str(tmp_path / "@odd")) == []
+            assert rows_of("@odd") == rows_of(str(plain_folder / "@odd")) == []
     finally:
         os.chdir(here)
 
