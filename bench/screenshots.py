@@ -26,7 +26,7 @@ from accepttrace.model.snapshot import Snapshot
 from accepttrace.run.tcp import TcpSubject
 from accepttrace.views.screen.draw import Drawing, Sight, Window
 from accepttrace.views.screen.glyphs import BLOCKS
-from accepttrace.views.screen.state import State
+from accepttrace.views.screen.state import State, Wish
 from accepttrace.views.svg import export_svg
 
 WINDOW: Final = Window(100, 22)
@@ -75,7 +75,8 @@ def _stopped(pid: int | None) -> Iterator[None]:
 
 def _write(path: Path, snapshot: Snapshot) -> None:
     """The screen as it is drawn on a terminal of that size."""
-    picture = Drawing(BLOCKS).draw(Sight(snapshot), State(), WINDOW)
+    state = State(wish=Wish(window_s=PAST_S))
+    picture = Drawing(BLOCKS).draw(Sight(snapshot), state, WINDOW)
     title = f"sudo accepttrace {PORT}"
     path.write_text(export_svg(picture.lines, title, WINDOW.width))
 

@@ -136,10 +136,12 @@ TABLE: tuple[Entry, ...] = (
     Entry(
         "kernel/test_selection.py",
         HERE + PLAIN + ARMS,
-        "address families: one hook for all",
+        "address families: one hook for all; what an iterator reads, whatever is attached",
         names=(
             "test_each_member_is_selected_as_often_as_it_gets_a_connection",
             "test_with_cookies_each_connection_is_selected_once",
+            "test_a_classic_program_is_named_by_what_it_returns",
+            "test_clients_that_return_from_the_same_ports_are_no_lots",
         ),
         turn=True,
     ),
@@ -239,14 +241,14 @@ TABLE: tuple[Entry, ...] = (
     ),
     Entry("kernel/test_holders.py", HERE + ROOTS + PLAIN, "an iterator over files; each ss"),
     Entry("kernel/test_open.py", HERE + ROOTS + PLAIN, "an iterator over files; each ss"),
-    Entry("kernel/test_who_to.py", HERE + ENDS, "the kernel's own rules of lookup"),
+    Entry("kernel/test_who_to.py", HERE + OLDEST, "the kernel's own rules of lookup"),
     Entry(
         "kernel/test_who_to.py",
-        HERE + NEWEST,
+        HERE,
         "groups heed SO_INCOMING_CPU since 6.1",
         names=("test_the_cpu_of_a_packet_chooses_where_members_ask_for_one",),
     ),
-    Entry("kernel/test_who_why.py", HERE + ENDS, "the kernel's own rules of binding"),
+    Entry("kernel/test_who_why.py", HERE + OLDEST, "the kernel's own rules of binding"),
     Entry(
         "kernel/test_open.py",
         HERE,
@@ -256,10 +258,10 @@ TABLE: tuple[Entry, ...] = (
     Entry("kernel/test_window.py", HERE, "the model's sums; what they are of is counted elsewhere"),
     Entry("kernel/test_cpu.py", HERE + ENDS, "a clock of each process, in all kernels"),
     Entry("kernel/test_locality.py", HERE + PLAIN + HEADERS, "a field of the socket; each loader"),
-    Entry("kernel/test_order.py", HERE + PLAIN + HEADERS[1:], "hooks of accept; each loader"),
+    Entry("kernel/test_order.py", HERE + ENDS + HEADERS[1:], "hooks of accept; each loader"),
     Entry(
         "kernel/test_order.py",
-        HERE + PLAIN + HEADERS[1:],
+        HERE + ENDS + HEADERS[1:],
         "who takes what; hooks count it in the same way",
         names=(
             "test_it_is_the_order_that_the_client_saw",
@@ -271,7 +273,7 @@ TABLE: tuple[Entry, ...] = (
     Entry("kernel/test_who.py", HERE, "what is made of it"),
     Entry(
         "kernel/test_who.py",
-        HERE + ENDS,
+        HERE + OLDEST,
         "what the socket iterator shows; kcmp(), pidfd_getfd()",
         names=(
             "test_a_socket_that_was_sent_to_a_stranger_or_taken_by_one",
@@ -280,7 +282,7 @@ TABLE: tuple[Entry, ...] = (
             "test_a_selector_of_an_older_group_never_picks_the_newest",
         ),
     ),
-    Entry("kernel/test_who_unix.py", HERE + ROOTS + ENDS, "unix_diag; each ss"),
+    Entry("kernel/test_who_unix.py", HERE + ROOTS + OLDEST, "unix_diag; each ss"),
     Entry("kernel/test_wasted.py", HERE + PLAIN, "who is woken"),
     Entry(
         "kernel/test_wasted.py",
