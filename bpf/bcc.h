@@ -52,6 +52,7 @@ enum access { DIRECT, PROBED };
 #define CURRENT_TASK() ((struct task_struct *)0)
 #define READ_BIT(pointer, field) 1 /* it knows no bit fields: maybe */
 #define READS_BITS 0
+#define READS_PLACES 0 /* a loop too long for what it compiles */
 #define HAS_FIELD(record, field) HAS_##record##_##field
 
 /*

@@ -69,7 +69,8 @@ static __noinline void tcp_member_read(struct sock *sk, struct tcp_member *found
 	found->half_open = half_open_at(sk);
 	found->oldest_us = oldest_wait(listener);
 	options_read(sk, found);
-	found->place = place_in_group(sk);
+	if (READS_PLACES)
+		found->place = place_in_group(sk);
 	member_read(sk, &found->member);
 }
 
