@@ -18,6 +18,7 @@ from .conftest import Tracing
 WINDOW_S = 1.2
 STEP_S = 0.11  # of traffic between two readings; a window moves on by a twelfth of it at least
 READINGS = 30
+MOST_READINGS = 200  # on a busy machine fewer of them can be compared
 Log = list[tuple[float, float, Counter[int]]]  # before and after a reading, and who took what
 
 
@@ -30,7 +31,9 @@ def test_a_window_has_what_the_client_saw_taken_in_it(tracing: Tracing) -> None:
         with child(work) as one, child(work) as other:
             account = tracing.of(port, window_s=WINDOW_S)
             account.snapshot()
-            for _ in range(READINGS):
+            for number in range(MOST_READINGS):
+                if number >= READINGS and compared > READINGS // 4:
+                    break
                 taken = take(port, STEP_S)
                 began_s = time.monotonic()
                 snapshot = account.snapshot()

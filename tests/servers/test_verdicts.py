@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import fcntl
 import os
+import re
 import selectors
 import signal
 import socket
@@ -130,7 +131,8 @@ def test_one_that_has_the_lock_takes_all_and_the_others_are_not_called_idle(
     ]
     assert [row.accepts for row in rows] == [300]
     assert f"pid {rows[0].pid} " in said[-1].text
-    assert "3 more hold the socket" in said[-1].text
+    # The others, and this process, unless it was seen to do something else.
+    assert re.search("; [34] more hold the socket", said[-1].text)
     assert "lock" in said[-1].text
 
 
