@@ -26,7 +26,7 @@ from accepttrace.model.snapshot import Snapshot, Verdict
 from tests.kernel.clients import listen, port_of
 from tests.kernel.conftest import Account, Tracing, tracing, wait_until
 from tests.kernel.network import listening, own_network
-from tests.kernel.reading import begin
+from tests.kernel.reading import begin, settled
 from tests.unit.forked import child
 
 from .test_real_servers import needs
@@ -264,7 +264,8 @@ def test_a_slow_member_takes_as_many_and_its_waits_name_it(tracing: Tracing) -> 
         account = begin(tracing, port)
         for _ in range(3):
             run_load([("127.0.0.1", port)], 150, concurrency=30, timeout=30)
-            snapshot = account.snapshot()
+            account.snapshot()
+        snapshot = settled(account, "worker")
     rows = {row.pid: row for row in snapshot.acceptors if row.accepts}
     waits = {pid: rows[pid].wait_p50_us or 0 for pid in pids}
     assert max(waits, key=lambda pid: waits[pid]) == pids[0]
