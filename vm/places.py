@@ -145,6 +145,12 @@ TABLE: tuple[Entry, ...] = (
         ),
         turn=True,
     ),
+    Entry(
+        "kernel/test_selection.py",
+        HERE,
+        "a list that the iterator walks; who and its options read it elsewhere",
+        names=("test_each_member_of_a_large_group_has_its_place",),
+    ),
     Entry("kernel/test_sleepers.py", HERE + OLDEST, "who slept before: there, read of registers"),
     Entry(
         "kernel/test_sleepers.py",

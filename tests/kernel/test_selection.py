@@ -49,6 +49,7 @@ RELEASE = tuple(int(part) for part in os.uname().release.split(".")[:2])
 CONNECTIONS = 200
 FEW = 30
 RETURNS, FIXED_PORTS = 200, 8
+LARGE = 150  # members: more than the kernel has room for at first
 STRAYS = range(30_000, 30_050)
 PEERS = range(20_000, 20_030)
 NLM_F_REQUEST, SOCK_DIAG_BY_FAMILY = 1, 20
@@ -259,6 +260,19 @@ def test_a_classic_program_is_named_by_what_it_returns(
     assert_selected(tracing, snapshot, got)
     programs = {(row.selector, row.selector_program) for row in snapshot.listeners}
     assert programs == {("cbpf", Program(None, name) if name else None)}
+
+
+def test_each_member_of_a_large_group_has_its_place(tracing: Tracing) -> None:
+    """That in which it began to listen."""
+    with own_network(), group(LARGE) as members:
+        found = tracing.session.listening()
+        places = {inode: fact.options.place for inode, fact in found.items() if fact.options}
+        expected: dict[int, int | None] = {
+            inode_of(member): place for place, member in enumerate(members)
+        }
+    if tracing.session.loader == "bcc":  # which looks for none
+        expected = dict.fromkeys(expected)
+    assert {inode: places.get(inode) for inode in expected} == expected
 
 
 @pytest.mark.parametrize("ports", [FIXED_PORTS, 0])
