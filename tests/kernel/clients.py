@@ -11,6 +11,8 @@ from typing import Any
 from accepttrace.lab.acceptors import RESET_ON_CLOSE
 from accepttrace.lab.listeners import Address, bind, find_place
 
+IPPROTO_MPTCP = 262
+
 
 def listen(
     backlog: int, *, family: str = "ipv4", port: int = 0, reuseport: bool = False
@@ -100,3 +102,12 @@ class Clients:
     def resets(self) -> int:
         """How many were reset so far."""
         return self.failed(errno.ECONNRESET)
+
+
+def has_mptcp() -> bool:
+    """Whether this kernel is built with MPTCP."""
+    try:
+        socket.socket(socket.AF_INET, socket.SOCK_STREAM, IPPROTO_MPTCP).close()
+    except OSError:
+        return False
+    return True

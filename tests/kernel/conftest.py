@@ -91,10 +91,10 @@ def iterator() -> HolderIterator | None:
     return open_iterator()
 
 
-def attached(way: Way) -> Session:
-    """A proved session, or a skip with the kernel's reason."""
+def attached(way: Way, **options: bool) -> Session:
+    """A proved session, or a skip with the kernel's reason. `options`: of `Config`."""
     try:
-        return open_session(Config(attach=way.attach, loader=way.loader))  # type: ignore[arg-type]
+        return open_session(Config(attach=way.attach, loader=way.loader, **options))  # type: ignore[arg-type]
     except UnsupportedError as error:
         if way.attach in EXPECTED:
             pytest.fail(f"{way} is expected here: {error.message}\n{error.detail}")

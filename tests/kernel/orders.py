@@ -7,25 +7,16 @@ from collections.abc import Iterable, Iterator
 
 import pytest
 
-from accepttrace.config import Config
-from accepttrace.errors import UnsupportedError
 from accepttrace.model.pattern import Pattern, Run
-from accepttrace.probe.session import open_session
 
-from .conftest import EXPECTED, Account, Tracing, Way, name, offered
+from .conftest import Account, Tracing, Way, attached, name, offered
 
 
 @pytest.fixture(scope="module", params=offered(), ids=name)
 def noting(request: pytest.FixtureRequest) -> Iterator[Tracing]:
     """A session that notes who accepts after whom."""
     way: Way = request.param
-    try:
-        session = open_session(Config(attach=way.attach, loader=way.loader, patterns=True))  # type: ignore[arg-type]
-    except UnsupportedError as error:
-        if way.attach in EXPECTED:
-            raise
-        pytest.skip(f"{way}: {error.message}")
-    with session:
+    with attached(way, patterns=True) as session:
         yield Tracing(session)
 
 

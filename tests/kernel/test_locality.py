@@ -8,12 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from accepttrace.config import Config
-from accepttrace.errors import UnsupportedError
-from accepttrace.probe.session import open_session
-
 from .clients import listen, port_of
-from .conftest import EXPECTED, Tracing, Way, name, offered
+from .conftest import Tracing, Way, attached, name, offered
 from .keepers import Order, accept, connect, keepers
 
 EACH = 10
@@ -24,13 +20,7 @@ CPUS = sorted(os.sched_getaffinity(0))
 def looking(request: pytest.FixtureRequest) -> Iterator[Tracing]:
     """A session that looks at CPUs."""
     way: Way = request.param
-    try:
-        session = open_session(Config(attach=way.attach, loader=way.loader, locality=True))  # type: ignore[arg-type]
-    except UnsupportedError as error:
-        if way.attach in EXPECTED:
-            raise
-        pytest.skip(f"{way}: {error.message}")
-    with session:
+    with attached(way, locality=True) as session:
         yield Tracing(session)
 
 

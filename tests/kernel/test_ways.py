@@ -21,7 +21,7 @@ from accepttrace.probe.plans import by_preference
 from accepttrace.probe.preemption import preempts
 from accepttrace.probe.session import Session
 
-from .clients import Clients, address_of, drain, inode_of, listen, port_of
+from .clients import IPPROTO_MPTCP, Clients, address_of, drain, has_mptcp, inode_of, listen, port_of
 from .conftest import Account, Tracing, Way, name, offered, wait_until
 from .network import counted, listening, own_network
 from .reading import assert_balanced, begin, if_seen, number_of, settled
@@ -29,7 +29,6 @@ from .uring import ALLOCATE_SLOT, ASYNC, MULTISHOT, SWITCH, Ring, ring
 
 FEW = 10
 RELEASE = tuple(int(part) for part in os.uname().release.split(".")[:2])
-IPPROTO_MPTCP = 262
 TCP_FASTOPEN = 23
 WITHOUT_COOKIE = 0x1 | 0x2 | 0x4 | 0x200  # client, server; both without a cookie
 RDS_PORT = 16385
@@ -179,14 +178,6 @@ def test_what_no_hook_tells_of_the_way_is_right_or_unknown(unhooked: Tracing, vi
     # FRED, which moves the registers of system calls, is no older than 6.9.
     unknown = {None} if RELEASE >= (6, 9) else set()
     assert {each.via for each in acceptors} <= {via, *unknown}
-
-
-def has_mptcp() -> bool:
-    try:
-        socket.socket(socket.AF_INET, socket.SOCK_STREAM, IPPROTO_MPTCP).close()
-    except OSError:
-        return False
-    return True
 
 
 @pytest.mark.xfail(not has_mptcp(), run=False, reason="this kernel is built without MPTCP")

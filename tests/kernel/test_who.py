@@ -26,7 +26,7 @@ from accepttrace.lab.nginx import Nginx
 from accepttrace.lab.servers import Server
 from accepttrace.probe.listing import ListenerIterator
 
-from .clients import drain, inode_of, listen, port_of
+from .clients import IPPROTO_MPTCP, drain, has_mptcp, inode_of, listen, port_of
 from .conftest import wait_until
 from .network import own_network
 from .steering import LOAD_CPU, RETURN, steer_by, wants_cpu
@@ -34,7 +34,6 @@ from .steering import LOAD_CPU, RETURN, steer_by, wants_cpu
 NOBODY = 65534
 TCP_FASTOPEN = 23
 TCP_DEFER_ACCEPT = 9
-IPPROTO_MPTCP = 262
 
 
 def until(condition: Callable[[], bool]) -> None:
@@ -225,14 +224,6 @@ def test_the_options_of_a_socket_are_those_that_were_set() -> None:
     assert [first[name] for name in names] == [False, None, False, 0, False, None]
     assert [second[name] for name in names] == [True, 0, True, 5, False, 1]
     assert (first["backlog"], first["oldest_wait_us"]) == (7, None)
-
-
-def has_mptcp() -> bool:
-    try:
-        socket.socket(socket.AF_INET, socket.SOCK_STREAM, IPPROTO_MPTCP).close()
-    except OSError:
-        return False
-    return True
 
 
 @pytest.mark.xfail(not has_mptcp(), run=False, reason="this kernel is built without MPTCP")

@@ -30,9 +30,9 @@ from accepttrace.views.unread import sentence
 from accepttrace.views.who.holders import (
     Member,
     Style,
+    few_ranges,
     member_lines,
     members_of,
-    ranges,
     user,
 )
 from accepttrace.views.who.objects import json_lines
@@ -583,7 +583,7 @@ def test_the_schema_is_strict(change: dict[str, Any]) -> None:
     ],
 )
 def test_pids_are_named_by_ranges(pids: list[int], words: str) -> None:
-    assert ranges(pids) == words
+    assert few_ranges(pids) == words
 
 
 def test_many_are_apart_where_there_is_a_gap_between_their_starts() -> None:

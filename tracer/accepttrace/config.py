@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
@@ -32,7 +33,7 @@ class Filters:
         """One short text for headers: `:80,443 pid 12`; empty where nothing is filtered."""
         parts: list[str] = []
         if self.ports:
-            parts.append(":" + ",".join(_ranges(sorted(self.ports))))
+            parts.append(":" + ",".join(named_ranges(ranges(self.ports))))
         for word, values in (
             ("pid", map(str, sorted(self.pids))),
             ("netns", map(str, sorted(self.netns))),
@@ -83,12 +84,17 @@ class Config:
         return tuple(sorted({*WINDOWS_S, *(() if self.window_s is None else (self.window_s,))}))
 
 
-def _ranges(numbers: list[int]) -> list[str]:
-    """[80, 8000, 8001, 8002] → ["80", "8000-8002"]."""
-    runs: list[list[int]] = []
-    for number in numbers:
-        if runs and runs[-1][-1] == number - 1:
-            runs[-1].append(number)
+def ranges(numbers: Iterable[int]) -> list[tuple[int, int]]:
+    """[80, 8000, 8001, 8002] → [(80, 80), (8000, 8002)], in their order."""
+    found: list[tuple[int, int]] = []
+    for number in sorted(numbers):
+        if found and found[-1][1] == number - 1:
+            found[-1] = (found[-1][0], number)
         else:
-            runs.append([number])
-    return [f"{r[0]}-{r[-1]}" if len(r) > 1 else str(r[0]) for r in runs]
+            found.append((number, number))
+    return found
+
+
+def named_ranges(found: Iterable[tuple[int, int]]) -> list[str]:
+    """[(80, 80), (8000, 8002)] → ["80", "8000-8002"]."""
+    return [f"{low}-{high}" if high > low else str(low) for low, high in found]

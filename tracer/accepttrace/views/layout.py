@@ -11,6 +11,7 @@ from accepttrace.views.formats import shorten
 from accepttrace.views.text import cells, pad
 
 GAP: Final = " "
+TITLE_AND_TOTAL: Final = 2  # lines of a table besides its rows
 COMFORT: Final = 24  # cells that an elastic column may want before a further column is let in
 
 

@@ -9,12 +9,10 @@ from accepttrace.views.closing import lost_by_tracer
 from accepttrace.views.columns import udp
 from accepttrace.views.formats import NA, known, plural, rates
 from accepttrace.views.header import loss, namespaces, title, unread_lines
-from accepttrace.views.layout import limited, lines, strips
+from accepttrace.views.layout import TITLE_AND_TOTAL, limited, lines, strips
 from accepttrace.views.losses import sentence
 from accepttrace.views.sameplace import alone
 from accepttrace.views.text import Line, Span, clean, cut, flow
-
-TITLE_AND_TOTAL = 2
 
 
 def render(

@@ -10,10 +10,8 @@ from accepttrace.model.snapshot import AcceptorRow, Snapshot
 from accepttrace.views.columns import tcp
 from accepttrace.views.formats import plural
 from accepttrace.views.frame import framed, nothing
-from accepttrace.views.layout import limited, lines, strips
+from accepttrace.views.layout import TITLE_AND_TOTAL, limited, lines, strips
 from accepttrace.views.text import Line, clean, cut, flow
-
-TITLE_AND_TOTAL = 2
 
 
 def render(

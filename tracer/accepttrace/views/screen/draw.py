@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from accepttrace.model.grains import GRAINS
 from accepttrace.model.snapshot import Snapshot
 from accepttrace.views.formats import plural
 from accepttrace.views.frame import nothing
+from accepttrace.views.layout import TITLE_AND_TOTAL
 from accepttrace.views.screen import foot, pages
 from accepttrace.views.screen.board import Board, Item, board
 from accepttrace.views.screen.glyphs import Glyphs, trend
@@ -18,8 +19,6 @@ from accepttrace.views.screen.head import TALL, head
 from accepttrace.views.screen.state import Drawn, State
 from accepttrace.views.screen.table import Canvas, Table, entries, in_view
 from accepttrace.views.text import Line, clip, cut, flow
-
-TITLE_AND_TOTAL: Final = 2
 
 
 class Window(NamedTuple):

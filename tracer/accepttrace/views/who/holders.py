@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Final, NamedTuple
 
+from accepttrace.config import named_ranges, ranges
 from accepttrace.facts.kin import Surroundings
 from accepttrace.facts.records import NS_PER_TICK, Holder
 from accepttrace.model.labels import few
@@ -143,7 +144,7 @@ def _row(some: Sequence[Member], sockets: int, around: Surroundings) -> _Row:
         _extent(some[0], sockets),
         _since(some, around),
         *_belongs(first, around),
-        "" if one else f"pids {ranges([each.holder.pid for each in some])}",
+        "" if one else f"pids {few_ranges([each.holder.pid for each in some])}",
     ]
     pid = str(first.pid) if one else f"{len(some):,} x"
     name = clip(clean(_called(some)), NAME_CELLS)
@@ -197,17 +198,11 @@ def user(uid: int | None, around: Surroundings) -> str:
     return clean(name) if name else f"uid {uid}"
 
 
-def ranges(pids: Iterable[int]) -> str:
+def few_ranges(pids: Iterable[int]) -> str:
     """`12-15, 20, 31-40 and 3 more`."""
-    found: list[tuple[int, int]] = []
-    for pid in sorted(pids):
-        if found and found[-1][1] == pid - 1:
-            found[-1] = (found[-1][0], pid)
-        else:
-            found.append((pid, pid))
-    named = [f"{a}-{b}" if b > a else str(a) for a, b in found[:RANGES]]
-    more = sum(b - a + 1 for a, b in found[RANGES:])
-    return ", ".join(named) + (f" and {more} more" if more else "")
+    found = ranges(pids)
+    more = sum(high - low + 1 for low, high in found[RANGES:])
+    return ", ".join(named_ranges(found[:RANGES])) + (f" and {more} more" if more else "")
 
 
 def _aligned(rows: Sequence[_Row], width: int, indent: str) -> Iterator[str]:

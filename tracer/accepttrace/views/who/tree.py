@@ -17,11 +17,11 @@ from accepttrace.views.who.alike import alike
 from accepttrace.views.who.diagnoses import diagnosis_lines
 from accepttrace.views.who.holders import (
     Style,
+    few_ranges,
     holder_lines,
     kind_of,
     member_lines,
     members_of,
-    ranges,
     user,
 )
 from accepttrace.views.who.notes import notes
@@ -89,7 +89,7 @@ def _socket_lines(
         yield from flowed(parts, style.width, MARGIN + "  ")
         yield from holder_lines(first.row.holders, answer.around, style, MARGIN)
         return
-    head = f"  {ranges(one.rank for one in some)} of {size}"
+    head = f"  {few_ranges(one.rank for one in some)} of {size}"
     parts = (head, *_facts_of_many(some, answer), *_way(first))
     yield from flowed(parts, style.width, MARGIN + "  ")
     members = members_of(one for socket in some for one in socket.row.holders)
@@ -122,7 +122,7 @@ def _facts(row: Listener, answer: Answer) -> Iterator[str]:
 
 def _facts_of_many(some: Sequence[Socket], answer: Answer) -> Iterator[str]:
     rows = [one.row for one in some]
-    yield f"inodes {ranges(row.inode for row in rows)}"
+    yield f"inodes {few_ranges(row.inode for row in rows)}"
     yield _queues(rows)
     if rows[0].uid is not None:
         yield f"owner {user(rows[0].uid, answer.around)}"
