@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import resource
+import select
 import shutil
 import signal
 import socket
@@ -370,11 +371,16 @@ def test_it_works_in_script(server: Server, tmp_path: Path) -> None:
     )
     try:
         assert typed.stdin is not None
+        assert typed.stdout is not None
         wait_until(ready.exists, "ready", START_S)
-        time.sleep(0.5)
+        drawn = b""
+        while b"quit" not in drawn:  # the last line of the screen
+            assert select.select([typed.stdout], [], [], START_S)[0]
+            drawn += os.read(typed.stdout.fileno(), 65536)
         typed.stdin.write(b"q")
         typed.stdin.flush()
-        out, _ = typed.communicate(timeout=20)
+        rest, _ = typed.communicate(timeout=20)
+        out = drawn + rest
         assert typed.returncode == 0
         assert b"TOTAL 4" in out
     finally:
