@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import click
 
 from accepttrace import __version__
-from accepttrace.cli.help import write_examples
+from accepttrace.cli.help import HELP_OPTIONS, write_examples
 from accepttrace.errors import EXIT_FAILED, AcceptTraceError
 from accepttrace.run.streams import abandon, occupy, tolerate
 
@@ -59,7 +59,7 @@ class LazyGroup(click.Group):
             return None
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        own = {"--help", "--version", "-h", "-V"}
+        own = {*HELP_OPTIONS, "--version", "-V"}
         is_option = bool(args) and args[0].startswith("-") and args[0] not in own
         if not args or is_option or args[0][:1].isdecimal():  # a port
             args = [_DEFAULT, *args]
@@ -74,7 +74,7 @@ class LazyGroup(click.Group):
 @click.group(
     cls=LazyGroup,
     context_settings={
-        "help_option_names": ["-h", "--help"],
+        "help_option_names": HELP_OPTIONS,
         "auto_envvar_prefix": "ACCEPTTRACE",
     },
     epilog="Every option of a command can be set in the environment: ACCEPTTRACE_TOP_INTERVAL=5s,"

@@ -25,6 +25,7 @@ _SECTIONS: Final = (
     ("How to trace", "attach loader detail ready_file verbose"),
 )
 _REST: Final = "Options"
+HELP_OPTIONS: Final = ["-h", "--help"]
 _HEADINGS: Final = {name: title for title, names in _SECTIONS for name in names.split()}
 
 
@@ -33,13 +34,17 @@ class Command(click.Command):
 
     def __init__(self, *args: Any, examples: Sequence[Example] = (), **more: Any) -> None:
         super().__init__(*args, **more)
+        # Its own, as click keeps the option that it made first, with a context above or without.
+        self.context_settings.setdefault("help_option_names", HELP_OPTIONS)
         self.examples = examples
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Under the headings, in their order."""
         found: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)
         for param in self.get_params(ctx):
-            record = param.get_help_record(ctx)
+            # Arguments have a record from click 8.5 on; the first line of usage has them already.
+            is_option = isinstance(param, click.Option)
+            record = param.get_help_record(ctx) if is_option else None
             if record is not None:
                 found[_HEADINGS.get(param.name or "", _REST)].append(record)
         for title in (*(title for title, _ in _SECTIONS), _REST):
