@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Final, NamedTuple
 
+from accepttrace.facts.meta import Meta
 from accepttrace.facts.reading import Reading
 from accepttrace.facts.records import (
     AcceptorCount,
@@ -28,7 +29,7 @@ from accepttrace.facts.records import (
     Listener,
     ListenerCount,
 )
-from accepttrace.model.snapshot import Meta, Snapshot
+from accepttrace.model.snapshot import Snapshot
 from accepttrace.model.tracker import Tracker
 from accepttrace.probe.plans import FENTRY
 from accepttrace.run.run import collect_seldom

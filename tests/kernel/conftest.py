@@ -16,7 +16,8 @@ import pytest
 
 from accepttrace.config import By, Config, Filters
 from accepttrace.errors import UnsupportedError
-from accepttrace.model.snapshot import Meta, Snapshot
+from accepttrace.facts.meta import Meta
+from accepttrace.model.snapshot import Snapshot
 from accepttrace.model.tracker import Tracker
 from accepttrace.probe.holders import HolderIterator
 from accepttrace.probe.plans import Plan

@@ -19,9 +19,9 @@ import pytest
 from accepttrace.config import Config, Filters
 from accepttrace.errors import UnsupportedError
 from accepttrace.facts.datagrams import UdpReading
+from accepttrace.facts.meta import Meta
 from accepttrace.model.datagrams import ReceiverRow, ReceiverSnapshot
 from accepttrace.model.receivers import ReceiverTracker
-from accepttrace.model.snapshot import Meta
 from accepttrace.probe import _syscall
 from accepttrace.probe.load import btf
 from accepttrace.probe.udp import UdpSession, open_udp

@@ -8,6 +8,7 @@ from typing import Any
 
 from accepttrace.config import By, Filters
 from accepttrace.facts.buckets import BUCKETS, bucket_of
+from accepttrace.facts.meta import Meta
 from accepttrace.facts.reading import Reading
 from accepttrace.facts.records import (
     AcceptorCount,
@@ -23,7 +24,7 @@ from accepttrace.facts.records import (
     Via,
 )
 from accepttrace.facts.sight import Sight
-from accepttrace.model.snapshot import Event, GroupSize, Meta, Migration, SelectorChange, Snapshot
+from accepttrace.model.snapshot import Event, GroupSize, Migration, SelectorChange, Snapshot
 from accepttrace.model.tracker import Tracker
 
 STEER = Program(42, "steer")

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from accepttrace.facts.meta import Meta
 from accepttrace.facts.records import Family, Holder, Losses, Program, Selector, Unread, is_partial
-from accepttrace.model.snapshot import Meta
 
 
 @dataclass(frozen=True, slots=True)

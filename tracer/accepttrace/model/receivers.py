@@ -9,11 +9,11 @@ from typing import Final, Literal
 
 from accepttrace.config import Filters
 from accepttrace.facts.datagrams import Receiver, ReceiverCount, UdpReading
+from accepttrace.facts.meta import Meta
 from accepttrace.facts.records import Baseline, Losses, Unread
 from accepttrace.facts.sight import Sight
 from accepttrace.model.crowds import BOUND, GROUPED, crowds, in_common, named_holders, nothing_of
 from accepttrace.model.datagrams import ReceiverBooks, ReceiverRow, ReceiverSnapshot
-from accepttrace.model.snapshot import Meta
 
 Counter = Literal["selected", "datagrams", "dropped"]
 COUNTERS: Final[tuple[Counter, ...]] = ("selected", "datagrams", "dropped")

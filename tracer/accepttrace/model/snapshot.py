@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from accepttrace.config import By
+from accepttrace.facts.meta import Meta
 from accepttrace.facts.records import (
     Book,
     Family,
@@ -21,27 +22,6 @@ from accepttrace.facts.records import (
 )
 from accepttrace.model.pattern import Pattern
 from accepttrace.model.verdict import Finding, Word
-
-
-@dataclass(frozen=True, slots=True)
-class Meta:
-    """What was traced, how, and what this way cannot see."""
-
-    version: str
-    kernel: str
-    attach: str
-    loader: str
-    blind_spots: tuple[str, ...]
-    started: str  # UTC, RFC 3339
-    filter: str  # for people, as `Filters.describe` says it; empty: everything
-    protocol: Literal["tcp", "udp"] = "tcp"
-
-    @property
-    def asked(self) -> str:
-        """What was asked for, in words."""
-        if self.protocol == "udp":
-            return f"UDP {self.filter}" if self.filter else "every UDP socket"
-        return self.filter or "every listener"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from accepttrace.config import By, Filters
 from accepttrace.facts.matching import process_matches
+from accepttrace.facts.meta import Meta
 from accepttrace.facts.reading import Reading
 from accepttrace.facts.records import (
     Baseline,
@@ -43,7 +44,6 @@ from accepttrace.model.serving import without_acceptors
 from accepttrace.model.snapshot import (
     Books,
     ListenerRow,
-    Meta,
     NamespaceLoss,
     Snapshot,
     Verdict,

@@ -11,7 +11,7 @@ from accepttrace.config import Filters
 from accepttrace.probe.tracer import Tracer as AttachedTracer
 
 if TYPE_CHECKING:
-    from accepttrace.model.snapshot import Meta
+    from accepttrace.facts.meta import Meta
     from accepttrace.views.screen.state import Wish
 
 S = TypeVar("S", covariant=True)
@@ -53,7 +53,7 @@ def meta_of(
     tracer: AttachedTracer, filters: Filters, protocol: Literal["tcp", "udp"] = "tcp"
 ) -> Meta:
     """What is traced, and how."""
-    from accepttrace.model.snapshot import Meta
+    from accepttrace.facts.meta import Meta
 
     return Meta(
         version=__version__,

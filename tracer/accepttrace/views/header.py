@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
+from accepttrace.facts.meta import Meta
 from accepttrace.facts.records import Losses, Unread
 from accepttrace.model.datagrams import ReceiverRow
 from accepttrace.model.losses import Verdict, verdict
-from accepttrace.model.snapshot import ListenerRow, Meta, Snapshot
+from accepttrace.model.snapshot import ListenerRow, Snapshot
 from accepttrace.views import verdicts
 from accepttrace.views.books import word
 from accepttrace.views.formats import many, plural, rates, span

@@ -8,6 +8,7 @@ from functools import cache, lru_cache
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
+from accepttrace.facts.meta import Meta
 from accepttrace.facts.records import Losses, Program
 from accepttrace.model.histogram import filled
 from accepttrace.model.pattern import Pattern, Run, Turn
@@ -17,7 +18,6 @@ from accepttrace.model.snapshot import (
     Event,
     GroupSize,
     ListenerRow,
-    Meta,
     Migration,
     NamespaceLoss,
     SelectorChange,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from accepttrace.facts.meta import Meta
 from accepttrace.model.datagrams import ReceiverBooks, ReceiverRow, ReceiverSnapshot
-from accepttrace.model.snapshot import Meta
 from accepttrace.views.columns import udp
 from accepttrace.views.csvrows import WHEN, chosen, line, text
 from accepttrace.views.jsonl import (
