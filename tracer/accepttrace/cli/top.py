@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from typing import Any, get_args
+from typing import Any
 
 import click
 
@@ -15,51 +14,10 @@ from accepttrace.cli.options import (
     take_filters,
     way_options,
 )
-from accepttrace.config import LIVE_WINDOW_S, By, Config
+from accepttrace.cli.views import view_options, views_of
+from accepttrace.config import Config
 from accepttrace.run.pace import Pace
 from accepttrace.run.run import Run, trace
-
-
-def _sort_key(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
-    if value is None:  # the views are not loaded unless they are needed
-        return None
-    keys = _columns(udp=ctx.params["udp"])
-    if value not in keys:
-        raise click.BadParameter(f"choose from: {', '.join(keys)}", ctx, param)
-    return value
-
-
-def _column_keys(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...]:
-    if value is None:
-        return ()
-    keys = _columns(udp=ctx.params["udp"])
-    wanted = tuple(key.strip() for key in value.split(","))
-    unknown = ", ".join(repr(key) for key in wanted if key not in keys)
-    if unknown:
-        raise click.BadParameter(f"{unknown}: choose from: {', '.join(keys)}", ctx, param)
-    return tuple(dict.fromkeys(wanted))
-
-
-def _window_s(values: dict[str, Any]) -> float | None:
-    """On the live screen an imbalance that began late is to be seen too."""
-    given = values["window"]
-    return LIVE_WINDOW_S if given is None and _is_live(values) else given
-
-
-def _is_live(values: dict[str, Any]) -> bool:
-    others = ("udp", "plain", "once")
-    return values["output"] == "table" and sys.stdout.isatty() and not any(map(values.get, others))
-
-
-def _columns(*, udp: bool) -> tuple[str, ...]:
-    """The keys of all columns of the table."""
-    if udp:
-        from accepttrace.views.columns.udp import TABLE as OF_UDP
-
-        return OF_UDP.keys()
-    from accepttrace.views.columns.tcp import TABLE
-
-    return TABLE.keys()
 
 
 def _only_of_tcp(values: dict[str, Any]) -> None:
@@ -121,53 +79,11 @@ def _only_of_tcp(values: dict[str, Any]) -> None:
 @click.option(
     "--once", is_flag=True, help="Print one table, after one interval, and no summary: for scripts."
 )
-@click.option(
-    "--by",
-    type=click.Choice(get_args(By)),
-    default="worker",
-    help="What a row is.  [default: worker = process x listener]",
-)
-@click.option(
-    "--sort",
-    metavar="FIELD",
-    callback=_sort_key,
-    help="Order of the rows: any column.  [default: accepts; with --udp datagrams]",
-)
-@click.option(
-    "--window",
-    type=seconds(1),
-    metavar="TIME",
-    help="Show the last TIME (60s, 5m) beside the whole run, and judge by it. [default: on a"
-    " terminal 60s]",
-)
-@click.option(
-    "--columns",
-    metavar="FIELD,…",
-    callback=_column_keys,
-    help="The columns of the table, or of CSV, in this order: docs/columns.md names all. `local` is"
-    " measured only if it is among them.",
-)
+@view_options
 @click.option(
     "--patterns",
     is_flag=True,
     help="Note who accepts after whom, and name the pattern: LIFO, ROUND ROBIN, BURSTY.",
-)
-@click.option("--rows", type=click.IntRange(1), help="Show at most this many rows.")
-@click.option("--histogram", is_flag=True, help="Show the waiting times of each row as bars.")
-@click.option(
-    "--full", is_flag=True, help="End with every number of the books and every cause of a loss."
-)
-@click.option(
-    "--plain",
-    is_flag=True,
-    help="A plain table an interval also on a terminal, without bars: for screen readers.",
-)
-@click.option(
-    "-o",
-    "--output",
-    type=click.Choice(["table", "jsonl", "csv"]),
-    default="table",
-    help="On a terminal `table` is a live screen.  [default: table]",
 )
 @way_options
 @ready_file_option
@@ -207,21 +123,12 @@ def _config(values: dict[str, Any]) -> Config:
         duration_s=values["duration"],
         count=1 if values["once"] else values["count"],
         once=values["once"],
-        by=values["by"],
-        sort=values["sort"],
-        window_s=_window_s(values),
-        columns=values["columns"],
         locality="local" in values["columns"] and not values["udp"],
         patterns=values["patterns"],
-        rows=values["rows"],
-        histogram=values["histogram"],
-        full=values["full"],
-        plain=values["plain"],
         udp=values["udp"],
-        output=values["output"],
         attach=values["attach"],
         loader=values["loader"],
         detail=values["detail"],
         ready_file=values["ready_file"],
-        live=_is_live(values),
+        **views_of(values),
     )
