@@ -36,6 +36,7 @@ class Mutant:
     file: Path
     line: int
     statement: range  # line numbers; of a compound statement its head
+    at_import: bool  # it is executed then, perhaps by the first test that needs the module
     before: str
     after: str
     source: str
@@ -113,7 +114,9 @@ def _mutant(file: Path, line: int, change: Change) -> Mutant | None:
     except SyntaxError:
         return None
     before, after = _different(source.splitlines(), mutated.splitlines())
-    return Mutant(file, line, _statement(ast.parse(source), line), before, after, mutated)
+    tree = ast.parse(source)
+    place = _statement(tree, line), _is_at_import(tree, line)
+    return Mutant(file, line, *place, before, after, mutated)
 
 
 def _different(before: list[str], after: list[str]) -> tuple[str, str]:
@@ -134,3 +137,8 @@ def _statement(tree: ast.Module, line: int) -> range:
             last = body[0].lineno - 1 if body else node.end_lineno or line
             found = range(node.lineno, max(last, line) + 1)
     return found
+
+
+def _is_at_import(tree: ast.Module, line: int) -> bool:
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+    return not any(node.body[0].lineno <= line <= (node.end_lineno or line) for node in functions)
