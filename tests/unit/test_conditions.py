@@ -37,7 +37,9 @@ from accepttrace.run.checking import Checking, Demand
 from accepttrace.run.run import Run
 from accepttrace.views.checked import json_line, junit, text
 from accepttrace.views.text import clean
+from accepttrace.views.verdicts import sentences
 from tests.unit.pictures import UNREAD, four_workers, reuseport, seen, unbalanced
+from tests.unit.test_screen_draw import several_ports
 
 VALIDATOR = Draft202012Validator(
     json.loads((Path(accepttrace.views.__file__).parent / "check.schema.json").read_text())
@@ -475,6 +477,13 @@ def test_the_last_line_says_what_became_of_all() -> None:
     ):
         last = text(judge([Condition("fair", "FAIR")], snapshot), snapshot).splitlines()[-1]
         assert last.startswith(start)
+
+
+def test_the_last_line_has_the_gravest_verdict_alone() -> None:
+    snapshot = several_ports()
+    last = text(judge([Condition("fair", "FAIR")], snapshot), snapshot).splitlines()[-1]
+    assert last == "FAILED: 1 of 1 condition; " + sentences(snapshot)[0]
+    assert len(sentences(snapshot)) == 3
 
 
 class Recorder:

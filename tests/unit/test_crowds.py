@@ -229,6 +229,36 @@ def test_many_that_closed_just_now_are_summed_up_where_they_were(by: By) -> None
         assert sum(row.accepts for row in snapshot.acceptors) == snapshot.books.accepts == size
 
 
+def test_those_that_closed_later_are_added_to_those_that_closed_before() -> None:
+    it, size = model(), 2 * CLOSED_APART
+    first = [count(20, 1, inode) for inode in range(100, 100 + size)]
+    feed(it, 1, first, [server(), *group(100, size, 20)])
+    for second in (2, 3, 4):
+        feed(it, second, first, [server()])
+        it.snapshot()
+    both = [*first, *(count(20, 2, inode) for inode in range(500, 500 + size))]
+    feed(it, 5, both, [server(), *group(500, size, 20)])
+    feed(it, 6, both, [server()])
+    closed = [row for row in it.snapshot().listeners if row.inode != 1]
+    assert sum(row.ended or 1 for row in closed) == 2 * size
+    assert sum(row.accepted for row in closed) == 3 * size
+    for second in (7, 8, 9):
+        feed(it, second, both, [server()])
+        rows = [row for row in it.snapshot("socket").acceptors if row.accepts]
+    assert sum(row.ended or 1 for row in rows) == 2 * size
+    assert sum(row.accepts for row in rows) == 3 * size
+
+
+def test_threads_of_a_worker_that_closed_many_are_one_worker() -> None:
+    it, size = model(), 2 * CLOSED_APART
+    taken = [count(20, 1, 100 + at, tid=20 + at % 2) for at in range(size)]
+    feed(it, 1, taken, [server(), *group(100, size, 20)])
+    feed(it, 2, taken, [server()])
+    rows = {by: [row for row in it.snapshot(by).acceptors if row.accepts] for by in GRAINS}
+    assert [row.accepts for row in rows["worker"]] == [size]
+    assert [(row.tid, row.accepts) for row in rows["thread"]] == [(20, size // 2), (21, size // 2)]
+
+
 def test_every_view_says_how_many_there_are() -> None:
     it = model()
     feed(it, 1, [count(10, 40, 1)], [server(), *group(100, MANY, 20)])

@@ -67,6 +67,7 @@ def test_styles_reach_the_terminal_and_colours_can_be_left_out(
 def test_without_unicode_all_is_ascii_of_the_same_width() -> None:
     line = (("a…b世e\u0301", ""),)
     assert painter(ascii=True).styled(line) == "a+b??e"
+    assert painter().styled(line) == line[0][0]
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from accepttrace.views.screen.board import board
 from accepttrace.views.screen.draw import Drawing, Picture, Sight, Window
 from accepttrace.views.screen.glyphs import ASCII, BLOCKS, Glyphs, bar, trend
 from accepttrace.views.screen.state import State, Wish, press
-from accepttrace.views.text import cells, plain
+from accepttrace.views.text import Line, cells, plain
 from tests.unit.pictures import (
     META,
     SEES,
@@ -52,6 +52,11 @@ def found(picture: Picture, word: str) -> str:
     """The one line with a word."""
     (line,) = [line for line in text(picture) if word in line]
     return line
+
+
+def spans(line: Line) -> list[tuple[str, str]]:
+    """Its parts with their styles, without blanks around them."""
+    return [(text.strip(), style) for text, style in line]
 
 
 def several_ports(ports: int = 3, workers: int = 4) -> Snapshot:
@@ -158,6 +163,16 @@ def test_what_clients_lost_and_a_full_queue_are_there_in_every_width(width: int)
     assert "LOST 15 SYNs" in words
     assert "queue full (512" in words
     assert "UNEVEN" in words
+
+
+def test_a_full_queue_has_the_word_and_others_do_not() -> None:
+    snapshot = reuseport([30, 40, 50])
+    full, *others = snapshot.listeners
+    rows = (replace(full, queue=512, queue_full_s=2.0), *(replace(row, queue=3) for row in others))
+    picture = drawn(replace(snapshot, listeners=rows), (120, 30))
+    workers = [line for line in picture.lines if "nginx: worker " in plain([line])]
+    assert [("512 FULL", "bad") in spans(line) for line in workers] == [False, False, True]
+    assert ["3" in dict(spans(line)) for line in workers] == [True, True, False]
 
 
 def test_what_the_tracer_lost_is_said_above_and_below() -> None:

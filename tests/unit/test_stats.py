@@ -6,8 +6,9 @@ import itertools
 import random
 from collections import Counter
 from collections.abc import Sequence
+from fractions import Fraction
 from functools import reduce
-from math import exp, inf, isclose, log, log1p, prod
+from math import comb, exp, inf, isclose, log, log1p, prod
 from operator import or_
 from statistics import NormalDist
 
@@ -25,6 +26,7 @@ from accepttrace.model.stats.tails import (
     chi_square_cdf,
     chi_square_sf,
     log_binomial_cdf,
+    log_binomial_pmf,
     log_binomial_sf,
     log_chi_square_sf,
     log_rest,
@@ -89,6 +91,14 @@ def test_binomial_tails_equal_exact_sums() -> None:
                 assert isclose(binomial_sf(k, n, p), above, rel_tol=1e-9), (k, n, p)
             if below > 1e-45:
                 assert isclose(binomial_cdf(k, n, p), below, rel_tol=1e-9), (k, n, p)
+
+
+@pytest.mark.parametrize("n", [2, 17, 60])
+def test_the_probability_of_one_number_is_exact(n: int) -> None:
+    for k in range(1, n):
+        for p in (Fraction(1, 512), Fraction(1, 3), Fraction(9, 10)):
+            exact = comb(n, k) * p**k * (1 - p) ** (n - k)
+            assert isclose(log_binomial_pmf(k, n, float(p)), log(exact), rel_tol=1e-9)
 
 
 @pytest.mark.parametrize("deviation", DEVIATIONS)

@@ -155,6 +155,13 @@ def test_where_nobody_saw_the_others_wait_one_may_have_taken_all(
     assert [one.startswith(text) for one in texts] == [True] * said
 
 
+def test_of_what_one_process_takes_nothing_is_said_beside_those_that_share() -> None:
+    found = verdicts(
+        [count(1, 9), count(2, 7, 101)], [listener(holders=[holder(1)]), both(101, 81)]
+    )
+    assert [one.inode for one in found] == [101]
+
+
 def both(inode: int, port: int = 80) -> Listener:
     return listener(inode, [holder(inode), holder(inode + 1)], port=port)
 

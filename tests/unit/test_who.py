@@ -445,6 +445,34 @@ def test_how_a_listener_is_shared_is_one_phrase(
     assert " ".join(" ".join(head).split()) == (f"0.0.0.0:80 inode 7 queue 2, backlog 511 {words}")
 
 
+@pytest.mark.parametrize(
+    ("strangers", "words"),
+    [
+        (1, "pid 11: unrelated, passed"),
+        (3, "pids 11, 12, 13: unrelated, passed"),
+        (4, "pids 11, 12, 13 and 1 more: unrelated, passed"),
+    ],
+)
+def test_who_got_a_socket_from_strangers_is_named_up_to_a_limit(strangers: int, words: str) -> None:
+    pids = range(10, 11 + strangers)
+    around = Surroundings({pid: Kin(pid, 1000, "app", 1, pid, 0, "0") for pid in pids})
+    shared = row(sharing="shared", group_size=None, holders=tuple(map(holder, pids)))
+    shown = " ".join(" ".join(text(shared, around=around)).split())
+    assert f"shared by {1 + strangers} processes {words} over a UNIX socket" in shown
+
+
+def test_members_stand_in_the_order_of_their_group() -> None:
+    rows = [
+        row(inode, group=3, options=options(place), backlog=place)
+        for inode, place in ((10, 1), (11, 0))
+    ]
+    heads = [line for line in text(*rows) if "inode" in line]
+    assert [line.split()[:5] for line in heads] == [
+        ["1", "of", "2", "inode", "11"],
+        ["2", "of", "2", "inode", "10"],
+    ]
+
+
 def test_a_rank_is_that_within_its_own_group() -> None:
     rows = [
         row(7, group=3, holders=(), backlog=1),

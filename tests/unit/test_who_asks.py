@@ -252,6 +252,15 @@ def test_what_stops_the_one_that_gets_it_is_noted() -> None:
     assert not any(line.startswith("note") for line in lines)
 
 
+def test_other_places_beyond_a_few_are_counted() -> None:
+    def last(places: int) -> str:
+        rows = [listener(n, f"10.0.0.{n}") for n in range(places)]
+        return list(to_view.text_lines([look_up(TO_ANY, rows)], Asked()))[-1]
+
+    assert last(to_view.LISTED).startswith("  not 10.0.0.7:80")
+    assert last(to_view.LISTED + 1) == "  and 1 more socket on this port"
+
+
 def test_members_beyond_a_few_fold() -> None:
     rows = [member(number) for number in range(100)]
     lines = list(to_view.text_lines([look_up(TO_ANY, rows)], Asked()))
@@ -267,6 +276,7 @@ def test_sockets_alike_are_one_line() -> None:
         "  not 10.0.0.1:80  10 sockets  pid 0 app, pid 1 app, pid 2 app and 7 more:"
         " bound to another address"
     )
+    assert not any("more socket" in line for line in lines)
     users = [user(inode=n, address="10.0.0.1", holders=(held[n],)) for n in range(10)]
     lines = list(why_view.text_lines(finding(WISH, used(*users), refused(WISH))))
     assert lines[1] == (
@@ -421,6 +431,24 @@ def test_of_several_in_the_way_none_is_blamed_for_sure() -> None:
     assert "    it, or another one in the way, has not set the option itself" in list(
         why_view.text_lines(found)
     )
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (1, "connection with 10.0.0.9:4000  inode 5"),
+        (2, "2 connections with 10.0.0.9:4000 and others"),
+    ],
+)
+def test_of_connections_in_the_way_one_peer_is_named(number: int, said: str) -> None:
+    peer = {"remote_address": "10.0.0.9", "remote_port": 4000}
+    users = [user("connected", "10.0.0.1", inode=5 + n, **peer) for n in range(number)]
+    (line, *_) = (
+        line
+        for line in why_view.text_lines(finding(WISH, used(*users), refused(WISH)))
+        if "in the way" in line
+    )
+    assert line.startswith(f"  in the way: 10.0.0.1:80  {said}  uid 0")
 
 
 def test_remedies_and_probes_are_few() -> None:
