@@ -156,7 +156,7 @@ def test_holders_of_the_sockets_asked_for_and_their_lowest_descriptors(kernel: K
     ]
     kernel.holdings = Holdings(tables, waiters={7: waiters(call(1)), 8: waiters(complete=False)})
     kernel.passes()
-    found = kernel.source.facts([7, 8])
+    found = kernel.source.facts([7, 8], full=False)
     assert {pid: facts.fds for pid, facts in found.items()} == {
         1: {7: 5, 8: 4},
         2: {8: 3},
@@ -166,8 +166,8 @@ def test_holders_of_the_sockets_asked_for_and_their_lowest_descriptors(kernel: K
     assert (first.pid, first.tid, first.start_ticks, first.comm) == (1, 3, 1, "w1")
     assert first.waits == {7: ACCEPT, 8: UNKNOWN}
     assert {pid: facts.sure for pid, facts in found.items()} == {1: False, 2: False, 6: True}
-    assert set(kernel.source.facts([9])) == {1, 3}
-    assert kernel.source.facts([]) == {}
+    assert set(kernel.source.facts([9], full=False)) == {1, 3}
+    assert kernel.source.facts([], full=False) == {}
 
 
 def test_facts_stand_as_long_as_nothing_changes(kernel: Kernel) -> None:
@@ -179,15 +179,15 @@ def test_facts_stand_as_long_as_nothing_changes(kernel: Kernel) -> None:
 
     def look(changed: Holdings, *inodes: int) -> set[int]:
         """Whose facts are others than before."""
-        before = kernel.source.facts(inodes)
+        before = kernel.source.facts(inodes, full=False)
         kernel.holdings = changed
         kernel.passes()
-        after = kernel.source.facts(inodes)
+        after = kernel.source.facts(inodes, full=False)
         return {pid for pid in after if after[pid] is not before.get(pid)}
 
     kernel.holdings = holdings
     kernel.passes()
-    assert kernel.source.facts([7, 8])[2].waits == {7: UNKNOWN, 8: EPOLL}
+    assert kernel.source.facts([7, 8], full=False)[2].waits == {7: UNKNOWN, 8: EPOLL}
     assert look(replace(holdings), 7, 8) == set()
     assert look(replace(holdings, tables=[table(1, i7=3), two]), 7, 8) == {1}
     assert look(replace(holdings, tables=[one, two, table(1, 9, i7=2)]), 7, 8) == {1}
@@ -195,9 +195,11 @@ def test_facts_stand_as_long_as_nothing_changes(kernel: Kernel) -> None:
     assert look(replace(holdings, waiters={7: queue, 8: replace(watch)}), 7, 8) == {2}
     assert look(replace(holdings, epolls={2: [EpollSet(9, 70, True)]}), 7, 8) == {2}
     assert look(replace(holdings, epolls={**sets, 5: [EpollSet(3, 70, False)]}), 7, 8) == {2}
-    assert kernel.source.facts([7, 8])[2].waits[8] == UNKNOWN  # one of two that have the set
+    assert (
+        kernel.source.facts([7, 8], full=False)[2].waits[8] == UNKNOWN
+    )  # one of two that have the set
     assert look(replace(holdings, waiters={8: watch}), 7) == {1, 2}
-    assert kernel.source.facts([7])[1].waits == {7: UNKNOWN}
+    assert kernel.source.facts([7], full=False)[1].waits == {7: UNKNOWN}
     assert look(replace(holdings, tables=[one]), 7) == {1}
 
 

@@ -9,18 +9,19 @@ from typing import Any
 
 import pytest
 
-from accepttrace.facts.records import Losses
+from accepttrace.facts.records import Losses, Overflow
 from accepttrace.model.snapshot import Snapshot
 from accepttrace.model.tracker import Tracker
 from accepttrace.views.screen.board import board
 from accepttrace.views.screen.draw import Drawing, Picture, Sight, Window
 from accepttrace.views.screen.glyphs import ASCII, BLOCKS, Glyphs, bar, trend
-from accepttrace.views.screen.state import State, Wish, press
+from accepttrace.views.screen.state import Page, State, Wish, press
 from accepttrace.views.text import Line, cells, plain
 from tests.unit.pictures import (
     META,
     SEES,
     count,
+    counted,
     feed,
     four_workers,
     holder,
@@ -144,6 +145,45 @@ def test_the_first_screen_answers_in_order() -> None:
     footer = "tracepoint/libbpf tracer lost 0 books unchecked cost 1.2% CPU up 3s"
     assert lines[-2].split() == footer.split()
     assert lines[-1].split()[:4] == ["q", "quit", "↑↓", "select"]
+
+
+def test_the_last_line_says_which_keys_the_page_has() -> None:
+    pages: dict[Page, tuple[str, str]] = {
+        "table": ("quit", "select"),
+        "worker": ("back", "scroll"),
+        "histogram": ("back", "scroll"),
+        "explain": ("back", "scroll"),
+        "keys": ("back", "scroll"),
+    }
+    for page, (q, arrows) in pages.items():
+        last = text(drawn(four_workers(), page=page))[-1]
+        assert last.split()[:4] == ["q", q, "↑↓", arrows], page
+
+
+def lossy(events: int = 1) -> Snapshot:
+    """15 SYNs were dropped; as often as that is an event."""
+    model = Tracker(META, None, 0.0, SEES)
+    there = listener(100, [holder(1), holder(2)])
+    for second, syns in ((1, 0), (2, 15)):
+        lost = replace(counted(), overflow=Overflow(syns, 0, 0, 4))
+        feed(model, second, [count(1, 5), count(2, 5)], [there], counted=[lost])
+        snapshot = model.snapshot()
+    (event,) = snapshot.events
+    return replace(snapshot, events=(event,) * events)
+
+
+@pytest.mark.parametrize("events", [0, 1])
+def test_what_clients_lost_is_said_once_below_the_table(events: int) -> None:
+    below = [line for line in text(drawn(lossy(events), (100, 40)))[4:] if "SYNs" in line]
+    assert len(below) == 1
+    assert "15 SYNs" in below[0]
+
+
+@pytest.mark.parametrize(("height", "shown"), [(14, 4), (24, 12), (40, 28)])
+def test_events_take_the_room_that_workers_leave(height: int, shown: int) -> None:
+    lines = text(drawn(lossy(60), (80, height)))
+    assert sum("nginx: worker" in line for line in lines) == 2
+    assert sum("Z LOST 15 SYNs dropped" in line for line in lines) == shown
 
 
 @pytest.mark.parametrize("name", ["group", "ports", "many"])

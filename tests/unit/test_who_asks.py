@@ -252,6 +252,22 @@ def test_what_stops_the_one_that_gets_it_is_noted() -> None:
     assert not any(line.startswith("note") for line in lines)
 
 
+@pytest.mark.parametrize(
+    ("address", "asked"),
+    [
+        ("0.0.0.0", ["to any local IPv4 address, port 80"]),
+        ("10.0.0.1", ["to 10.0.0.1:80", "to any other local IPv4 address, port 80"]),
+    ],
+)
+def test_any_address_is_any_other_beside_those_that_are_named(
+    address: str, asked: list[str]
+) -> None:
+    rows = [listener(1, address)]
+    answers = [look_up(packet, rows) for packet in packets(HERE, 80, rows, family="ipv4")]
+    lines = list(to_view.text_lines(answers, Asked()))
+    assert [line for line in lines if line.startswith("to ")] == asked
+
+
 def test_other_places_beyond_a_few_are_counted() -> None:
     def last(places: int) -> str:
         rows = [listener(n, f"10.0.0.{n}") for n in range(places)]

@@ -96,7 +96,7 @@ class KernelSource:
             self._threads.setdefault(table.netns, []).append((table.pid, table.tid))
         self._changed |= self._queues.update(holdings.waiters, holdings.epolls)
 
-    def facts(self, inodes: Collection[int], full: bool = False) -> dict[int, Facts]:  # noqa: ARG002
+    def facts(self, inodes: Collection[int], full: bool) -> dict[int, Facts]:  # noqa: ARG002
         """Those who hold one of these, by PID. The same objects where nothing has changed."""
         wanted = frozenset(inodes)
         again = wanted != self._wanted

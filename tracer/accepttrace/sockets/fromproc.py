@@ -62,7 +62,7 @@ class ProcSource:
         """Holders, by PID, as of the last refresh."""
         return self._facts
 
-    def facts(self, inodes: Collection[int], full: bool = False) -> dict[int, Facts]:
+    def facts(self, inodes: Collection[int], full: bool) -> dict[int, Facts]:
         """Those who hold one of these, by PID. Full every `full_every_s` seconds, and
         soon after a listener turned up that no full scan has looked for."""
         began = time.monotonic()

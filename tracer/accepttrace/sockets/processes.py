@@ -23,7 +23,7 @@ class Source(Protocol):
     def unread(self) -> tuple[Unread, ...]:
         """What could not be read."""
 
-    def facts(self, inodes: Collection[int], full: bool = False) -> dict[int, Facts]:
+    def facts(self, inodes: Collection[int], full: bool) -> dict[int, Facts]:
         """Those who hold one of these, by PID. The same objects where nothing has changed."""
 
     def idle(self, pids: Collection[int]) -> set[int]:
