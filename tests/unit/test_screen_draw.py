@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -16,6 +16,7 @@ from accepttrace.views.screen.board import board
 from accepttrace.views.screen.draw import Drawing, Picture, Sight, Window
 from accepttrace.views.screen.glyphs import ASCII, BLOCKS, Glyphs, bar, trend
 from accepttrace.views.screen.state import Page, State, Wish, press
+from accepttrace.views.screen.words import sharing
 from accepttrace.views.text import Line, cells, plain
 from tests.unit.pictures import (
     META,
@@ -145,6 +146,26 @@ def test_the_first_screen_answers_in_order() -> None:
     footer = "tracepoint/libbpf tracer lost 0 books unchecked cost 1.2% CPU up 3s"
     assert lines[-2].split() == footer.split()
     assert lines[-1].split()[:4] == ["q", "quit", "↑↓", "select"]
+
+
+@pytest.mark.parametrize(
+    ("facts", "words"),
+    [
+        ([{}, {}], "2 reuseport sockets by hash"),
+        ([{}, {"selector": "cbpf"}], "2 reuseport sockets"),
+        ([{"selector": None}], "1 reuseport socket"),
+        ([{"folded": 300}, {}], "301 reuseport sockets by hash"),
+        ([{"sharing": "sole"}, {"sharing": "shared"}], "2 sockets"),
+        ([{"sharing": "shared"}], "1 socket, shared by 2"),
+        ([{"sharing": "shared", "folded": 2}], "2 sockets"),
+        ([], ""),
+    ],
+)
+def test_how_a_place_is_shared_is_a_few_words(facts: Sequence[dict[str, Any]], words: str) -> None:
+    row = replace(
+        reuseport([1, 2]).listeners[0], holders=(holder(1), holder(2, None), holder(3, False))
+    )
+    assert sharing([replace(row, **changes) for changes in facts]) == words
 
 
 def test_the_last_line_says_which_keys_the_page_has() -> None:

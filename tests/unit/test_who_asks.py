@@ -183,6 +183,16 @@ def test_what_is_on_other_ports_or_elsewhere_is_left_aside() -> None:
     assert "in this network namespace (1)" in "".join(to_view.text_lines([found], Asked()))
 
 
+@pytest.mark.parametrize(("device", "served"), [("b", True), ("a", False), ("c", False)])
+def test_a_socket_of_a_device_serves_no_other_one(device: str, served: bool) -> None:
+    row = listener(1, device="b")
+    found = look_up(replace(TO_ANY, device=device), [row])
+    assert (found.chosen == (row,), [one.reason for one in found.others]) == (
+        served,
+        [] if served else ["device"],
+    )
+
+
 def test_a_cpu_that_a_socket_asks_for_counts_one_point() -> None:
     options = Options(False, False, 0, 3, None)
     rows = [listener(1, "::", v6only=False, options=options), listener(2, options=options)]
