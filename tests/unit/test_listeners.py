@@ -415,6 +415,8 @@ def test_what_was_let_go_is_not_counted_again_until_it_begins_anew() -> None:
     scene.count(closed)
     assert 100 not in scene.it.known
     assert list(scene.it.parting) == [100]
+    scene.count(closed, counted(200, 5))
+    assert scene.it.known[200].counted == counted(200, 5)
     scene.count(replace(closed, stops=0))
     assert scene.it.known[100].epoch == 2
     assert list(scene.it.parting) == []

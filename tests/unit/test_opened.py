@@ -15,7 +15,7 @@ from typing import cast
 
 import pytest
 
-from accepttrace.config import By
+from accepttrace.config import By, Filters
 from accepttrace.facts.reading import Reading
 from accepttrace.facts.records import (
     AcceptorCount,
@@ -30,6 +30,9 @@ from accepttrace.facts.records import (
 )
 from accepttrace.model.cpu import Cpus
 from accepttrace.model.entries import Bygone, plus
+from accepttrace.model.listeners import Listeners
+from accepttrace.model.opened import port_of
+from accepttrace.model.places import ELSEWHERE, Place
 from accepttrace.model.snapshot import AcceptorRow, Snapshot
 from accepttrace.model.tracker import Tracker
 from accepttrace.probe.holders import HolderIterator, Holdings, Table
@@ -316,3 +319,20 @@ def test_what_a_process_holds_counts_once_each(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(procfs, "descriptors", lambda *_: (held, [], False))
     with pytest.raises(OSError, match="too many open files"):
         opened_module.count(where, (7, 8))
+
+
+@pytest.mark.parametrize(
+    ("place", "port"),
+    [
+        (Place(1, "ipv4", None, 80), LocalPort(1, 80, "ipv4")),
+        (Place(1, "ipv4", "10.0.0.1", 80), LocalPort(1, 80, "ipv4")),
+        (Place(None, "ipv4", None, 80), None),
+        (Place(1, None, None, 80), None),
+        (Place(1, "ipv4"), None),
+        (ELSEWHERE, None),
+    ],
+)
+def test_closed_listeners_have_a_port_where_all_had_the_same(
+    place: Place, port: LocalPort | None
+) -> None:
+    assert port_of(place, Listeners(Filters())) == port

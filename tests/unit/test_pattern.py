@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from importlib.resources import files
-from math import exp
+from math import exp, log
 from statistics import fmean
 from types import SimpleNamespace
 
@@ -225,6 +225,20 @@ def test_a_bet_against_chance_wins_nothing_on_average() -> None:
         won.append((exp(log_runs(takers)), exp(log_turns(takers))))
     assert fmean(runs for runs, _ in won) <= 1
     assert fmean(by_turns for _, by_turns in won) <= 1.1
+
+
+def test_turns_win_what_bets_on_them_win_and_lose() -> None:
+    """The mean of four stakes, of which those on less than chance are kept."""
+    bets, chance, hits, misses = (0.5, 0.7, 0.9, 0.98), 20 / (20 + 10), 5.0, 2.0
+    takers = [Taker(10, 9, 9 - hits - misses, hits), Taker(10, 9, 9, 0), Taker(20, 20, 20, 0)]
+    won = [
+        (bet / chance) ** hits * ((1 - bet) / (1 - chance)) ** misses if bet > chance else 1.0
+        for bet in bets
+    ]
+    assert log_turns(takers) == pytest.approx(log(fmean(won)))
+    first = [Taker(10, 9, 9, 0), Taker(12, 12, 12, 0), Taker(20, 19, 19 - hits, hits)]
+    won = [(bet / (12 / 22)) ** hits if bet > 12 / 22 else 1.0 for bet in bets]
+    assert log_turns(first) == pytest.approx(log(fmean(won)))
 
 
 def test_those_that_are_gone_together_count_each_with_an_even_part() -> None:

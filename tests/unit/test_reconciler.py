@@ -308,6 +308,9 @@ def test_what_the_tracer_lost_is_not_unseen() -> None:
     found = scene.read([listener()], rows, [taker(5)], came=10, losses=lost)
     assert found == Verdict("unbalanced", 2, 3, refused=0)
     assert scene.it.unseen == 3
+    more = Scene(BY_PORT)
+    more.read([listener()], rows, [taker(5)], came=10, losses=Losses(map_full=7))
+    assert more.it.unseen == 0
 
 
 def test_how_long_the_first_waits_is_not_known_where_some_left_unseen() -> None:

@@ -14,6 +14,7 @@ from accepttrace.model.tracker import Tracker
 from accepttrace.views.columns.tcp import ordered
 from tests.unit.pictures import (
     META,
+    SEES,
     count,
     counted,
     feed,
@@ -148,6 +149,13 @@ def test_a_thread_with_a_name_of_its_own_is_called_so() -> None:
     names = {row.tid: row.name for row in model.snapshot("thread").acceptors}
     assert names == {12: "tomcat: http-nio-80-A", 13: "tomcat"}
     assert {row.name for row in model.snapshot().acceptors} == {"tomcat"}
+
+
+def test_of_a_listener_that_nothing_was_counted_of_each_counter_is_0() -> None:
+    model = tracker(sees=replace(SEES, counted=("requests", "resets")))
+    feed(model, 1, [], [listener(100, [holder(1)])])
+    (row,) = model.snapshot().listeners
+    assert row.counted == {"requests": 0, "resets": 0}
 
 
 def test_a_row_of_many_processes_names_a_few() -> None:

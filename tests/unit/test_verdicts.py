@@ -12,6 +12,7 @@ from accepttrace.facts.reading import Reading
 from accepttrace.facts.records import (
     AcceptorCount,
     Counts,
+    Flow,
     Holder,
     Inventory,
     Listener,
@@ -21,11 +22,13 @@ from accepttrace.facts.records import (
     Selector,
     WaitsIn,
 )
+from accepttrace.facts.sight import Sight
 from accepttrace.model.snapshot import Verdict
 from accepttrace.model.tracker import Tracker
 from accepttrace.model.verdict import Case, Finding, Member, counted, judge
 from accepttrace.model.verdicts import STUCK_US
 from tests.unit.pictures import LONG_AGO_S, META, SEES, count, feed, holder, listener
+from tests.unit.pictures import counted as seen
 
 NETNS = listener().netns
 
@@ -155,11 +158,24 @@ def test_where_nobody_saw_the_others_wait_one_may_have_taken_all(
     assert [one.startswith(text) for one in texts] == [True] * said
 
 
+def test_of_a_group_that_nobody_reached_nothing_is_said() -> None:
+    members = [listener(100 + n, [holder(1 + n)], group=7, size=2) for n in range(2)]
+    assert verdicts([], members) == ()
+
+
+def test_who_took_all_is_not_said_where_it_holds_the_socket_no_more() -> None:
+    assert verdicts([count(50, 900)], [listener(holders=[holder(1, None), holder(2, None)])]) == ()
+
+
 def test_of_what_one_process_takes_nothing_is_said_beside_those_that_share() -> None:
-    found = verdicts(
-        [count(1, 9), count(2, 7, 101)], [listener(holders=[holder(1)]), both(101, 81)]
-    )
-    assert [one.inode for one in found] == [101]
+    sees = Sight.of("empty", "errors", "accepts", "arrived", "closed", "migrated")
+    it = Tracker(META, Filters(), 0.0, sees)
+    there = [listener(holders=[holder(1)]), both(101, 81)]
+    passed = [replace(seen(), flow=Flow(9, 0, 0, 0, 0))]
+    for second in (1, 2):
+        feed(it, second, [count(1, 9), count(2, 7, 101)], there, counted=passed)
+    assert {row.book for row in it.snapshot().listeners} == {"balanced"}
+    assert [one.inode for one in it.snapshot().verdicts] == [101]
 
 
 def both(inode: int, port: int = 80) -> Listener:

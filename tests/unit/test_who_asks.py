@@ -25,9 +25,9 @@ from accepttrace.cli.whowhy import parse_uid, wish_of
 from accepttrace.config import Filters
 from accepttrace.errors import UsageError
 from accepttrace.facts.binding import Attempt, PortUse, PortUser, Wish
-from accepttrace.facts.records import Holder, Listener, Options, Program, Unread
+from accepttrace.facts.records import Family, Holder, Listener, Options, Program, Unread
 from accepttrace.model.who.binding import conflict, finding, learned, overlaps, probes, remedies
-from accepttrace.model.who.lookup import Packet, look_up, packets
+from accepttrace.model.who.lookup import Packet, look_up, missed, packets
 from accepttrace.views.text import wrapped
 from accepttrace.views.who import to as to_view
 from accepttrace.views.who import why as why_view
@@ -181,6 +181,28 @@ def test_what_is_on_other_ports_or_elsewhere_is_left_aside() -> None:
     found = look_up(TO_ANY, rows)
     assert (found.chosen, [one.reason for one in found.others]) == ((), ["netns"])
     assert "in this network namespace (1)" in "".join(to_view.text_lines([found], Asked()))
+
+
+@pytest.mark.parametrize(
+    ("address", "v6only", "to", "miss"),
+    [
+        ("0.0.0.0", None, "ipv4", None),
+        ("0.0.0.0", None, "ipv6", "family"),
+        ("::", False, "ipv6", None),
+        ("::", True, "ipv6", None),
+        ("::", False, "ipv4", None),
+        ("::", True, "ipv4", "v6only"),
+        ("::", None, "ipv4", None),  # not known: as by default
+        ("::ffff:10.0.0.1", False, "ipv4", None),
+        ("::ffff:10.0.0.1", False, "ipv6", "family"),
+        ("2001:db8::1", False, "ipv4", "family"),
+    ],
+)
+def test_a_socket_serves_its_family_and_one_of_ipv6_may_serve_ipv4(
+    address: str, v6only: bool | None, to: Family, miss: str | None
+) -> None:
+    packet = Packet(HERE, to, "10.0.0.1" if to == "ipv4" else "2001:db8::1", 80, None)
+    assert missed(listener(1, address, v6only=v6only), packet) == miss
 
 
 @pytest.mark.parametrize(("device", "served"), [("b", True), ("a", False), ("c", False)])

@@ -142,6 +142,10 @@ def test_programs_that_are_not_related_share_a_group() -> None:
     (one,) = found(rows, near)
     assert (one.kind, one.pids, one.is_fault) == ("FOREIGN PROGRAM", (10, 20), True)
     assert "nginx (pid 10), caddy (pid 20)" in one.text
+    forked = (sock(1, process(10, "nginx"), process(12, "nginx")), sock(2, process(20, "caddy")))
+    (one,) = found(group(*forked), around(*near.kin.values(), kin(12, 10, 10)))
+    assert one.text.endswith(": nginx (pid 10), caddy (pid 20)")
+    assert one.pids == (10, 12, 20)
     (one,) = found(group(sock(1, process(10, "a")), sock(2, process(20, "a"))), near)
     assert (one.kind, one.is_fault) == ("SECOND INSTANCE", False)
     siblings = around(kin(1, 0, 1), kin(9, 1), kin(10, 9, 9), kin(11, 9, 9))
@@ -157,6 +161,10 @@ def test_a_helper_that_inherited_the_listener() -> None:
     rows = (sock(1, process(9, "app", waits=False), process(10, "app"), helper),)
     (one,) = found(rows, near)
     assert (one.kind, one.pids) == ("HELPER HOLDS IT", (30,))
+    assert one.text.startswith("sleep (pid 30) inherited the listener and was not seen to wait")
+    two = (replace(rows[0], holders=(*rows[0].holders, process(31, "tail", waits=False))),)
+    (one,) = found(two, around(*near.kin.values(), kin(31, 10, 9)))
+    assert "sleep (pid 30), tail (pid 31) inherited the listener and were not seen" in one.text
     maybe = (sock(1, process(10, "app"), process(30, "sleep", waits=None)),)
     assert kinds(maybe, near) == ["HELPER HOLDS IT"]
     quiet = (sock(1, process(10, "app"), process(30, "app: logger", waits=False)),)
