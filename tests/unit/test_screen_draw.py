@@ -61,6 +61,18 @@ def spans(line: Line) -> list[tuple[str, str]]:
     return [(text.strip(), style) for text, style in line]
 
 
+def ended(*names: str, aside: str = "") -> Snapshot:
+    """A shared socket whose workers ended, the first with the most; another one has come."""
+    model = Tracker(META, None, 0.0, SEES)
+    old = [holder(pid, name=name) for pid, name in enumerate(names, 1)]
+    rest = [holder(9, False, name=aside)] if aside else []
+    taken = [count(one.pid, 10 - one.pid) for one in old]
+    feed(model, 1, taken, [listener(100, [*rest, *old])])
+    for second in (2, 3, 4):
+        feed(model, second, taken, [listener(100, [*rest, holder(100, name="new")])])
+    return model.snapshot()
+
+
 def several_ports(ports: int = 3, workers: int = 4) -> Snapshot:
     """A shared socket at each port; at the second one worker takes all."""
     model = Tracker(META, None, 0.0, SEES, windows=(60.0,))
@@ -207,6 +219,14 @@ def test_events_take_the_room_that_workers_leave(height: int, shown: int) -> Non
     assert sum("Z LOST 15 SYNs dropped" in line for line in lines) == shown
 
 
+@pytest.mark.parametrize(("height", "shown"), [(20, 4), (30, 7)])
+def test_events_have_a_third_of_the_room_where_workers_need_more(height: int, shown: int) -> None:
+    busy = replace(several_ports(2, 40), events=lossy(60).events)
+    lines = text(drawn(busy, (80, height)))
+    assert sum("15 SYNs dropped" in line for line in lines) == shown
+    assert any("of 82 lines" in line for line in lines)
+
+
 @pytest.mark.parametrize("name", ["group", "ports", "many"])
 def test_80_columns_show_the_queue(name: str) -> None:
     titles = found(drawn(snapshot_of(name)), "WORKER ")
@@ -240,6 +260,7 @@ def test_what_the_tracer_lost_is_said_above_and_below() -> None:
     picture = drawn(four_workers(losses=Losses(map_full=3)))
     lines = text(picture)
     assert lines[1].startswith("INCOMPLETE")
+    assert any(("LOST: 3 map full", "bad") in spans(line) for line in picture.lines[:6])
     assert "LOST: 3 map full" in " ".join(lines[:6])
     assert "tracer lost 3" in lines[-2]
     assert ("tracer lost 3", "bad") in picture.lines[-2]
@@ -323,6 +344,18 @@ def test_those_that_ended_are_one_line_and_no_rows() -> None:
     assert len(picture.drawn.order) == 2
     assert found(picture, "ended").strip() == "2 ended workers (nginx: worker) took 50"
     assert "TOTAL 2" in found(picture, "TOTAL")
+
+
+def test_programs_that_ended_have_a_line_each_beside_who_holds_the_socket() -> None:
+    lines = text(drawn(ended("a", "b", "c", aside="master")))
+    assert [line for line in lines if "ended" in line] == [
+        " 1 ended worker (a) took 9",
+        " 1 ended worker (b) took 8",
+        " 1 ended worker (c) took 7" + " " * 26 + "holds, not waiting: master 9",
+    ]
+    narrow = text(drawn(ended("a", aside="master"), (40, 24)))
+    at = narrow.index(" 1 ended worker (a) took 9")
+    assert narrow[at + 1] == " holds, not waiting: master 9"
 
 
 def test_the_strip_shows_all_in_a_line() -> None:

@@ -92,6 +92,17 @@ def test_as_many_rows_are_shown_as_there_is_room_for(height: int) -> None:
     assert len(lines) == height or not more
 
 
+@pytest.mark.parametrize(
+    ("height", "footer", "there"), [(None, True, True), (None, False, False), (40, True, False)]
+)
+def test_what_could_be_lost_ends_what_is_not_cut(
+    height: int | None, footer: bool, there: bool
+) -> None:
+    lines = plain(render(PICTURES["seen"], 120, height, footer=footer))
+    assert ("lost by clients:" in lines) is there
+    assert ("lost by the tracer:" in lines) is there
+
+
 def test_an_empty_table_is_never_silent() -> None:
     model = tracker()
     feed(model, 1, [], [])

@@ -503,6 +503,8 @@ def test_remedies_and_probes_are_few() -> None:
     many = used(*(user(inode=n, uid=n, address=f"10.0.0.{n}") for n in range(1, 100)))
     assert len(remedies(WISH, many)) == 3 + 3
     assert len(probes(WISH, many)) == 16
+    assert probes(WISH, used(user("connected"), user("time_wait"), user(uid=None))) == []
+    assert probes(replace(WISH, address="10.0.0.1"), used(user(address="10.0.0.2"))) == []
     assert remedies(replace(WISH, reuseport=True, reuseaddr=True), used()) == []
     six = Wish("ipv6", "::", 80)
     assert replace(six, v6only=True) in remedies(six, used())

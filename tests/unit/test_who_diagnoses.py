@@ -242,6 +242,8 @@ def test_one_program_has_ipv4_and_another_ipv6() -> None:
     six = sock(2, process(20, "six"), local_address="::", family="ipv6", v6only=True)
     (one,) = found((four, six), near)
     assert (one.kind, one.pids) == ("TWO PROGRAMS", (10, 20))
+    twin = replace(six, holders=(process(20, "four"),))
+    assert kinds((four, twin), near) == []
     assert one.text == "IPv4 is served by four (pid 10), IPv6 by six (pid 20)"
     same = replace(six, holders=(process(10, "four"),))
     assert kinds((four, same), near) == []

@@ -110,12 +110,15 @@ def _generations(some: list[Member]) -> list[list[Member]]:
     by_start = sorted(some, key=lambda one: (one.holder.start_ticks, one.holder.pid))
     parts: list[list[Member]] = []
     for one in by_start:
-        before = parts[-1][-1].holder.start_ticks if parts else 0
-        if parts and (one.holder.start_ticks - before) * NS_PER_TICK <= GAP_S * 1e9:
+        if parts and _gap_s(parts[-1][-1], one) <= GAP_S:
             parts[-1].append(one)
         else:
             parts.append([one])
     return parts
+
+
+def _gap_s(earlier: Member, later: Member) -> float:
+    return (later.holder.start_ticks - earlier.holder.start_ticks) * NS_PER_TICK / 1e9
 
 
 def kind_of(holder: Holder, around: Surroundings) -> object:
