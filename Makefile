@@ -19,7 +19,7 @@ setup: $(VENV)/.run ## install what is missing; leaves .venv/bin/accepttrace
 $(VENV)/.run: pyproject.toml vagrant/provision.sh bpf/hatch_build.py
 	$(Q)sh vagrant/provision.sh run
 	$(Q)[ -x $(BIN)/python ] || $(PYTHON) -m venv --system-site-packages $(VENV)
-	$(Q)$(BIN)/pip install --quiet --disable-pip-version-check -e .
+	$(Q)$(BIN)/pip install --quiet --disable-pip-version-check -e '.[record]'
 	$(Q)touch $@
 
 $(VENV)/.test: $(VENV)/.run

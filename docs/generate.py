@@ -6,14 +6,18 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
+
 from accepttrace.model.verdict import WORDS
 from accepttrace.model.who.diagnosis import KINDS
+from accepttrace.store.steps import Step
 from accepttrace.views import explain
 from accepttrace.views.columns import reference, tcp, udp
 from accepttrace.views.columns.column import Table
 
 ROOT: Final = Path(__file__).parents[1]
 VIEWS: Final = ROOT / "tracer" / "accepttrace" / "views"
+STORE: Final = ROOT / "tracer" / "accepttrace" / "store"
 SHARED: Final = ("verdict", "standout", "pattern", "run", "turn")  # definitions of both schemas
 
 
@@ -26,6 +30,7 @@ def files() -> dict[Path, str]:
         VIEWS / "udp.schema.json": _schema(VIEWS / "udp.schema.json", "socket", udp.TABLE),
         VIEWS / "who.schema.json": _of_who(VIEWS / "who.schema.json"),
         VIEWS / "check.schema.json": _of_check(VIEWS / "check.schema.json"),
+        STORE / "recording.schema.json": _text(msgspec.json.schema(Step)),
     }
 
 

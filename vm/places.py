@@ -374,6 +374,7 @@ TABLE: tuple[Entry, ...] = (
     ),
     # --- the command, and its loaders
     Entry("kernel/test_cli.py", HERE + ROOTS, "what the command prints and how it ends"),
+    Entry("kernel/test_record.py", HERE, "what a run has read, kept: the same everywhere"),
     Entry("kernel/test_screen.py", HERE, "keys, signals and terminals: the same everywhere"),
     Entry(
         "kernel/test_cli.py",

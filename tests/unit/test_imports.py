@@ -22,7 +22,8 @@ MAY_USE: dict[str, set[str] | None] = {
     "sockets": {"facts", "probe"},
     "model": {"facts"},
     "views": {"facts", "model"},
-    "run": {"facts", "probe", "sockets", "model", "views"},
+    "store": {"facts"},
+    "run": {"facts", "probe", "sockets", "model", "views", "store"},
     "lab": set(),
     "cli": None,
 }
@@ -34,6 +35,7 @@ OWNERS = {
     "struct": ("probe/", "sockets/diag/"),
     "bcc": ("probe/load/", "probe/diagnosis.py"),
     "rich": ("views/svg.py",),
+    "msgspec": ("store/",),
     "click": ("cli/", "__main__.py"),
 }
 

@@ -460,3 +460,14 @@ def test_a_trend_does_not_speak_of_times_before_the_start_or_invent_quiet_ones()
     feed(model, 30, [count(1, 120)], there)
     (row,) = [row for row in model.snapshot().acceptors if row.pid == 1]
     assert row.trend[-3:] == [0.0] * 3
+
+
+def test_a_replay_says_so_and_has_keys_of_its_own() -> None:
+    lines = text(drawn(four_workers(), (120, 30), replays=True))
+    assert lines[0].startswith("accepttrace replay :80  ")
+    assert lines[-1].startswith(" q quit  ←→ time  p stop ")
+    page = text(drawn(four_workers(), (120, 40), page="keys", replays=True))
+    assert sum(line.startswith(" p ") for line in page) == 1
+    assert any(line.startswith(" left right ") for line in page)
+    assert "p pause" not in page[-1]
+    assert not any("left right" in line for line in text(drawn(four_workers(), page="keys")))

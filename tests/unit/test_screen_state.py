@@ -113,3 +113,13 @@ def test_pause_can_be_pressed_everywhere_and_ends_with_what_needs_new_numbers() 
 @pytest.mark.parametrize("key", ["left", "right", "x", "\t", "tab", "", "世"])
 def test_other_keys_change_nothing(key: str) -> None:
     assert pressed(key) == pressed()
+
+
+def test_a_replay_moves_in_time_and_stands_still() -> None:
+    begun = State(replays=True)
+    assert pressed("right", "right", "left", state=begun).wish.moved == 10
+    held = pressed("p", state=begun)
+    assert (held.wish.held, held.stands, held.paused) == (True, True, False)
+    assert pressed("left", "h", "left", state=held).wish.moved == -2
+    assert not pressed("p", state=held).stands
+    assert pressed("/", "p", state=begun).filter == "p"

@@ -74,6 +74,7 @@ class Config:
     locality: bool = False  # compare the CPUs that receive and accept each connection
     patterns: bool = False  # note who accepts after whom
     ready_file: Path | None = None
+    replays: bool = False  # what is shown was recorded
     live: bool = False  # on a screen whose rows can be grouped, and their window changed
 
     @property

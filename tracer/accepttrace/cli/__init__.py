@@ -19,6 +19,8 @@ _COMMANDS = {
     "top": "live table of accepts by worker (the default command)",
     "who": "who shares a port, and how; needs no BPF",
     "check": "conditions on what a port gets; an exit status for scripts",
+    "record": "keep what a run reads in a file",
+    "replay": "look at a recording in every view",
     "doctor": "what this kernel and these privileges offer",
     "demo": "a real server in a sharing mode, under load, traced",
     "explain": "what a verdict, loss or column means, and what people do about it",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -18,6 +20,7 @@ from accepttrace.cli.options import (
     take_filters,
     way_options,
 )
+from accepttrace.cli.record import need_msgspec
 from accepttrace.config import Config
 from accepttrace.errors import EXIT_BAD_VERDICT, EXIT_NO_VERDICT
 from accepttrace.model.conditions import Condition, Name, result
@@ -26,8 +29,10 @@ from accepttrace.run.pace import Pace
 from accepttrace.run.run import Run, trace
 
 if TYPE_CHECKING:
+    from accepttrace.model.snapshot import Snapshot
     from accepttrace.run.checking import Checking, Form
     from accepttrace.run.output import Output
+    from accepttrace.run.subject import Subject
 
 QUANTILES: Final = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
 STATUS: Final = {True: 0, False: EXIT_BAD_VERDICT, None: EXIT_NO_VERDICT}
@@ -97,6 +102,7 @@ ORDERS: Final = {one.lower().replace(" ", "-"): one for one in PATTERNS if one !
             "sudo accepttrace check 80 --no-loss --max-wait p99=50ms",
             "did clients lose nothing, and did few of them wait?",
         ),
+        ("accepttrace check --recording run.gz --fair", "was it, when `record` wrote it?"),
         (
             "sudo accepttrace check 80 --max-share 40% -o junit > accepts.xml",
             "for CI: no process took more than 40% of all",
@@ -166,6 +172,12 @@ ORDERS: Final = {one.lower().replace(" ", "-"): one for one in PATTERNS if one !
     default="text",
     help="[default: text]",
 )
+@click.option(
+    "--recording",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Judge what `accepttrace record` wrote to FILE, instead of tracing.",
+)
 @way_options
 @ready_file_option
 def check(**values: Any) -> None:
@@ -186,26 +198,54 @@ def check(**values: Any) -> None:
         locality=values["min_local"] is not None,
         patterns=values["pattern"] is not None,
     )
-    raise SystemExit(_run(config, tuple(conditions), values["output"], values["early"]))
-
-
-def _run(config: Config, conditions: tuple[Condition, ...], form: Form, early: bool) -> int:
-    """Trace, print the answer, and return the exit status."""
+    demanded = tuple(conditions), values["output"], values["early"]
+    if values["recording"] is not None:
+        raise SystemExit(_judge(values["recording"], config, *demanded))
     pace = Pace(config.interval_s, config.duration_s)  # before attaching: a signal ends it cleanly
+    raise SystemExit(_run(Run(config, pace), _attach, *demanded))
+
+
+def _attach(config: Config) -> Subject[Snapshot]:
+    from accepttrace.run.tcp import TcpSubject
+
+    return TcpSubject(config)
+
+
+def _judge(path: Path, asked: Config, *demanded: Any) -> int:
+    """Of a recording; what was traced, and how, is settled."""
+    need_msgspec()
+    from accepttrace.run.replay import AT_ONCE_S, Recording, ReplaySubject
+
+    settled = Config(by="process", duration_s=asked.duration_s)
+    if replace(asked, locality=False, patterns=False) != settled:
+        raise click.UsageError("--recording goes with conditions only: what was traced is settled")
+    recording = Recording(path)
+    config = Config(filters=recording.beginning.filters, by="process", replays=True)
+    pace = Pace(AT_ONCE_S, None)
+    over = pace.enough
+    return _run(Run(config, pace), lambda _: ReplaySubject(config, recording, over), *demanded)
+
+
+def _run(
+    run: Run,
+    attach: Callable[[Config], Subject[Snapshot]],
+    conditions: tuple[Condition, ...],
+    form: Form,
+    early: bool,
+) -> int:
+    """Print the answer, and return the exit status."""
     screens: list[Checking] = []
 
     def screen(out: Output) -> Checking:
         from accepttrace.run.checking import Checking, Demand
 
-        screens.append(Checking(Demand(conditions, form, early), pace, out))
+        screens.append(Checking(Demand(conditions, form, early), run.pace, out))
         return screens[0]
 
     try:
-        from accepttrace.run.tcp import TcpSubject
-
-        trace(Run(config, pace, screen=screen), TcpSubject)
+        trace(replace(run, screen=screen), attach)
     finally:
-        pace.over()
+        run.pace.over()
     outcomes = screens[0].outcomes if screens else ()
     return STATUS[result(outcomes) if outcomes else None]
 

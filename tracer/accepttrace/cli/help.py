@@ -20,7 +20,7 @@ _SECTIONS: Final = (
     ),
     ("Who gets a connection", "to client"),
     ("Whether a port can be bound", "why reuseport reuseaddr v6only uid device"),
-    ("How long", "watch interval duration count once early"),
+    ("How long", "watch interval duration count once early recording"),
     ("What to show", "by sort window columns rows histogram patterns plain full output"),
     ("How to trace", "attach loader detail ready_file verbose"),
 )

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from accepttrace.facts.records import Counts, CpuTime, Inventory, Passed, Process
+
+Use = Literal["shown", "drained", "confirmed"]  # a picture, room in the maps, the books once more
 
 
 @dataclass(frozen=True, slots=True)

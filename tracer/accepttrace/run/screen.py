@@ -51,6 +51,7 @@ class Live(Screen[S]):
             wish=Wish(config.by, config.window_s),
             page="histogram" if config.histogram else "table",
             sort=config.sort,
+            replays=config.replays,
         )
         nudge = pace.nudge if pace else _nothing
         terminal, fd = Terminal(out.fileno()), out.fileno()
@@ -113,7 +114,7 @@ class Live(Screen[S]):
         return Sight(
             snapshot,  # type: ignore[arg-type]
             self._threads,  # type: ignore[arg-type]
-            self._cost(),
+            None if self._config.replays else self._cost(),
             (*self._config.windows, None),
             self._config.rows,
             self._config.columns,

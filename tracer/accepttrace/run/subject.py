@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 
 from accepttrace import __version__
 from accepttrace.config import Filters
+from accepttrace.facts.reading import Reading, Use
+from accepttrace.facts.records import Baseline
+from accepttrace.facts.sight import Sight
 from accepttrace.probe.tracer import Tracer as AttachedTracer
 
 if TYPE_CHECKING:
@@ -17,10 +20,29 @@ if TYPE_CHECKING:
 S = TypeVar("S", covariant=True)
 
 
+class Keeper(Protocol):
+    """Who keeps what a run reads, so that its pictures can be made again."""
+
+    @property
+    def due(self) -> bool:
+        """Whether to begin anew: counts too."""
+
+    def begin(self, meta: Meta, sees: Sight, baseline: Baseline, began_s: float) -> None:
+        """Nothing was read before."""
+
+    def take(self, reading: Reading, use: Use) -> None:
+        """It is about to be used so."""
+
+
 def utc_now() -> str:
     """The wall clock as RFC 3339 in UTC, to the millisecond."""
-    now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
-    return now.replace("+00:00", "Z")
+    return spelled(datetime.now(timezone.utc))
+
+
+def spelled(moment: datetime) -> str:
+    """As RFC 3339 in UTC, to the millisecond."""
+    text = moment.astimezone(timezone.utc).isoformat(timespec="milliseconds")
+    return text.replace("+00:00", "Z")
 
 
 class Subject(Protocol[S]):

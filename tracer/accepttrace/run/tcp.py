@@ -7,11 +7,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 from accepttrace.config import Config, Filters
-from accepttrace.facts.reading import Reading
+from accepttrace.facts.reading import Reading, Use
 from accepttrace.facts.records import Counts, Process
 from accepttrace.probe.session import Session, open_session
 from accepttrace.run.pace import unbroken
-from accepttrace.run.subject import meta_of, utc_now
+from accepttrace.run.subject import Keeper, meta_of, utc_now
 from accepttrace.sockets.cputime import cpu_times
 from accepttrace.sockets.inventory import InventoryReader
 
@@ -62,8 +62,8 @@ class TcpSource:
 class TcpSubject:
     """Attached and proved when constructed; leaving it as a context manager detaches."""
 
-    def __init__(self, config: Config) -> None:
-        self._config = config
+    def __init__(self, config: Config, keeper: Keeper | None = None) -> None:
+        self._config, self._keeper = config, keeper
         self._session = open_session(config)
         self._reader = InventoryReader(config.filters, ask_facts=self._session.listening)
         self._source = TcpSource(self._session, self._reader)
@@ -84,6 +84,8 @@ class TcpSubject:
 
         session, config = self._session, self._config
         meta = meta_of(session, config.filters)
+        if self._keeper is not None:
+            self._keeper.begin(meta, session.plan.sees, self._baseline, session.began_s)
         tracker = Tracker(
             *(meta, config.filters, session.began_s, session.plan.sees),
             grains=MEASURED if config.live else (config.by,),
@@ -114,8 +116,12 @@ class TcpSubject:
         tracker = self._tracker
         reading = self._source.read(tracker.pids)
         with unbroken():  # what the model has summed up must be forgotten, and only that
+            self._keep(reading, "shown")
             self._session.forget(tracker.update(reading))
-        return self._sorted(tracker.snapshot(self._by))
+        picture = self._sorted(tracker.snapshot(self._by))
+        if self._keeper is not None and self._keeper.due:
+            self._begin_anew()
+        return picture
 
     def go_on(self) -> None:
         """The first reading is not shown: its interval goes on."""
@@ -140,6 +146,7 @@ class TcpSubject:
         if self._session.crowded():
             reading = self._source.read_counts(self._tracker.pids, self._tracker.holders)
             with unbroken():
+                self._keep(reading, "drained")
                 self._session.forget(self._tracker.drain(reading))
 
     def summary(self, again: bool = True) -> Snapshot:
@@ -151,8 +158,13 @@ class TcpSubject:
         if again and not self._tracker.quiet:
             reading = self._source.read(self._tracker.pids)
             with unbroken():
+                self._keep(reading, "confirmed")
                 self._tracker.confirm(reading)
         return self._sorted(self._tracker.summary(self._by))
+
+    def _keep(self, reading: Reading, use: Use) -> None:
+        if self._keeper is not None:
+            self._keeper.take(reading, use)
 
     def _sorted(self, snapshot: Snapshot) -> Snapshot:
         if self._config.sort is None:

@@ -181,7 +181,7 @@ def _page(
     elif state.page == "explain":
         lines = pages.explained(one.snapshot, width)
     else:
-        lines = pages.keys(width)
+        lines = pages.keys(width, replays=state.replays)
     room = max(room - 1, 1)
     order = [item.key for item in one.items]
     at = next((i for i, item in enumerate(one.items) if item is selected), 0)

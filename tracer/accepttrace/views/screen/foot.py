@@ -144,6 +144,10 @@ def keys(state: State, by: str, sort: str, canvas: Canvas) -> Line:
         begin = f" filter: {clean(state.filter)}{cursor}"
         return cut(((begin, "bold"), (f"   {end}", "")), canvas.width)
     parts = _on_table(by, sort, glyphs) if state.page == "table" else _on_page(glyphs)
+    if state.replays:
+        quits, *others = (part for part in parts if part[0] != "p")
+        stop = ("p", "go on" if state.stands else "stop")
+        parts = [quits, (glyphs.sideways, "time"), stop, *others]
     *first, last = [
         ((" ", ""), (key, "bold"), (f" {what} " if what else "", "")) for key, what in parts
     ]

@@ -21,11 +21,12 @@ class Glyphs:
     here: str
     rule: str
     arrows: str
+    sideways: str
     enter: str
 
 
-BLOCKS: Final = Glyphs("▏▎▍▌▋▊▉█", "▁▂▃▄▅▆▇█", "┊", "▶", "─", "↑↓", "⏎")
-ASCII: Final = Glyphs("#", "_.:-=+*#", "|", ">", "-", "up/down", "Enter")
+BLOCKS: Final = Glyphs("▏▎▍▌▋▊▉█", "▁▂▃▄▅▆▇█", "┊", "▶", "─", "↑↓", "←→", "⏎")
+ASCII: Final = Glyphs("#", "_.:-=+*#", "|", ">", "-", "up/down", "left/right", "Enter")
 
 
 def bar(part: float, fair: float | None, width: int, glyphs: Glyphs, style: str = "") -> list[Span]:

@@ -52,7 +52,8 @@ def _title(board: Board, state: State, width: int) -> Line:
     snapshot = board.snapshot
     right = [_state_of(board, state), clock(snapshot.time)]
     end = "  ".join(part for part in right if part)
-    parts = [f"accepttrace {clean(snapshot.meta.asked)}", *_constants(board)]
+    own = "accepttrace replay" if state.replays else "accepttrace"
+    parts = [f"{own} {clean(snapshot.meta.asked)}", *_constants(board)]
     left = ""
     for part in parts:
         if cells(left) + 2 + cells(part) + 2 + cells(end) > width:
@@ -91,7 +92,7 @@ def _state_of(board: Board, state: State) -> str:
         text = f"by {state.wish.by} ..."
     elif snapshot.window_s != state.wish.window_s:
         text = f"{_window(state.wish.window_s)} ..."
-    return f"{'PAUSED  ' if state.paused else ''}{text}"
+    return f"{'PAUSED  ' if state.stands else ''}{text}"
 
 
 def _window(window_s: float | None) -> str:

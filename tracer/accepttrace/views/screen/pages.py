@@ -12,6 +12,7 @@ from accepttrace.views.columns.tcp import TABLE
 from accepttrace.views.formats import NA, endpoint, known, plural
 from accepttrace.views.histogram import block, blocks
 from accepttrace.views.screen.board import Board, Item
+from accepttrace.views.screen.state import LEAP
 from accepttrace.views.screen.table import Canvas
 from accepttrace.views.text import Line, clean, clip, cut, pad
 
@@ -32,6 +33,12 @@ KEYS: Final = (
     ("p", "pause: the numbers stand still, counting goes on; g, w and z end it"),
     ("?", "this page"),
     ("q", "quit with a summary; from a page: back to the table, as Esc does"),
+)
+# In place of those of the same keys, and of one more.
+REPLAY_KEYS: Final = (
+    ("left right", f"back and ahead by {LEAP} readings; by one while it stands still"),
+    ("p", "the replay stands still, or goes on"),
+    ("z", "from the beginning"),
 )
 
 
@@ -129,11 +136,12 @@ def explained(snapshot: Snapshot, width: int) -> list[Line]:
     return found or [((" nothing to explain: no verdict yet", ""),)]
 
 
-def keys(width: int) -> list[Line]:
+def keys(width: int, *, replays: bool = False) -> list[Line]:
     """What each does."""
-    room = max(len(key) for key, _ in KEYS)
+    table = {**dict(KEYS), **dict(REPLAY_KEYS)} if replays else dict(KEYS)
+    room = max(map(len, table))
     found: list[Line] = [((" KEYS", "bold"),), ()]
-    for key, what in KEYS:
+    for key, what in table.items():
         first, *rest = wrap(what, max(width - room - 3, 20))
         found.append(((f" {key:<{room}}", "bold"), (f"  {first}", "")))
         found += [((f"{'':{room + 3}}{text}", ""),) for text in rest]

@@ -12,15 +12,21 @@ Page = Literal["table", "worker", "histogram", "explain", "keys"]
 RowKey = tuple[object, ...]  # of a row, whichever place it has in the order
 GROUPINGS: Final[tuple[By, ...]] = get_args(By)
 LONGEST_FILTER: Final = 64
+LEAP: Final = 10  # readings, unless the recording stands still
 
 
 class Wish(NamedTuple):
-    """What the model is asked for. `anew`: how often counting was to begin anew."""
+    """What the model is asked for. `anew`: how often counting was to begin anew.
+
+    Of a recording: `held`, it stands still; `moved`, by so many readings in all.
+    """
 
     by: By = "worker"
     window_s: float | None = None
     anew: int = 0
     threads: bool = False  # of each process, too
+    held: bool = False
+    moved: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +34,7 @@ class State:
     """`selected`: None is the first row. `at`: its place in the order when it was last drawn.
 
     `top`: the first line of the table that is shown; `scroll`: of a page. `typing`: keys go to the
-    filter.
+    filter. `replays`: it is a recording.
     """
 
     wish: Wish = field(default_factory=Wish)
@@ -43,6 +49,12 @@ class State:
     scroll: int = 0
     paused: bool = False
     ended: bool = False
+    replays: bool = False
+
+    @property
+    def stands(self) -> bool:
+        """Whether the numbers stand still."""
+        return self.paused or self.wish.held
 
 
 class Drawn(NamedTuple):
@@ -66,6 +78,8 @@ def press(state: State, key: str, drawn: Drawn) -> State:
     state = replace(state, top=drawn.top, at=drawn.at)
     if state.typing:
         return _typed(state, key)
+    if state.replays and key in _IN_TIME:
+        return replace(state, wish=_IN_TIME[key](state.wish))
     if state.page != "table":
         return _on_a_page(state, key, drawn)
     if key in _MOVES:
@@ -142,6 +156,10 @@ def _escaped(state: State, drawn: Drawn) -> State:  # noqa: ARG001
     return replace(state, filter="", selected=None, at=0, top=0)
 
 
+def _moved_in_time(wish: Wish, steps: int) -> Wish:
+    return wish._replace(moved=wish.moved + (steps if wish.held else steps * LEAP))
+
+
 def _page(page: Page) -> Callable[[State, Drawn], State]:
     return lambda state, drawn: _open(state, page) if page != "worker" or drawn.order else state
 
@@ -172,4 +190,9 @@ _KEYS: Final[Mapping[str, Callable[[State, Drawn], State]]] = {
     "escape": _escaped,
     "enter": _page("worker"),
     **{key: _page(page) for key, page in _PAGES.items()},
+}
+_IN_TIME: Final[Mapping[str, Callable[[Wish], Wish]]] = {
+    "p": lambda wish: wish._replace(held=not wish.held),
+    "left": lambda wish: _moved_in_time(wish, -1),
+    "right": lambda wish: _moved_in_time(wish, 1),
 }

@@ -1,0 +1,225 @@
+"""Recordings of real connections: what a replay says is what the run said, however that ended."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+import accepttrace.store
+from accepttrace.errors import UsageError
+from accepttrace.lab.load import run_load
+from accepttrace.lab.servers import Server
+from accepttrace.run.replay import Recording
+from accepttrace.store.steps import Mark, Taken
+
+from .conftest import ACCEPTTRACE, exact, wait_until
+from .screen import shown
+
+ATTACH, LOADER = exact()[0]
+CHOICE = ("--attach", ATTACH, "--loader", LOADER)
+CONNECTIONS = 300
+END_S = 30.0
+
+
+@contextmanager
+def recorder(server: Server, file: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
+    """`accepttrace record`, attached and proved, on a server."""
+    ready = file.with_suffix(".ready")
+    command = (*ACCEPTTRACE, "record", str(file), str(server.port), *CHOICE, *options)
+    process = subprocess.Popen(
+        (*command, "--ready-file", str(ready)),
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    try:
+        wait_until(lambda: ready.exists() or process.poll() is not None, "ready", END_S)
+        assert process.poll() is None, process.communicate()
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def readings(file: Path) -> int:
+    """So many are whole in a file, which may be quite new."""
+    with suppress(UsageError):
+        return sum(isinstance(step, Taken) for step in Recording(file).steps())
+    return 0
+
+
+def replay(file: Path, *options: str) -> tuple[list[dict[str, Any]], str]:
+    """All objects of a replay, and what it said beside them."""
+    command = (*ACCEPTTRACE, "replay", str(file), "-o", "jsonl", *options)
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return [json.loads(line) for line in done.stdout.splitlines()], done.stderr
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with Server("reuseport", workers=2) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def run(server: Server, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """A recording, and the summary that the run ended with."""
+    file = tmp_path_factory.mktemp("record") / "run.gz"
+    with recorder(server, file, "-i", "0.2", "-o", "jsonl") as process:
+        assert run_load(server.addresses, CONNECTIONS).connected == CONNECTIONS
+        wait_until(lambda: readings(file) > 4, "some readings")
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=END_S)
+    assert process.returncode == 0
+    assert re.search(rf"recorded \d+ readings into {file}: [\d,]+ bytes\n$", err)
+    (summary,) = map(json.loads, out.splitlines())
+    return file, summary
+
+
+def test_the_summary_of_a_replay_is_that_of_the_run(run: tuple[Path, dict[str, Any]]) -> None:
+    file, summary = run
+    objects, said = replay(file)
+    assert (objects[-1], said) == (summary, "")
+    assert summary["books"]["accepts"] == CONNECTIONS
+    assert [one["type"] for one in objects] == [
+        "meta",
+        *["snapshot"] * (len(objects) - 2),
+        "summary",
+    ]
+    assert len(objects) - 2 == readings(file) - 2  # the first and the last end no interval
+    assert (
+        sum(one["accepts_interval"] for each in objects[1:-1] for one in each["acceptors"]) <= 300
+    )
+
+
+def test_a_recording_is_json_for_anybody(run: tuple[Path, dict[str, Any]]) -> None:
+    script = 'zcat "$1" | jq -r .type | sort | uniq -c'
+    done = subprocess.run(
+        ["sh", "-c", script, "sh", run[0]], capture_output=True, text=True, check=True
+    )
+    kinds = {tuple(line.split()) for line in done.stdout.splitlines()}
+    assert kinds == {("1", "recording"), ("2", "mark"), (str(readings(run[0])), "reading")}
+
+
+def test_each_line_is_as_the_schema_says(run: tuple[Path, dict[str, Any]]) -> None:
+    text = (Path(accepttrace.store.__file__).parent / "recording.schema.json").read_text()
+    validator = Draft202012Validator(json.loads(text))
+    for line in gzip.decompress(run[0].read_bytes()).splitlines():
+        validator.validate(json.loads(line))
+
+
+def test_conditions_are_judged_as_they_would_have_been(run: tuple[Path, dict[str, Any]]) -> None:
+    def status(*conditions: str) -> int:
+        command = (*ACCEPTTRACE, "check", "--recording", str(run[0]), *conditions)
+        return subprocess.run(command, capture_output=True).returncode
+
+    assert status("--min-workers", "2", "--no-loss", "--expect", "reuseport") == 0
+    assert status("--min-workers", "3") == 4
+    assert status("--pid", "1") == 2
+
+
+def test_a_recording_without_privileges(run: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    readable = tmp_path / "run.gz"
+    readable.write_bytes(run[0].read_bytes())
+    readable.chmod(0o644)
+    with open(readable, "rb") as file:
+        command = ("setpriv", "--reuid=65534", "--clear-groups", "--bounding-set=-all")
+        path = f"/proc/self/fd/{file.fileno()}"
+        done = subprocess.run(
+            (*command, *ACCEPTTRACE, "replay", path),
+            capture_output=True,
+            text=True,
+            pass_fds=[file.fileno()],
+        )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"{CONNECTIONS} connections accepted" in done.stdout
+
+
+def test_what_was_written_before_sigkill_is_replayed(server: Server, tmp_path: Path) -> None:
+    file = tmp_path / "run.gz"
+    with recorder(server, file, "-i", "0.1") as process:
+        assert run_load(server.addresses, CONNECTIONS).connected == CONNECTIONS
+        before = readings(file)
+        wait_until(lambda: readings(file) > before + 1, "what came was read")
+        process.kill()
+        process.wait()
+    objects, said = replay(file)
+    assert objects[-1]["books"]["accepts"] == CONNECTIONS
+    assert said == f"accepttrace: {file} ends early: it was cut\n"
+
+
+def test_a_full_disk_ends_it_and_what_is_there_is_replayed(server: Server, tmp_path: Path) -> None:
+    script = """
+        mount -t tmpfs -o size=4k none "$1" || exit 9
+        "$2" -m accepttrace record "$1/run.gz" "$3" -i 0.1 --attach "$4"
+        status=$?
+        cp "$1/run.gz" "$5"
+        exit $status
+    """
+    (tmp_path / "disk").mkdir()
+    copy = tmp_path / "run.gz"
+    words = (tmp_path / "disk", ACCEPTTRACE[0], str(server.port), ATTACH, copy)
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", script, "sh", *words],
+        capture_output=True,
+        text=True,
+        timeout=END_S,
+    )
+    assert done.returncode == 1
+    recording, *error = done.stderr.splitlines()
+    assert error == [
+        f"accepttrace: cannot write to {tmp_path}/disk/run.gz: No space left on device",
+        "  next: what was recorded until then can be replayed",
+    ]
+    assert recording.startswith("accepttrace: recording :")
+    objects, _ = replay(copy)
+    assert len(objects) > 5
+    assert Mark("end") not in list(Recording(copy).steps())
+
+
+def test_files_follow_each_other_and_each_stands_alone(server: Server, tmp_path: Path) -> None:
+    file = tmp_path / "run.gz"
+    oldest = tmp_path / "run.gz.3"
+    with recorder(server, file, "-i", "0.1", "--rotate", "1s", "--keep", "3") as process:
+        while not oldest.exists():
+            assert run_load(server.addresses, 50).connected == 50
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=END_S)
+    names = {name for name in os.listdir(tmp_path) if "ready" not in name}
+    assert names == {"run.gz", "run.gz.1", "run.gz.2", "run.gz.3"}
+    times = []
+    for name in sorted(names, reverse=True):
+        objects, said = replay(tmp_path / name)
+        assert (said, objects[-1]["books"]["word"]) == ("", "balanced")
+        times += [objects[0]["started"], objects[-1]["time"]]
+    assert times == sorted(times)
+
+
+def test_a_replay_is_driven_in_time(run: tuple[Path, dict[str, Any]]) -> None:
+    clock = re.compile(r"(\d\d:\d\d:\d\dZ)")
+    with shown("replay", str(run[0]), columns=120, lines=24) as screen:
+        screen.until(
+            lambda text: "accepttrace replay" in text and f" {CONNECTIONS} " in text, END_S
+        )
+        screen.press("p")
+        screen.until("PAUSED", END_S)
+        end = clock.findall(screen.text)[0]
+        for _ in range(50):
+            screen.press("\x1b[D")
+        screen.until(lambda text: clock.findall(text)[0] < end or " 0 " in text, END_S)
+        for _ in range(50):
+            screen.press("\x1b[C")
+        screen.until(
+            lambda text: clock.findall(text)[0] >= end and f" {CONNECTIONS} " in text, END_S
+        )

@@ -1,0 +1,159 @@
+"""`accepttrace record`: what a run reads goes into a file, to be looked at later."""
+
+from __future__ import annotations
+
+import re
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from accepttrace.cli.help import Command
+from accepttrace.cli.options import (
+    UNITS,
+    Parsed,
+    filter_options,
+    parse_seconds,
+    ready_file_option,
+    seconds,
+    take_filters,
+    way_options,
+)
+from accepttrace.config import Config
+from accepttrace.errors import UnsupportedError
+from accepttrace.run.pace import Pace
+from accepttrace.run.run import Run, trace
+
+if TYPE_CHECKING:
+    from accepttrace.run.output import Output
+    from accepttrace.run.record import Rotation
+    from accepttrace.run.sinks import Screen
+
+_SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT])i?B?", re.IGNORECASE)
+_POWER: Final = {unit: 1024**power for power, unit in enumerate("KMGT", 1)}
+
+
+def parse_limit(text: str) -> tuple[str, float]:
+    """`100MB` → a size in bytes, `1h` → an age in seconds. ValueError if it is neither."""
+    size = _SIZE.fullmatch(text.strip())
+    if size is not None:
+        return "size", float(size[1]) * _POWER[size[2].upper()]
+    try:
+        return "age_s", parse_seconds(text, 1.0)
+    except ValueError:
+        units = ", ".join(filter(None, UNITS))
+        raise ValueError(f"{text!r} is neither a size (100MB) nor a time ({units})") from None
+
+
+def need_msgspec() -> None:
+    """UnsupportedError where recordings cannot be written or read."""
+    if find_spec("msgspec") is None:
+        raise UnsupportedError(
+            "recordings need the Python package msgspec, which is not installed",
+            "install it: pip install 'accepttrace[record]'",
+        )
+
+
+@click.command(
+    cls=Command,
+    examples=(
+        ("sudo accepttrace record run.gz 80 -d 1m", "a minute of port 80"),
+        (
+            "sudo accepttrace record /var/log/accepts.gz --rotate 100MB --rotate 24h --keep 7",
+            "all listeners, for days: the last seven files stay",
+        ),
+    ),
+)
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@filter_options
+@click.option(
+    "-i",
+    "--interval",
+    type=seconds(0.1, 86400),
+    default=1.0,
+    metavar="TIME",
+    help="Time between two readings: 5s, 500ms, 1m.  [default: 1s]",
+)
+@click.option(
+    "-d",
+    "--duration",
+    type=seconds(0.1),
+    metavar="TIME",
+    help="End after this time: 30s, 5m, 1h.",
+)
+@click.option(
+    "--rotate",
+    type=Parsed("limit", parse_limit),
+    multiple=True,
+    metavar="SIZE|TIME",
+    help="Begin another file when this one is so large (100MB) or so old (24h); counts begin anew.",
+)
+@click.option(
+    "--keep",
+    type=click.IntRange(0),
+    default=10,
+    metavar="N",
+    help="So many older files stay: FILE.1 is the newest of them.  [default: 10]",
+)
+@click.option("--patterns", is_flag=True, help="Note who accepts after whom.")
+@click.option("--local", is_flag=True, help="Note on which CPU each connection came.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Choice(["table", "jsonl"]),
+    default="table",
+    help="Of the summary at the end.  [default: table]",
+)
+@way_options
+@ready_file_option
+def record(**values: Any) -> None:
+    """Write what is read at each interval to FILE, which must be new, for `accepttrace replay`.
+
+    FILE is gzip of JSON Lines. It can be read at any time, also while it is being written, after a
+    crash, and when a disk is full.
+    """
+    need_msgspec()
+    config = Config(
+        filters=take_filters(values),
+        interval_s=values["interval"],
+        duration_s=values["duration"],
+        patterns=values["patterns"],
+        locality=values["local"],
+        output=values["output"],
+        attach=values["attach"],
+        loader=values["loader"],
+        detail=values["detail"],
+        ready_file=values["ready_file"],
+    )
+    _record(values["file"], config, _rotation(dict(values["rotate"]), values["keep"]))
+
+
+def _rotation(limits: dict[str, float], keep: int) -> Rotation:
+    from accepttrace.run.record import Rotation
+
+    size = limits.get("size")
+    return Rotation(None if size is None else int(size), limits.get("age_s"), keep)
+
+
+def _record(path: Path, config: Config, rotation: Rotation) -> None:
+    from accepttrace.run.output import say
+    from accepttrace.run.record import AtTheEnd, Recorder
+    from accepttrace.run.sinks import screen_for
+    from accepttrace.run.tcp import TcpSubject
+
+    pace = Pace(config.interval_s, config.duration_s)  # before attaching: a signal ends it cleanly
+    recorder = Recorder(path, config, rotation)
+
+    def screen(out: Output) -> Screen[Any]:
+        asked = config.filters.describe() or "every listener"
+        return AtTheEnd(screen_for(config, out), f"recording {asked} into {path}; Ctrl-C ends it")
+
+    try:
+        run = Run(config, pace, ending=recorder.ending, screen=screen)
+        trace(run, lambda config: TcpSubject(config, recorder))
+        recorder.end()
+        say(recorder.account())
+    finally:
+        recorder.abandon()
+        pace.over()

@@ -1,0 +1,1 @@
+"""Runs that are kept: what was read, in files that can be read again."""
