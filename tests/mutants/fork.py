@@ -27,11 +27,11 @@ def make_ready() -> None:
 
 
 def passes(
-    tree: Path, tests: Sequence[str], output: Path, limit_s: float | None, may_cache: bool = False
+    tree: Path, tests: Sequence[str], output: Path, silence_s: float | None, may_cache: bool = False
 ) -> bool:
-    """Whether the tests of the tree pass within that time; ends what they leave running.
+    """Whether the tests of the tree pass; ends what they leave running.
 
-    `tests` is as on pytest's command line. Raises TimeoutError.
+    `tests` is as on pytest's command line. TimeoutError if for `silence_s` no test has ended.
     """
     child = os.fork()
     if child == 0:
@@ -45,8 +45,8 @@ def passes(
         sys.stdout.flush()
         os._exit(status)
     try:
-        if not _ends(child, limit_s):
-            raise TimeoutError(f"{limit_s} s")
+        if not _ends(child, output, silence_s):
+            raise TimeoutError(f"{silence_s} s")
     finally:
         with suppress(ProcessLookupError):
             os.killpg(child, signal.SIGKILL)
@@ -76,10 +76,14 @@ def _enter(tree: Path, may_cache: bool) -> None:
         os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
 
 
-def _ends(child: int, limit_s: float | None) -> bool:
-    """Whether it ends within that time."""
-    descriptor = os.pidfd_open(child)
+def _ends(child: int, output: Path, silence_s: float | None) -> bool:
+    """Whether it ends before it is silent for that long: pytest writes a dot for each test."""
+    descriptor, size = os.pidfd_open(child), 0
     try:
-        return bool(select.select([descriptor], [], [], limit_s)[0])
+        while not select.select([descriptor], [], [], silence_s)[0]:
+            before, size = size, os.stat(output).st_size
+            if size == before:
+                return False
+        return True
     finally:
         os.close(descriptor)

@@ -25,8 +25,8 @@ source = tracer/accepttrace
 parallel = true
 patch = fork, _exit, subprocess
 """
-# A loop without an end is noticed too: tests may take that many times as long, and some seconds.
-PATIENCE, SECONDS = 3, 10
+# A loop without an end is noticed too: a test may take that many times as long, and some seconds.
+PATIENCE, SECONDS = 3, 20
 
 
 class Tests:
@@ -52,10 +52,7 @@ class Tests:
             cached.unlink()  # Python takes it for the change's, if of the same size and second
         file.write_text(mutant.source, encoding="utf-8")
         try:
-            turns = filter(None, self._turns(mutant))
-            return any(
-                not self._pass(turn, self._limit_s(turn)) and self._fail_again() for turn in turns
-            )
+            return any(self._fail(turn) for turn in self._turns(mutant) if turn)
         except TimeoutError:
             return True
         finally:
@@ -99,20 +96,20 @@ class Tests:
         times: dict[str, float] = json.loads((self._tree / "times.json").read_text())
         return dict(sorted(times.items(), key=itemgetter(1)))
 
-    def _limit_s(self, tests: Sequence[str]) -> float:
-        known = self._times.items()
-        took_s = sum(s for test, s in known if {test, test.partition("::")[0]} & {*tests})
-        return SECONDS + PATIENCE * took_s
+    def _silence_s(self, tests: Sequence[str]) -> float:
+        named = {*tests}
+        took_s = [s for test, s in self._times.items() if {test, test.partition("::")[0]} & named]
+        return SECONDS + PATIENCE * max(took_s, default=0.0)
 
     def _fail(self, tests: Sequence[str]) -> bool:
-        return not self._pass(tests, self._limit_s(tests)) and self._fail_again()
+        return not self._pass(tests, self._silence_s(tests)) and self._fail_again()
 
     def _fail_again(self) -> bool:
         """Whether the test that failed does so twice: it may have failed for want of time."""
         output = self._output.read_text(errors="replace")
         failed = re.search(r"^(?:FAILED|ERROR) (\S+?::\w+)", output, re.MULTILINE)
-        return failed is None or not self._pass([failed[1]], self._limit_s([failed[1]]))
+        return failed is None or not self._pass([failed[1]], self._silence_s([failed[1]]))
 
-    def _pass(self, tests: Sequence[str], limit_s: float | None, may_cache: bool = False) -> bool:
+    def _pass(self, tests: Sequence[str], silence_s: float | None, may_cache: bool = False) -> bool:
         arguments = [f"--basetemp={self._temporary}", *tests]
-        return fork.passes(self._tree, arguments, self._output, limit_s, may_cache)
+        return fork.passes(self._tree, arguments, self._output, silence_s, may_cache)

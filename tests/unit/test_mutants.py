@@ -30,9 +30,9 @@ def tree(tmp_path: Path) -> Path:
     return tree
 
 
-def _passes(tree: Path, body: str, limit_s: float = PLENTY_S) -> bool:
+def _passes(tree: Path, body: str, silence_s: float = PLENTY_S) -> bool:
     (tree / CODE).write_text(f"import os, time\ndef answer():\n    {body}\n")
-    return fork.passes(tree, ["tests"], tree.with_suffix(".log"), limit_s)
+    return fork.passes(tree, ["tests"], tree.with_suffix(".log"), silence_s)
 
 
 def test_each_child_sees_the_code_as_it_stands(tree: Path) -> None:
@@ -52,7 +52,13 @@ def test_code_that_cannot_be_imported_is_a_failure(tree: Path) -> None:
 
 def test_a_loop_without_an_end_is_ended(tree: Path) -> None:
     with pytest.raises(TimeoutError):
-        _passes(tree, "while True: pass", limit_s=1.0)
+        _passes(tree, "while True: pass", silence_s=0.5)
+
+
+def test_many_tests_may_take_longer_than_one(tree: Path) -> None:
+    many = "\n".join(f"def test_{n}():\n    answer()\n" for n in range(4))
+    (tree / "tests" / "test_answers.py").write_text(f"{TEST}\n{many}")
+    assert _passes(tree, "time.sleep(0.3); return 42", silence_s=0.8)
 
 
 def test_nothing_is_left_running(tree: Path) -> None:

@@ -10,6 +10,7 @@ from accepttrace.probe.plans import (
     KPROBE_IN_PROCESSES,
     PLANS,
     TRACEPOINT,
+    UDP_PLANS,
     Plan,
     by_preference,
     knows_rings,
@@ -30,6 +31,18 @@ def test_below_full_only_accepts_are_hooked_and_seen(plan: Plan) -> None:
 @pytest.mark.parametrize("plan", PLANS, ids=lambda plan: plan.attach)
 def test_every_hook_proves_what_its_plan_sees(plan: Plan) -> None:
     assert {hook.proves for hook in plan.hooks} <= plan.sees.facts
+
+
+@pytest.mark.parametrize("plan", [*PLANS, *UDP_PLANS], ids=lambda plan: plan.attach)
+def test_cpus_and_the_order_of_accepts_are_looked_at_when_asked_for(plan: Plan) -> None:
+    def looks(one: Plan) -> tuple[bool, bool]:
+        return one.locality, one.patterns
+
+    assert looks(plan) == (False, False)
+    assert looks(plan.looking(True, False)) == (True, False)
+    both = KPROBE_IN_PROCESSES.looking(False, True)
+    assert both.fallback is not None
+    assert looks(both) == looks(both.fallback) == (False, True)
 
 
 def test_a_kernel_that_preempts_itself_gets_kprobes_where_tasks_run_and_trampolines_elsewhere() -> (

@@ -150,6 +150,9 @@ def test_accepts_without_a_row_are_one_entry_a_listener() -> None:
     assert [entry.interval for entry in it.tallies] == [7, 1]
     found = next(iter(it.tallies)).count
     assert found == AcceptorCount(100, 0, 0, 0, "", 7, 0, {}, (), 0, 7, 0, None, 0)
+    assert (found.left_us, found.waited_us, found.ready_us) == (0, 0, 0)
+    assert (found.process_start_ns, found.clients) == (0, 0)
+    assert (found.locality, found.placing) == (None, None)
 
 
 def test_the_last_threads_that_ended_stay_apart_by_when_they_were_active() -> None:
