@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 
+from accepttrace.facts.sight import Fact, Sight
 from accepttrace.probe.plans import (
     FENTRY,
     KPROBE,
@@ -31,6 +34,12 @@ def test_below_full_only_accepts_are_hooked_and_seen(plan: Plan) -> None:
 @pytest.mark.parametrize("plan", PLANS, ids=lambda plan: plan.attach)
 def test_every_hook_proves_what_its_plan_sees(plan: Plan) -> None:
     assert {hook.proves for hook in plan.hooks} <= plan.sees.facts
+
+
+def test_what_is_not_said_to_be_seen_is_not() -> None:
+    assert Sight().facts == frozenset()
+    for fact in get_args(Fact):
+        assert Sight.of(fact).facts == {fact}
 
 
 @pytest.mark.parametrize("plan", [*PLANS, *UDP_PLANS], ids=lambda plan: plan.attach)

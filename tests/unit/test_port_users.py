@@ -8,6 +8,7 @@ import socket
 import struct
 import subprocess
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +18,7 @@ from accepttrace.sockets.diag import netlink, ports, routes, tcp
 from accepttrace.sockets.diag.routes import Route
 from accepttrace.sockets.diag.tcp import lookup_order
 from accepttrace.sockets.portuse import port_use
+from accepttrace.sockets.reaching import reaching
 from accepttrace.sockets.trybind import Trial, code_of, try_all
 
 LOCAL, REMOTE = b"\x7f\x00\x00\x01", b"\x0a\x00\x00\x02"
@@ -134,6 +136,7 @@ def test_who_may_not_enter_a_namespace_knows_less(monkeypatch: pytest.MonkeyPatc
             other.stdout.readline()
             number = os.stat(f"/proc/{other.pid}/ns/net").st_ino
             assert port_use(number, 80, "127.0.0.1")[0].unprivileged_from == 1024
+            assert reaching(number, "192.0.2.1", None).here is None
             for module in (portuse, tcp):
                 monkeypatch.setattr(module, "call_inside", refuse)
             use, place = port_use(number, 80, "127.0.0.1")
@@ -146,6 +149,33 @@ def test_who_may_not_enter_a_namespace_knows_less(monkeypatch: pytest.MonkeyPatc
         None,
     )
     assert place.local
+
+
+@pytest.mark.parametrize(
+    ("first", "reserved", "known"),
+    [
+        ("1024", "8080,9000-9010", (1024, True)),
+        ("0", "", (0, False)),
+        ("many", "80-many", (None, False)),
+        ("", ",", (None, False)),
+        (None, None, (None, False)),
+    ],
+)
+def test_a_switch_that_is_missing_or_not_understood_is_not_known(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    first: str | None,
+    reserved: str | None,
+    known: tuple[int | None, bool],
+) -> None:
+    (tmp_path / "ipv4").mkdir()
+    texts = {"ip_unprivileged_port_start": first, "ip_local_reserved_ports": reserved}
+    for name, text in texts.items():
+        if text is not None:
+            (tmp_path / "ipv4" / name).write_text(f"{text}\n")
+    monkeypatch.setattr(portuse, "SWITCHES", str(tmp_path))
+    use = port_use(None, 9004, "127.0.0.1")[0]
+    assert (use.unprivileged_from, use.reserved) == known
 
 
 def test_a_namespace_that_is_gone_is_an_error() -> None:

@@ -31,6 +31,7 @@ from accepttrace.model.who.lookup import Packet, look_up, missed, packets
 from accepttrace.views.text import wrapped
 from accepttrace.views.who import to as to_view
 from accepttrace.views.who import why as why_view
+from accepttrace.views.who.alike import processes
 from accepttrace.views.who.to import Asked
 from tests.unit.strangers import is_harmless, names
 
@@ -174,6 +175,7 @@ def test_members_of_one_group_are_all_chosen_and_nobody_else() -> None:
         (4, "group_first"),
     ]
     assert found.grouped
+    assert not look_up(TO_ANY, [listener(1)]).grouped
 
 
 def test_what_is_on_other_ports_or_elsewhere_is_left_aside() -> None:
@@ -298,6 +300,16 @@ def test_any_address_is_any_other_beside_those_that_are_named(
     answers = [look_up(packet, rows) for packet in packets(HERE, 80, rows, family="ipv4")]
     lines = list(to_view.text_lines(answers, Asked()))
     assert [line for line in lines if line.startswith("to ")] == asked
+
+
+def test_of_the_processes_at_a_socket_those_that_may_wait_are_named_first() -> None:
+    held = [
+        Holder(pid, pid, "app", "app", 3, waits)
+        for pid, waits in ((1, False), (2, None), (3, True), (4, False))
+    ]
+    named = "pid 2 app, pid 3 app, pid 1 app and 1 more"
+    assert processes([held]) == processes([held[:2], held]) == named
+    assert processes([[]]) == "held by nobody visible"
 
 
 def test_other_places_beyond_a_few_are_counted() -> None:

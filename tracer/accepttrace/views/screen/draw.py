@@ -130,8 +130,6 @@ def _table(
     lines = made.lines()
     if room <= TITLE_AND_TOTAL:
         lines = lines[1:2]
-    elif room == TITLE_AND_TOTAL + 1:
-        lines = lines[:-1]
     strip = _strip(one, view.top, len(view.entries), canvas) if view.hidden and tall else []
     space: list[Line] = [()] if tall else []
     body = [*space, *strip, *lines, *after, *space, *told]
