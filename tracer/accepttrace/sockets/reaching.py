@@ -36,7 +36,7 @@ def reaching(netns: int | None, to: str | None, client: str | None) -> Reaching:
     """Of a namespace by its number; None: our own. OSError if it may not be entered."""
     namespaces = Namespaces()
     if netns not in (None, namespaces.own):
-        namespaces.refresh(full=True)
+        namespaces.refresh()
     number = namespaces.own if netns is None else netns
     path = namespaces.path(number)
 
