@@ -29,6 +29,14 @@ def test_how_long_something_lasts(seconds: float, shown: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("number", "shown"),
+    [(0.25, "0.25s"), (90, "90s"), (119.5, "119.5s"), (120, "2m00s"), (301, "5m01s")],
+)
+def test_a_chosen_length_is_written_as_it_was_chosen(number: float, shown: str) -> None:
+    assert formats.seconds(number) == shown
+
+
+@pytest.mark.parametrize(
     ("us", "shown"),
     [
         (0, "0us"),

@@ -103,6 +103,14 @@ def test_no_more_is_asked_while_some_are_stuck_for_good(
     wait_until(lambda: asker.usable)
 
 
+def test_a_child_that_somebody_else_waited_for_has_ended() -> None:
+    child = helper._Child()
+    assert not child.has_ended()
+    child.kill()
+    os.waitpid(child._pid, 0)
+    assert child.has_ended()
+
+
 def test_a_child_that_dies_is_replaced(asker: Helper) -> None:
     assert list(asker.map(_fails, [1, 2, 3], soon())) == [(1, 10), (2, None), (3, 30)]
     ((_, pid),) = asker.map(_pid, [0], soon())

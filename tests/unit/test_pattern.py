@@ -12,6 +12,7 @@ from math import exp, log
 from statistics import fmean
 from types import SimpleNamespace
 
+import mpmath
 import pytest
 from jsonschema import Draft202012Validator
 
@@ -225,6 +226,22 @@ def test_a_bet_against_chance_wins_nothing_on_average() -> None:
         won.append((exp(log_runs(takers)), exp(log_turns(takers))))
     assert fmean(runs for runs, _ in won) <= 1
     assert fmean(by_turns for _, by_turns in won) <= 1.1
+
+
+def test_runs_win_what_a_mixture_over_all_chains_wins() -> None:
+    """Jeffreys' law over the two probabilities of a chain, against the likeliest ones of draws."""
+
+    def mixed(ones: int, zeros: int) -> float:
+        return float(mpmath.beta(ones + 0.5, zeros + 0.5) / mpmath.beta(0.5, 0.5))
+
+    def drawn(ones: int, zeros: int) -> float:
+        whole = ones + zeros
+        return (ones / whole) ** ones * (zeros / whole) ** zeros
+
+    # Of the taker 9 ones, 6 of them after a one; of the other 12, 9 of them.
+    takers = [Taker(9, 9, 6, 0), Taker(12, 12, 9, 0)]
+    won = [mixed(again, 3) * mixed(3, ones) / drawn(9, 12) for again, ones in ((6, 9), (9, 6))]
+    assert exp(log_runs(takers)) == pytest.approx(fmean(won))
 
 
 def test_turns_win_what_bets_on_them_win_and_lose() -> None:

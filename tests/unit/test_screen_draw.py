@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
@@ -12,10 +13,13 @@ import pytest
 from accepttrace.facts.records import Losses, Overflow
 from accepttrace.model.snapshot import Snapshot
 from accepttrace.model.tracker import Tracker
-from accepttrace.views.screen.board import board
+from accepttrace.views.screen.board import Item, Section, board
 from accepttrace.views.screen.draw import Drawing, Picture, Sight, Window
+from accepttrace.views.screen.foot import notes
 from accepttrace.views.screen.glyphs import ASCII, BLOCKS, Glyphs, bar, trend
+from accepttrace.views.screen.head import open_connections
 from accepttrace.views.screen.state import Page, State, Wish, press
+from accepttrace.views.screen.table import entries, in_view
 from accepttrace.views.screen.words import sharing
 from accepttrace.views.text import Line, cells, plain
 from tests.unit.pictures import (
@@ -356,6 +360,59 @@ def test_programs_that_ended_have_a_line_each_beside_who_holds_the_socket() -> N
     narrow = text(drawn(ended("a", aside="master"), (40, 24)))
     at = narrow.index(" 1 ended worker (a) took 9")
     assert narrow[at + 1] == " holds, not waiting: master 9"
+
+
+@pytest.mark.parametrize("row", [0, 60, -1])
+def test_the_strip_says_which_lines_are_shown(row: int) -> None:
+    busy = several_ports(2, 40)
+    keys = drawn(busy).drawn.order
+    picture = drawn(busy, selected=keys[row])
+    lines = [line for line in text(picture) if "nginx" in line and "accepttrace" not in line]
+    said = re.search(r" (\d+)-(\d+) of 82 lines", found(picture, "of 82 lines"))
+    assert said is not None
+    assert int(said[2]) - int(said[1]) + 1 == len(lines)
+    place = 1 + row % 80 + 1 + (row % 80 >= 40)  # after one heading, or two
+    at = next(number for number, line in enumerate(lines) if line.startswith("▶"))
+    assert int(said[1]) + at == place
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3])
+def test_notes_that_find_no_room_are_in_the_summary(limit: int) -> None:
+    snapshot = seen(lossy(0), {100: {"overflow_syn": 15, "overflow_peers": 9}})
+    full = [replace(row, queue=512, queue_full_s=2.0) for row in snapshot.listeners]
+    lines = plain(notes(replace(snapshot, listeners=tuple(full)), 100, limit)).splitlines()
+    whole = [
+        " lost on 0.0.0.0:80: 15 SYNs dropped from 9 clients (queue full)",
+        " queue full on 0.0.0.0:80: 512 of 512 connections wait all the time",
+    ]
+    assert lines == ([" ... more of this in the summary at the end"] if limit == 1 else whole)
+
+
+def test_what_is_held_open_is_known_where_it_is_of_each() -> None:
+    rows = four_workers().acceptors
+
+    def held(*numbers: int | None, **facts: Any) -> int | None:
+        each = [
+            replace(row, open_connections=number, **facts)
+            for row, number in zip(rows, numbers, strict=False)
+        ]
+        return open_connections(replace(four_workers(), acceptors=tuple(each)))
+
+    assert held(3, 4, 0) == 7
+    assert held(3, None, 0) is None
+    assert held(None, None) is None
+    assert held(3, 4, left=True) is None
+    assert held(3, 4, alive=False) is None
+
+
+def test_the_first_of_a_place_is_shown_with_its_heading_where_there_is_room() -> None:
+    everything = entries(board(several_ports()))
+    heading, first = everything[5:7]
+    assert (isinstance(heading, Section), isinstance(first, Item)) == (True, True)
+    assert isinstance(first, Item)
+    for room, shown in ((1, [first]), (2, [heading, first]), (3, everything[5:8])):
+        view = in_view(everything, first, top=9, room=room)
+        assert (list(view.entries), view.hidden) == (shown, len(everything) - room)
 
 
 def test_the_strip_shows_all_in_a_line() -> None:

@@ -90,6 +90,7 @@ def test_what_is_pasted_goes_into_the_filter_alone() -> None:
     ("key", "page"), [("enter", "worker"), ("h", "histogram"), ("e", "explain"), ("?", "keys")]
 )
 def test_a_page_opens_scrolls_and_closes(key: str, page: Page) -> None:
+    assert not State().wish.threads
     state = pressed(key)
     assert (state.page, state.wish.threads) == (page, page == "worker")
     drawn = DRAWN._replace(length=10, room=4)

@@ -217,6 +217,18 @@ def test_a_socket_of_a_device_serves_no_other_one(device: str, served: bool) -> 
     )
 
 
+def test_a_lone_socket_may_have_set_reuseport_where_that_cannot_be_seen() -> None:
+    packet = replace(TO_ANY, device="e")
+    rows = [listener(1), listener(2, device="e")]
+    found = look_up(packet, rows)
+    assert ([row.inode for row in found.chosen], [row.inode for row in found.otherwise]) == (
+        [2],
+        [1],
+    )
+    seen = [replace(row, options=Options(False, False, 0, None, None)) for row in rows]
+    assert look_up(packet, seen).otherwise == ()
+
+
 def test_a_cpu_that_a_socket_asks_for_counts_one_point() -> None:
     options = Options(False, False, 0, 3, None)
     rows = [listener(1, "::", v6only=False, options=options), listener(2, options=options)]
@@ -478,6 +490,10 @@ def test_attempts_show_what_others_have_set() -> None:
     assert one.reuseport is None
     (one,) = learned([user("bound")], refused(reuses))
     assert (one.reuseaddr, one.reuseport) == (False, None)
+    (one,) = learned([user("bound")], refused(shares))
+    assert (one.reuseaddr, one.reuseport) == (None, False)
+    (one,) = learned([user()], refused(reuses))
+    assert (one.reuseaddr, one.reuseport) == (None, None)
     both = learned([user(inode=1), user(inode=2)], refused(shares))
     assert [each.reuseport for each in both] == [None, None]
     (one,) = learned([user()], [Attempt(replace(shares, reuseaddr=True), 0), Attempt(shares, 1)])

@@ -232,6 +232,9 @@ def test_nothing_moves_when_workers_are_replaced() -> None:
     soon = group(*(sock(i, master, process(9 + i, start=30_000)) for i in (1, 2)))
     assert kinds(soon, near) == []
     assert kinds(old, around(*near.kin.values())) == []
+    unknown = {1: NetSettings(4096, None)}
+    assert kinds(old, around(*near.kin.values(), settings=unknown)) == []
+    assert kinds(old, around(*near.kin.values(), settings={})) == []
     first = group(sock(1, master, process(10)), sock(2, master, process(11)))
     assert kinds(first, near) == []
 

@@ -28,7 +28,7 @@ class Interval(NamedTuple):
 
     begin_s: float
     end_s: float
-    ahead_s: float = 0.0
+    ahead_s: float
 
     @property
     def whole(self) -> Stay:
