@@ -23,6 +23,7 @@ wish() { # PACKAGE TEST...
 	"$@" >/dev/null 2>&1 || wishes="$wishes $package"
 }
 has() { command -v "$1" || [ -x "/usr/sbin/$1" ]; }
+has_postgres() { ls /usr/lib/postgresql/*/bin/postgres; } # Debian has it for each version
 has_php_fpm() { ls /usr/sbin/php-fpm*; } # Debian's is called after its version
 has_header() { [ -e "/usr/include/$1" ]; }
 # The distribution's bcc, not the stranger of that name that pip brings.
@@ -66,6 +67,8 @@ debian_wants() {
 	esac
 	want gunicorn has gunicorn
 	want php-fpm has_php_fpm
+	want haproxy has haproxy
+	want postgresql has_postgres
 	want libcap2-bin has capsh
 	want python3-bpfcc has_bcc
 	# The kernel's tests of itself; not before 6.2 are they all there.
@@ -103,6 +106,11 @@ debian_installs() {
 	case " $* " in
 	*" php-fpm "*) disable "$(basename /lib/systemd/system/php*-fpm.service)" ;;
 	esac
+	for service in haproxy postgresql; do
+		case " $* " in
+		*" $service "*) disable "$service" ;;
+		esac
+	done
 	[ "$ID" != ubuntu ] || bpftool_for_any_kernel
 }
 

@@ -544,6 +544,7 @@ def test_the_answer_for_programs_is_what_was_read() -> None:
             "unit": "b.service",
             "pod": None,
             "up_s": 1.5,
+            "open_connections": None,
         }
     ]
     assert (value["partial"], value["unread"][0]["pid"]) == (True, 1)

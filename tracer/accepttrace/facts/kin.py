@@ -32,9 +32,10 @@ class NetSettings(NamedTuple):
 class Surroundings:
     """Everything by which sharing is explained, at one moment.
 
-    `kin`: holders and their ancestors. `users`: names by uid. `same_file`: by inode of a listener,
-    whether all its holders have the same open file description (kcmp, KCMP_FILE); absent: not
-    asked, or not permitted. `now_ticks`: the time on the clock of `Kin.start_ticks`.
+    `kin`: holders, those who only serve, and their ancestors. `users`: names by uid. `same_file`:
+    by inode of a listener, whether all its holders have the same open file description (kcmp,
+    KCMP_FILE); absent: not asked, or not permitted. `now_ticks`: the time on the clock of
+    `Kin.start_ticks`.
     """
 
     kin: Mapping[int, Kin] = field(default_factory=dict)

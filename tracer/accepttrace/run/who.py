@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from accepttrace.errors import AcceptTraceError
 from accepttrace.facts.records import Inventory, Unread
+from accepttrace.model.who.serving import serving_at
 from accepttrace.model.who.tree import Answer, answer
 from accepttrace.run.subject import utc_now
 from accepttrace.sockets.holding import open_iterator
@@ -59,8 +60,11 @@ class WhoReader:
 
     def _open_tcp(self) -> InventoryReader:
         ask_facts, self._blind = self._facts()
-        reader = InventoryReader(self._filters, open_iterator(), ask_facts=ask_facts)
+        reader = InventoryReader(self._filters, ask_facts=ask_facts)
         self._stack.callback(reader.close)
+        if not self._filters.ports:
+            reader.find_ports()
+        reader.use(open_iterator())
         return reader
 
     def _open_unix(self, names: frozenset[str]) -> UnixReader:
@@ -82,7 +86,7 @@ class WhoReader:
             unread = {(one.pid or one.name): one for one in (*found.unread, *unix.unread)}
             rows = (*found.listeners, *unix.listeners)
             found = replace(found, listeners=rows, unread=tuple(unread.values()), unix=())
-        return held_by(found, self._filters)
+        return _of_kept(held_by(found, self._filters))
 
     def _read_unix(self, reader: UnixReader, full: bool) -> Inventory:
         try:
@@ -104,3 +108,8 @@ class WhoReader:
             return None, error.strerror or str(error)
         self._stack.callback(iterator.close)
         return iterator.read, ""
+
+
+def _of_kept(inventory: Inventory) -> Inventory:
+    """Of those who only serve, just those at the ports of its listeners."""
+    return replace(inventory, serving=serving_at(inventory.listeners, inventory))

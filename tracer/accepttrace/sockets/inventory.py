@@ -67,16 +67,20 @@ class InventoryReader:
         """
         self._counting = True
         self._holding.begin(full=False)
-        looks = self._look_at_all(self._holding.namespaces, None, everywhere=True)
-        sockets = (sock for _, one in looks for sock in one.sockets)
-        self._ports = frozenset(
-            sock.local_port for sock in sockets if place_matches(self._filters, sock, sock.v6only)
-        )
+        looks = self._look_everywhere(self._holding.namespaces)
         return Baseline(
             sockets=frozenset(sock.inode for _, one in looks for sock in one.sockets),
             namespaces={netns: _dropped(netns, one) for netns, one in looks},
             complete=self._holding.everywhere,
         )
+
+    def find_ports(self) -> None:
+        """See where listeners are, so that the first `read` counts the connections there.
+
+        Raises as `read` does. Not needed where the filters name the ports.
+        """
+        self._holding.begin(full=False)
+        self._look_everywhere(())
 
     def read(self, full: bool = False, counted: Iterable[int] = ()) -> Inventory:
         """All listeners now. `full` looks at every descriptor of every process again.
@@ -155,6 +159,14 @@ class InventoryReader:
         from accepttrace.sockets.unixsockets import unix_listeners
 
         return unix_listeners(asked)
+
+    def _look_everywhere(self, closely: Collection[int]) -> Looks:
+        looks = self._look_at_all(closely, None, everywhere=True)
+        sockets = (sock for _, one in looks for sock in one.sockets)
+        self._ports = frozenset(
+            sock.local_port for sock in sockets if place_matches(self._filters, sock, sock.v6only)
+        )
+        return looks
 
     def _look_at_all(
         self,

@@ -17,6 +17,7 @@ from accepttrace.sockets.diag.kcmp import same_file
 from accepttrace.sockets.diag.netns import call_inside
 
 ANCESTORS: Final = 32  # of one process
+SERVING: Final = 256  # processes that only serve
 COMPARED: Final = 10_000  # descriptors
 USERS: Final = 256
 SOMAXCONN: Final = Path("/proc/sys/net/core/somaxconn")
@@ -24,8 +25,12 @@ MIGRATE: Final = Path("/proc/sys/net/ipv4/tcp_migrate_req")
 
 
 def surroundings(inventory: Inventory, path_of: Callable[[int], str | None]) -> Surroundings:
-    """Of all listeners and holders; `path_of` a network namespace, as `Holding.path`."""
-    kin = _kin(holder.pid for row in inventory.listeners for holder in row.holders)
+    """Of all listeners, their holders, and those who only serve.
+
+    `path_of` a network namespace, as `Holding.path`.
+    """
+    holders = (holder.pid for row in inventory.listeners for holder in row.holders)
+    kin = _kin([*holders, *(one.process.pid for one in inventory.serving[:SERVING])])
     uids = {one.uid for one in kin.values()} | {row.uid for row in inventory.listeners}
     return Surroundings(
         kin=kin,

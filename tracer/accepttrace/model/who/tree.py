@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from accepttrace.facts.kin import Surroundings
-from accepttrace.facts.records import Inventory, Listener
+from accepttrace.facts.records import Inventory, Listener, LocalPort, Serving
+from accepttrace.model.who.serving import port_of
 from accepttrace.model.who.ways import Way, way_of
 
 GroupKey = tuple[object, ...]
@@ -43,7 +44,8 @@ class Group:
 class Answer:
     """Everything that `who` says of TCP.
 
-    `blind`: why BPF could not be used; empty: it was. `time`: UTC, RFC 3339.
+    `blind`: why BPF could not be used; empty: it was. `time`: UTC, RFC 3339. `at_port`: the groups
+    where connections end. `serving`: those who hold connections there, and no listener.
     """
 
     inventory: Inventory
@@ -51,6 +53,8 @@ class Answer:
     groups: tuple[Group, ...]
     blind: str = ""
     time: str = ""
+    at_port: Mapping[LocalPort, Sequence[Group]] = field(default_factory=dict)
+    serving: Mapping[LocalPort, Sequence[Serving]] = field(default_factory=dict)
 
     @property
     def namespaces(self) -> frozenset[int]:
@@ -64,7 +68,14 @@ def answer(inventory: Inventory, around: Surroundings, blind: str = "", time: st
     for row in inventory.listeners:
         found[group_key(row)].append(row)
     groups = tuple(_group(rows, inventory, around) for rows in found.values())
-    return Answer(inventory, around, groups, blind, time)
+    at_port: defaultdict[LocalPort, list[Group]] = defaultdict(list)
+    for group in groups:
+        if where := port_of(group.first):
+            at_port[where].append(group)
+    serving: defaultdict[LocalPort, list[Serving]] = defaultdict(list)
+    for one in inventory.serving:
+        serving[one.where].append(one)
+    return Answer(inventory, around, groups, blind, time, at_port, serving)
 
 
 def group_key(row: Listener) -> GroupKey:

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from accepttrace.config import named_ranges, ranges
 from accepttrace.facts.kin import Surroundings
-from accepttrace.facts.records import NS_PER_TICK, Holder
+from accepttrace.facts.records import NS_PER_TICK, Holder, Process
 from accepttrace.model.labels import few
 from accepttrace.model.who.places import pod_of, unit_of
 from accepttrace.model.who.programs import without_numbers
@@ -34,6 +34,28 @@ class Style(NamedTuple):
     full: bool = False
 
 
+class Open(NamedTuple):
+    """Connections that processes hold now.
+
+    `by_pid`: None: not known; absent: that was not looked for. `where`: what they came to, where
+    that is more than the sockets next to them.
+    """
+
+    by_pid: Mapping[int, int | None] = {}
+    where: str = ""
+
+    def text(self, pids: Iterable[int]) -> str:
+        """`open 12`, of all these; nothing where there are none."""
+        numbers = [self.by_pid.get(pid, 0) for pid in pids]
+        known = [number for number in numbers if number is not None]
+        if len(known) < len(numbers):
+            return "open n/a"
+        return f"open {sum(known):,}{self.where}" if any(known) else ""
+
+
+UNSEEN: Final = Open()
+
+
 @dataclass(frozen=True, slots=True)
 class Member:
     """A process and what it does with one or several sockets alike.
@@ -52,10 +74,11 @@ def holder_lines(
     around: Surroundings,
     style: Style,
     indent: str = "  ",
+    opened: Open = UNSEEN,
 ) -> Iterator[str]:
     """Of one socket: who waits, then who merely holds it."""
     members = [Member(one, one.waits, int(one.waits is True), 1) for one in holders]
-    return member_lines(members, 1, around, style, indent)
+    return member_lines(members, 1, around, style, indent, opened)
 
 
 def member_lines(
@@ -64,14 +87,15 @@ def member_lines(
     around: Surroundings,
     style: Style,
     indent: str,
+    opened: Open = UNSEEN,
 ) -> Iterator[str]:
     """Of so many sockets alike."""
     ordered = sorted(members, key=lambda one: (ORDER.index(one.waits), one.holder.pid))
     apart = style.full or len(ordered) < FOLD_FROM
     classes = [[one] for one in ordered] if apart else _classes(ordered, around)
     shown = len(classes) if style.full else SHOWN
-    rows = [_row(one, sockets, around) for one in classes[:shown]]
-    yield from _aligned(rows, style.width, indent)
+    rows = [_row(one, sockets, around, opened) for one in classes[:shown]]
+    yield from aligned(rows, style.width, indent)
     for waits, rest in groupby(
         (one for some in classes[shown:] for one in some), key=lambda one: one.waits
     ):
@@ -128,7 +152,7 @@ def kind_of(holder: Holder, around: Surroundings) -> object:
     return (without_numbers(holder.name), holder.waits_in, holder.cgroup, own)
 
 
-class _Row(NamedTuple):
+class Row(NamedTuple):
     """Cells that are aligned, and what follows them."""
 
     word: str
@@ -137,7 +161,7 @@ class _Row(NamedTuple):
     rest: tuple[str, ...]
 
 
-def _row(some: Sequence[Member], sockets: int, around: Surroundings) -> _Row:
+def _row(some: Sequence[Member], sockets: int, around: Surroundings, opened: Open) -> Row:
     first = some[0].holder
     one = len(some) == 1
     parts = [
@@ -145,19 +169,27 @@ def _row(some: Sequence[Member], sockets: int, around: Surroundings) -> _Row:
         (first.waits_in or "") if some[0].waits else "",
         "not seen to wait" if some[0].waits is None else "",
         _extent(some[0], sockets),
-        _since(some, around),
-        *_belongs(first, around),
-        "" if one else f"pids {few_ranges([each.holder.pid for each in some])}",
+        opened.text(each.holder.pid for each in some),
     ]
+    return row_of(WORDS[some[0].waits], [each.holder for each in some], parts, around)
+
+
+def row_of(
+    word: str, some: Sequence[Holder | Process], parts: Iterable[str], around: Surroundings
+) -> Row:
+    """Of processes alike, or of one: what they do, and where they belong."""
+    first, one = some[0], len(some) == 1
+    pids = "" if one else f"pids {few_ranges([each.pid for each in some])}"
+    rest = (*parts, _since(some, around), *_belongs(first, around), pids)
     pid = str(first.pid) if one else f"{len(some):,} x"
-    name = clip(clean(_called(some)), NAME_CELLS)
-    return _Row(WORDS[some[0].waits], pid, name, tuple(part for part in parts if part))
+    name = clip(clean(_called([each.name or each.comm for each in some])), NAME_CELLS)
+    return Row(word, pid, name, tuple(part for part in rest if part))
 
 
-def _called(some: Sequence[Member]) -> str:
+def _called(names: Sequence[str]) -> str:
     """What all are called, apart from numbers."""
-    first = some[0].holder.name
-    return first if all(one.holder.name == first for one in some) else without_numbers(first)
+    first = names[0]
+    return first if all(name == first for name in names) else without_numbers(first)
 
 
 def _extent(one: Member, sockets: int) -> str:
@@ -172,14 +204,14 @@ def _extent(one: Member, sockets: int) -> str:
     return f"on {one.on}, has {has}"
 
 
-def _since(some: Sequence[Member], around: Surroundings) -> str:
-    starts = [one.holder.start_ticks for one in some]
+def _since(some: Sequence[Holder | Process], around: Surroundings) -> str:
+    starts = [one.start_ticks for one in some]
     ages = [around.age_s(each) for each in (max(starts), min(starts))]
     shown = dict.fromkeys(span(age) for age in ages if age is not None)
     return f"up {'-'.join(shown)}" if shown else ""
 
 
-def _belongs(holder: Holder, around: Surroundings) -> Iterator[str]:
+def _belongs(holder: Holder | Process, around: Surroundings) -> Iterator[str]:
     """User, parent, and where it runs."""
     kin = around.kin.get(holder.pid)
     if kin:
@@ -208,7 +240,8 @@ def few_ranges(pids: Iterable[int]) -> str:
     return ", ".join(named_ranges(found[:RANGES])) + (f" and {more} more" if more else "")
 
 
-def _aligned(rows: Sequence[_Row], width: int, indent: str) -> Iterator[str]:
+def aligned(rows: Sequence[Row], width: int, indent: str) -> Iterator[str]:
+    """A line each, longer ones on several."""
     pid_cells = max((len(row.pid) for row in rows), default=0)
     name_cells = max((cells(row.name) for row in rows), default=0)
     word_cells = max((len(row.word) for row in rows), default=0)

@@ -20,13 +20,21 @@ BY_BPF: Final = (
 
 def notes(answer: Answer, style: Style) -> Iterator[str]:
     """Below the tree."""
-    for text in (*_crowds(answer.inventory.listeners), *_blind(answer)):
+    for text in (*_crowds(answer.inventory.listeners), *_serving(answer), *_blind(answer)):
         yield from flowed(f"note: {text}".split(" "), style.width, "  ", " ")
 
 
 def _blind(answer: Answer) -> Iterator[str]:
     if answer.blind:
         yield f"n/a without BPF ({answer.blind}): {BY_BPF}"
+
+
+def _serving(answer: Answer) -> Iterator[str]:
+    if answer.inventory.serving:
+        yield (
+            "who serves holds no listener there: it inherited its connections, got them over a"
+            " UNIX socket, or has closed the listener"
+        )
 
 
 def _crowds(listeners: Sequence[Listener]) -> Iterator[str]:

@@ -6,10 +6,11 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from accepttrace.facts.kin import Surroundings
-from accepttrace.facts.records import Holder, Listener
+from accepttrace.facts.records import Holder, Listener, Process, Serving
 from accepttrace.model.who.diagnoses import diagnoses
 from accepttrace.model.who.diagnosis import Diagnosis
 from accepttrace.model.who.places import pod_of, unit_of
+from accepttrace.model.who.serving import open_of
 from accepttrace.model.who.tree import Answer, Socket
 from accepttrace.views.jsonl import HOLDER_FIELDS, PROGRAM_FIELDS, dump, named
 from accepttrace.views.unread import LISTED, objects
@@ -17,6 +18,7 @@ from accepttrace.views.who.diagnoses import diagnosis_object, place_object
 
 UNSEEN: Final = ("queue_max", "arrived", "accepted", "selected", "dropped_overflow",
                  "lost_on_close", "migrated_in", "migrated_out")  # fmt: skip
+PROCESS_FIELDS: Final = tuple(Process.__dataclass_fields__)
 SCHEMA: Final = 1
 
 
@@ -25,6 +27,8 @@ def json_lines(answer: Answer) -> Iterator[str]:
     for group in answer.groups:
         for socket in group.sockets:
             yield dump({"type": "listener", **_listener(socket, answer)})
+    for serving in answer.inventory.serving:
+        yield dump({"type": "serving", **_serving(serving, answer.around)})
     found = diagnoses(answer)
     for one in found:
         yield dump({"type": "diagnosis", **diagnosis_object(one)})
@@ -73,7 +77,7 @@ def _listener(socket: Socket, answer: Answer) -> dict[str, object]:
         "way_from": socket.way.source,
         "way_strangers": list(socket.way.strangers),
         "same_file": socket.way.same_file,
-        "holders": [{**holder_object(one), **_kin(one, answer.around)} for one in row.holders],
+        "holders": [_holder(one, row, answer) for one in row.holders],
         "partial": answer.inventory.partial,
         "unread": objects(answer.inventory.unread),
     }
@@ -94,7 +98,28 @@ def holder_object(holder: Holder) -> dict[str, object]:
     return named(holder, (*HOLDER_FIELDS, "cgroup", "container", "ns_pid"))
 
 
-def _kin(holder: Holder, around: Surroundings) -> dict[str, object]:
+def _holder(holder: Holder, row: Listener, answer: Answer) -> dict[str, object]:
+    number = open_of(holder, row, answer.inventory)
+    return {
+        **holder_object(holder),
+        **_kin(holder, answer.around),
+        "open_connections": number,
+    }
+
+
+def _serving(one: Serving, around: Surroundings) -> dict[str, object]:
+    where, process = one.where, one.process
+    return {
+        "netns": where.netns,
+        "family": where.family,
+        "local_port": where.port,
+        **named(process, PROCESS_FIELDS),
+        **_kin(process, around),
+        "open_connections": one.connections,
+    }
+
+
+def _kin(holder: Holder | Process, around: Surroundings) -> dict[str, object]:
     kin = around.kin.get(holder.pid)
     age = around.age_s(holder.start_ticks)
     return {

@@ -25,6 +25,7 @@ from accepttrace.views.who.holders import (
     user,
 )
 from accepttrace.views.who.notes import notes
+from accepttrace.views.who.serving import opened, serving_lines
 
 FOLD_FROM: Final = 3  # sockets alike, together from so many on
 STRANGERS: Final = 3  # that are named
@@ -52,11 +53,12 @@ def _group_lines(group: Group, answer: Answer, style: Style, several: bool) -> I
         (socket,) = group.sockets
         parts = (*place, *_facts(row, answer), *_shared(socket, answer))
         yield from flowed(parts, style.width, MARGIN)
-        yield from holder_lines(row.holders, answer.around, style, "  ")
-        return
-    yield from flowed((*place, *_of_group(group)), style.width, MARGIN)
-    for some in _folded(group, answer, style):
-        yield from _socket_lines(some, group, answer, style)
+        yield from holder_lines(row.holders, answer.around, style, "  ", opened(group, answer))
+    else:
+        yield from flowed((*place, *_of_group(group)), style.width, MARGIN)
+        for some in _folded(group, answer, style):
+            yield from _socket_lines(some, group, answer, style)
+    yield from serving_lines(group, answer, style)
 
 
 def _folded(group: Group, answer: Answer, style: Style) -> list[list[Socket]]:
@@ -87,13 +89,15 @@ def _socket_lines(
         head = f"  {first.rank} of {size}"
         parts = (head, *_facts(first.row, answer), *_way(first))
         yield from flowed(parts, style.width, MARGIN + "  ")
-        yield from holder_lines(first.row.holders, answer.around, style, MARGIN)
+        holding = opened(group, answer)
+        yield from holder_lines(first.row.holders, answer.around, style, MARGIN, holding)
         return
     head = f"  {few_ranges(one.rank for one in some)} of {size}"
     parts = (head, *_facts_of_many(some, answer), *_way(first))
     yield from flowed(parts, style.width, MARGIN + "  ")
     members = members_of(one for socket in some for one in socket.row.holders)
-    yield from member_lines(members, len(some), answer.around, style, MARGIN)
+    around, holding = answer.around, opened(group, answer)
+    yield from member_lines(members, len(some), around, style, MARGIN, holding)
 
 
 def _versions(row: Listener) -> Iterator[str]:
