@@ -206,6 +206,34 @@ def test_files_follow_each_other_and_each_stands_alone(server: Server, tmp_path:
     assert times == sorted(times)
 
 
+def test_two_runs_of_one_port_are_told_apart(tmp_path: Path) -> None:
+    """Before: the epoll of a shared socket prefers one; after: each worker has its own socket."""
+    port, took = 0, []
+    for name, mode in (("before", "epoll"), ("after", "reuseport"), ("again", "reuseport")):
+        with Server(mode, workers=4, port=port) as server:
+            port = server.port
+            with recorder(server, tmp_path / name, "-o", "jsonl") as process:
+                assert run_load(server.addresses, 2000, concurrency=4).connected == 2000
+                process.send_signal(signal.SIGINT)
+                process.communicate(timeout=END_S)
+            took.append(server.counts())
+
+    def found(*names: str) -> dict[str, Any]:
+        command = (*ACCEPTTRACE, "diff", "-o", "json", *(str(tmp_path / name) for name in names))
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        (place,) = json.loads(done.stdout)["places"]
+        assert place["local_port"] == port
+        return {one["name"]: one for one in place["differences"]}
+
+    changed, same = found("before", "after"), found("after", "again")
+    assert [changed["connections"][side]["value"] for side in ("before", "after")] == [2000] * 2
+    ratios = [max(worker.accepts for worker in one) * 4 / 2000 for one in took]
+    shown = [changed["max_ratio"][side]["value"] for side in ("before", "after")]
+    assert shown == pytest.approx(ratios[:2], abs=0.02)
+    assert changed["max_ratio"]["beyond_chance"] is True
+    assert same["max_ratio"]["beyond_chance"] is False
+
+
 def test_a_replay_is_driven_in_time(run: tuple[Path, dict[str, Any]]) -> None:
     clock = re.compile(r"(\d\d:\d\d:\d\dZ)")
     with shown("replay", str(run[0]), columns=120, lines=24) as screen:

@@ -21,6 +21,7 @@ _COMMANDS = {
     "check": "conditions on what a port gets; an exit status for scripts",
     "record": "keep what a run reads in a file",
     "replay": "look at a recording in every view",
+    "diff": "two recordings side by side: what changed, and was it chance?",
     "doctor": "what this kernel and these privileges offer",
     "demo": "a real server in a sharing mode, under load, traced",
     "explain": "what a verdict, loss or column means, and what people do about it",

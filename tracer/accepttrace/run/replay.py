@@ -218,3 +218,13 @@ class ReplaySubject:
 
     def _sorted(self, snapshot: Snapshot) -> Snapshot:
         return snapshot if self._config.sort is None else ordered(snapshot, self._config.sort)
+
+
+def summary_of(recording: Recording) -> Snapshot:
+    """By process, of all that it has."""
+    config = Config(filters=recording.beginning.filters, by="process", replays=True)
+    subject = ReplaySubject(config, recording, lambda: None)
+    last = subject.refresh()
+    while (picture := subject.refresh()) is not last:
+        last = picture
+    return subject.summary()

@@ -1,0 +1,150 @@
+"""Two runs side by side: what is different beyond chance, and what is not."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from jsonschema import Draft202012Validator
+from mpmath import betainc, mp
+
+import accepttrace.views
+from accepttrace.config import Filters
+from accepttrace.model.comparison import Comparison, Difference, Measured, compare
+from accepttrace.model.snapshot import Snapshot
+from accepttrace.model.stats.intervals import proportion, ranks
+from accepttrace.views.comparison import json_line, text
+
+from .pictures import count, feed, holder, listener, tracker
+
+SCHEMA = Path(accepttrace.views.__file__).parent / "diff.schema.json"
+NAMES = ("before.gz", "after\x1b[31m.gz")
+
+
+def run(*accepts: int, waits_us: tuple[int, ...] = (), port: int = 80) -> Snapshot:
+    """Of workers on one shared socket; each waits as long as all."""
+    model = tracker(Filters(ports=frozenset({80, 81})))
+    pids = range(1001, 1001 + len(accepts))
+    holders = [holder(pid) for pid in pids]
+    feed(model, 0, [], [listener(100, holders, port=port)])
+    counts = [
+        count(pid, number, waits_us=waits_us) for pid, number in zip(pids, accepts, strict=True)
+    ]
+    feed(model, 10, counts, [listener(100, holders, port=port)])
+    return model.summary("process")
+
+
+def difference(before: Snapshot, after: Snapshot, name: str) -> Difference:
+    (one,) = compare(before, after)
+    return next(each for each in one.differences if each.name == name)
+
+
+@pytest.mark.parametrize(("k", "n"), [(0, 10), (3, 10), (10, 10), (1, 1000), (400, 1600)])
+@pytest.mark.parametrize("alpha", [0.05, 0.005, 0.0001])
+def test_a_proportion_lies_where_the_beta_law_has_it(k: int, n: int, alpha: float) -> None:
+    low, high = proportion(k, n, alpha)
+    with mp.workdps(30):
+        if k:
+            assert float(betainc(k, n - k + 1, 0, low, regularized=True)) == pytest.approx(
+                alpha / 2
+            )
+        if k < n:
+            above = betainc(k + 1, n - k, high, 1, regularized=True)
+            assert float(above) == pytest.approx(alpha / 2)
+    assert (low == 0, high == 1) == (k == 0, k == n)
+
+
+@pytest.mark.parametrize(
+    ("quantile", "n", "expected"),
+    # Of the median, as tables have it (Conover, Practical Nonparametric Statistics, A3).
+    [(0.5, 10, (2, 9)), (0.5, 100, (40, 61)), (0.5, 5, (0, 6)), (0.99, 100, (97, 101))],
+)
+def test_a_quantile_lies_between_two_ranks(
+    quantile: float, n: int, expected: tuple[int, int]
+) -> None:
+    assert ranks(quantile, n, 0.05) == expected
+
+
+@pytest.mark.parametrize("quantile", [0.5, 0.99])
+def test_as_many_ranges_hold_as_they_say(quantile: float) -> None:
+    draw, n, missed = random.Random(7), 300, 0
+    for _ in range(1000):
+        values = sorted(draw.random() for _ in range(n))
+        low, high = ranks(quantile, n, 0.05)
+        missed += (low > 0 and values[low - 1] > quantile) or (
+            high <= n and values[high - 1] < quantile
+        )
+    assert missed <= 65  # 50 expected at most
+
+
+def test_a_worker_that_takes_more_is_a_difference() -> None:
+    found = difference(run(250, 250, 250, 250), run(400, 200, 200, 200), "max_ratio")
+    assert (found.before.value, found.after.value) == (1.0, 1.6)
+    assert found.beyond_chance is True
+
+
+def test_chance_alone_makes_none() -> None:
+    draw, beyond = random.Random(3), Counter[bool | None]()
+    for _ in range(200):
+        takers = [Counter(draw.choices(range(4), k=400)) for _ in range(2)]
+        first, second = (run(*(one[worker] for worker in range(4))) for one in takers)
+        beyond[difference(first, second, "max_ratio").beyond_chance] += 1
+    assert beyond[True] <= 2
+    assert not beyond[None]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "beyond"),
+    [((100,) * 50, (100,) * 50, False), ((100,) * 50, (900,) * 50, True), ((100,), (900,), False)],
+)
+def test_waits_that_are_longer_are_a_difference_where_there_are_enough(
+    before: tuple[int, ...], after: tuple[int, ...], beyond: bool
+) -> None:
+    runs = run(len(before), waits_us=before), run(len(after), waits_us=after)
+    found = difference(*runs, "wait_p50")
+    assert found.beyond_chance is beyond
+    assert (found.before.value, found.after.value) == (max(before), max(after))
+
+
+def test_ranges_that_meet_are_no_difference() -> None:
+    def beyond(*sides: tuple[float | None, float | None]) -> bool | None:
+        return Difference("lost", *(Measured(1, *side) for side in sides)).beyond_chance
+
+    assert beyond((1, 2), (2, 3)) is False
+    assert beyond((1, 2), (2.1, 3)) is True
+    assert beyond((2.1, 3), (1, 2)) is True
+    assert beyond((None, None), (2, 3)) is None
+
+
+def test_a_place_of_one_run_alone_is_named_and_not_compared() -> None:
+    before, after = run(10, 20), run(5, 5, port=81)
+    first, second = compare(before, after)
+    assert (first.place.local_port, first.connections, first.in_both) == (80, (30, None), False)
+    assert second.connections == (None, 10)
+    shown = text([first, second], NAMES, (before, after))
+    assert (
+        "only before: 0.0.0.0:80, 30 connections\nonly after: 0.0.0.0:81, 10 connections\n" in shown
+    )
+
+
+def test_it_is_shown_with_a_mark() -> None:
+    runs = run(250, 250, 250, 250), run(400, 200, 200, 200)
+    shown = text(compare(*runs), NAMES, runs)
+    assert shown.splitlines()[0] == "before  before.gz: :80, 2026-01-02T12:00:00.000Z, 10s"
+    assert "\x1b" not in shown
+    (line,) = [line for line in shown.splitlines() if "to its share" in line]
+    assert line.split() == "most, to its share 1.00x 1.60x beyond chance".split()
+    (line,) = [line for line in shown.splitlines() if line.startswith("  connections")]
+    assert line.split() == ["connections", "1,000", "1,000"]
+    assert text([], NAMES, runs).endswith("\n\nno connections in either\n")
+
+
+def test_json_is_as_its_schema_says() -> None:
+    schema = json.loads(SCHEMA.read_text())
+    Draft202012Validator.check_schema(schema)
+    runs = run(25, 25, waits_us=(5,) * 3), run(40, 10, waits_us=(9,) * 3)
+    for found in (compare(*runs), compare(runs[0], run(1, port=81)), list[Comparison]()):
+        Draft202012Validator(schema).validate(json.loads(json_line(found, NAMES, runs)))
