@@ -17,6 +17,7 @@
 #define __always_inline inline __attribute__((always_inline))
 #undef __noinline
 #define __noinline __always_inline /* it relocates no calls */
+#define VERIFIED_ONCE static __always_inline
 
 #define READ_ONE(pointer, field)                                                                   \
 	({                                                                                         \

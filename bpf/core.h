@@ -30,6 +30,12 @@ enum access { DIRECT, PROBED };
 #define HAS_FIELD(record, field) bpf_core_field_exists(((struct record *)0)->field)
 #define SIZE_OF(record) bpf_core_type_size(struct record)
 #define CHECK_AND_USE_AS_ONE(index)
+/*
+ * A global function: the verifier walks it once for each program, and not on every path to it. For
+ * what branches much and runs seldom. Its parameters are numbers, as kernels before 5.12 take no
+ * pointers (commit not looked up), and its result is any number to the verifier.
+ */
+#define VERIFIED_ONCE __noinline
 
 /* By a plain load: the helper also checks that it is a TCP socket. */
 static __always_inline bool read_ready(struct sock *child, __u64 *ready)

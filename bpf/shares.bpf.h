@@ -55,7 +55,7 @@ static __always_inline __u64 held(struct share_key *key, struct share *share)
  * Besides a fixed part, nobody but root may hold more rows than are free: so the next one
  * finds room, however many owners there are.
  */
-static __noinline bool share_is_used_up(__u32 owner, __u32 map)
+VERIFIED_ONCE bool share_is_used_up(__u32 owner, __u32 map)
 {
 	struct share_key key = {.owner = owner, .map = map}, all = {.owner = OWNER_ALL, .map = map};
 	struct share *mine, *sum;
@@ -83,7 +83,7 @@ static __always_inline void share_change(__u32 owner, __u32 map, __u64 rows)
 }
 
 /* One more row; false where its owner has used up its share. */
-static __noinline bool share_take(__u32 owner, __u32 map)
+VERIFIED_ONCE bool share_take(__u32 owner, __u32 map)
 {
 	if (share_is_used_up(owner, map))
 		return false;
@@ -93,14 +93,15 @@ static __noinline bool share_take(__u32 owner, __u32 map)
 }
 
 /* The row was not made after all. */
-static __noinline void share_return(__u32 owner, __u32 map)
+VERIFIED_ONCE int share_return(__u32 owner, __u32 map)
 {
 	share_change(owner, map, -1);
 	share_change(OWNER_ALL, map, -1);
+	return 0;
 }
 
 /* Something was not counted for want of a row: a loss, of its owner alone or as `loss`. */
-static __noinline void lost_for(__u32 owner, __u32 map, __u32 loss)
+VERIFIED_ONCE int lost_for(__u32 owner, __u32 map, __u32 loss)
 {
 	struct share_key key = {.owner = owner, .map = map};
 	struct share *share = share_is_used_up(owner, map) ? share_get(&key) : NULL;
@@ -109,6 +110,7 @@ static __noinline void lost_for(__u32 owner, __u32 map, __u32 loss)
 		__sync_fetch_and_add(&share->refused, 1);
 	else
 		lost(loss);
+	return 0;
 }
 
 #endif

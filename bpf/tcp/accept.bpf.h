@@ -359,7 +359,7 @@ static __always_inline __u64 now_in(__u64 *counter)
 	return *(volatile __u64 *)counter;
 }
 
-static __always_inline __u32 run_bucket(__u64 length)
+VERIFIED_ONCE __u32 run_bucket(__u64 length)
 {
 	__u32 rest = length >> RUN_BUCKETS ? 0xffff : length, bucket = 0;
 

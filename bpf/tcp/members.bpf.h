@@ -24,22 +24,33 @@ static __always_inline __u64 oldest_wait(struct inet_connection_sock *listener)
 	return now > since ? now - since : 1;
 }
 
+enum { READ_AT_ONCE = 16 }; /* a group has room for 128, or for twice as many, and so on */
+
 /* Its place in the group, from 1 on; 0: not found. Members move as others leave. */
+VERIFIED_ONCE __u32 place_of_member(__u64 group, __u64 sk, __u32 size)
+{
+	struct sock_reuseport *all = (void *)group;
+	__u64 some[READ_AT_ONCE] = {};
+
+	for (__u32 first = 0; first < PLACES_READ && first < size; first += READ_AT_ONCE) {
+		bpf_probe_read_kernel(some, sizeof(some), &all->socks[0] + first);
+#pragma unroll
+		for (__u32 i = 0; i < READ_AT_ONCE; i++)
+			if (some[i] == sk)
+				return first + i < size ? first + i + 1 : 0;
+	}
+	return 0;
+}
+
 static __always_inline __u32 place_in_group(struct sock *sk)
 {
 	struct sock_reuseport *group = BPF_CORE_READ(sk, sk_reuseport_cb);
-	struct sock *one = NULL;
-	__u32 size;
+	__u64 address = 0;
 
 	if (!group)
 		return 0;
-	size = BPF_CORE_READ(group, num_socks);
-	for (__u32 i = 0; i < PLACES_READ && i < size; i++) {
-		bpf_probe_read_kernel(&one, sizeof(one), &group->socks[0] + i);
-		if (one == sk)
-			return i + 1;
-	}
-	return 0;
+	bpf_probe_read_kernel(&address, sizeof(address), &sk); /* as a number */
+	return place_of_member((__u64)group, address, BPF_CORE_READ(group, num_socks));
 }
 
 static __always_inline __u32 setting_of(bool is_set)

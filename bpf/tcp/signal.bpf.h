@@ -23,9 +23,9 @@ static __always_inline enum answer answer_to(struct sighand_struct *handlers, __
 	return BPF_CORE_READ(found, sa_flags) & SA_RESTART ? RESTARTS : ENDS;
 }
 
-static __noinline enum answer answer_to_any(struct task_struct *task, __u64 pending)
+VERIFIED_ONCE enum answer answer_to_any(__u64 task, __u64 pending)
 {
-	struct sighand_struct *handlers = BPF_CORE_READ(task, sighand);
+	struct sighand_struct *handlers = BPF_CORE_READ((struct task_struct *)task, sighand);
 	enum answer answer;
 
 	for (__u32 nth = 0; nth < SIGNALS; nth++) {
@@ -43,11 +43,12 @@ static __always_inline bool interrupted_for_good(void)
 {
 	struct task_struct *task = (void *)bpf_get_current_task();
 	__u64 open = ~BPF_CORE_READ(task, blocked.sig[0]);
-	enum answer answer = answer_to_any(task, BPF_CORE_READ(task, pending.signal.sig[0]) & open);
+	__u64 own = BPF_CORE_READ(task, pending.signal.sig[0]) & open;
+	__u64 shared = BPF_CORE_READ(task, signal, shared_pending.signal.sig[0]) & open;
+	enum answer answer = answer_to_any((__u64)task, own);
 
 	if (!answer)
-		answer = answer_to_any(
-			task, BPF_CORE_READ(task, signal, shared_pending.signal.sig[0]) & open);
+		answer = answer_to_any((__u64)task, shared);
 	return answer == ENDS;
 }
 

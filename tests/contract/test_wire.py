@@ -148,4 +148,14 @@ def test_what_a_hook_counts_is_a_counter_of_listeners(plan: plans.Plan) -> None:
 
 def test_object_holds_exactly_the_programs_of_the_plans(types: Types) -> None:
     functions = {t["name"] for t in types if t["kind"] == "FUNC" and t["linkage"] == "global"}
-    assert functions == {*plans.PROGRAMS, *plans.LISTINGS}
+    assert functions - verified_once() == {*plans.PROGRAMS, *plans.LISTINGS}
+
+
+def verified_once() -> set[str]:
+    """Functions that the programs call, and that are global for the verifier's sake."""
+    texts = (header.read_text() for header in HEADER.parent.rglob("*.h"))
+    return {
+        name
+        for text in texts
+        for name in re.findall(r"^VERIFIED_ONCE [\w ]+ (\w+)\(", text, re.MULTILINE)
+    }
