@@ -88,6 +88,7 @@ def test_routes_are_decoded() -> None:
     name = socket.if_indextoname(1)
     assert routes._decoded(reply(24, route(2))) == Route(True, name)
     assert routes._decoded(reply(24, route(1))) == Route(False, name)
+    assert routes._decoded(reply(24, route(3))) == Route(False, name)  # a broadcast address
     assert routes._decoded(reply(2, struct.pack("=i", -errno.ENETUNREACH))) is None
     with pytest.raises(PermissionError):
         routes._decoded(reply(2, struct.pack("=i", -errno.EPERM)))

@@ -446,6 +446,13 @@ def test_rows_are_sorted_as_asked(sort: str | None, reverse: bool, first: str) -
     assert found(picture, "▶").startswith(f"▶{first}")
 
 
+def test_who_took_as_many_stand_by_number_whatever_socket_they_have() -> None:
+    model = Tracker(META, None, 0.0, SEES)
+    there = [listener(100 + n, [holder(9 - n)], group=7, size=3) for n in range(3)]
+    feed(model, 1, [count(9 - n, 5, 100 + n) for n in range(3)], there)
+    assert [key[0] for key in drawn(model.snapshot()).drawn.order] == [7, 8, 9]
+
+
 def test_the_filter_leaves_what_has_the_text_and_the_total_of_all() -> None:
     picture = drawn(several_ports(), filter="2001")
     assert [key[0] for key in picture.drawn.order] == [2001]

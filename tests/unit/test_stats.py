@@ -336,6 +336,15 @@ def test_a_test_that_is_left_out_would_have_named_nobody(
         assert [one.p for one in found] == pytest.approx(expected, rel=1e-9, abs=0)
 
 
+@pytest.mark.parametrize("total", [5, 10, 20])
+@pytest.mark.parametrize("alpha", [0.01, 0.05])
+def test_of_two_that_share_few_connections_both_are_named_or_none(total: int, alpha: float) -> None:
+    for count in range(total + 1):
+        p = 2 * min(binomial_cdf(count, total, 0.5), binomial_sf(count, total, 0.5))
+        found = {one.member for one in outliers([count, total - count], alpha=alpha)}
+        assert found == ({0, 1} if 2 * p <= alpha else set()), count
+
+
 def test_outliers_know_the_weights() -> None:
     assert outliers([400, 100, 100], [4, 1, 1]) == []
     assert [(one.member, one.ratio > 1) for one in outliers([100, 100, 100], [2, 1, 0.5])] == [

@@ -193,8 +193,10 @@ def _has(item: Item, text: str) -> bool:
 
 
 def _sorted(items: Sequence[Item], sort: str | None, reverse: bool) -> list[Item]:
-    """The most taken first, unless a column is named; the unknown last in either direction."""
-    found = sorted(items, key=lambda item: (-item.taken, -item.row.accepts, item.row.pid or 0))
+    """The most taken first, equal ones as the model has them, unless a column is named; the unknown
+    last in either direction.
+    """
+    found = sorted(items, key=lambda item: -item.taken)
     if sort is None:
         return found[::-1] if reverse else found
     by_line = {id(item.line): item for item in found}
