@@ -270,6 +270,13 @@ def test_what_the_tracer_lost_is_said_above_and_below() -> None:
     assert ("tracer lost 3", "bad") in picture.lines[-2]
 
 
+def test_a_row_has_a_bar_as_long_as_its_part_of_the_longest() -> None:
+    lines = text(drawn(reuseport([40, 20, 10]), (120, 24)))
+    lengths = [line.count("█") for line in lines if "nginx: worker " in line]
+    assert lengths[0] > 10
+    assert lengths[1:] == pytest.approx([lengths[0] / 2, lengths[0] / 4], abs=1)
+
+
 def test_bars_have_a_mark_where_the_fair_share_ends() -> None:
     rows = [line for line in text(drawn(four_workers())) if "nginx: worker" in line]
     assert {line.index("┊") for line in rows[:3]} == {rows[0].index("┊")}
@@ -497,6 +504,14 @@ def test_names_of_strangers_are_harmless() -> None:
     assert "\x1b" not in words
     assert "\u202e" not in words
     assert "?[2J?]0;x?" in words
+
+
+def test_the_highest_of_a_trend_is_full_however_low_it_is() -> None:
+    snapshot = four_workers()
+    rows = [replace(row, trend=(0.0, 0.05, 0.1)) for row in snapshot.acceptors]
+    picture = drawn(replace(snapshot, acceptors=tuple(rows)), (120, 24))
+    assert "▁▅█" in "".join(text(picture)[:5])
+    assert sum("▁▅█" in line for line in text(picture)[5:]) == 4
 
 
 def test_trends_are_of_each_worker_and_of_all() -> None:

@@ -98,6 +98,8 @@ def test_a_page_opens_scrolls_and_closes(key: str, page: Page) -> None:
     assert pressed("end", "down", state=state, drawn=drawn).scroll == 6
     assert pressed("end", "pageup", state=state, drawn=drawn).scroll == 2
     assert pressed("up", state=state, drawn=drawn).scroll == 0
+    whole = DRAWN._replace(length=4, room=4)
+    assert pressed("down", "end", state=state, drawn=whole).scroll == 0
     for back in ("q", "escape", key):
         closed = press(state, back, drawn)
         assert (closed.page, closed.ended, closed.wish.threads) == ("table", False, False)

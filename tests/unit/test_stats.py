@@ -336,6 +336,12 @@ def test_a_test_that_is_left_out_would_have_named_nobody(
         assert [one.p for one in found] == pytest.approx(expected, rel=1e-9, abs=0)
 
 
+def test_shares_are_those_of_the_weights_or_none() -> None:
+    assert expected_shares([5, 7], None) == [0.5, 0.5]
+    assert expected_shares([5, 7], [3, 1]) == [0.75, 0.25]
+    assert expected_shares([0, 0], [0, 0]) == [0, 0]
+
+
 @pytest.mark.parametrize("total", [5, 10, 20])
 @pytest.mark.parametrize("alpha", [0.01, 0.05])
 def test_of_two_that_share_few_connections_both_are_named_or_none(total: int, alpha: float) -> None:

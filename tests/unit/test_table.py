@@ -195,6 +195,11 @@ def test_losses_are_words(losses: Losses, words: str) -> None:
     assert words in plain(render(four_workers(losses=losses), 120, 24))
 
 
+def test_rows_of_those_that_ended_are_dim() -> None:
+    styles = {line[0][0].split()[0]: line[0][1] for line in render(busy(), 120, None)}
+    assert (styles["120001"], styles["55"]) == ("", "dim")
+
+
 def test_the_whole_footer_ends_what_is_printed_uncut() -> None:
     shown = render(four_workers(losses=Losses(probe_misses=None)), 120, None, full=True)
     assert plain(shown).endswith(

@@ -212,15 +212,20 @@ def test_what_is_sought() -> None:
 @pytest.mark.parametrize(
     ("kind", "seqpacket"), [(socket.SOCK_STREAM, False), (socket.SOCK_SEQPACKET, True)]
 )
-def test_a_real_one_is_listed_with_its_facts(kind: int, seqpacket: bool) -> None:
-    name = f"\0accepttrace-test-{os.getpid()}"
+@pytest.mark.parametrize("named", [False, True])
+def test_a_real_one_is_listed_with_its_facts(
+    tmp_path: Path, kind: int, seqpacket: bool, named: bool
+) -> None:
+    name = str(tmp_path / "s") if named else f"\0accepttrace-test-{os.getpid()}"
     with socket.socket(socket.AF_UNIX, kind) as own, socket.socket(socket.AF_UNIX, kind) as client:
         own.bind(name)
         own.listen(7)
         client.connect(name)
         inode = os.fstat(own.fileno()).st_ino
         (found,) = [one for one in unix.unix_sockets() if one.inode == inode]
-    assert found == UnixSocket(inode, spelled(name.encode()), seqpacket, None, 1, 7, os.getuid())
+    file = file_at(name) if named else None
+    assert (file is not None) is named
+    assert found == UnixSocket(inode, spelled(name.encode()), seqpacket, file, 1, 7, os.getuid())
 
 
 def test_a_kernel_that_does_not_list_them_lists_tcp(monkeypatch: pytest.MonkeyPatch) -> None:

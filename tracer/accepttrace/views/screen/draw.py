@@ -125,7 +125,7 @@ def _table(
         free -= 1  # for the strip
     if sight.rows is not None:
         free = min(free, sight.rows)
-    view = in_view(everything, selected, state.top, max(free, 1))
+    view = in_view(everything, selected, state.top, free)
     made = Table(one, view, state, selected, canvas, sight.columns)
     lines = made.lines()
     if room <= TITLE_AND_TOTAL:
