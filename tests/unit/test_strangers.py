@@ -17,6 +17,7 @@ from accepttrace.facts.diagnosis import Diagnosis, Finding, Way
 from accepttrace.facts.kin import Kin, Surroundings
 from accepttrace.facts.records import Holder, Inventory
 from accepttrace.model.grains import GRAINS
+from accepttrace.model.who import datagrams
 from accepttrace.model.who.tree import answer
 from accepttrace.views import (
     csvrows,
@@ -26,11 +27,11 @@ from accepttrace.views import (
     receiverlines,
     receivers,
     table,
-    whoudp,
 )
 from accepttrace.views.text import Line, cells, clean, clip, degraded, plain
 from accepttrace.views.who import objects as who_objects
 from accepttrace.views.who import tree as who
+from accepttrace.views.who import udp as whoudp
 from accepttrace.views.who.holders import Style
 from tests.unit import udppictures
 from tests.unit.pictures import count, feed, four_workers, listener, seen, tracker, troubled
@@ -140,10 +141,12 @@ def test_who_is_harmless(found: list[str]) -> None:
     lines = list(who.text_lines(answer(Inventory((listener(100, holders),)), AROUND), ":80", STYLE))
     lines += who.text_lines(answer(Inventory(), AROUND), f"comm {found[0]}", STYLE)
     sockets = Receivers((udppictures.receiver(1, holders),))
-    lines += whoudp.text_lines(sockets, ":53", STYLE)
-    lines += whoudp.text_lines(Receivers(), f"comm {found[0]}", STYLE)
+    udp, none = (datagrams.answer(each, AROUND) for each in (sockets, Receivers()))
+    lines += whoudp.text_lines(udp, ":53", STYLE)
+    lines += whoudp.text_lines(none, f"comm {found[0]}", STYLE)
+    lines.append(whoudp.instead(udp, f"comm {found[0]}"))
     assert all(map(is_harmless, lines))
-    for line in whoudp.json_lines(sockets):
+    for line in whoudp.json_lines(udp):
         strict(line)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from accepttrace.facts.kin import Kin, NetSettings, Surroundings
-from accepttrace.facts.records import Holder, Inventory, Listener
+from accepttrace.facts.records import Holder, Listener
 from accepttrace.sockets import procfs
 from accepttrace.sockets import surroundings as around
 from accepttrace.sockets.diag.kcmp import same_file
@@ -58,7 +58,7 @@ class Machine:
         return self.answers.get((one[0], other[0]))
 
     def read(self, *rows: Listener, path: Any = None) -> Surroundings:
-        return surroundings(Inventory(rows), lambda netns: path(netns) if path else None)
+        return surroundings(rows, lambda netns: path(netns) if path else None)
 
 
 @pytest.fixture

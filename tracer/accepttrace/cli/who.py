@@ -19,8 +19,8 @@ from accepttrace.errors import AcceptTraceError
 
 if TYPE_CHECKING:
     from accepttrace.config import Filters
-    from accepttrace.facts.datagrams import Receivers
     from accepttrace.facts.records import Unread
+    from accepttrace.model.who.datagrams import Answer as UdpAnswer
     from accepttrace.model.who.tree import Answer
     from accepttrace.run.who import Sought, WhoReader
     from accepttrace.sockets.receivers import Queues
@@ -136,11 +136,14 @@ def _show(udp: Filters | None, asked: str, output: str, full: bool, answer: Answ
     else:
         from accepttrace.views.who.tree import text_lines
 
-        _print(text_lines(answer, asked, _style(full)))
-        if udp and not answer.groups:
-            from accepttrace.views.whoudp import hint
+        found = _look_udp(udp) if udp and not answer.groups else None
+        if found is None or not found.groups:
+            _print(text_lines(answer, asked, _style(full)))
+        else:
+            from accepttrace.views.who import udp as view
 
-            _print(filter(None, [hint(_look_udp(udp))]))
+            _print([view.instead(found, asked)])
+            _print(view.text_lines(found, asked, _style(full)))
     _complain(answer.inventory.unread)
 
 
@@ -152,14 +155,14 @@ def _style(full: bool) -> Style:
 
 
 def _udp(filters: Filters, output: str, full: bool) -> None:
-    from accepttrace.views import whoudp as view
+    from accepttrace.views.who import udp as view
 
-    receivers = _look_udp(filters)
+    found = _look_udp(filters)
     if output == "jsonl":
-        _print(view.json_lines(receivers))
+        _print(view.json_lines(found))
     else:
-        _print(view.text_lines(receivers, filters.describe(), _style(full)))
-    _complain(receivers.unread)
+        _print(view.text_lines(found, filters.describe(), _style(full)))
+    _complain(found.receivers.unread)
 
 
 def _print(lines: Iterable[str]) -> None:
@@ -176,14 +179,16 @@ def _complain(unread: Sequence[Unread]) -> None:
         click.echo(sentence(unread), file=sys.stderr)
 
 
-def _look_udp(filters: Filters) -> Receivers:
+def _look_udp(filters: Filters) -> UdpAnswer:
+    from accepttrace.model.who.datagrams import answer
     from accepttrace.sockets.holding import open_iterator
     from accepttrace.sockets.receivers import ReceiverReader
 
     with ExitStack() as stack:
         reader = ReceiverReader(filters, _groups(stack), open_iterator("udp"))
         stack.callback(reader.close)
-        return reader.read(full=True)
+        found = reader.read(full=True)
+        return answer(found, reader.surroundings(found))
 
 
 def _groups(stack: ExitStack) -> Queues:

@@ -9,7 +9,7 @@ from typing import Final, Literal, NamedTuple
 Family = Literal["ipv4", "ipv6", "unix"]  # the last: of listeners that `who` shows, alone
 Sharing = Literal["sole", "shared", "reuseport"]
 Selector = Literal["hash", "cbpf", "ebpf", "incoming_cpu"]
-WaitsIn = Literal["epoll", "accept", "poll", "select", "io_uring"]
+WaitsIn = Literal["epoll", "accept", "recv", "poll", "select", "io_uring"]  # recv: of UDP
 Via = Literal["syscall", "io_uring", "kernel"]
 Book = Literal["balanced", "unbalanced", "unchecked"]
 # USER_HZ, the unit of /proc/PID/stat: 100 on x86 and arm64, whatever the kernel's own HZ is.

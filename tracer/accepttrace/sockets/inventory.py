@@ -137,7 +137,7 @@ class InventoryReader:
         """Whose children its holders are, and how the machine is set."""
         from accepttrace.sockets.surroundings import surroundings
 
-        return surroundings(inventory, self._holding.path)
+        return surroundings(inventory.listeners, self._holding.path, inventory.serving)
 
     def process(self, pid: int) -> Process | None:
         """A process by name, whether it holds a listener or not; None if it is gone."""

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from accepttrace.config import Filters
 from accepttrace.facts.datagrams import Receiver, Receivers
 from accepttrace.facts.matching import held, place_matches
-from accepttrace.facts.records import Baseline, NamespaceCount
+from accepttrace.facts.records import Baseline, Holder, NamespaceCount
 from accepttrace.probe.holders import HolderIterator
 from accepttrace.probe.udp import Queue
 from accepttrace.sockets.diag.netns import call_inside
 from accepttrace.sockets.diag.udp import UdpSocket, udp_sockets
 from accepttrace.sockets.fromproc import FULL_EVERY_S
 from accepttrace.sockets.holding import Holding
+
+if TYPE_CHECKING:
+    from accepttrace.facts.kin import Surroundings
 
 Queues = Callable[[], tuple[Queue, ...]]
 
@@ -71,6 +76,12 @@ class ReceiverReader:
         others = {row.inode for row in rows} - {row.inode for row in kept}
         return Receivers(tuple(kept), frozenset(others), holding.unread)
 
+    def surroundings(self, receivers: Receivers) -> Surroundings:
+        """Whose children the holders are, and how the machine is set."""
+        from accepttrace.sockets.surroundings import surroundings
+
+        return surroundings(receivers.sockets, self._holding.path)
+
     def use(self, iterator: HolderIterator | None) -> None:
         """As if given from the start: it takes time to load, and `baseline` does without."""
         self._holding.use(iterator)
@@ -107,5 +118,10 @@ class ReceiverReader:
             group_size=member.size if member else None,
             selector=member.selector if member else None,
             program=member.program if member else None,
-            holders=self._holding.holders(sock.inode),
+            holders=tuple(map(_reader, self._holding.holders(sock.inode))),
         )
+
+
+def _reader(holder: Holder) -> Holder:
+    """Who sleeps in a call on the socket itself does so in accept() if it is one of TCP."""
+    return replace(holder, waits_in="recv") if holder.waits_in == "accept" else holder

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import pwd
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Final
 
+from accepttrace.facts.datagrams import Receiver
 from accepttrace.facts.kin import Kin, NetSettings, Surroundings
-from accepttrace.facts.records import Holder, Inventory, Listener
+from accepttrace.facts.records import Holder, Listener, Serving
 from accepttrace.sockets import procfs
 from accepttrace.sockets.diag.kcmp import same_file
 from accepttrace.sockets.diag.netns import call_inside
@@ -24,19 +25,23 @@ SOMAXCONN: Final = Path("/proc/sys/net/core/somaxconn")
 MIGRATE: Final = Path("/proc/sys/net/ipv4/tcp_migrate_req")
 
 
-def surroundings(inventory: Inventory, path_of: Callable[[int], str | None]) -> Surroundings:
-    """Of all listeners, their holders, and those who only serve.
+def surroundings(
+    rows: Sequence[Listener | Receiver],
+    path_of: Callable[[int], str | None],
+    serving: Sequence[Serving] = (),
+) -> Surroundings:
+    """Of these sockets, their holders, and those who only serve.
 
     `path_of` a network namespace, as `Holding.path`.
     """
-    holders = (holder.pid for row in inventory.listeners for holder in row.holders)
-    kin = _kin([*holders, *(one.process.pid for one in inventory.serving[:SERVING])])
-    uids = {one.uid for one in kin.values()} | {row.uid for row in inventory.listeners}
+    holders = (holder.pid for row in rows for holder in row.holders)
+    kin = _kin([*holders, *(one.process.pid for one in serving[:SERVING])])
+    uids = {one.uid for one in kin.values()} | {row.uid for row in rows}
     return Surroundings(
         kin=kin,
         users=dict(_users(uid for uid in uids if uid is not None)),
-        settings={n: _settings(n, path_of) for n in {row.netns for row in inventory.listeners}},
-        same_file=_same_files(inventory.listeners),
+        settings={n: _settings(n, path_of) for n in {row.netns for row in rows}},
+        same_file=_same_files(rows),
         now_ticks=int(time.clock_gettime(time.CLOCK_BOOTTIME) * procfs.TICKS_PER_S),
     )
 
@@ -80,7 +85,7 @@ def _number(path: Path) -> int | None:
         return None
 
 
-def _same_files(rows: Iterable[Listener]) -> dict[int, bool]:
+def _same_files(rows: Iterable[Listener | Receiver]) -> dict[int, bool]:
     """The same inode proves it already; this is the kernel's own word, where it gives it."""
     found: dict[int, bool] = {}
     left = COMPARED

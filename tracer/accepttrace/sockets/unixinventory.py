@@ -53,7 +53,7 @@ class UnixReader:
         """Whose children its holders are, and how the machine is set."""
         from accepttrace.sockets.surroundings import surroundings
 
-        return surroundings(inventory, self._holding.path)
+        return surroundings(inventory.listeners, self._holding.path)
 
     def close(self) -> None:
         """End what reads for us. May be called twice."""

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from accepttrace.facts.datagrams import Receiver
 from accepttrace.facts.kin import Kin, Surroundings
 from accepttrace.facts.records import Holder, Listener
 from accepttrace.model.who.programs import program_of
@@ -32,8 +33,8 @@ class Way:
     same_file: bool | None = None
 
 
-def way_of(row: Listener, around: Surroundings, partial: bool) -> Way:
-    """Of a listener with its holders."""
+def way_of(row: Listener | Receiver, around: Surroundings, partial: bool) -> Way:
+    """Of a socket with its holders."""
     alone = around.kin.get(row.holders[0].pid) if len(row.holders) == 1 else None
     if alone and _activates(alone):
         return Way("activated", alone.pid)

@@ -102,7 +102,7 @@ def _holder(holder: Holder, row: Listener, answer: Answer) -> dict[str, object]:
     number = open_of(holder, row, answer.inventory)
     return {
         **holder_object(holder),
-        **_kin(holder, answer.around),
+        **kin_object(holder, answer.around),
         "open_connections": number,
     }
 
@@ -114,12 +114,13 @@ def _serving(one: Serving, around: Surroundings) -> dict[str, object]:
         "family": where.family,
         "local_port": where.port,
         **named(process, PROCESS_FIELDS),
-        **_kin(process, around),
+        **kin_object(process, around),
         "open_connections": one.connections,
     }
 
 
-def _kin(holder: Holder | Process, around: Surroundings) -> dict[str, object]:
+def kin_object(holder: Holder | Process, around: Surroundings) -> dict[str, object]:
+    """Whose child it is, whose it is, where it runs and since when."""
     kin = around.kin.get(holder.pid)
     age = around.age_s(holder.start_ticks)
     return {

@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from accepttrace.facts.records import Listener
+from accepttrace.facts.datagrams import Receiver
+from accepttrace.facts.records import Holder, Listener
 from accepttrace.model.who.diagnoses import diagnoses
 from accepttrace.model.who.tree import Answer, Group, Socket
 from accepttrace.model.who.ways import Way
@@ -48,7 +49,7 @@ def text_lines(answer: Answer, asked: str, style: Style) -> Iterator[str]:
 def _group_lines(group: Group, answer: Answer, style: Style, several: bool) -> Iterator[str]:
     row = group.first
     namespace = f"netns {row.netns}" if several else ""
-    place = (shortened(place_of(row), style.width), namespace, *_versions(row))
+    place = (shortened(place_of(row), style.width), namespace, *versions(row))
     if len(group.sockets) == 1:
         (socket,) = group.sockets
         parts = (*place, *_facts(row, answer), *_shared(socket, answer))
@@ -100,7 +101,7 @@ def _socket_lines(
     yield from member_lines(members, len(some), around, style, MARGIN, holding)
 
 
-def _versions(row: Listener) -> Iterator[str]:
+def versions(row: Listener | Receiver) -> Iterator[str]:
     """Which versions of IP a socket of IPv6 serves, where that is a choice."""
     if row.local_address == "::" and row.v6only is not None:
         yield "IPv6 only" if row.v6only else "IPv4 too"
@@ -192,18 +193,22 @@ def _shared(socket: Socket, answer: Answer) -> Iterator[str]:
 
 
 def _way(socket: Socket) -> Iterator[str]:
-    if len(socket.row.holders) < 2 and socket.way.how != "activated":
+    return way_text(socket.way, socket.row.holders)
+
+
+def way_text(way: Way, holders: Sequence[Holder]) -> Iterator[str]:
+    """How they came to hold one socket, and whether it is one open file."""
+    if len(holders) < 2 and way.how != "activated":
         return
-    yield _HOW.get(socket.way.how or "", "") or _from(socket)
-    if socket.way.same_file is not None:
-        yield "one open file (kcmp)" if socket.way.same_file else "NOT one open file (kcmp)"
+    yield _HOW.get(way.how or "", "") or _from(way, holders)
+    if way.same_file is not None:
+        yield "one open file (kcmp)" if way.same_file else "NOT one open file (kcmp)"
 
 
 _HOW: Final = {"related": "inherited from a parent that has it no more, or passed"}
 
 
-def _from(socket: Socket) -> str:
-    way: Way = socket.way
+def _from(way: Way, holders: Sequence[Holder]) -> str:
     if way.how == "passed":
         named = ", ".join(map(str, way.strangers[:STRANGERS]))
         more = len(way.strangers) - STRANGERS
@@ -212,7 +217,7 @@ def _from(socket: Socket) -> str:
         return f"{noun} {named}{rest}: unrelated, passed over a UNIX socket or taken by pidfd_getfd"
     if way.source is None:
         return "way not known"
-    name = next((one.name for one in socket.row.holders if one.pid == way.source), "")
+    name = next((one.name for one in holders if one.pid == way.source), "")
     origin = f"{way.source} {clean(name)}".rstrip()
     if way.how == "activated":
         return f"socket activation by {origin}"
