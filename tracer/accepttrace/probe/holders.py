@@ -368,10 +368,7 @@ def _load() -> tuple[int, int]:
 
 def _load_with(name: str) -> tuple[int, int]:
     lib = library()
-    data = core.object_bytes("holders")
-    bpf = lib.bpf_object__open_mem(data, len(data), core.open_options())
-    if not bpf:
-        raise core.refused("open the BPF object", c.get_errno())
+    bpf = core.opened("holders")
     try:
         programs = {
             each: lib.bpf_object__find_program_by_name(bpf, each.encode()) for each in PROGRAMS

@@ -111,10 +111,7 @@ class Loaded:
 
     def _load(self) -> None:
         lib = library()
-        data = object_bytes()
-        self._object = lib.bpf_object__open_mem(data, len(data), open_options())
-        if not self._object:
-            raise refused("open the BPF object", c.get_errno())
+        self._object = opened()
         wanted = {self.plan.listing, *(hook.program for hook in self.hooks)}
         for name in (*PROGRAMS, *LISTINGS):
             lib.bpf_program__set_autoload(self._program(name), name in wanted)
@@ -137,6 +134,15 @@ class Loaded:
         if not program:
             raise UnsupportedError(f"the BPF object has no program {name}", "build it again")
         return int(program)
+
+
+def opened(what: str = "") -> int:
+    """A CO-RE object (see `object_bytes`), open: libbpf has what it needs of the file by then."""
+    data = object_bytes(what)
+    found = library().bpf_object__open_mem(data, len(data), open_options())
+    if not found:
+        raise refused("open the BPF object", c.get_errno())
+    return int(found)
 
 
 def open_options() -> c.Array[OpenOptions] | None:
