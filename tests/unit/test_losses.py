@@ -14,7 +14,7 @@ from accepttrace.model.grains import GRAINS
 from accepttrace.model.losses import verdict
 from accepttrace.model.snapshot import Migration, NamespaceLoss, SelectorChange, Snapshot
 from accepttrace.views import books, histogram, table
-from accepttrace.views.losses import LONG_US, fullness, in_words
+from accepttrace.views.losses import LONG_US, fullness, in_words, lost_by_clients
 from accepttrace.views.text import Line, plain
 from tests.unit.pictures import four_workers, reuseport, seen, troubled, unbalanced
 
@@ -192,6 +192,20 @@ def test_a_loss_of_one_of_several_names_them_all(
     assert line(snapshot, head) == words
     assert verdict(snapshot) == ("lost" if loss.sure else "unclear")
     assert "nothing lost" not in text(snapshot)
+
+
+@pytest.mark.parametrize(
+    ("packets", "sure", "words"),
+    [
+        (1, True, "1 SYN dropped (too many half-open)"),
+        (2, True, "2 SYNs dropped (too many half-open)"),
+        (1000, True, "1,000 SYNs dropped (too many half-open)"),
+        (1000, False, ""),
+    ],
+)
+def test_in_a_few_words_one_packet_is_one(packets: int, sure: bool, words: str) -> None:
+    lost = (NamespaceLoss(9, "syn_queue", packets, (200,), sure),)
+    assert lost_by_clients(replace(seen(four_workers()), namespace_losses=lost)) == words
 
 
 def test_many_addresses_are_counted() -> None:

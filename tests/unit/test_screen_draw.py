@@ -223,6 +223,13 @@ def test_events_take_the_room_that_workers_leave(height: int, shown: int) -> Non
     assert sum("Z LOST 15 SYNs dropped" in line for line in lines) == shown
 
 
+@pytest.mark.parametrize(("height", "shown"), [(6, 0), (7, 0), (8, 0), (9, 2)])
+def test_in_a_low_window_workers_come_before_events(height: int, shown: int) -> None:
+    lines = text(drawn(lossy(9), (80, height)))
+    assert sum("nginx: worker" in line for line in lines) == 2
+    assert sum("15 SYNs dropped (queue full)" in line for line in lines) == shown
+
+
 @pytest.mark.parametrize(("height", "shown"), [(20, 4), (30, 7)])
 def test_events_have_a_third_of_the_room_where_workers_need_more(height: int, shown: int) -> None:
     busy = replace(several_ports(2, 40), events=lossy(60).events)
@@ -364,6 +371,10 @@ def test_programs_that_ended_have_a_line_each_beside_who_holds_the_socket() -> N
         " 1 ended worker (b) took 8",
         " 1 ended worker (c) took 7" + " " * 26 + "holds, not waiting: master 9",
     ]
+    reload = replace(lossy().events[0], kind="RELOAD")
+    events = tuple(replace(reload, began_s=second) for second in (1.0, 2.0, 3.0))
+    after = text(drawn(replace(ended("a"), events=events)))
+    assert " 1 ended worker (a, reload 12:00:03Z) took 9" in after
     narrow = text(drawn(ended("a", aside="master"), (40, 24)))
     at = narrow.index(" 1 ended worker (a) took 9")
     assert narrow[at + 1] == " holds, not waiting: master 9"
