@@ -229,6 +229,13 @@ def test_a_lone_socket_may_have_set_reuseport_where_that_cannot_be_seen() -> Non
     assert look_up(packet, seen).otherwise == ()
 
 
+def test_a_socket_of_ipv6_with_an_address_of_ipv4_serves_that_only() -> None:
+    packet = Packet(HERE, "ipv6", None, 80, None)
+    found = look_up(packet, [listener(1, "::ffff:10.0.0.1", v6only=False)])
+    (line,) = (line for line in to_view.text_lines([found], Asked()) if "not [::ffff" in line)
+    assert line.endswith(": serves IPv4 only")
+
+
 def test_a_cpu_that_a_socket_asks_for_counts_one_point() -> None:
     options = Options(False, False, 0, 3, None)
     rows = [listener(1, "::", v6only=False, options=options), listener(2, options=options)]

@@ -196,6 +196,7 @@ def test_backlogs_of_a_group_and_the_limit_of_the_machine() -> None:
     assert kinds((sock(1, process(10), backlog=127),), low) == []
     usual = sock(1, process(10), backlog=4096)
     assert kinds((usual,), TWO) == []
+    assert kinds((replace(usual, queue=2048),), TWO) == []
     assert kinds((replace(usual, queue=2049),), TWO) == ["BACKLOG CUT"]
     assert kinds((replace(usual, drops=1),), TWO) == ["BACKLOG CUT"]
     assert kinds((replace(usual, drops=1),), around(*TWO.kin.values(), settings={})) == []

@@ -28,6 +28,7 @@ from accepttrace.model.who.tree import answer
 from accepttrace.run import who as run
 from accepttrace.sockets.diag import netlink, unix
 from accepttrace.sockets.diag.unix import SocketFile, UnixSocket, decode, file_at, spelled
+from accepttrace.sockets.unixinventory import UnixReader
 from accepttrace.views.text import cells, shortened
 from accepttrace.views.who.holders import Style
 from accepttrace.views.who.objects import json_lines
@@ -226,6 +227,22 @@ def test_a_real_one_is_listed_with_its_facts(
     file = file_at(name) if named else None
     assert (file is not None) is named
     assert found == UnixSocket(inode, spelled(name.encode()), seqpacket, file, 1, 7, os.getuid())
+
+
+def test_one_that_is_asked_for_is_read_with_its_holders() -> None:
+    name = f"accepttrace-test-{os.getpid()}"
+    with socket.socket(socket.AF_UNIX) as own:
+        own.bind(f"\0{name}")
+        own.listen(7)
+        reader = UnixReader(Filters(), [f"@{name}"])
+        try:
+            (found,) = reader.read(full=True).listeners
+        finally:
+            reader.close()
+        assert found.inode == os.fstat(own.fileno()).st_ino
+    assert (found.family, found.local_address, found.local_port) == ("unix", f"@{name}", 0)
+    assert (found.backlog, found.queue, found.seqpacket) == (7, 0, False)
+    assert [holder.pid for holder in found.holders] == [os.getpid()]
 
 
 def test_a_kernel_that_does_not_list_them_lists_tcp(monkeypatch: pytest.MonkeyPatch) -> None:

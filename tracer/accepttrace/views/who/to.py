@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from accepttrace.facts.matching import is_any
+from accepttrace.facts.matching import is_any, is_ipv4
 from accepttrace.facts.records import Listener, Program, Unread
 from accepttrace.model.who.lookup import MISSES, Lookup, Other, Reason, cpu_of
 from accepttrace.views.formats import endpoint, place_of, plural, selector
@@ -218,7 +218,7 @@ def _why_not(other: Other, answer: Lookup) -> str:
     row = other.listener
     return _WHY_NOT[other.reason].format(
         netns=row.netns,
-        family=_FAMILIES[row.family],
+        family=_FAMILIES["ipv4" if is_ipv4(row.local_address) else row.family],
         device=clean(row.device or ""),
         through=clean(answer.packet.device or "another"),
     )
