@@ -19,12 +19,16 @@ setup: $(VENV)/.run ## install what is missing; leaves .venv/bin/accepttrace
 $(VENV)/.run: pyproject.toml vagrant/provision.sh bpf/hatch_build.py
 	$(Q)sh vagrant/provision.sh run
 	$(Q)[ -x $(BIN)/python ] || $(PYTHON) -m venv --system-site-packages $(VENV)
-	$(Q)$(BIN)/pip install --quiet --disable-pip-version-check -e '.[record]'
+	$(Q)$(BIN)/pip install --quiet --disable-pip-version-check -e '.[record,report]'
 	$(Q)touch $@
 
 $(VENV)/.test: $(VENV)/.run
 	$(Q)sh vagrant/provision.sh test
 	$(Q)$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
+	$(Q)touch $@
+
+$(VENV)/.browser: $(VENV)/.test
+	$(Q)sh vagrant/provision.sh browser
 	$(Q)touch $@
 
 $(VENV)/.vm: $(VENV)/.test
@@ -73,7 +77,8 @@ demo: objects ## real nginx and lab servers under load, traced
 
 PLACE ?= here
 
-test: $(VENV)/.test objects bench/flood ## all tests that this machine can run
+# Of bare systems nothing is looked at in a browser.
+test: $(VENV)/.test $(if $(filter here,$(PLACE)),$(VENV)/.browser) objects bench/flood ## all tests that this machine can run
 	$(Q)$(PYTEST) -q --place $(PLACE) tests/unit tests/contract tests/kernel tests/servers tests/hostile
 
 test-vm: $(VENV)/.vm objects ## the kernel tests in a VM with Debian's 6.1 kernel

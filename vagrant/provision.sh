@@ -5,6 +5,7 @@
 #
 # usage: provision.sh run|test|vm|bench  what for; each includes the one before
 #        provision.sh boxes              the checks of this folder
+#        provision.sh browser            what a report is looked at with
 #        provision.sh python             prints the Python that the virtual environment is made with
 set -eu
 purpose=${1:-test}
@@ -212,8 +213,9 @@ boxes)
 	want shellcheck has shellcheck
 	want debootstrap has debootstrap
 	;;
+browser) wish chromium has chromium ;; # Ubuntu has none but as a snap
 *)
-	echo "usage: provision.sh run|test|vm|bench|boxes|python" >&2
+	echo "usage: provision.sh run|test|vm|bench|boxes|browser|python" >&2
 	exit 2
 	;;
 esac

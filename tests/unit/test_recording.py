@@ -7,7 +7,7 @@ import itertools
 import json
 import os
 from collections import abc
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import is_dataclass, replace
 from pathlib import Path
@@ -52,10 +52,12 @@ PORTS = Filters(ports=frozenset({80}))
 LINES = [b"{}", b"", b"x" * 300_000, os.urandom(2000).hex().encode(), b"last"]
 
 
-def reading(second: int, accepts: int) -> Reading:
-    """Two workers on a socket, of which one takes all."""
-    workers = [holder(1001), holder(1002)]
-    counts = Counts((count(1001, accepts),), (counted(),), at_s=float(second), ahead_s=1e6)
+def reading(second: int, accepts: int, names: Sequence[str] = ("one", "two")) -> Reading:
+    """Workers on a socket, of which the first takes most."""
+    pids = range(1001, 1001 + len(names))
+    workers = [holder(pid, name=name) for pid, name in zip(pids, names, strict=True)]
+    taken = [count(pid, accepts if pid == 1001 else second, waits_us=[9] * second) for pid in pids]
+    counts = Counts(tuple(taken), (counted(),), at_s=float(second), ahead_s=1e6)
     where = LocalPort(4026531840, 80, "ipv4")
     opened = Opened(float(second), frozenset({80}), {1001: 1001}, {(1001, where): 3})
     inventory = Inventory((listener(100, workers),), opened=opened)
@@ -66,14 +68,16 @@ def reading(second: int, accepts: int) -> Reading:
     )
 
 
-def recorded(path: Path, seconds: int = 5, *, whole: bool = True) -> list[Snapshot]:
+def recorded(
+    path: Path, seconds: int = 5, *, whole: bool = True, names: Sequence[str] = ("one", "two")
+) -> list[Snapshot]:
     """A run of some seconds, 10 accepts in each; returns its pictures, the summary last."""
     recorder, model = Recorder(path, Config(filters=PORTS), Rotation()), tracker()
     recorder.begin(META, SEES, Baseline(), 0.0)
     model.start(Baseline())
     pictures = []
     for second in range(1, seconds + 1):
-        one = reading(second, 10 * second)
+        one = reading(second, 10 * second, names)
         if second == seconds:
             recorder.ending()
         recorder.take(one, "shown")

@@ -22,6 +22,7 @@ _COMMANDS = {
     "record": "keep what a run reads in a file",
     "replay": "look at a recording in every view",
     "diff": "two recordings side by side: what changed, and was it chance?",
+    "report": "a recording on one page: HTML, SVG or JSON",
     "doctor": "what this kernel and these privileges offer",
     "demo": "a real server in a sharing mode, under load, traced",
     "explain": "what a verdict, loss or column means, and what people do about it",

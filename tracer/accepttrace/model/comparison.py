@@ -16,7 +16,7 @@ from itertools import accumulate
 from typing import Final, Literal, NamedTuple
 
 from accepttrace.facts.buckets import lower_bound, upper_bound
-from accepttrace.facts.records import Family
+from accepttrace.model.endpoint import Endpoint, endpoint_of
 from accepttrace.model.histogram import MOST, add, percentiles
 from accepttrace.model.losses import lost
 from accepttrace.model.snapshot import AcceptorRow, ListenerRow, Snapshot
@@ -44,14 +44,6 @@ UNITS: Final[Mapping[Name, Unit]] = {
     "open_max_ratio": "ratio",
     "empty_accepts": "count",
 }
-
-
-class Place(NamedTuple):
-    """Where clients connect to, on whatever network namespace."""
-
-    local_port: int
-    family: Family
-    local_address: str
 
 
 class Measured(NamedTuple):
@@ -83,7 +75,7 @@ class Difference:
 class Comparison:
     """Of one address and port, in both runs or in one of them."""
 
-    place: Place
+    place: Endpoint
     connections: tuple[int | None, int | None]  # before and after; None: it was not there
     differences: tuple[Difference, ...]
 
@@ -94,7 +86,7 @@ class Comparison:
 
 
 def compare(before: Snapshot, after: Snapshot) -> list[Comparison]:
-    """Of summaries by process: the busiest place first. Places without connections are left out."""
+    """Of summaries by process: the busiest endpoint first, none without connections."""
     sides = _places(before), _places(after)
     traffic = {
         place: sum(side[place].connections for side in sides if place in side)
@@ -118,27 +110,23 @@ class _Side:
         return sum(row.accepts for row in self.rows)
 
 
-def _places(snapshot: Snapshot) -> dict[Place, _Side]:
-    rows: defaultdict[Place, list[AcceptorRow]] = defaultdict(list)
-    listeners: defaultdict[Place, list[ListenerRow]] = defaultdict(list)
+def _places(snapshot: Snapshot) -> dict[Endpoint, _Side]:
+    rows: defaultdict[Endpoint | None, list[AcceptorRow]] = defaultdict(list)
+    listeners: defaultdict[Endpoint | None, list[ListenerRow]] = defaultdict(list)
     for one in snapshot.acceptors:
-        if one.local_port is not None and one.family and one.local_address is not None:
-            rows[Place(one.local_port, one.family, one.local_address)].append(one)
+        rows[endpoint_of(one)].append(one)
     for row in snapshot.listeners:
-        if row.local_port is not None and row.family and row.local_address is not None:
-            listeners[Place(row.local_port, row.family, row.local_address)].append(row)
-    words: dict[Place, Word] = {}
-    for verdict in reversed(snapshot.verdicts):  # the gravest last
-        if verdict.local_port is not None and verdict.family and verdict.local_address is not None:
-            place = Place(verdict.local_port, verdict.family, verdict.local_address)
-            words[place] = verdict.finding.word
+        listeners[endpoint_of(row)].append(row)
+    # The gravest last.
+    words = {endpoint_of(one): one.finding.word for one in reversed(snapshot.verdicts)}
     return {
         place: _Side(snapshot.elapsed_s, rows[place], listeners[place], words.get(place))
         for place in {*rows, *listeners}
+        if place is not None
     }
 
 
-def _compared(place: Place, before: _Side | None, after: _Side | None) -> Comparison:
+def _compared(place: Endpoint, before: _Side | None, after: _Side | None) -> Comparison:
     sides = [_measures(side) if side is not None else {} for side in (before, after)]
     found = (
         Difference(name, *(side.get(name, Measured(None)) for side in sides)) for name in UNITS

@@ -1,0 +1,61 @@
+"""`accepttrace report`: a recording on one page."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final
+
+import click
+
+from accepttrace.cli.help import Command
+from accepttrace.cli.options import Parsed
+from accepttrace.cli.record import need_msgspec
+from accepttrace.errors import UnsupportedError
+from accepttrace.run.output import say
+
+FORMS: Final = (".html", ".svg", ".json")
+
+
+def parse_target(text: str) -> Path:
+    """A file by whose suffix the form is known. ValueError if it is none."""
+    path = Path(text)
+    if path.suffix not in FORMS:
+        raise ValueError(f"{text!r} ends in none of {', '.join(FORMS)}")
+    return path
+
+
+@click.command(
+    cls=Command,
+    examples=(
+        ("accepttrace report run.gz -o report.html", "one page, to look at and to send"),
+        ("accepttrace report run.gz -o report.svg", "the charts alone"),
+    ),
+)
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=Parsed("file", parse_target),
+    metavar="FILE",
+    help="Where to: its suffix (.html, .svg, .json) says in which form.",
+)
+def report(file: Path, output: Path) -> None:
+    """Draw what `accepttrace record` wrote to FILE: verdict, shares over time, waits, queues.
+
+    The page needs no network: the JavaScript that draws it is in it.
+    """
+    need_msgspec()
+    if output.suffix != ".json" and find_spec("vl_convert") is None:
+        raise UnsupportedError(
+            "reports need the Python package vl-convert-python, which is not installed",
+            "install it: pip install 'accepttrace[report]'; -o FILE.json does without",
+        )
+    from accepttrace.run.replay import Recording
+    from accepttrace.run.report import write_report
+
+    recording = Recording(file)
+    write_report(recording, output)
+    if recording.why:
+        say(f"{recording.path} ends early: {recording.why}")

@@ -1,0 +1,1 @@
+"""A recorded run on one page: what is drawn, and the page around it."""
