@@ -179,6 +179,22 @@ def test_a_switch_that_is_missing_or_not_understood_is_not_known(
     assert (use.unprivileged_from, use.reserved) == known
 
 
+def test_without_socket_diagnosis_users_are_read_from_text(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ports, "ask", lambda _path, _what, _dump, text: text("/proc/net"))
+    with closing(socket.create_server(("127.0.0.1", 0))) as server:
+        port = server.getsockname()[1]
+        with closing(socket.create_connection(("127.0.0.1", port))):
+            found = ports.port_users(port, None)
+    assert found.counts == {"listens": 1, "connected": 1}
+    assert {(user.use, user.local_port) for user in found.first} == {
+        ("listens", port),
+        ("connected", port),
+    }
+    assert (found.complete, found.exact) == (False, False)
+
+
 def test_a_namespace_that_is_gone_is_an_error() -> None:
     with pytest.raises(OSError, match="no network namespace"):
         port_use(1, 80, "127.0.0.1")
