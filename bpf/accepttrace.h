@@ -41,6 +41,7 @@ enum {
 	PORT_LATE = 1 << 18,
 	MAX_RINGS = 16384,
 	MAX_RECEIVERS = 16384,
+	MAX_READERS = 16384,
 };
 
 /* Where something was not counted: index into the map `losses`. */
@@ -52,6 +53,7 @@ enum loss {
 	LOSS_PEERS_FULL, /* clients that met a full queue, without a row in `peers` */
 	LOSS_PORTS_FULL, /* arrivals without a row in `ports` */
 	LOSS_RECEIVERS_FULL, /* selections and datagrams without a row in `receivers` */
+	LOSS_READERS_FULL, /* packets read by processes without a row in `readers` */
 	LOSS_ROWLESS, /* what else happened on listeners without a row */
 	LOSS_MAX,
 };
@@ -77,6 +79,7 @@ enum shared {
 	SHARED_PEERS,
 	SHARED_PORTS,
 	SHARED_RECEIVERS,
+	SHARED_READERS,
 	SHARED_MAX,
 };
 
@@ -367,6 +370,20 @@ struct receiver {
 	__u32 pad;
 };
 
+/* Map `readers`: what one process read from one UDP socket. */
+struct reader_key {
+	__u64 start_ns; /* of the process, CLOCK_BOOTTIME */
+	__u32 inode; /* of the socket */
+	__u32 pid;
+};
+
+struct reader {
+	__u64 packets; /* atomic: its threads share the row */
+	__u32 owner; /* of the socket: enum owner */
+	__u32 pad;
+	char comm[16];
+};
+
 enum setting { NOT_KNOWN, NOT_SET, SET };
 
 enum { PLACES_READ = 512 }; /* of a group: members beyond have no place */
@@ -401,6 +418,8 @@ _Static_assert(sizeof(struct peer) == 24, "peer");
 _Static_assert(sizeof(struct member) == 72, "member");
 _Static_assert(sizeof(struct tcp_member) == 112, "tcp_member");
 _Static_assert(sizeof(struct receiver) == 56, "receiver");
+_Static_assert(sizeof(struct reader_key) == 16, "reader_key");
+_Static_assert(sizeof(struct reader) == 32, "reader");
 _Static_assert(sizeof(struct udp_member) == 80, "udp_member");
 _Static_assert(sizeof(struct settings) == PORTS + 8 + 4 * MAX_NETNS + 32, "settings");
 

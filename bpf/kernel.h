@@ -237,6 +237,8 @@ struct sock {
 	BEGIN;
 	FIELD(sock, struct sock_common, __sk_common);
 	FIELD(sock, __u16, sk_protocol);
+	FIELD(sock, __u16, sk_type);
+	FIELD(sock, __u8, sk_shutdown);
 	FIELD(sock, struct socket *, sk_socket);
 	FIELD(sock, struct sock_reuseport *, sk_reuseport_cb);
 	FIELD(sock, __u32, sk_ack_backlog); /* the accept queue */
@@ -374,6 +376,10 @@ enum {
 	AF_UNIX = 1,
 	AF_INET = 2,
 	AF_INET6 = 10,
+	SOCK_DGRAM = 2,
+	MSG_PEEK = 2,
+	MSG_ERRQUEUE = 0x2000,
+	RCV_SHUTDOWN = 1,
 	IPPROTO_TCP = 6,
 	IPPROTO_UDP = 17,
 	IPPROTO_MPTCP = 262,

@@ -40,6 +40,7 @@ MAP_LRU_HASH(calls, __u64, struct call, MAX_CALLS);
 MAP_LRU_HASH(closings, __u64, struct closing, MAX_CLOSINGS);
 MAP_PERCPU_ARRAY(scratches, __u32, struct scratch, 1);
 MAP_HASH(receivers, __u32, struct receiver, MAX_RECEIVERS);
+MAP_HASH(readers, struct reader_key, struct reader, MAX_READERS);
 
 static __always_inline bool pid_wanted(__u32 pid)
 {
@@ -256,6 +257,16 @@ static __always_inline void closing_put(__u64 thread, struct closing *closing)
 static __always_inline struct receiver *receiver_get(__u32 inode)
 {
 	return LOOKUP(receivers, &inode);
+}
+
+static __always_inline struct reader *reader_get(struct reader_key *key)
+{
+	return LOOKUP(readers, key);
+}
+
+static __always_inline int reader_add(struct reader_key *key, struct reader *first)
+{
+	return INSERT(readers, key, first);
 }
 
 static __always_inline int receiver_add(__u32 inode, struct receiver *first)

@@ -34,6 +34,8 @@ static __always_inline __u32 room_of(__u32 map)
 		return MAX_PEERS;
 	case SHARED_PORTS:
 		return MAX_PORTS;
+	case SHARED_READERS:
+		return MAX_READERS;
 	default:
 		return MAX_RECEIVERS;
 	}

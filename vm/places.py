@@ -81,6 +81,7 @@ TABLE: tuple[Entry, ...] = (
     Entry(
         "servers/test_verdicts.py", HERE, "the model judges; what it judges is counted elsewhere"
     ),
+    Entry("kernel/test_udp_reads.py", HERE, "a tracepoint: the same on each kernel that has it"),
     Entry("servers/test_serving.py", HERE, "who is shown with which number; counted in test_open"),
     Entry("servers/test_patterns.py", HERE, "nginx's own order; each kernel's is in test_order"),
     Entry("servers/test_check.py", HERE, "what a script gets of one kernel's counts"),

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause) */
 /*
  * The end of accept() and accept4(), and the life of sockets → the logic, for kernels without
- * trampolines and kprobes.
+ * trampolines and kprobes. The end of receive calls (since 6.3), for all.
  */
 #ifndef ACCEPTTRACE_TRACEPOINT_H
 #define ACCEPTTRACE_TRACEPOINT_H
 
 #include "tcp/descriptor.bpf.h"
 #include "tcp/states.bpf.h"
+#include "udp/reads.bpf.h"
 
 static __always_inline void accept_returned(struct pt_regs *regs, long returned)
 {
@@ -53,6 +54,13 @@ int raw_tp_set_state(struct bpf_raw_tracepoint_args *ctx)
 		what = child_ended(sk, ctx->args[1]);
 	if (what != NOTHING)
 		count_at_port(sk, what);
+	return 0;
+}
+
+SEC("raw_tp/sock_recv_length")
+int raw_tp_recv_length(struct bpf_raw_tracepoint_args *ctx)
+{
+	received((void *)ctx->args[0], ctx->args[1], ctx->args[2]);
 	return 0;
 }
 

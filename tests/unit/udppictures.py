@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from accepttrace.config import Filters
 from accepttrace.facts.datagrams import (
+    ReaderCount,
     Receiver,
     ReceiverCount,
     ReceiverCounts,
@@ -20,6 +21,7 @@ from accepttrace.model.receivers import ReceiverTracker
 from tests.unit.pictures import META, holder
 
 SEES = Sight.of("selected", "datagrams", "dropped")
+READS = Sight.of("read")
 UDP_META = replace(META, attach="fentry", filter=":53", protocol="udp")
 
 
@@ -73,11 +75,12 @@ def feed(
     counts: Iterable[ReceiverCount],
     sockets: Iterable[Receiver],
     losses: Losses | None = None,
+    readers: Iterable[ReaderCount] = (),
 ) -> tuple[int, ...]:
     """One reading; returns what the model says is gone for good."""
     return model.update(
         UdpReading(
-            ReceiverCounts(tuple(counts), losses or Losses(), second),
+            ReceiverCounts(tuple(counts), losses or Losses(), second, tuple(readers)),
             Receivers(tuple(sockets)),
             wall="2026-01-02T12:00:01.000Z",
         )

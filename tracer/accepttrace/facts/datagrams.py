@@ -22,12 +22,28 @@ class ReceiverCount:
 
 
 @dataclass(frozen=True, slots=True)
+class ReaderCount:
+    """What one process read from one UDP socket since tracing began. Source: BPF map `readers`.
+
+    `packets`: receive calls (each message of recvmmsg()) that took one out of the queue; what GRO
+    put together is one. `start_ticks`: of the process, as in `Holder`.
+    """
+
+    inode: int
+    pid: int
+    start_ticks: int
+    comm: str
+    packets: int
+
+
+@dataclass(frozen=True, slots=True)
 class ReceiverCounts:
     """One reading of the BPF maps; `at_s`: when (CLOCK_MONOTONIC)."""
 
     receivers: tuple[ReceiverCount, ...] = ()
     losses: Losses = field(default_factory=Losses)
     at_s: float = 0.0
+    readers: tuple[ReaderCount, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

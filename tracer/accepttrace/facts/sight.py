@@ -19,6 +19,7 @@ Fact = Literal[
     "unseen",
     "datagrams",
     "dropped",
+    "read",
 ]
 
 
@@ -39,6 +40,7 @@ class Sight:
     unseen: bool = False  # accepts by threads that it cannot see
     datagrams: bool = False  # UDP: what came to the queues
     dropped: bool = False  # UDP: what they did not take
+    read: bool = False  # UDP: which process took what out of them
     counted: tuple[str, ...] = ()  # plain counters of listeners, see `ListenerCount.counted`
 
     @classmethod

@@ -12,6 +12,17 @@ from accepttrace.facts.records import Family, Holder, Losses, Program, Selector,
 
 
 @dataclass(frozen=True, slots=True)
+class Reader:
+    """A process that read a socket, or may. `share`: its part of all packets read there (0..1)."""
+
+    pid: int
+    start_ticks: int  # of the process, as in `Holder`
+    name: str
+    packets: int
+    share: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class ReceiverRow:
     """One UDP socket, since the start. `None` = not visible with this attach type, or not there.
 
@@ -22,7 +33,9 @@ class ReceiverRow:
     of all datagrams shown (0..1). `queue`: packets waiting to be read; `queue_bytes`: the memory
     that they take, of at most `queue_limit_bytes` (SO_RCVBUF). A row without an `inode` stands for
     so many open ones of which nothing was counted that are `folded`, and has what they have in
-    common; `holders_more`: processes that hold one of them, beside those of `holders`.
+    common; `holders_more`: processes that hold one of them, beside those of `holders`. `read`:
+    packets that processes took out of the queue, by `readers`, holders that took none among them;
+    what GRO put together is one packet, and what was only peeked at (MSG_PEEK) is none.
     """
 
     inode: int | None
@@ -46,6 +59,8 @@ class ReceiverRow:
     share: float | None
     dropped: int | None
     drops: int | None
+    read: int | None
+    readers: tuple[Reader, ...] | None
     queue: int | None
     queue_bytes: int | None
     queue_limit_bytes: int | None

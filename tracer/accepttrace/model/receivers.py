@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from accepttrace.config import Filters
-from accepttrace.facts.datagrams import Receiver, ReceiverCount, UdpReading
+from accepttrace.facts.datagrams import ReaderCount, Receiver, ReceiverCount, UdpReading
 from accepttrace.facts.meta import Meta
 from accepttrace.facts.records import Baseline, Losses, Unread
 from accepttrace.facts.sight import Sight
 from accepttrace.model.crowds import BOUND, GROUPED, crowds, in_common, named_holders, nothing_of
 from accepttrace.model.datagrams import ReceiverBooks, ReceiverRow, ReceiverSnapshot
+from accepttrace.model.readers import read_by, readers_of
 
 Counter = Literal["selected", "datagrams", "dropped"]
 COUNTERS: Final[tuple[Counter, ...]] = ("selected", "datagrams", "dropped")
@@ -28,6 +29,7 @@ class Tally:
 
     count: ReceiverCount | None = None
     socket: Receiver | None = None
+    readers: Sequence[ReaderCount] = ()
     before: int = 0  # datagrams at the start of the interval
     last: int = 0  # ... at its end
     drops_before: int = 0  # by the kernel's own count, when tracing began
@@ -46,7 +48,7 @@ class Tally:
     @property
     def got_nothing(self) -> bool:
         """Nobody was sent here, by any count."""
-        return not self.drops and not any(map(self.of, COUNTERS))
+        return not self.drops and not self.readers and not any(map(self.of, COUNTERS))
 
     @property
     def is_idle(self) -> bool:
@@ -143,6 +145,8 @@ class ReceiverTracker:
             tally.missing += 1
         for count in counts.receivers:
             self._tallies.setdefault(count.inode, Tally(missing=1)).count = count
+        for inode, those in read_by(counts.readers).items():
+            self._tallies.setdefault(inode, Tally(missing=1)).readers = those
         for sock in receivers.sockets:
             tally = self._tallies.setdefault(sock.inode, Tally())
             if tally.socket is None:
@@ -225,6 +229,7 @@ class ReceiverTracker:
         assert sock is not None
         is_open = not tally.missing
         datagrams = self._seen("datagrams", tally.of("datagrams"))
+        readers = readers_of(tally.readers, sock.holders) if self._sees.read else None
         recent = None if datagrams is None else datagrams - (0 if whole else tally.before)
         return ReceiverRow(
             inode=sock.inode,
@@ -248,6 +253,8 @@ class ReceiverTracker:
             share=datagrams / total if datagrams is not None and total else None,
             dropped=self._seen("dropped", tally.of("dropped")),
             drops=tally.drops,
+            read=None if readers is None else sum(one.packets for one in readers),
+            readers=readers,
             queue=sock.queue if is_open else None,
             queue_bytes=sock.queue_bytes if is_open else None,
             queue_limit_bytes=sock.queue_limit_bytes,
@@ -293,6 +300,7 @@ def _of_crowd(row: ReceiverRow, members: Sequence[Receiver]) -> ReceiverRow:
         **facts,
         inode=None,
         drops=nothing_of(one.drops for one in members),
+        readers=None if row.readers is None else (),
         queue=nothing_of(one.queue for one in members),
         folded=len(members),
         holders=holders,

@@ -18,6 +18,7 @@ _ROOM: Final[Mapping[int, int]] = {
     wire.SHARED_PEERS: wire.MAX_PEERS,
     wire.SHARED_PORTS: wire.MAX_PORTS,
     wire.SHARED_RECEIVERS: wire.MAX_RECEIVERS,
+    wire.SHARED_READERS: wire.MAX_READERS,
 }
 _CROWDED: Final = 16  # one part of so many is taken
 

@@ -117,6 +117,10 @@ def verdicts(counts: ReceiverCounts, traffic: Traffic, sees: Sight) -> dict[Fact
         "dropped": (traffic.dropped, "dropped datagrams"),
     }
     wrong: dict[Fact, Fault] = {}
+    if "read" in sees.facts:
+        taken = sum(one.packets for one in counts.readers if one.inode == traffic.inode)
+        if taken != traffic.received:
+            wrong["read"] = Fault.of(taken, traffic.received, "packets read")
     for fact, (number, noun) in expected.items():
         found = getattr(mine, fact) if mine else 0
         # The kernel may choose once for many datagrams, which ours are not (UDP_SEGMENT).

@@ -34,6 +34,7 @@ PORT_UNMADE = 131072
 PORT_LATE = 262144
 MAX_RINGS = 16384
 MAX_RECEIVERS = 16384
+MAX_READERS = 16384
 LOSS_LISTENERS_FULL = 0
 LOSS_ERRORS_FULL = 1
 LOSS_UNATTRIBUTED = 2
@@ -41,8 +42,9 @@ LOSS_MIGRATIONS_FULL = 3
 LOSS_PEERS_FULL = 4
 LOSS_PORTS_FULL = 5
 LOSS_RECEIVERS_FULL = 6
-LOSS_ROWLESS = 7
-LOSS_MAX = 8
+LOSS_READERS_FULL = 7
+LOSS_ROWLESS = 8
+LOSS_MAX = 9
 OWNER_ROOT = 0
 OWNER_RANGES = 65536
 OWNER_GUESTS = 4294967294
@@ -54,7 +56,8 @@ SHARED_MIGRATIONS = 3
 SHARED_PEERS = 4
 SHARED_PORTS = 5
 SHARED_RECEIVERS = 6
-SHARED_MAX = 7
+SHARED_READERS = 7
+SHARED_MAX = 8
 RINGS_UNUSED = 0
 RINGS_IN_USE = 1
 RINGS_UNHOOKED = 2
@@ -380,6 +383,27 @@ class Receiver(c.Structure):
         ("port", c.c_uint16),
         ("owner", c.c_uint32),
         ("pad", c.c_uint32),
+    )
+
+
+class ReaderKey(c.Structure):
+    """struct reader_key."""
+
+    _fields_ = (
+        ("start_ns", c.c_uint64),
+        ("inode", c.c_uint32),
+        ("pid", c.c_uint32),
+    )
+
+
+class Reader(c.Structure):
+    """struct reader."""
+
+    _fields_ = (
+        ("packets", c.c_uint64),
+        ("owner", c.c_uint32),
+        ("pad", c.c_uint32),
+        ("comm", c.c_char * 16),
     )
 
 

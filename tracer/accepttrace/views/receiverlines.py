@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from accepttrace.facts.meta import Meta
-from accepttrace.model.datagrams import ReceiverBooks, ReceiverRow, ReceiverSnapshot
+from accepttrace.model.datagrams import Reader, ReceiverBooks, ReceiverRow, ReceiverSnapshot
 from accepttrace.views.columns import udp
 from accepttrace.views.csvrows import WHEN, chosen, line, text
 from accepttrace.views.jsonl import (
@@ -20,6 +20,7 @@ from accepttrace.views.jsonl import (
 )
 from accepttrace.views.unread import objects
 
+READER_FIELDS: Final = tuple(Reader.__dataclass_fields__)
 ROW_FIELDS: Final = tuple(ReceiverRow.__dataclass_fields__)
 # In CSV: a sum over the rows, under the name that it has in a row, would mislead.
 TOTALS: Final = tuple(name for name in books_fields(ReceiverBooks) if name not in ROW_FIELDS)
@@ -59,7 +60,7 @@ def csv_rows(snapshot: ReceiverSnapshot, columns: Sequence[str] = ()) -> str:
     if columns:
         when = (snapshot.time, snapshot.elapsed_s)
         return chosen(when, udp.TABLE, columns, snapshot.sockets)
-    rows = [_row(row) | {"holders": _pids(row)} for row in snapshot.sockets]
+    rows = [_row(row) | {"holders": _pids(row), "readers": _reads(row)} for row in snapshot.sockets]
     if not rows and not snapshot.books.balanced:
         rows = [{}]
     books, names = flat(snapshot.books, ReceiverBooks), csv_fields()
@@ -90,7 +91,17 @@ def _row(row: ReceiverRow) -> dict[str, object]:
         **{column.key: column.written(row) for column in udp.TABLE.made("socket")},
         "selector_program": row.selector_program and named(row.selector_program, PROGRAM_FIELDS),
         "holders": [named(holder, HOLDER_FIELDS) for holder in row.holders],
+        "readers": None
+        if row.readers is None
+        else [named(one, READER_FIELDS) for one in row.readers],
     }
+
+
+def _reads(row: ReceiverRow) -> str | None:
+    """`PID:packets` each."""
+    if row.readers is None:
+        return None
+    return ";".join(f"{one.pid}:{one.packets}" for one in row.readers)
 
 
 def _pids(row: ReceiverRow) -> str:

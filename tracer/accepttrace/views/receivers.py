@@ -11,6 +11,7 @@ from accepttrace.views.formats import NA, known, plural, rates
 from accepttrace.views.header import loss, namespaces, title, unread_lines
 from accepttrace.views.layout import TITLE_AND_TOTAL, limited, lines, strips
 from accepttrace.views.losses import sentence
+from accepttrace.views.readers import shared_reads
 from accepttrace.views.sameplace import alone
 from accepttrace.views.text import Line, Span, clean, cut, flow
 
@@ -29,7 +30,8 @@ def render(
     Without a height nothing is cut, and a `footer` of all that could be lost ends it.
     """
     books, above = snapshot.books, header(snapshot, width)
-    below = [line for text in alone(snapshot.sockets) for line in sentence(text, [], width, "")]
+    below = [line for text in alone(snapshot.sockets) for line in _said(text, width)]
+    below += [line for text in shared_reads(snapshot.sockets) for line in _said(text, width)]
     below += _unlisted(snapshot, width)
     if height is None and footer:
         below = below + _by_clients(books, width) + lost_by_tracer(books.losses, width)
@@ -40,6 +42,10 @@ def render(
         body = flow([(f"no socket: {clean(snapshot.meta.asked)}", "")], width)
     frame = [cut(line, width) for line in (*above, *body, *below)]
     return frame if height is None else frame[:height]
+
+
+def _said(text: str, width: int) -> list[Line]:
+    return sentence(text, [], width, "")
 
 
 def header(snapshot: ReceiverSnapshot, width: int) -> list[Line]:

@@ -67,6 +67,11 @@ def parameters(function: str) -> int | None:
     return _type(_type(identity).type).count
 
 
+def has_type(name: str) -> bool:
+    """Whether there is a typedef of that name."""
+    return _find(name, _TYPEDEF) is not None
+
+
 def offset(record: str, *path: str) -> int | None:
     """Bytes from the start of a struct to a field, through nameless members; None: not there.
 

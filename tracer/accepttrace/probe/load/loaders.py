@@ -139,7 +139,7 @@ def usable_hooks(plan: Plan) -> tuple[Hook, ...]:
 
 def _fits(hook: Hook) -> bool:
     if hook.kind == "raw":
-        return True
+        return not hook.optional or has_tracepoint(hook.site)
     if hook.parameters is not None and hook.parameters != btf.parameters(hook.site):
         return False
     return has_function(hook.site) and not (hook.without and has_function(hook.without))
@@ -152,6 +152,14 @@ def has_function(function: str) -> bool:
         return btf.parameters(function) is not None
     with _SYMBOLS.open() as symbols:
         return any(line.split()[2] == function for line in symbols)
+
+
+@cache
+def has_tracepoint(name: str) -> bool:
+    """Whether the kernel has a tracepoint of that name. Sources as of `has_function`."""
+    if btf.VMLINUX.exists():
+        return btf.has_type(f"btf_trace_{name}")
+    return has_function(f"__traceiter_{name}")
 
 
 def recursion_misses(programs: Mapping[str, int]) -> dict[str, int] | None:

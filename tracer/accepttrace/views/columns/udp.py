@@ -137,6 +137,13 @@ COLUMNS: Final[tuple[Column[ReceiverRow], ...]] = (
         "packets dropped for whatever reason since the start, by the kernel's own count",
         hide_if=NOTHING,
     ),
+    counter(
+        "read",
+        "READ",
+        "packets that processes read since the start, each receive call or message of recvmmsg()"
+        " one; what GRO put together is one packet, and what is only peeked at is none",
+        hide_if=UNKNOWN,
+    ),
     Column("queue", "QUEUE", "gauge", "count", "packets waiting to be read", adds_up=True),
     Column(
         "queue_bytes",

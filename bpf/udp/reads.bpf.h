@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause) */
+/* Which process read how many packets from a UDP socket, at the end of its receive calls. */
+#ifndef ACCEPTTRACE_READS_H
+#define ACCEPTTRACE_READS_H
+
+#include "udp/datagrams.bpf.h"
+
+/* A row for a process that reads a socket for the first time; a missing one is counted. */
+static __noinline struct reader *reader_meet(struct reader_key *key, __u32 owner)
+{
+	struct reader first = {.owner = owner}, *reader;
+
+	bpf_get_current_comm(first.comm, sizeof(first.comm));
+	if (share_take(owner, SHARED_READERS) && reader_add(key, &first))
+		share_return(owner, SHARED_READERS);
+	reader = reader_get(key);
+	if (!reader)
+		lost_for(owner, SHARED_READERS, LOSS_READERS_FULL);
+	return reader;
+}
+
+/* Whether a call took a packet: not an error, not the end of input, nothing only peeked at. */
+static __always_inline bool took_packet(struct sock *sk, int length, int flags)
+{
+	if (length < 0 || flags & (MSG_PEEK | MSG_ERRQUEUE))
+		return false;
+	return length || !(BPF_CORE_READ(sk, sk_shutdown) & RCV_SHUTDOWN);
+}
+
+/* A raw socket may have the protocol UDP, too. */
+static __always_inline bool is_udp(struct sock *sk)
+{
+	return BPF_CORE_READ(sk, sk_protocol) == IPPROTO_UDP &&
+	       BPF_CORE_READ(sk, sk_type) == SOCK_DGRAM;
+}
+
+static __always_inline void received(struct sock *sk, int length, int flags)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+	struct reader_key key = {};
+	struct receiver *receiver;
+	struct reader *reader;
+
+	if (!is_udp(sk) || !took_packet(sk, length, flags))
+		return;
+	receiver = wanted_receiver(PROBED, sk);
+	if (!receiver)
+		return;
+	key.start_ns = BPF_CORE_READ(task, group_leader, start_boottime);
+	key.inode = inode_of(PROBED, sk);
+	key.pid = bpf_get_current_pid_tgid() >> 32;
+	reader = reader_get(&key);
+	if (!reader)
+		reader = reader_meet(&key, receiver->owner);
+	if (reader)
+		add(&reader->packets, 1);
+}
+
+#endif
