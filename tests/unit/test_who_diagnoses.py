@@ -248,6 +248,8 @@ def test_one_program_has_ipv4_and_another_ipv6() -> None:
     assert (one.kind, one.pids) == ("TWO PROGRAMS", (10, 20))
     twin = replace(six, holders=(process(20, "four"),))
     assert kinds((four, twin), near) == []
+    assert kinds((four, replace(six, local_address="fe80::1")), near) == []
+    assert kinds((replace(four, local_address="10.0.0.1"), six), near) == []
     assert one.text == "IPv4 is served by four (pid 10), IPv6 by six (pid 20)"
     same = replace(six, holders=(process(10, "four"),))
     assert kinds((four, same), near) == []
