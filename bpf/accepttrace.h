@@ -42,6 +42,9 @@ enum {
 	MAX_RINGS = 16384,
 	MAX_RECEIVERS = 16384,
 	MAX_READERS = 16384,
+	EVENTS_BYTES = 8 << 20, /* the ring buffer; a power of two, and whole pages of any size */
+	EVENTS_WAKE = EVENTS_BYTES / 4, /* the reader comes every 50 ms, and when so much waits */
+	MAX_SAMPLED = 16384,
 };
 
 /* Where something was not counted: index into the map `losses`. */
@@ -384,6 +387,68 @@ struct reader {
 	char comm[16];
 };
 
+/* `accepttrace events` only, whose programs are an object of their own (events.bpf.c). */
+enum event_kind {
+	EVENT_ACCEPT,
+	EVENT_FAILED, /* a call of accept() */
+	EVENT_RESET, /* queued connections, with their listener */
+	EVENT_DROPPED, /* a SYN or a final ACK that met a full queue */
+};
+
+/* In an event: a value that is not known. */
+enum { WAIT_UNKNOWN = -1, CPU_UNKNOWN = -1, GROUP_NONE = -1, RESULT_UNKNOWN = -4096 };
+
+/* What the ring buffer `events` has of each. What is not known of a kind is 0. */
+struct event {
+	__u64 time_ns; /* CLOCK_MONOTONIC */
+	__u64 process_start_ns; /* of the thread group leader, CLOCK_BOOTTIME */
+	__s64 wait_us;
+	__u32 pid;
+	__u32 tid;
+	__u32 inode; /* of the listener */
+	__u32 netns;
+	__u32 queue; /* of the listener, when the event was written */
+	__s32 group; /* reuseport_id of the listener */
+	__s32 result; /* a descriptor, or the negative errno */
+	__u32 connections; /* that this is about */
+	__u16 kind; /* enum event_kind */
+	__u16 family;
+	__u16 local_port; /* host order, both */
+	__u16 peer_port;
+	__s16 cpu;
+	__s16 received_cpu; /* that handled the last packet */
+	__u32 pad;
+	char comm[16];
+	__u8 local[16]; /* network order; IPv4 in the first four */
+	__u8 peer[16];
+};
+
+/* The one entry of the map `event_wishes`: what is written to the ring buffer. */
+struct event_wish {
+	__u64 slower_us; /* accepts that waited so long at least; 0: any */
+	__u32 kinds; /* bits: 1 << enum event_kind */
+	__u32 sample; /* one of so many of each listener; 0, 1: all */
+	__u8 peer[16]; /* IPv6, or IPv4 as mapped to it */
+	__u8 mask[16];
+};
+
+/* Map `event_counts`, by CPU: of the kinds that are wished for. */
+struct event_count {
+	__u64 accepts; /* as the maps count them */
+	__u64 left_out; /* of all events, by `slower_us` and `peer` */
+	__u64 not_sampled;
+	__u64 lost; /* the ring buffer was full */
+	__u64 written;
+	__u64 fd; /* of the system call that returns on this CPU, plus 1; 0: not known */
+};
+
+/* Map `samples`, by inode and CPU. One of each block is written, which one is random: were it every
+ * Nth, workers that take turns would be seen alone or never. */
+struct sample {
+	__u32 place; /* of the next event in its block */
+	__u32 chosen;
+};
+
 enum setting { NOT_KNOWN, NOT_SET, SET };
 
 enum { PLACES_READ = 512 }; /* of a group: members beyond have no place */
@@ -414,6 +479,9 @@ _Static_assert(sizeof(struct acceptor) == 200 + 8 * WAIT_BUCKETS + CLIENT_SLOTS,
 _Static_assert(sizeof(struct order) == 56 + 8 * RUN_BUCKETS, "order");
 _Static_assert(sizeof(struct error_key) == 24, "error_key");
 _Static_assert(sizeof(struct listener) == 208, "listener");
+_Static_assert(sizeof(struct event) == 120, "event");
+_Static_assert(sizeof(struct event_wish) == 48, "event_wish");
+_Static_assert(sizeof(struct event_count) == 48, "event_count");
 _Static_assert(sizeof(struct peer) == 24, "peer");
 _Static_assert(sizeof(struct member) == 72, "member");
 _Static_assert(sizeof(struct tcp_member) == 112, "tcp_member");

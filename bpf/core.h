@@ -68,6 +68,12 @@ static __always_inline struct settings *settings_get(void)
 #define MAP_LRU_HASH(...) MAP(LRU_HASH, 0, __VA_ARGS__)
 #define MAP_ARRAY(...) MAP(ARRAY, 0, __VA_ARGS__)
 #define MAP_PERCPU_ARRAY(...) MAP(PERCPU_ARRAY, 0, __VA_ARGS__)
+#define MAP_PERCPU_LRU_HASH(...) MAP(LRU_PERCPU_HASH, 0, __VA_ARGS__)
+#define MAP_RINGBUF(name, bytes)                                                                   \
+	struct {                                                                                   \
+		__uint(type, BPF_MAP_TYPE_RINGBUF);                                                \
+		__uint(max_entries, bytes);                                                        \
+	} name SEC(".maps")
 #define LOOKUP(map, key) bpf_map_lookup_elem(&map, key)
 #define INSERT(map, key, value) bpf_map_update_elem(&map, key, value, BPF_NOEXIST)
 #define PUT(map, key, value) bpf_map_update_elem(&map, key, value, BPF_ANY)

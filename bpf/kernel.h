@@ -198,6 +198,9 @@ struct sock_common {
 	FIELD(sock_common, int, skc_incoming_cpu); /* of the last packet */
 	FIELD(sock_common, struct in6_addr, skc_v6_rcv_saddr);
 	FIELD(sock_common, struct sock *, skc_listener); /* of a request: none, if it is not kept */
+	FIELD(sock_common, __u32, skc_daddr);
+	FIELD(sock_common, struct in6_addr, skc_v6_daddr);
+	FIELD(sock_common, __u16, skc_dport); /* in network order */
 	END;
 };
 typedef char program_name[16];

@@ -14,7 +14,9 @@ TYPES = {
     "__u8": "c.c_uint8",
     "__u16": "c.c_uint16",
     "__u32": "c.c_uint32",
+    "__s16": "c.c_int16",
     "__s32": "c.c_int32",
+    "__s64": "c.c_int64",
     "__u64": "c.c_uint64",
     "char": "c.c_char",
 }

@@ -281,6 +281,10 @@ static __always_inline struct listener *listener_known(struct sock *sk)
 
 static __always_inline void add(__u64 *counter, __u64 value)
 {
+#ifdef EVENTS /* a sum that the compiler knows to be 0 became an atomic `or`, unknown before 5.12  \
+	       */
+	asm volatile("" : "+r"(value));
+#endif
 	__sync_fetch_and_add(counter, value);
 }
 

@@ -31,10 +31,13 @@ int raw_tp_sys_exit(struct bpf_raw_tracepoint_args *ctx)
 
 	if (!is_accept(SYSCALL_NUMBER(regs)) || is_compat((void *)bpf_get_current_task()))
 		return 0;
-	if (returned >= 0)
+	if (returned >= 0) {
+		event_fd_is(returned);
 		accept_returned(regs, returned);
-	else
+		event_fd_forget();
+	} else {
 		accept_failed(SYSCALL_FD(regs), -returned);
+	}
 	return 0;
 }
 

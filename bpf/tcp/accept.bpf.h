@@ -4,6 +4,7 @@
 #define ACCEPTTRACE_ACCEPT_H
 
 #include "socket.bpf.h"
+#include "tcp/event.bpf.h"
 #include "tcp/syscall.bpf.h"
 
 /* Threads of the kernel always accept in one way; others may change it with every call. */
@@ -435,6 +436,20 @@ static __noinline void look_at_order(struct acceptor *acceptor, struct sock *sk)
 	add(&order->left, 1);
 }
 
+/* As an event. In other objects than that of the events it is none, and nothing of it is there. */
+static __always_inline void told(enum access how, struct sock *listener, struct sock *child,
+				 __u32 inode, __u64 now)
+{
+#ifdef EVENTS
+	__u64 ready;
+
+	if (!ready_us(how, child, &ready))
+		event_accept(listener, child, inode, WAIT_UNKNOWN);
+	else
+		event_accept(listener, child, inode, ready && ready < now ? now - ready : 0);
+#endif
+}
+
 static __always_inline void took(enum access how, bool shared, struct acceptor *acceptor,
 				 struct settings *want, struct sock *listener, struct sock *child)
 {
@@ -452,6 +467,7 @@ static __always_inline void took(enum access how, bool shared, struct acceptor *
 	now = now_us();
 	count(shared, &acceptor->left_us, now);
 	waited(how, shared, acceptor, child, want->began_us, now);
+	told(how, listener, child, acceptor->who.inode, now);
 }
 
 static __always_inline void took_as_crew(struct acceptor *acceptor, struct settings *want,
@@ -463,7 +479,7 @@ static __always_inline void took_as_crew(struct acceptor *acceptor, struct setti
 
 /* By a thread without a row. */
 static __always_inline void took_unnamed(struct listener *listener, struct settings *want,
-					 struct sock *child)
+					 struct sock *sk, struct sock *child)
 {
 	__u64 now;
 
@@ -473,6 +489,7 @@ static __always_inline void took_unnamed(struct listener *listener, struct setti
 	now = now_us();
 	add(&listener->left_us, now);
 	add(&listener->waited_us, waited_by(child, now));
+	told(PROBED, sk, child, listener->inode, now);
 }
 
 /* A thread without a row of its own took a child. NULL: it still has none, but all is counted. */
@@ -501,7 +518,7 @@ static __noinline struct acceptor *took_first(struct sock *sk, struct sock *chil
 	if (acceptor)
 		took_as_crew(acceptor, want, sk, child);
 	else
-		took_unnamed(listener, want, child);
+		took_unnamed(listener, want, sk, child);
 	return NULL;
 }
 
@@ -596,6 +613,7 @@ static __always_inline void failed(struct sock *listener, __u32 inode, __u32 err
 		return;
 	}
 	count(is_crew(&key.acceptor), &acceptor->failed, 1);
+	event_failed(listener, inode, error);
 	if (keeps_waiting(listener, error))
 		count(is_crew(&key.acceptor), &acceptor->refused, 1);
 	failed_with(&key, acceptor->owner);

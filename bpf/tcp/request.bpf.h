@@ -7,6 +7,7 @@
 #define ACCEPTTRACE_REQUEST_H
 
 #include "socket.bpf.h"
+#include "tcp/event.bpf.h"
 
 enum { IPV4_SOURCE = 12, IPV6_SOURCE = 8, TCP_LENGTH_AND_FLAGS = 12 }; /* offsets in headers */
 enum { FLAG_SYN = 0x02, FLAG_RST = 0x04, FLAG_ACK = 0x10 };
@@ -56,6 +57,7 @@ static __always_inline void turned_away(struct listener *listener, struct sock *
 	peer_read(skb, &peer);
 	if (peer_meet(&peer, listener->owner))
 		add(&listener->overflow_peers, 1);
+	event_dropped(sk, &peer);
 }
 
 /* The queue holds one more than its limit. */

@@ -4,6 +4,7 @@
 #define ACCEPTTRACE_STATES_H
 
 #include "socket.bpf.h"
+#include "tcp/event.bpf.h"
 
 enum { NOTHING = ~0U };
 enum { FLAG_DEAD = 1 << 0 }; /* SOCK_DEAD: nobody holds it any more */
@@ -84,10 +85,12 @@ static __always_inline void listener_closed(struct sock *sk)
 	if (half_open && may_move)
 		listener->cut_off |= CUT_OFF_UNKNOWN;
 	add(&listener->stops, 1);
-	if (queue && may_move)
+	if (queue && may_move) {
 		add(&listener->stakes_unknown, 1);
-	else if (queue)
+	} else if (queue) {
 		add(&listener->lost, queue);
+		event_reset(sk, NULL, queue);
+	}
 }
 
 /*
@@ -109,8 +112,10 @@ static __always_inline void child_reset(struct sock *child)
 	if (seen <= closing->counted)
 		return;
 	listener = row_at_end(sk, true);
-	if (listener)
+	if (listener) {
 		add(&listener->lost, seen - closing->counted);
+		event_reset(sk, NULL, seen - closing->counted);
+	}
 	closing->counted = seen;
 }
 

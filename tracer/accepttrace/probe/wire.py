@@ -35,6 +35,9 @@ PORT_LATE = 262144
 MAX_RINGS = 16384
 MAX_RECEIVERS = 16384
 MAX_READERS = 16384
+EVENTS_BYTES = 8388608
+EVENTS_WAKE = 2097152.0
+MAX_SAMPLED = 16384
 LOSS_LISTENERS_FULL = 0
 LOSS_ERRORS_FULL = 1
 LOSS_UNATTRIBUTED = 2
@@ -80,6 +83,14 @@ PROGRAM_NONE = 0
 PROGRAM_CLASSIC = 1
 PROGRAM_EXTENDED = 2
 CLASSIC_READ = 3
+EVENT_ACCEPT = 0
+EVENT_FAILED = 1
+EVENT_RESET = 2
+EVENT_DROPPED = 3
+WAIT_UNKNOWN = -1
+CPU_UNKNOWN = -1
+GROUP_NONE = -1
+RESULT_UNKNOWN = -4096
 NOT_KNOWN = 0
 NOT_SET = 1
 SET = 2
@@ -404,6 +415,68 @@ class Reader(c.Structure):
         ("owner", c.c_uint32),
         ("pad", c.c_uint32),
         ("comm", c.c_char * 16),
+    )
+
+
+class Event(c.Structure):
+    """struct event."""
+
+    _fields_ = (
+        ("time_ns", c.c_uint64),
+        ("process_start_ns", c.c_uint64),
+        ("wait_us", c.c_int64),
+        ("pid", c.c_uint32),
+        ("tid", c.c_uint32),
+        ("inode", c.c_uint32),
+        ("netns", c.c_uint32),
+        ("queue", c.c_uint32),
+        ("group", c.c_int32),
+        ("result", c.c_int32),
+        ("connections", c.c_uint32),
+        ("kind", c.c_uint16),
+        ("family", c.c_uint16),
+        ("local_port", c.c_uint16),
+        ("peer_port", c.c_uint16),
+        ("cpu", c.c_int16),
+        ("received_cpu", c.c_int16),
+        ("pad", c.c_uint32),
+        ("comm", c.c_char * 16),
+        ("local", c.c_uint8 * 16),
+        ("peer", c.c_uint8 * 16),
+    )
+
+
+class EventWish(c.Structure):
+    """struct event_wish."""
+
+    _fields_ = (
+        ("slower_us", c.c_uint64),
+        ("kinds", c.c_uint32),
+        ("sample", c.c_uint32),
+        ("peer", c.c_uint8 * 16),
+        ("mask", c.c_uint8 * 16),
+    )
+
+
+class EventCount(c.Structure):
+    """struct event_count."""
+
+    _fields_ = (
+        ("accepts", c.c_uint64),
+        ("left_out", c.c_uint64),
+        ("not_sampled", c.c_uint64),
+        ("lost", c.c_uint64),
+        ("written", c.c_uint64),
+        ("fd", c.c_uint64),
+    )
+
+
+class Sample(c.Structure):
+    """struct sample."""
+
+    _fields_ = (
+        ("place", c.c_uint32),
+        ("chosen", c.c_uint32),
     )
 
 
