@@ -75,7 +75,6 @@ TABLE: tuple[Entry, ...] = (
     # --- real servers
     Entry("servers/test_real_servers.py", HERE + ROOTS, "each nginx and gunicorn"),
     Entry("servers/test_phpfpm.py", HERE + ROOTS, "each php-fpm"),
-    Entry("servers/test_library.py", HERE + ROOTS, "each Python and pytest"),
     Entry(
         "servers/test_fairness.py", HERE, "the model divides; what it divides is counted elsewhere"
     ),
@@ -267,6 +266,18 @@ TABLE: tuple[Entry, ...] = (
     Entry("kernel/test_window.py", HERE, "the model's sums; what they are of is counted elsewhere"),
     Entry("kernel/test_cpu.py", HERE + ENDS, "a clock of each process, in all kernels"),
     Entry("kernel/test_locality.py", HERE + PLAIN + HEADERS, "a field of the socket; each loader"),
+    Entry("kernel/test_events_cli.py", HERE, "how events are written and end; one kernel's do"),
+    Entry("kernel/test_events.py", HERE, "what the programs leave out is the same everywhere"),
+    Entry(
+        "kernel/test_events.py",
+        HERE + ENDS,
+        "each attach type's program with its events, for the verifier; the ring buffer",
+        names=(
+            "test_they_are_the_connections_that_the_clients_logged",
+            "test_what_is_lost_has_lines_of_its_own",
+            "test_failures_have_their_errno",
+        ),
+    ),
     Entry("kernel/test_order.py", HERE + ENDS + HEADERS[1:], "hooks of accept; each loader"),
     Entry(
         "kernel/test_order.py",

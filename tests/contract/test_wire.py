@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from accepttrace.probe import holders, holderwire, plans, wire
+from accepttrace.probe import connections, holders, holderwire, plans, wire
 
 OBJECTS = Path(wire.__file__).parent / "load" / "objects"
 HEADER = Path(__file__).parents[2] / "bpf" / "accepttrace.h"
@@ -33,6 +33,11 @@ STRUCTS = {
     "receiver": wire.Receiver,
     "udp_member": wire.UdpMember,
 }
+EVENTS = {
+    "event_wish": wire.EventWish,
+    "event_count": wire.EventCount,
+    "sample": wire.Sample,
+}
 HOLDERS = {
     "asked": holderwire.Asked,
     "progress": holderwire.Progress,
@@ -41,13 +46,25 @@ HOLDERS = {
     "counted_key": holderwire.CountedKey,
 }
 HOLDERS_HEADER = HEADER.parent / "holders" / "holders.h"
-ALL_OF = ("LOSS_", "SHARED_", "OWNER_", "PIECE_", "WAITS_")  # kinds that are mirrored as a whole
+ALL_OF = (
+    "LOSS_",
+    "SHARED_",
+    "OWNER_",
+    "PIECE_",
+    "WAITS_",
+    "EVENT_",
+)  # kinds that are mirrored as a whole
 Types = list[dict[str, Any]]
 
 
 @pytest.fixture(scope="module", params=["x86_64", "aarch64"])
 def types(request: pytest.FixtureRequest) -> Types:
     return types_of(f"{request.param}.bpf.o")
+
+
+@pytest.fixture(scope="module", params=["x86_64", "aarch64"])
+def event_types(request: pytest.FixtureRequest) -> Types:
+    return types_of(f"events.{request.param}.bpf.o")
 
 
 @pytest.fixture(scope="module", params=["x86_64", "aarch64"])
@@ -82,6 +99,30 @@ def layout(types: Types, name: str) -> tuple[int, dict[str, tuple[int, int]]]:
 @pytest.mark.parametrize("name", STRUCTS)
 def test_mirror_has_name_offset_and_size_of_every_field(types: Types, name: str) -> None:
     assert_mirrored(types, name, STRUCTS[name])
+
+
+@pytest.mark.parametrize("name", [*STRUCTS, *EVENTS])
+def test_mirror_of_the_events_is_as_exact(event_types: Types, name: str) -> None:
+    assert_mirrored(event_types, name, {**STRUCTS, **EVENTS}[name])
+
+
+def test_events_are_unpacked_as_they_are_written() -> None:
+    """They live on the stack of the program, so BTF does not know them; the compiler does."""
+    sizes = dict(re.findall(r"sizeof\(struct (\w+)\) == (\d+)", HEADER.read_text()))
+    values = (*range(1, 19), b"c" * 16, b"l" * 16, b"p" * 16)
+    event = wire.Event.from_buffer_copy(connections.LAYOUT.pack(*values)[8:])
+    read = [getattr(event, field[0]) for field in wire.Event._fields_]
+    assert [bytes(one) if isinstance(one, c.Array) else one for one in read] == [*values]
+    assert c.sizeof(event) == int(sizes["event"]) == connections.LAYOUT.size - 8
+
+
+@pytest.mark.parametrize("path", sorted(OBJECTS.glob("*.bpf.o")), ids=lambda path: path.name)
+def test_atomics_are_those_of_the_oldest_kernel(path: Path) -> None:
+    """It only adds, and returns nothing: the others came with 5.12."""
+    dump = subprocess.run(["llvm-objdump", "-d", path], capture_output=True, text=True, check=True)
+    atomics = re.findall(r"^ +\d+:\t((?:c3|db)(?: \w\w){7})", dump.stdout, re.MULTILINE)
+    assert atomics or path.name.startswith("holders")
+    assert [one for one in atomics if not one.endswith("00 00 00 00")] == []
 
 
 @pytest.mark.parametrize("name", HOLDERS)
@@ -146,9 +187,10 @@ def test_what_a_hook_counts_is_a_counter_of_listeners(plan: plans.Plan) -> None:
     assert all(kinds[name] is c.c_uint64 for name in plan.sees.counted)
 
 
-def test_object_holds_exactly_the_programs_of_the_plans(types: Types) -> None:
-    functions = {t["name"] for t in types if t["kind"] == "FUNC" and t["linkage"] == "global"}
-    assert functions - verified_once() == {*plans.PROGRAMS, *plans.LISTINGS}
+def test_object_holds_exactly_the_programs_of_the_plans(types: Types, event_types: Types) -> None:
+    for found in (types, event_types):
+        functions = {t["name"] for t in found if t["kind"] == "FUNC" and t["linkage"] == "global"}
+        assert functions - verified_once() == {*plans.PROGRAMS, *plans.LISTINGS}
 
 
 def verified_once() -> set[str]:

@@ -73,6 +73,7 @@ class Config:
     detail: Detail = "full"
     locality: bool = False  # compare the CPUs that receive and accept each connection
     patterns: bool = False  # note who accepts after whom
+    events: bool = False  # each connection is written down
     ready_file: Path | None = None
     replays: bool = False  # what is shown was recorded
     live: bool = False  # on a screen whose rows can be grouped, and their window changed

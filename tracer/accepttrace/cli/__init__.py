@@ -17,6 +17,7 @@ from accepttrace.run.streams import abandon, occupy, tolerate
 
 _COMMANDS = {
     "top": "live table of accepts by worker (the default command)",
+    "events": "one line a connection: who accepted it, after how long a wait",
     "who": "who shares a port, and how; needs no BPF",
     "check": "conditions on what a port gets; an exit status for scripts",
     "record": "keep what a run reads in a file",

@@ -12,7 +12,11 @@ Example = tuple[str, str]  # a command line, and what it is for
 
 # By parameter. What is not named stands last, under the usual heading.
 _SECTIONS: Final = (
-    ("What to trace", "ports pids comms addresses cgroups netns ipv4 ipv6 unix udp"),
+    (
+        "What to trace",
+        "ports pids comms addresses cgroups netns ipv4 ipv6 unix udp peer"
+        " slower_than sample failed lost",
+    ),
     (
         "Conditions",
         "fair max_share max_ratio min_workers max_wait max_queue no_loss expect max_open_ratio"
@@ -21,7 +25,7 @@ _SECTIONS: Final = (
     ("Who gets a connection", "to client"),
     ("Whether a port can be bound", "why reuseport reuseaddr v6only uid device"),
     ("How long", "watch interval duration count once early recording"),
-    ("What to show", "by sort window columns rows histogram patterns plain full output"),
+    ("What to show", "by sort window columns rows histogram patterns plain full output timestamps"),
     ("How to trace", "attach loader detail ready_file verbose"),
 )
 _REST: Final = "Options"

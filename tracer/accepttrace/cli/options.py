@@ -254,6 +254,11 @@ def way_options(command: Command) -> Command:
     return with_options(command, WAYS)
 
 
+def way_options_of_events(command: Command) -> Command:
+    """The same but `--detail`: events have all of it."""
+    return with_options(command, (*WAYS[:2], *WAYS[3:]))
+
+
 def with_options(
     command: Command, options: Iterable[Callable[[Callable[..., Any]], Callable[..., Any]]]
 ) -> Command:

@@ -52,7 +52,8 @@ class Plan:
     """All hooks of an attach type, and the facts that it yields.
 
     `listing`: the program that lists sockets. `locality`: the CPUs that receive and accept a
-    connection are compared. `patterns`: it is noted who accepts after whom.
+    connection are compared. `patterns`: it is noted who accepts after whom. `events`: each
+    connection is written to a ring buffer.
     """
 
     attach: AttachType
@@ -64,6 +65,7 @@ class Plan:
     listing: Listing = "iter_members"
     locality: bool = False
     patterns: bool = False
+    events: bool = False
 
     def __post_init__(self) -> None:
         counts = dict.fromkeys(name for hook in self.hooks for name in hook.counts)
@@ -102,10 +104,10 @@ class Plan:
             self, hooks=accepts, sees=sees, blind_spots=spots, detail=detail, fallback=None
         )
 
-    def looking(self, locality: bool, patterns: bool) -> Plan:
+    def looking(self, locality: bool, patterns: bool, events: bool = False) -> Plan:
         """The same with what is looked at only when it is asked for."""
-        fallback = self.fallback and self.fallback.looking(locality, patterns)
-        return replace(self, locality=locality, patterns=patterns, fallback=fallback)
+        fallback = self.fallback and self.fallback.looking(locality, patterns, events)
+        return replace(self, locality=locality, patterns=patterns, events=events, fallback=fallback)
 
 
 def _process_entries(kind: str) -> tuple[Hook, ...]:

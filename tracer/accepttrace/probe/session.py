@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes as c
 import os
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from accepttrace.config import Config, Filters
 from accepttrace.errors import UnsupportedError
@@ -32,6 +33,9 @@ from accepttrace.probe.load import loaders
 from accepttrace.probe.members import facts_of
 from accepttrace.probe.orders import OrderRows
 from accepttrace.probe.tracer import Tracer
+
+if TYPE_CHECKING:
+    from accepttrace.probe.connections import Connections, NameOf
 
 _VIA: dict[int, Via] = {
     wire.VIA_SYSCALL: "syscall",
@@ -115,6 +119,12 @@ class Session(Tracer):
         self._listeners.clear()
         self._orders.clear()
         self._shares.clear()
+
+    def connections(self, name_of: NameOf) -> Connections:
+        """Each connection from now on, if the session was opened with events."""
+        from accepttrace.probe.connections import Connections
+
+        return Connections(self._loaded, name_of)
 
     def listening(self) -> dict[int, ListenerFact]:
         """Every listener in the network namespace of the calling thread, by inode."""
@@ -280,7 +290,8 @@ def _filled(buckets: c.Array[c.c_uint64]) -> tuple[int, ...]:
 def open_session(config: Config) -> Session:
     """Attach, prove, and set the filters. `UnsupportedError` says why each way failed."""
     ways = plans.by_preference(preemption.preempts())
-    wanted = (plan.at(config.detail).looking(config.locality, config.patterns) for plan in ways)
+    asked = (config.locality, config.patterns, config.events)
+    wanted = (plan.at(config.detail).looking(*asked) for plan in ways)
     return choosing.first(config, wanted, Session)
 
 

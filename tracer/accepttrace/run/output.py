@@ -53,6 +53,11 @@ class Output:
         """Whether a person sees it on a terminal."""
         return os.isatty(self._fd)
 
+    @property
+    def waits(self) -> bool:
+        """Whether some of the text is not taken yet."""
+        return bool(self._rest)
+
     def write(self, text: str) -> int:
         """Take some text, for the next `flush`."""
         if not self._gone:

@@ -151,12 +151,19 @@ class Pace:
             return None
         return max(self._asked_s + limit_s - time.monotonic(), 0.0)
 
-    def wait(self, seconds: float | None, writable: int | None = None) -> bool:
-        """Sleep until a signal comes, or `writable` can be written to (True), at most so long."""
+    def wait(
+        self, seconds: float | None, writable: int | None = None, readable: int | None = None
+    ) -> bool:
+        """Sleep until a signal comes, or `writable` can be written to (True), at most so long.
+
+        It also ends where there is something to read.
+        """
         poll = select.poll()
         poll.register(self._woken, select.POLLIN)
         if writable is not None:
             poll.register(writable, select.POLLOUT)
+        if readable is not None:
+            poll.register(readable, select.POLLIN)
         ready = dict(poll.poll(None if seconds is None else math.ceil(max(seconds, 0.0) * 1e3)))
         if self._woken in ready:  # drained: what it was for is remembered
             os.read(self._woken, 4096)

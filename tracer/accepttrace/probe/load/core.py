@@ -22,7 +22,7 @@ ENOTSUPP = 524  # the kernel's own; no C library has a name for it
 
 
 def object_bytes(what: str = "") -> bytes:
-    """A CO-RE object for this machine, from the package: the tracer's, or `holders`."""
+    """A CO-RE object for this machine, from the package: the tracer's, `events` or `holders`."""
     name = f"{what}.{os.uname().machine}.bpf.o".lstrip(".")
     path = Path(__file__).with_name("objects") / name
     try:
@@ -111,7 +111,7 @@ class Loaded:
 
     def _load(self) -> None:
         lib = library()
-        self._object = opened()
+        self._object = opened("events" if self.plan.events else "")
         wanted = {self.plan.listing, *(hook.program for hook in self.hooks)}
         for name in (*PROGRAMS, *LISTINGS):
             lib.bpf_program__set_autoload(self._program(name), name in wanted)

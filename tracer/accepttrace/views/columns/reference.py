@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
-from accepttrace.views.columns import tcp, udp
+from accepttrace.views.columns import connections, tcp, udp
 from accepttrace.views.columns.column import Column, Table, Unit
 
 UNITS: Final[Mapping[Unit, str]] = {
@@ -24,7 +24,7 @@ _WHOLE: Final = ("count", "us", "bytes")
 
 
 def markdown() -> str:
-    """The reference: every column of TCP and of UDP."""
+    """The reference: every column of TCP, of UDP and of events."""
     parts = (
         "# Columns",
         "Made from the tables in `tracer/accepttrace/views/columns/` by `make docs`. The field is"
@@ -36,6 +36,8 @@ def markdown() -> str:
         "\n".join(_table(tcp.TABLE)),
         "## Datagrams (`--udp`)",
         "\n".join(_table(udp.TABLE)),
+        "## Connections (`events`)",
+        "\n".join(_table(connections.TABLE)),
     )
     return "\n\n".join(parts) + "\n"
 

@@ -1,0 +1,166 @@
+"""Events of connections as lines, read back by readers that are not ours."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from jsonschema import Draft202012Validator
+
+import accepttrace.views
+from accepttrace.cli.events import parse_peer
+from accepttrace.config import Filters
+from accepttrace.facts.connections import ConnectionEvent
+from accepttrace.facts.meta import Meta
+from accepttrace.model.ledger import Ledger
+from accepttrace.run.events import Asked, fits
+from accepttrace.views.connections import (
+    FIELDS,
+    LEDGER_FIELDS,
+    Csv,
+    JsonLines,
+    Plain,
+    Stamps,
+    summary,
+)
+from accepttrace.views.text import cells
+from tests.unit.strangers import NASTY, is_harmless, names
+
+SCHEMA: dict[str, Any] = json.loads(
+    (Path(accepttrace.views.__file__).parent / "events.schema.json").read_text()
+)
+VALIDATOR = Draft202012Validator(SCHEMA)
+AT_NS = 1_795_737_997_558_351_291  # 2026-11-27T00:06:37.558351Z, by `date`
+BEGAN_NS = AT_NS - 2_500_000_999
+META = Meta("1", "6.1", "fentry", "libbpf", (), "2026-11-27T00:06:35.000Z", ":80")
+ACCEPT = ConnectionEvent(
+    *("accept", AT_NS, 12, 13, "nginx: worker", "nginx", 5, None, "ipv4", "127.0.0.1", 80),
+    *("127.0.0.2", 40000, 99, 4026531833, 7, 120, 3, 1, 1, True, 1),
+)
+RESET = ConnectionEvent(
+    *("reset", AT_NS, None, None, None, None, None, None, "ipv4", "127.0.0.1", 80),
+    *(None, None, 99, 4026531833, None, None, 3, 1, None, None, 4),
+)
+EVENTS = (ACCEPT, RESET, ACCEPT._replace(type="failed", error="EMFILE", fd=None, wait_us=0))
+LEDGER = Ledger(1.5, 10, 6, 1, 2, 0, 1, 0)
+
+
+def read(text: str) -> list[dict[str, Any]]:
+    found = [json.loads(line) for line in text.splitlines()]
+    for line in found:
+        VALIDATOR.validate(line)
+    return found
+
+
+def test_json_has_each_field_and_follows_the_schema() -> None:
+    lines = JsonLines(Stamps("iso", BEGAN_NS))
+    found = read(lines.begin(META, 3) + lines.rows(EVENTS) + lines.end(LEDGER))
+    meta, *events, last = found
+    assert (meta["sample"], last["lost"], last["balanced"]) == (3, 1, False)
+    for event, line in zip(EVENTS, events, strict=True):
+        expected = {name: getattr(event, name) for name in FIELDS if name != "time"}
+        assert line == {**expected, "time": "2026-11-27T00:06:37.558351Z"}
+    assert list(events[0]) == list(FIELDS)
+    assert list(last) == ["type", *LEDGER_FIELDS, "balanced"]
+
+
+@pytest.mark.parametrize(
+    ("form", "expected"), [("relative", 2.500000), ("unix", 1_795_737_997.558351)]
+)
+def test_times_may_be_numbers(form: Any, expected: float) -> None:
+    (line,) = read(JsonLines(Stamps(form, BEGAN_NS)).rows(EVENTS[:1]))
+    assert line["time"] == pytest.approx(expected, abs=2e-6)
+
+
+def test_an_event_from_before_the_start_is_not_a_second_early() -> None:
+    early = ACCEPT._replace(time_ns=BEGAN_NS - 1_000)
+    (line,) = read(JsonLines(Stamps("relative", BEGAN_NS)).rows([early]))
+    assert line["time"] == pytest.approx(-1e-6)
+
+
+def test_csv_has_the_same_and_empty_is_not_known() -> None:
+    lines = Csv(Stamps("iso", BEGAN_NS))
+    text = lines.begin(META, 1) + lines.rows(EVENTS) + lines.end(LEDGER)
+    rows = list(csv.DictReader(io.StringIO(text)))
+    assert rows[0]["time"] == "2026-11-27T00:06:37.558351Z"
+    assert (rows[0]["local"], rows[0]["wait_us"], rows[1]["wait_us"]) == ("true", "120", "")
+    assert [row["connections"] for row in rows] == ["1", "4", "1"]
+    assert rows[1]["pid"] == rows[1]["name"] == ""
+
+
+@pytest.mark.parametrize("width", [1, 40, 80, 120, 300])
+@pytest.mark.parametrize("kind", ["accept", "any"])
+def test_a_table_keeps_its_columns(width: int, kind: Any) -> None:
+    table = Plain(Stamps("iso", BEGAN_NS), width, kind)
+    head, *rows = (table.begin(META, 1) + table.rows(EVENTS)).splitlines()
+    assert head.startswith("TIME")
+    assert width == 1 or cells(head) <= width
+    if width == 300:
+        end = head.index(" WAIT") + 5
+        assert [row[:end].split()[-1] for row in rows] == ["120us", "n/a", "0us"]
+
+
+@given(names)
+def test_names_are_harmless(name: str) -> None:
+    event = ACCEPT._replace(name=name, comm=name)
+    (line,) = read(JsonLines(Stamps("iso", 0)).rows([event]))
+    assert line["name"] == name.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    for form in (Csv(Stamps("iso", 0)), Plain(Stamps("iso", 0), 300, "accept")):
+        text = form.rows([event])
+        assert text.count("\n") == 1
+        assert is_harmless(text[:-1])
+
+
+@pytest.mark.parametrize("name", NASTY)
+def test_nasty_names_are_no_formula(name: str) -> None:
+    (row,) = csv.reader(io.StringIO(Csv(Stamps("iso", 0)).rows([ACCEPT._replace(name=name)])))
+    assert not row[FIELDS.index("name")].startswith(tuple("=+-@\uff1d\uff0b"))
+
+
+@pytest.mark.parametrize(
+    ("ledger", "words"),
+    [
+        (Ledger(1.0, 5, 5, 0, 0, 0, 0, 0), "5 events in 1.0s; 5 accepts counted; nothing lost"),
+        (LEDGER, "1 lost: the reader was too slow for the ring buffer"),
+        (Ledger(1.0, 5, 4, 0, 0, 0, 0, 1), "1 accepts without an event"),
+    ],
+)
+def test_the_summary_says_what_is_missing(ledger: Ledger, words: str) -> None:
+    assert words in summary(ledger)
+    assert ("nothing lost" in summary(ledger)) == ledger.balanced
+
+
+@pytest.mark.parametrize(
+    ("filters", "local", "expected"),
+    [
+        (Filters(family="ipv4"), "127.0.0.1", True),
+        (Filters(family="ipv4"), "::ffff:127.0.0.1", True),
+        (Filters(family="ipv4"), "::1", False),
+        (Filters(family="ipv6"), "::ffff:127.0.0.1", False),
+        (Filters(family="ipv6"), "::1", True),
+        (Filters(addresses=frozenset(("127.0.0.1",))), "::ffff:127.0.0.1", True),
+        (Filters(addresses=frozenset(("127.0.0.1",))), "127.0.0.2", False),
+        (Filters(addresses=frozenset(("0.0.0.0",))), "127.0.0.2", True),
+    ],
+)
+def test_filters_are_about_the_connection(filters: Filters, local: str, expected: bool) -> None:
+    event = ACCEPT._replace(local_address=local, family="ipv6" if ":" in local else "ipv4")
+    assert fits(filters, event) is expected
+
+
+@pytest.mark.parametrize(
+    ("text", "address", "mask"),
+    [
+        ("192.0.2.7/24", bytes(10) + b"\xff\xff\xc0\0\x02\0", b"\xff" * 15 + b"\0"),
+        ("192.0.2.7", bytes(10) + b"\xff\xff\xc0\0\x02\x07", b"\xff" * 16),
+        ("2001:db8::/32", b"\x20\x01\x0d\xb8" + bytes(12), b"\xff" * 4 + bytes(12)),
+        ("::/0", bytes(16), bytes(16)),
+    ],
+)
+def test_a_network_is_one_of_ipv6(text: str, address: bytes, mask: bytes) -> None:
+    assert Asked(peer=parse_peer(text)).wish.peer == (address, mask)

@@ -1,0 +1,120 @@
+"""`accepttrace events`: one line a connection."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Any, Final
+
+import click
+
+from accepttrace.cli.help import Command
+from accepttrace.cli.options import (
+    Parsed,
+    filter_options,
+    ready_file_option,
+    seconds,
+    take_filters,
+    way_options_of_events,
+)
+from accepttrace.config import Config
+from accepttrace.run.pace import Pace
+
+
+def parse_peer(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    """`192.0.2.0/24`, `2001:db8::/32`, or one address. ValueError says what is wrong."""
+    try:
+        return ipaddress.ip_network(text.strip(), strict=False)
+    except ValueError:
+        raise ValueError(f"{text!r} is no network: write 192.0.2.0/24 or 2001:db8::/32") from None
+
+
+PEER: Final = Parsed("network", parse_peer)
+
+
+@click.command(
+    cls=Command,
+    examples=(
+        ("sudo accepttrace events 80", "each connection to port 80 as it is accepted"),
+        (
+            "sudo accepttrace events 443 --slower-than 50ms",
+            "those that had waited for 50 ms or longer",
+        ),
+        (
+            "sudo accepttrace events 80 --lost --failed -o jsonl",
+            "with what was reset or dropped, and accepts that failed, for programs",
+        ),
+        ("sudo accepttrace events 80 --sample 100", "one of each 100, at high rates"),
+    ),
+)
+@filter_options
+@click.option("--peer", type=PEER, metavar="ADDRESS/BITS", help="Only clients in this network.")
+@click.option(
+    "--slower-than",
+    type=seconds(1e-6, 3600),
+    metavar="TIME",
+    help="Only connections that waited so long to be accepted, or longer: 50ms.",
+)
+@click.option(
+    "--sample",
+    type=click.IntRange(1, 1_000_000),
+    default=1,
+    metavar="N",
+    help="Only one of each N events of a listener, chosen by chance.",
+)
+@click.option("--failed", is_flag=True, help="Accepts that failed, too (EAGAIN is none).")
+@click.option(
+    "--lost", is_flag=True, help="Connections that were reset in the queue or dropped, too."
+)
+@click.option(
+    "-d", "--duration", type=seconds(0.1), metavar="TIME", help="End after this time: 30s, 5m."
+)
+@click.option(
+    "-n", "--count", type=click.IntRange(1), metavar="COUNT", help="End after this many events."
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Choice(["table", "jsonl", "csv"]),
+    default="table",
+    help="[default: table]",
+)
+@click.option(
+    "--timestamps",
+    type=click.Choice(["iso", "relative", "unix"]),
+    default="iso",
+    help="In UTC, or seconds since the start, or since the epoch.  [default: iso]",
+)
+@way_options_of_events
+@ready_file_option
+def events(**values: Any) -> None:
+    """Which worker accepted which connection: one line each, at most 100 ms late.
+
+    A summary on standard error says whether there was an event for every accept. What this attach
+    type cannot see is n/a (null in JSON). A reader that is too slow loses events, and is told so.
+    """
+    config = Config(
+        filters=take_filters(values),
+        duration_s=values["duration"],
+        count=values["count"],
+        output=values["output"],
+        attach=values["attach"],
+        loader=values["loader"],
+        ready_file=values["ready_file"],
+        events=True,
+    )
+    pace = Pace(config.interval_s, config.duration_s)  # before attaching: a signal ends it cleanly
+    try:
+        from accepttrace.run.events import Asked, trace_events
+
+        slower_s = values["slower_than"] or 0.0
+        asked = Asked(
+            timestamps=values["timestamps"],
+            peer=values["peer"],
+            slower_us=round(slower_s * 1e6),
+            sample=values["sample"],
+            failed=values["failed"],
+            lost=values["lost"],
+        )
+        trace_events(config, asked, pace)
+    finally:
+        pace.over()

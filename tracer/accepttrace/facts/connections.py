@@ -1,0 +1,65 @@
+"""What happened to one connection, or to several at once, when and where."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from accepttrace.facts.records import Family
+
+Kind = Literal["accept", "failed", "reset", "dropped"]
+
+
+class ConnectionEvent(NamedTuple):
+    """One event. Source: the BPF ring buffer `events`. None: not known, or there is no such thing.
+
+    `failed`: a call of accept() that took nothing. `reset`: queued connections, with their
+    listener. `dropped`: a SYN or a final ACK that met a full queue.
+    """
+
+    type: Kind
+    time_ns: int  # wall clock, since the epoch
+    pid: int | None
+    tid: int | None
+    name: str | None  # as `Holder.name`; `comm` where the process was gone before it was read
+    comm: str | None  # of the thread
+    fd: int | None
+    error: str | None  # EMFILE
+    family: Family
+    local_address: str
+    local_port: int
+    peer_address: str | None
+    peer_port: int | None
+    listener_inode: int
+    netns: int
+    group: int | None  # reuseport_id of the listener
+    wait_us: int | None  # in the accept queue
+    queue: int  # left behind in the queue of the listener
+    cpu: int
+    received_cpu: int | None  # that handled the last packet of the connection
+    local: bool | None  # accepted on that CPU
+    connections: int  # that it is about
+
+
+@dataclass(frozen=True, slots=True)
+class EventCounts:
+    """What became of all events. Source: BPF map `event_counts`.
+
+    `accepts`: as events, whatever became of them. `left_out`: by `--slower-than` and `--peer`.
+    """
+
+    accepts: int
+    left_out: int
+    not_sampled: int
+    lost: int  # the ring buffer was full
+    written: int  # to the ring buffer
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """Which events are written. `peer`: address and mask, as of IPv6; None: any."""
+
+    kinds: frozenset[Kind]
+    slower_us: int = 0
+    sample: int = 1
+    peer: tuple[bytes, bytes] | None = None

@@ -1,0 +1,156 @@
+"""Each connection as an event: asked for, read from the ring buffer, and accounted for."""
+
+from __future__ import annotations
+
+import ctypes as c
+import errno
+import time
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from struct import Struct
+from typing import Final
+
+from accepttrace.facts.addresses import family_of, spelled
+from accepttrace.facts.connections import ConnectionEvent, EventCounts, Kind, Wish
+from accepttrace.probe import clock, wire
+from accepttrace.probe.load import loaders
+from accepttrace.probe.maps import Map
+from accepttrace.probe.ring import Ring
+
+KINDS: Final[dict[int, Kind]] = {
+    wire.EVENT_ACCEPT: "accept",
+    wire.EVENT_FAILED: "failed",
+    wire.EVENT_RESET: "reset",
+    wire.EVENT_DROPPED: "dropped",
+}
+NameOf = Callable[[int, int, str], str]  # PID, its start in nanoseconds as /proc has it, comm
+# struct event behind the head of its record; tests/contract compares it with the mirror.
+LAYOUT: Final = Struct("<8xQQqIIIIIiiIHHHHhhI16s16s16s")
+_READINGS: Final = 3  # of two clocks, of which the closest are taken: we may be interrupted
+_CPUS: Final = "/sys/devices/system/cpu/possible"
+
+
+class Connections:
+    """The ring buffer of a tracer that was loaded with events."""
+
+    def __init__(self, loaded: loaders.Attached, name_of: NameOf) -> None:
+        self._ring = Ring(loaded.map_fd("events"), wire.EVENTS_BYTES, c.sizeof(wire.Event))
+        self._wishes = Map(loaded.map_fd("event_wishes"), wire.U32, wire.EventWish)
+        self._counts = Map(
+            loaded.map_fd("event_counts"), wire.U32, _of_each(wire.EventCount, _cpus())
+        )
+        self._name_of = name_of
+        self._boot_offset = clock.start_shown(0)
+
+    def fileno(self) -> int:
+        """Ready when so much waits that it should be read at once."""
+        return self._ring.fileno()
+
+    def begin(self, wish: Wish) -> None:
+        """Forget all events so far; from now on write these. Nothing is to be traced meanwhile."""
+        self._wishes.put(wire.U32(0), _wish(wish))
+        while self._ring.take(4096):
+            pass
+        self._counts.put(wire.U32(0), _of_each(wire.EventCount, _cpus())())
+
+    def read(self, most: int) -> list[ConnectionEvent]:
+        """The oldest events that were not read yet; empty where there are none."""
+        found = self._ring.take(most)
+        return [*self._events(found, _wall_ahead_ns())] if found else []
+
+    def _events(self, records: bytes, ahead_ns: int) -> Iterator[ConnectionEvent]:
+        offset, name_of = self._boot_offset, self._name_of
+        # fmt: off
+        for (
+            at_ns, start_ns, wait_us, pid, tid, inode, netns, queue, group, result, connections,
+            kind, family, local_port, peer_port, cpu, received, _, comm, local, peer,
+        ) in LAYOUT.iter_unpack(records):  # fmt: on
+            thread = _text(comm) if pid else None
+            known_peer = peer_port != 0
+            yield ConnectionEvent(
+                KINDS[kind],
+                at_ns + ahead_ns,
+                pid or None,
+                tid or None,
+                name_of(pid, start_ns + offset, thread) if thread is not None else None,
+                thread,
+                result if result >= 0 else None,
+                _error(result) if result < 0 else None,
+                family_of(family),
+                _address(family, local),
+                local_port,
+                _address(family, peer) if known_peer else None,
+                peer_port if known_peer else None,
+                inode,
+                netns,
+                None if group == wire.GROUP_NONE else group,
+                None if wait_us == wire.WAIT_UNKNOWN else wait_us,
+                queue,
+                cpu,
+                None if received < 0 else received,
+                None if received < 0 else received == cpu,
+                connections,
+            )
+
+    def counts(self) -> EventCounts:
+        """What became of all events since `begin`."""
+        found = self._counts.get(wire.U32(0))
+        each = found.each if found is not None else ()
+
+        def total(name: str) -> int:
+            return sum(getattr(one, name) for one in each)
+
+        return EventCounts(*(total(name) for name in EventCounts.__dataclass_fields__))
+
+    def close(self) -> None:
+        """Let go of the ring buffer."""
+        self._ring.close()
+
+
+def _wall_ahead_ns() -> int:
+    """By how much the wall clock is ahead of the kernel's CLOCK_MONOTONIC now."""
+    best = None
+    for _ in range(_READINGS):
+        before = clock.monotonic_s()
+        wall_ns = time.time_ns()
+        took = clock.monotonic_s() - before
+        if best is None or took < best[0]:
+            best = took, wall_ns - round((before + took / 2) * 1e9)
+    assert best is not None
+    return best[1]
+
+
+def _wish(wish: Wish) -> wire.EventWish:
+    kinds = sum(1 << number for number, kind in KINDS.items() if kind in wish.kinds)
+    found = wire.EventWish(slower_us=wish.slower_us, kinds=kinds, sample=wish.sample)
+    if wish.peer is not None:
+        address, mask = wish.peer
+        found.peer[:], found.mask[:] = address, mask
+    return found
+
+
+@lru_cache(maxsize=4)
+def _of_each(kind: type[c.Structure], number: int) -> type[c.Structure]:
+    """A value of a map that has one for each CPU."""
+    return type("Each", (c.Structure,), {"_fields_": (("each", kind * number),)})
+
+
+def _cpus() -> int:
+    """CPUs that may ever be there."""
+    with open(_CPUS, encoding="ascii") as listed:
+        return int(listed.read().replace("-", ",").split(",")[-1]) + 1
+
+
+@lru_cache(maxsize=4096)
+def _text(comm: bytes) -> str:
+    return comm.partition(b"\0")[0].decode(errors="replace")
+
+
+@lru_cache(maxsize=8192)
+def _address(family: int, raw: bytes) -> str:
+    return spelled(family, raw)
+
+
+def _error(result: int) -> str | None:
+    """None: it was not seen what the call returned."""
+    return None if result == wire.RESULT_UNKNOWN else errno.errorcode.get(-result, str(-result))

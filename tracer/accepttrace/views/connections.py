@@ -1,0 +1,217 @@
+"""Events of connections as lines: for people, as JSON Lines (`events.schema.json`), as CSV.
+
+Each writer takes many events at once, column by column: a line takes a few microseconds.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Sequence
+from datetime import datetime, timezone
+from functools import lru_cache
+from typing import Any, Final, Literal, Protocol
+
+from accepttrace.facts.connections import ConnectionEvent
+from accepttrace.facts.meta import Meta
+from accepttrace.model.ledger import Ledger
+from accepttrace.views import csvrows, formats
+from accepttrace.views.columns.column import Column
+from accepttrace.views.columns.connections import TABLE
+from accepttrace.views.jsonl import dump, meta_of
+from accepttrace.views.text import cells, pad
+
+Timestamps = Literal["iso", "relative", "unix"]
+FIELDS: Final = tuple("time" if name == "time_ns" else name for name in ConnectionEvent._fields)
+LEDGER_FIELDS: Final = tuple(Ledger.__dataclass_fields__)
+_NS: Final = 1_000_000_000
+_AT: Final = FIELDS.index("time")
+
+
+class Stamps:
+    """Times as they were asked for, to the microsecond. `began_ns`: the start, since the epoch."""
+
+    def __init__(self, form: Timestamps, began_ns: int) -> None:
+        self._words = form == "iso"
+        self._since_ns = began_ns if form == "relative" else 0
+
+    def texts(self, times_ns: Sequence[int]) -> list[str]:
+        """`2026-11-26T12:03:58.123456Z`, or seconds since the start, or since the epoch."""
+        if self._words:
+            return [f"{_second(t // _NS)}.{t % _NS // 1000:06}Z" for t in times_ns]
+        return [seconds(t - self._since_ns) for t in times_ns]
+
+    def json(self, times_ns: Sequence[int]) -> list[str]:
+        """The same as values of JSON."""
+        found = self.texts(times_ns)
+        return [f'"{text}"' for text in found] if self._words else found
+
+
+def seconds(ns: int) -> str:
+    """With six decimals; an event may be from just before the clock was read."""
+    sign = "-" if ns < 0 else ""
+    return f"{sign}{abs(ns) // _NS}.{abs(ns) % _NS // 1000:06}"
+
+
+@lru_cache(maxsize=64)
+def _second(since_epoch: int) -> str:
+    return datetime.fromtimestamp(since_epoch, timezone.utc).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+class Lines(Protocol):
+    """A form of output."""
+
+    def begin(self, meta: Meta, sample: int) -> str:
+        """What comes first. One of `sample` events is shown."""
+
+    def rows(self, events: Sequence[ConnectionEvent]) -> str:
+        """A line for each, with its newline."""
+
+    def end(self, ledger: Ledger) -> str:
+        """What comes last."""
+
+
+class JsonLines:
+    """meta, events, summary."""
+
+    def __init__(self, stamps: Stamps) -> None:
+        self._stamps = stamps
+        self._template = "{" + ",".join(f'"{name}":%s' for name in FIELDS) + "}\n"
+
+    def begin(self, meta: Meta, sample: int) -> str:
+        return dump({**meta_of(meta), "sample": sample}) + "\n"
+
+    def rows(self, events: Sequence[ConnectionEvent]) -> str:
+        columns = [list(map(_value, column)) for column in zip(*events, strict=True)]
+        columns[_AT] = self._stamps.json([event.time_ns for event in events])
+        return "".join(map(self._template.__mod__, zip(*columns, strict=True)))
+
+    def end(self, ledger: Ledger) -> str:
+        values = {name: getattr(ledger, name) for name in LEDGER_FIELDS}
+        return dump({"type": "summary", **values, "balanced": ledger.balanced}) + "\n"
+
+
+def _value(value: object) -> str:
+    if value is None:
+        return "null"
+    if value is True or value is False:
+        return "true" if value else "false"
+    return _quoted(value) if isinstance(value, str) else str(value)
+
+
+@lru_cache(maxsize=8192)
+def _quoted(text: str) -> str:
+    """As a string of JSON, in ASCII."""
+    return dump({"": text})[4:-1]
+
+
+class Csv:
+    """A header, then events."""
+
+    def __init__(self, stamps: Stamps) -> None:
+        self._stamps = stamps
+
+    def begin(self, meta: Meta, sample: int) -> str:  # noqa: ARG002
+        return csvrows.line(FIELDS) + "\n"
+
+    def rows(self, events: Sequence[ConnectionEvent]) -> str:
+        columns = [list(map(_cell, column)) for column in zip(*events, strict=True)]
+        columns[_AT] = self._stamps.texts([event.time_ns for event in events])
+        written = io.StringIO()
+        csv.writer(written, lineterminator="\n").writerows(zip(*columns, strict=True))
+        return written.getvalue()
+
+    def end(self, ledger: Ledger) -> str:  # noqa: ARG002
+        return ""
+
+
+@lru_cache(maxsize=8192)
+def _cell_of(text: str) -> str:
+    return csvrows.text(text)
+
+
+def _cell(value: object) -> str:
+    return _cell_of(value) if isinstance(value, str) else csvrows.text(value)
+
+
+class Plain:
+    """Columns that fit a width, with their titles first; they grow with what stands in them."""
+
+    def __init__(self, stamps: Stamps, width: int, kind: Literal["accept", "any"]) -> None:
+        self._stamps = stamps
+        self._columns = _fitting(kind, width, len(stamps.texts([0])[0]))
+        self._widths = [_width(column, len(stamps.texts([0])[0])) for column in self._columns]
+
+    def begin(self, meta: Meta, sample: int) -> str:  # noqa: ARG002
+        return self._line([column.title for column in self._columns])
+
+    def rows(self, events: Sequence[ConnectionEvent]) -> str:
+        found = [self._texts(column, events) for column in self._columns]
+        for index, texts in enumerate(found):
+            self._widths[index] = max(self._widths[index], *map(cells, texts))
+        return "".join(map(self._line, zip(*found, strict=True)))
+
+    def end(self, ledger: Ledger) -> str:  # noqa: ARG002
+        return ""
+
+    def _texts(
+        self, column: Column[ConnectionEvent], events: Sequence[ConnectionEvent]
+    ) -> list[str]:
+        if column.key == "time":
+            return self._stamps.texts([event.time_ns for event in events])
+        return column.text(column.shown(events))
+
+    def _line(self, texts: Sequence[str]) -> str:
+        padded = (
+            pad(text, width, column.align)
+            for text, width, column in zip(texts, self._widths, self._columns, strict=True)
+        )
+        return " ".join(padded).rstrip() + "\n"
+
+
+# From the start; what is wider makes its column so from there on.
+_UNITS: Final = {"id": 7, "us": 6, "count": 5}
+_KEYS: Final = {"fd": 5, "cpu": 5, "received_cpu": 5, "netns": 10, "listener_inode": 10}
+
+
+def _width(column: Column[Any], stamp: int) -> int:
+    if column.key == "time":
+        return stamp
+    usual = _KEYS.get(column.key) or column.least or _UNITS.get(column.unit, 4)
+    return max(len(column.title), usual)
+
+
+def _fitting(kind: str, width: int, stamp: int) -> list[Column[ConnectionEvent]]:
+    """As many as fit, the most important first, in the order of the table."""
+    base, more = TABLE.chosen(kind)
+    kept: set[str] = set()
+    used = -1
+    for column in (*base, *more):
+        used += 1 + _width(column, stamp)
+        if kept and used > width:
+            break
+        kept.add(column.key)
+    return [column for column in TABLE.columns if column.key in kept]
+
+
+def summary(ledger: Ledger) -> str:
+    """One line for people: what was shown, and whether that was all."""
+    said = [
+        f"{formats.plural(ledger.shown, 'event')} in {ledger.elapsed_s:.1f}s",
+        f"{formats.plural(ledger.accepts, 'accept')} counted",
+    ]
+    for number, words in (
+        (ledger.left_out, "left out by the filters"),
+        (ledger.not_sampled, "not in the sample"),
+        (ledger.not_shown, "not shown after the end"),
+        (ledger.lost, "lost: the reader was too slow for the ring buffer"),
+        (ledger.unseen, "accepts without an event"),
+    ):
+        if number:
+            said.append(f"{number:,} {words}")
+    if ledger.balanced and not ledger.not_shown:
+        said.append("nothing lost")
+    return "; ".join(said)
+
+
+WRITERS: Final[dict[str, Callable[[Stamps], Lines]]] = {"jsonl": JsonLines, "csv": Csv}
