@@ -37,6 +37,7 @@ class Tests:
         self._tree = tree
         self._output = tree.with_suffix(".log")  # of the last run
         self._temporary = tree.with_suffix(".tmp")
+        self._times: dict[str, float] = {}
         fork.make_ready()
         if not self._pass(ALL, None, may_cache=True) and self._fail_again():
             raise SystemExit(f"without any change:\n{self._output.read_text()}")
