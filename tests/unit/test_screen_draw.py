@@ -184,6 +184,19 @@ def test_how_a_place_is_shared_is_a_few_words(facts: Sequence[dict[str, Any]], w
     assert sharing([replace(row, **changes) for changes in facts]) == words
 
 
+def test_a_narrower_window_has_the_beginning_of_what_a_wide_one_says_first() -> None:
+    def said(width: int) -> str:
+        first = next(
+            line for line in text(drawn(four_workers(), (width, 24))) if "12:00:03Z" in line
+        )
+        return first.partition("  all 3s")[0].rstrip()
+
+    whole = said(160)
+    assert whole.count("  ") >= 3
+    for width in range(40, 160):
+        assert f"{whole}  ".startswith(f"{said(width)}  ")
+
+
 def test_the_last_line_says_which_keys_the_page_has() -> None:
     pages: dict[Page, tuple[str, str]] = {
         "table": ("quit", "select"),

@@ -22,7 +22,7 @@ class Strip(Generic[Row]):
     column: Column[Row]
     cells: list[str]
     empty: bool  # nothing in it that is worth a column
-    width: int = 0
+    width: int = field(init=False)
     natural: int = field(init=False)  # the width that cuts nothing
 
     def __post_init__(self) -> None:
