@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal, NamedTuple
 
+from accepttrace.facts.record import record
+
 Family = Literal["ipv4", "ipv6", "unix"]  # the last: of listeners that `who` shows, alone
 Sharing = Literal["sole", "shared", "reuseport"]
 Selector = Literal["hash", "cbpf", "ebpf", "incoming_cpu"]
@@ -54,7 +56,7 @@ class Order:
     raced: int
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class AcceptorCount:
     """Counters of one thread on one listener since tracing began. Source: BPF map `acceptors`.
 
@@ -88,7 +90,7 @@ class AcceptorCount:
     placing: Placing | None = None  # the same
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Flow:
     """Connections that came to a listener, and those that left it other than by accept().
 
@@ -109,7 +111,7 @@ class Flow:
     carried_us: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Overflow:
     """Packets that met a full accept queue; `peers`: the clients that sent them."""
 
@@ -119,7 +121,7 @@ class Overflow:
     peers: int
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class ListenerCount:
     """What the kernel side saw of one listening socket. Source: BPF map `listeners`.
 
@@ -308,7 +310,7 @@ class Baseline:
         return 0 if self.complete else None
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Holder:
     """A process with a file descriptor on a listener. Source: /proc."""
 
@@ -324,7 +326,7 @@ class Holder:
     waits_in: WaitsIn | None = None  # where it was seen to wait; None while `waits` is not True
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class CpuTime:
     """Processor time of all threads of a process so far, when it was read (CLOCK_MONOTONIC)."""
 
@@ -333,7 +335,7 @@ class CpuTime:
     at_s: float
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Process:
     """A process by name, holder or not. Source: /proc; only `pid` is sure once it is gone."""
 
@@ -356,7 +358,7 @@ class Options(NamedTuple):
     place: int | None  # in its group, from 0 on, as selectors count; None: in none, or not found
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class ListenerFact:
     """What no system call shows of one listening socket. Source: the BPF socket iterator.
 
@@ -373,7 +375,7 @@ class ListenerFact:
     options: Options | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Listener:
     """A listening socket as it stands now. Source: sock_diag, /proc, the socket iterator.
 

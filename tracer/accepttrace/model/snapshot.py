@@ -8,6 +8,7 @@ from typing import Literal
 
 from accepttrace.config import By
 from accepttrace.facts.meta import Meta
+from accepttrace.facts.record import record
 from accepttrace.facts.records import (
     Book,
     Family,
@@ -70,7 +71,7 @@ class NamespaceLoss:
     sure: bool
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class ListenerRow:
     """One listening socket, since the start. `None` = not visible with this attach type.
 
@@ -162,7 +163,7 @@ class ListenerRow:
     holders_elsewhere: int
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class AcceptorRow:
     """One row of the table: what it stands for depends on `--by`.
 

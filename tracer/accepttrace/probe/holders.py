@@ -18,6 +18,7 @@ from typing import Final, Literal, NamedTuple
 
 from accepttrace.errors import UnsupportedError
 from accepttrace.facts.addresses import FAMILIES
+from accepttrace.facts.record import record
 from accepttrace.facts.records import LocalPort
 from accepttrace.probe import _syscall as sys
 from accepttrace.probe import holderwire as wire
@@ -64,7 +65,7 @@ class Waiter(NamedTuple):
     input: bool  # False: an entry that asks for no input, as a paused one
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Waiters:
     """Who waits on one socket; not `complete` where there are more than are looked at."""
 
@@ -72,7 +73,7 @@ class Waiters:
     complete: bool
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Table:
     """A process with open files, or a thread of it that has its own (`tid`)."""
 

@@ -14,6 +14,7 @@ from typing import Final, TypeVar
 
 from accepttrace.errors import AcceptTraceError, UnsupportedError
 from accepttrace.facts import addresses
+from accepttrace.facts.record import record
 from accepttrace.facts.records import Family, ListenerFact, TcpCounters
 from accepttrace.sockets.diag import netlink, proctcp
 from accepttrace.sockets.diag.netns import call_inside
@@ -31,7 +32,7 @@ ABSENT: Final = {errno.ENOENT, errno.EPROTONOSUPPORT, errno.EAFNOSUPPORT}
 REFUSED: Final = {errno.EPERM, errno.EACCES}
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class ListenSocket:
     """One socket in state LISTEN. `None`: not known to this source."""
 
@@ -49,7 +50,7 @@ class ListenSocket:
     device: str | None = None  # the name of that device; None: not bound to one
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Connection:
     """One in state ESTABLISHED, as far as it takes to find who holds it."""
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
+from accepttrace.facts.record import record
 from accepttrace.model.grains import OF_PROCESSES, OF_SOCKETS
 from accepttrace.model.snapshot import AcceptorRow, ListenerRow, Snapshot
 from accepttrace.views import formats
@@ -14,7 +15,7 @@ from accepttrace.views.columns.column import NOTHING, UNKNOWN, Column, Table, co
 from accepttrace.views.sockets import Sockets
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class TcpRow:
     """A row, with what is known of the listening sockets that it stands for."""
 
