@@ -122,7 +122,9 @@ class Journal:
         """Take in what each listener has lost so far, and what was lost at one of several."""
         for row in rows:
             if row.inode is not None:
-                mark = self._marks.setdefault(row.inode, _Mark())
+                mark = self._marks.get(row.inode)
+                if mark is None:
+                    mark = self._marks[row.inode] = _Mark()
                 if mark.row is not row:
                     self._lost(mark, row)
         for loss in shared:

@@ -29,11 +29,14 @@ def until(stays: Mapping[Key, Stay], last_s: float) -> dict[Key, Stay]:
     Who came later could not have taken any, however long it stayed.
     """
     # Most were there for the same time.
+    there = set(stays.values())
     ends = {
         stay: Stay(stay.begin_s, min(stay.end_s, last_s))
-        for stay in set(stays.values())
+        for stay in there
         if stay.begin_s <= last_s
     }
+    if len(there) == len(ends) == 1:
+        return dict.fromkeys(stays, *ends.values())
     return {key: ends[stay] for key, stay in stays.items() if stay in ends}
 
 
@@ -43,7 +46,7 @@ def fair_shares(stays: Mapping[Key, Stay], total: float) -> dict[Key, float]:
     At each moment they are divided among those who are there; the sum is `total`. {} without stays.
     """
     if len(set(stays.values())) < 2:
-        return {key: total / len(stays) for key in stays}
+        return dict.fromkeys(stays, total / max(len(stays), 1))
     parts = _parts({key: _stretched(stay) for key, stay in stays.items()})
     scale = total / sum(parts.values())
     return {key: part * scale for key, part in parts.items()}

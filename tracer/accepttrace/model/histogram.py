@@ -47,7 +47,7 @@ def percentiles(
     total = running[-1] if running else 0
     if not total:
         return [None for _ in quantiles]
-    buckets = (bisect_left(running, rank(quantile, total)) for quantile in quantiles)
+    buckets = [bisect_left(running, rank(quantile, total)) for quantile in quantiles]
     return [min(_UPPER[bucket], longest) for bucket in buckets]
 
 

@@ -7,6 +7,7 @@ accept() has to be called again (EMFILE).
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import Final, Literal
 
 from accepttrace.model.snapshot import ListenerRow, Snapshot
@@ -15,6 +16,7 @@ Verdict = Literal["nothing", "unclear", "lost"]
 ATTEMPTS: Final = ("dropped_overflow", "dropped_syn_queue", "dropped_other")
 
 ON_CLOSE: Final = ("lost_on_close", "half_open_lost")
+_numbers: Final = attrgetter(*ATTEMPTS, *ON_CLOSE)
 
 
 def verdict(snapshot: Snapshot) -> Verdict:
@@ -28,4 +30,4 @@ def verdict(snapshot: Snapshot) -> Verdict:
 
 def lost(row: ListenerRow) -> int:
     """Attempts and connections that are known to be lost."""
-    return sum(getattr(row, field) or 0 for field in (*ATTEMPTS, *ON_CLOSE))
+    return sum(filter(None, _numbers(row)))

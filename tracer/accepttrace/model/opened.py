@@ -32,6 +32,7 @@ class Holds:
         self._listeners = listeners
         self._census = census
         self._more = more
+        self._ports: dict[Socket, LocalPort | None] = {}
         self._sockets: defaultdict[tuple[ProcessKey, LocalPort], set[Socket]] = defaultdict(set)
         if opened is not None:
             self._find_sockets(kept)
@@ -47,7 +48,7 @@ class Holds:
         if isinstance(process, Bygone) or not self._census.alive(process):
             return None
         sockets = {entry.socket for entry in entries}
-        ports = {port for socket in sockets if (port := port_of(socket, self._listeners))}
+        ports = {port for socket in sockets if (port := self._ports.get(socket))}
         numbers = [self._at(process, port, sockets) for port in ports]
         known = [number for number in numbers if number is not None]
         if not known or len(known) < len(numbers):
@@ -64,7 +65,7 @@ class Holds:
 
     def _find_sockets(self, kept: Iterable[Entry]) -> None:
         for entry in kept:
-            port = port_of(entry.socket, self._listeners)
+            port = self._ports[entry.socket] = port_of(entry.socket, self._listeners)
             if port is not None and not isinstance(entry.process, Bygone):
                 self._sockets[entry.process, port].add(entry.socket)
 

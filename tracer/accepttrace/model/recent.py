@@ -90,12 +90,15 @@ class Recent:
         self, taken: Mapping[Key, int], expected: Mapping[Key, float], whole: Stay
     ) -> Parts:
         """One interval; returns the slot that it went to."""
-        slot = self._slot(whole)
+        parts = self._slot(whole).parts
         for key in taken.keys() | expected.keys():
-            part = _part(slot.parts, key)
-            part.accepts += taken.get(key, 0)
-            part.expected += expected.get(key, 0.0)
-        return slot.parts
+            accepts, share, part = taken.get(key, 0), expected.get(key, 0.0), parts.get(key)
+            if part is None:
+                parts[key] = Part(accepts, share)
+            else:
+                part.accepts += accepts
+                part.expected += share
+        return parts
 
     def sums(self, now_s: float) -> Parts:
         """By key, of the slots that reach into the window that ends now."""

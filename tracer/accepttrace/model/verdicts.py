@@ -272,8 +272,9 @@ def _workers(entries: Iterable[Entry]) -> Workers:
     """By inode, the processes that took something there."""
     found: defaultdict[int, set[ProcessKey]] = defaultdict(set)
     for entry in entries:
-        if isinstance(entry.socket, int) and not isinstance(entry.process, Bygone):
-            found[entry.socket] |= {entry.process} if entry.accepts or entry.waits else set()
+        takes = entry.waits or entry.accepts
+        if takes and isinstance(entry.socket, int) and not isinstance(entry.process, Bygone):
+            found[entry.socket].add(entry.process)
     return found
 
 

@@ -49,7 +49,9 @@ class SetWatch:
         expected = fair_shares(stays, sum(taken.values()))
         self.active_s = whole.end_s
         for member in expected.keys() | taken.keys():
-            part = self.whole.setdefault(member, Part())
+            part = self.whole.get(member)
+            if part is None:
+                part = self.whole[member] = Part()
             part.add(taken.get(member, 0), expected.get(member, 0.0))
         _fold(self.whole, self.there)
         for recent in self._windows:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from typing import Final, NamedTuple
 
 from accepttrace.model.losses import ATTEMPTS
@@ -208,7 +209,8 @@ def _places(rows: Sequence[ListenerRow]) -> dict[str, list[ListenerRow]]:
 
 def _parts(rows: Sequence[ListenerRow]) -> list[str]:
     fields = (*ATTEMPTS, *(cause.field for cause in LOST))
-    lost = {field: sum(getattr(row, field) or 0 for row in rows) for field in fields}
+    columns = zip(*map(attrgetter(*fields), rows), strict=True)
+    lost = {field: sum(filter(None, found)) for field, found in zip(fields, columns, strict=True)}
     peers = [row.overflow_peers for row in rows if row.overflow_peers]
     # One client may have met several sockets of a group.
     limit = "up to " if len(peers) > 1 else ""

@@ -66,7 +66,7 @@ class Section:
         """The gravest that is said of it; None: nothing is."""
         return self.verdicts[0].finding.word if self.verdicts else None
 
-    @property
+    @cached_property
     def open_sockets(self) -> list[ListenerRow]:
         """Those that are not closed."""
         return [socket for socket in self.sockets if socket.open]
@@ -121,7 +121,7 @@ class Board:
         """Of all together."""
         return together([row.trend for row in self.snapshot.acceptors if row.trend])
 
-    @property
+    @cached_property
     def open_sockets(self) -> list[ListenerRow]:
         """Every listener that is not closed."""
         return [row for row in self.snapshot.listeners if row.open or row.folded]

@@ -299,7 +299,7 @@ class Table:
         if not any(item.row.trend for item in self._board.items):
             return None
         rows = [item.row.trend for item in self._board.items]
-        top = max((value or 0 for row in rows for value in row), default=0)
+        top = max((max(filter(None, row), default=0) for row in rows), default=0)
         glyphs = self._canvas.glyphs
         texts = [trend(item.row.trend, top, glyphs) for item in self._items]
         return Field("trend", "TREND", [[(text, "")] for text in texts], align="left")
