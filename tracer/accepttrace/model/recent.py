@@ -90,9 +90,13 @@ class Recent:
         self, taken: Mapping[Key, int], expected: Mapping[Key, float], whole: Stay
     ) -> Parts:
         """One interval; returns the slot that it went to."""
+        return self.add(_changes(taken, expected), whole)
+
+    def add(self, changes: Iterable[tuple[Key, int, float]], whole: Stay) -> Parts:
+        """The same of what each took, and was expected to."""
         parts = self._slot(whole).parts
-        for key in taken.keys() | expected.keys():
-            accepts, share, part = taken.get(key, 0), expected.get(key, 0.0), parts.get(key)
+        for key, accepts, share in changes:
+            part = parts.get(key)
             if part is None:
                 parts[key] = Part(accepts, share)
             else:
@@ -184,6 +188,13 @@ class Recent:
             self._past = None
 
 
+def _changes(
+    taken: Mapping[Key, int], expected: Mapping[Key, float]
+) -> list[tuple[Key, int, float]]:
+    keys = taken.keys() | expected.keys()
+    return [(key, taken.get(key, 0), expected.get(key, 0.0)) for key in keys]
+
+
 class Windows:
     """The same for several windows, side by side."""
 
@@ -192,6 +203,13 @@ class Windows:
 
     def __iter__(self) -> Iterator[Recent]:
         return iter(self._recent.values())
+
+    def take_in(
+        self, taken: Mapping[Key, int], expected: Mapping[Key, float], whole: Stay
+    ) -> list[Parts]:
+        """One interval; returns the slot of each that it went to."""
+        changes = _changes(taken, expected) if self._recent else ()
+        return [recent.add(changes, whole) for recent in self]
 
     def __bool__(self) -> bool:
         return bool(self._recent)

@@ -54,8 +54,8 @@ class SetWatch:
                 part = self.whole[member] = Part()
             part.add(taken.get(member, 0), expected.get(member, 0.0))
         _fold(self.whole, self.there)
-        for recent in self._windows:
-            _fold(recent.take_in(taken, expected, whole), self.there)
+        for parts in self._windows.take_in(taken, expected, whole):
+            _fold(parts, self.there)
         self._weigh(stays, taken, Stay(whole.begin_s, last_s))
 
     def recent(self, window_s: float | None, now_s: float) -> Parts:

@@ -70,9 +70,8 @@ class Yardstick:
                 parts[taker] += part
         for taker, part in parts.items():
             self._expected[taker] = self._expected.get(taker, 0.0) + part
-        taken_by = counts() if self._windows else {}
-        for recent in self._windows:
-            recent.take_in(taken_by, parts, whole)
+        if self._windows:
+            self._windows.take_in(counts(), parts, whole)
 
     def recent(self, window_s: float | None, now_s: float) -> Parts | None:
         """By key, what was taken and expected in the window that ends now; None: there is none."""
