@@ -574,3 +574,17 @@ def test_a_replay_says_so_and_has_keys_of_its_own() -> None:
     assert any(line.startswith(" left right ") for line in page)
     assert "p pause" not in page[-1]
     assert not any("left right" in line for line in text(drawn(four_workers(), page="keys")))
+
+
+def test_a_page_says_which_lines_are_in_view_where_not_all_are() -> None:
+    picture = drawn(four_workers(), page="keys")
+    (where,) = [line.strip() for line in text(picture) if line.strip().startswith("lines ")]
+    first, rest = where.split()[1].split("-")[0], where.split()[-1]
+    whole = text(drawn(four_workers(), (80, 60), page="keys"))
+    assert (first, rest) == ("1", str(picture.drawn.length))
+    assert not any(line.strip().startswith("lines ") for line in whole)
+    last = drawn(four_workers(), page="keys", scroll=1_000)
+    room = picture.drawn.room
+    end = int(rest)
+    assert found(last, "lines ").strip() == f"lines {end - room + 1}-{end} of {end}"
+    assert "`accepttrace explain WORD`" in " ".join(text(last))

@@ -184,5 +184,5 @@ def _page(
     order = [item.key for item in one.items]
     at = next((i for i, item in enumerate(one.items) if item is selected), 0)
     drawn = Drawn(order, max(room - 1, 1), len(lines), at=at, windows=sight.windows)
-    body = pages.part(lines, state.scroll, room)
-    return [(), *body], drawn._replace(room=room)
+    above, body = pages.part(lines, state.scroll, room, width)
+    return [above, *body], drawn._replace(room=room)

@@ -149,7 +149,10 @@ def keys(width: int, *, replays: bool = False) -> list[Line]:
     return [cut(line, width) for line in (*found, (), ((f" {more}", ""),))]
 
 
-def part(lines: Sequence[Line], scroll: int, room: int) -> list[Line]:
-    """What is in view."""
+def part(lines: Sequence[Line], scroll: int, room: int, width: int) -> tuple[Line, Sequence[Line]]:
+    """A line that says which of them are in view, where that is not all of them; and these."""
+    if len(lines) <= room:
+        return (), lines
     first = max(min(scroll, len(lines) - room), 0)
-    return list(lines[first : first + room])
+    where = f"lines {first + 1}-{first + room} of {len(lines)}"
+    return ((clip(f"{where:>{width}}", width), ""),), lines[first : first + room]
