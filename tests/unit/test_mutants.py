@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pytest
 
 from tests.mutants import fork
-from tests.unit.forked import wait_until
+from tests.unit.forked import child, wait_until
 
 PLENTY_S = 20.0
 CODE = Path("tracer/accepttrace/answers.py")
@@ -55,10 +56,20 @@ def test_a_loop_without_an_end_is_ended(tree: Path) -> None:
         _passes(tree, "while True: pass", silence_s=0.5)
 
 
-def test_many_tests_may_take_longer_than_one(tree: Path) -> None:
-    many = "\n".join(f"def test_{n}():\n    answer()\n" for n in range(4))
-    (tree / "tests" / "test_answers.py").write_text(f"{TEST}\n{many}")
-    assert _passes(tree, "time.sleep(0.3); return 42", silence_s=0.8)
+def test_who_goes_on_writing_is_not_silent(tmp_path: Path) -> None:
+    output = tmp_path / "log"
+    output.touch()
+
+    def write() -> None:
+        with output.open("ab", buffering=0) as file:
+            for _ in range(20):
+                file.write(b".")
+                time.sleep(0.05)
+
+    with child(write) as pid:
+        assert fork._ends(pid, output, 0.7)
+    with child(lambda: time.sleep(60)) as pid:
+        assert not fork._ends(pid, output, 0.1)
 
 
 def test_nothing_is_left_running(tree: Path) -> None:
