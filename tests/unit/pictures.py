@@ -8,6 +8,7 @@ from typing import Any
 
 from accepttrace.config import By, Filters
 from accepttrace.facts.buckets import BUCKETS, bucket_of
+from accepttrace.facts.kin import Surroundings
 from accepttrace.facts.meta import Meta
 from accepttrace.facts.reading import Reading
 from accepttrace.facts.records import (
@@ -146,6 +147,7 @@ def feed(
     processes: Mapping[int, Process] | None = None,
     losses: Losses | None = None,
     partial: bool = False,
+    around: Surroundings | None = None,
 ) -> None:
     """One update; `listeners` None: the inventory was not read again."""
     model.update(
@@ -160,6 +162,7 @@ def feed(
             None if listeners is None else Inventory(tuple(listeners), UNREAD if partial else ()),
             processes or {},
             wall=f"2026-01-02T{12 + int(second) // 3600}:00:{int(second) % 60:02}.000Z",
+            around=around,
         )
     )
 

@@ -9,10 +9,13 @@ from typing import Any
 import pytest
 
 from accepttrace.config import Filters
-from accepttrace.facts.records import Flow, ListenerCount, Overflow
+from accepttrace.facts.kin import Kin, NetSettings, Surroundings
+from accepttrace.facts.records import Flow, Inventory, Listener, ListenerCount, Overflow
 from accepttrace.model import events
 from accepttrace.model.snapshot import Event, Snapshot
 from accepttrace.model.tracker import Tracker
+from accepttrace.model.who.diagnoses import diagnoses
+from accepttrace.model.who.tree import answer
 from accepttrace.views import events as view
 from accepttrace.views import table
 from accepttrace.views.text import plain
@@ -281,6 +284,65 @@ def test_a_member_that_nobody_waits_on_is_an_event_once_that_has_lasted() -> Non
     feed(model, 5, [count(1001, 9, 200)], members(2))
     ended = [one for one in model.snapshot().events if one.kind == "NOBODY WAITS"]
     assert [(one.until_s, one.going_on) for one in ended] == [(5.0, False)]
+
+
+def relatives(*parents: tuple[int, int], cpus: str = "0-3", **more: Any) -> Surroundings:
+    kin = {pid: Kin(pid, pid, "srv", parent, parent, 33, cpus) for pid, parent in parents}
+    return Surroundings({1: Kin(1, 1, "systemd", 0, 1, 0, cpus)} | kin, **more)
+
+
+SERVER, HELPER = holder(1001), holder(1002, False, name="logger")
+WORKERS = [holder(1001), holder(1002)]
+APART = [replace(one, backlog=number) for one, number in zip(members(2), (64, 128), strict=True)]
+TWO_PROGRAMS = [
+    listener(200, [holder(1001, name="one")], group=7, size=2),
+    listener(201, [holder(1002, name="other")], group=7, size=2),
+]
+FOUR_SIX = [
+    listener(200, [holder(1001, name="one")]),
+    listener(201, [holder(1002, name="other")], address="::"),
+]
+SMALL = {NETNS: NetSettings(511, False)}
+RELOADED = [
+    listener(200 + n, [MASTER, holder(1001 + n, start=100_000)], group=7, size=2) for n in (0, 1)
+]
+
+
+@pytest.mark.parametrize(
+    ("kind", "there", "around"),
+    [
+        ("HELPER HOLDS IT", [listener(100, [SERVER, HELPER])], relatives((1001, 1), (1002, 1001))),
+        ("OLD WORKERS", [listener(100, WORKERS)], relatives((1001, 1), (1002, 1))),
+        ("FOREIGN PROGRAM", TWO_PROGRAMS, relatives((1001, 7), (1002, 8))),
+        ("SECOND INSTANCE", members(2), relatives((1001, 7), (1002, 8))),
+        ("TWO PROGRAMS", FOUR_SIX, relatives((1001, 7), (1002, 8))),
+        ("OTHER OWNER", [replace(one, uid=n) for n, one in enumerate(FOUR_SIX)], relatives()),
+        ("MIXED BACKLOGS", APART, relatives()),
+        ("BACKLOG CUT", [replace(listener(100, [SERVER]), drops=1)], relatives(settings=SMALL)),
+        ("NO MIGRATION", RELOADED, relatives((1001, 1000), (1002, 1000), settings=SMALL)),
+    ],
+)
+def test_what_who_finds_wrong_is_an_event_in_the_words_of_who(
+    kind: str, there: list[Listener], around: Surroundings
+) -> None:
+    model = tracker()
+    for second in range(1, 5):
+        feed(model, second, [], there, around=around if second == 1 else None)
+        found = [one for one in model.snapshot().events if one.kind == kind]
+        assert len(found) == (second > 2)
+    of_who = diagnoses(answer(Inventory(tuple(there)), around))
+    assert found[0].text in [one.text for one in of_who if one.kind == kind]
+    feed(model, 5, [], [listener(100, [holder(1001, name="srv")])], around=relatives((1001, 1)))
+    assert not [one for one in model.snapshot().events if one.kind == kind and one.going_on]
+
+
+def test_workers_on_unlike_cpus_are_an_event() -> None:
+    model, wide, small = tracker(), relatives((1001, 7)), relatives((1002, 7), cpus="0")
+    for second in range(1, 4):
+        feed(model, second, [], members(2), around=Surroundings({**wide.kin, **small.kin}))
+        model.snapshot()
+    (event,) = [one for one in model.snapshot().events if one.kind == "UNEQUAL PLACES"]
+    assert event.text == "its workers may run on 1 to 4 CPUs"
 
 
 @pytest.mark.parametrize("facts", [{}, {"group": 7, "size": 1}])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
-from typing import Final
+from typing import Final, cast
 
 from accepttrace.model.census import Census
 from accepttrace.model.findings import key_of
@@ -27,11 +27,6 @@ _FAULTS: Final[Mapping[str, EventKind]] = {
     "UNEVEN": "UNEVEN",
     "IDLE WORKERS": "IDLE WORKERS",
     "UNEVEN OPEN": "UNEVEN OPEN",
-}
-_FINDINGS: Final[Mapping[str, EventKind]] = {
-    "NOBODY WAITS": "NOBODY WAITS",
-    "NEVER SELECTED": "NEVER SELECTED",
-    "ONE SOCKET": "ONE SOCKET",
 }
 _CHANGES: Final = ("RELOAD", "WORKERS", "GROUP", "CLOSED")
 Key = tuple[object, ...]
@@ -171,7 +166,7 @@ class Journal:
         known = self._last(self._findings, key)
         if known is None:
             place = SiteKey(one.netns, one.family, one.local_address, one.local_port)
-            known = self._begin(_FINDINGS[one.kind], place)
+            known = self._begin(cast("EventKind", one.kind), place)  # QUEUE FULL is none of them
         self._findings[key] = known.number
         inode = one.inodes[0] if len(one.inodes) == 1 else None
         self._keep(replace(known, until_s=self._now_s, inode=inode, text=one.text))

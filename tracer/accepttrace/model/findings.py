@@ -1,4 +1,4 @@
-"""What `who` would find wrong with a reuseport group, as a run goes on."""
+"""What `who` would find wrong with the sockets of a run, as it goes on."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from accepttrace.model.who.diagnoses import diagnoses
 from accepttrace.model.who.diagnosis import Diagnosis, Kind
 from accepttrace.model.who.tree import answer
 
-# What the sockets alone show. Of a lone socket the verdicts say whether anybody accepts.
-SHOWN: Final[tuple[Kind, ...]] = ("NOBODY WAITS", "NEVER SELECTED", "ONE SOCKET")
+# Full queues are events by what is lost there.
+NOT_SHOWN: Final[tuple[Kind, ...]] = ("QUEUE FULL",)
 SETTLED_S: Final = 2.0  # a server that starts, or is reloaded, is not complete at once
 AGAIN_S: Final = 10.0  # also where nothing seems to have changed
 
@@ -26,14 +26,26 @@ class Findings:
     def __init__(self) -> None:
         self._since_s: dict[Key, float] = {}
         self._found: tuple[Diagnosis, ...] = ()
+        self._around = Surroundings()
         self._changes = -1
         self._due_s = -math.inf
 
-    def update(self, inventory: Inventory, changes: int, elapsed_s: float) -> Sequence[Diagnosis]:
-        """`changes`: grows where who waits on what may be otherwise than before."""
-        if changes != self._changes or elapsed_s >= self._due_s:
+    def update(
+        self,
+        inventory: Inventory,
+        changes: int,
+        elapsed_s: float,
+        around: Surroundings | None = None,
+    ) -> Sequence[Diagnosis]:
+        """`changes`: grows where who waits on what may be otherwise than before.
+
+        `around` None: the last stands.
+        """
+        if around is not None:
+            self._around = around
+        if around is not None or changes != self._changes or elapsed_s >= self._due_s:
             self._changes, self._due_s = changes, elapsed_s + AGAIN_S
-            self._found = tuple(_found(inventory))
+            self._found = tuple(_found(inventory, self._around))
         keys = [key_of(one) for one in self._found]
         self._since_s = {key: self._since_s.get(key, elapsed_s) for key in keys}
         return [one for one in self._found if elapsed_s - self._since_s[key_of(one)] >= SETTLED_S]
@@ -44,18 +56,14 @@ def key_of(one: Diagnosis) -> Key:
     return (one.kind, one.netns, one.family, one.local_address, one.local_port, one.device)
 
 
-def _found(inventory: Inventory) -> Sequence[Diagnosis]:
-    rows = tuple(
-        row
-        for row in inventory.listeners
-        if row.sharing == "reuseport" or (row.options and row.options.reuseport)
-    )
-    if not rows:
-        return ()
+def _found(inventory: Inventory, around: Surroundings) -> Sequence[Diagnosis]:
+    """Of a lone socket the verdicts say whether anybody accepts."""
+    rows = inventory.listeners
     members = {row.inode for row in rows if (row.group_size or 0) > 1}
-    found = diagnoses(answer(Inventory(rows, inventory.unread), Surroundings()))
+    found = diagnoses(answer(inventory, around))
     return [
         one
         for one in found
-        if one.kind in SHOWN and (one.kind != "NOBODY WAITS" or members.intersection(one.inodes))
+        if one.kind not in NOT_SHOWN
+        and (one.kind != "NOBODY WAITS" or members.intersection(one.inodes))
     ]

@@ -269,6 +269,16 @@ EventKind = Literal[
     "NOBODY WAITS",
     "NEVER SELECTED",
     "ONE SOCKET",
+    "FOREIGN PROGRAM",
+    "OLD WORKERS",
+    "SECOND INSTANCE",
+    "HELPER HOLDS IT",
+    "OTHER OWNER",
+    "TWO PROGRAMS",
+    "MIXED BACKLOGS",
+    "BACKLOG CUT",
+    "UNEQUAL PLACES",
+    "NO MIGRATION",
 ]
 
 

@@ -124,7 +124,9 @@ class Tracker:
             self._unread, self._unix = reading.inventory.unread, reading.inventory.unix
             self._take_in_opened(reading.inventory)
             changes = self._listeners.changes
-            self._found = self._findings.update(reading.inventory, changes, self._elapsed_s)
+            self._found = self._findings.update(
+                reading.inventory, changes, self._elapsed_s, reading.around
+            )
             self._cpus.update(reading.cpu)
         gone = self._let_go(counts)
         self._ended, self._from_s, self._next_s = True, self._next_s, self._now_s

@@ -14,6 +14,7 @@ from accepttrace.run.pace import unbroken
 from accepttrace.run.subject import Keeper, meta_of, utc_now
 from accepttrace.sockets.cputime import cpu_times
 from accepttrace.sockets.inventory import InventoryReader
+from accepttrace.sockets.kinship import KinshipReader
 
 if TYPE_CHECKING:
     from accepttrace.model.snapshot import Snapshot
@@ -29,6 +30,7 @@ class TcpSource:
     def __init__(self, session: Session, sockets: InventoryReader) -> None:
         self._session = session
         self._sockets = sockets
+        self._kinship = KinshipReader(sockets)
 
     def read(self, known: AbstractSet[int], full: bool = False) -> Reading:
         """Counts, then the sockets, then what passed meanwhile.
@@ -43,7 +45,8 @@ class TcpSource:
         others = self._others(counts, known, holders.keys())
         serving = [one.process for one in inventory.serving]
         cpu = cpu_times((*others.values(), *holders.values(), *serving))
-        return Reading(counts, inventory, others, passed, utc_now(), cpu)
+        around = self._kinship.read(inventory)
+        return Reading(counts, inventory, others, passed, utc_now(), cpu, around)
 
     def read_counts(self, known: AbstractSet[int], holders: AbstractSet[int]) -> Reading:
         """Without the sockets. `holders`: PIDs of those that held one when they were read last."""

@@ -133,11 +133,12 @@ class InventoryReader:
                 found.pop(LocalPort(netns, sock.local_port, sock.family), None)
         return found
 
-    def surroundings(self, inventory: Inventory) -> Surroundings:
-        """Whose children its holders are, and how the machine is set."""
+    def surroundings(self, inventory: Inventory, compared: bool = True) -> Surroundings:
+        """Whose children its holders are, and how the machine is set; `compared` by kcmp."""
         from accepttrace.sockets.surroundings import surroundings
 
-        return surroundings(inventory.listeners, self._holding.path, inventory.serving)
+        serving = inventory.serving if compared else ()
+        return surroundings(inventory.listeners, self._holding.path, serving, compared)
 
     def process(self, pid: int) -> Process | None:
         """A process by name, whether it holds a listener or not; None if it is gone."""

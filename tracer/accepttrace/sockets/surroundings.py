@@ -29,10 +29,11 @@ def surroundings(
     rows: Sequence[Listener | Receiver],
     path_of: Callable[[int], str | None],
     serving: Sequence[Serving] = (),
+    compared: bool = True,
 ) -> Surroundings:
     """Of these sockets, their holders, and those who only serve.
 
-    `path_of` a network namespace, as `Holding.path`.
+    `path_of` a network namespace, as `Holding.path`. `compared`: by kcmp, for `same_file`.
     """
     holders = (holder.pid for row in rows for holder in row.holders)
     kin = _kin([*holders, *(one.process.pid for one in serving[:SERVING])])
@@ -41,7 +42,7 @@ def surroundings(
         kin=kin,
         users=dict(_users(uid for uid in uids if uid is not None)),
         settings={n: _settings(n, path_of) for n in {row.netns for row in rows}},
-        same_file=_same_files(rows),
+        same_file=_same_files(rows) if compared else {},
         now_ticks=int(time.clock_gettime(time.CLOCK_BOOTTIME) * procfs.TICKS_PER_S),
     )
 

@@ -15,6 +15,7 @@ STYLES_OF_EVENTS: Final[Mapping[EventKind, str]] = {
     "LOST": "bold red",
     "NOBODY WAITS": "bold red",
     "NEVER SELECTED": "bold red",
+    "FOREIGN PROGRAM": "bold red",
     "STUCK": STYLES["STUCK"],
     "UNEVEN": STYLES["UNEVEN"],
     "IDLE WORKERS": STYLES["IDLE WORKERS"],
