@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -248,6 +248,11 @@ def _run(
         run.pace.over()
     outcomes = screens[0].outcomes if screens else ()
     return STATUS[result(outcomes) if outcomes else None]
+
+
+def conditions_of(words: Sequence[str]) -> list[Condition]:
+    """As options of the command: `--max-share`, `40%`. ClickException where they are none."""
+    return _conditions(check.make_context("check", list(words)).params)
 
 
 def _conditions(values: dict[str, Any]) -> list[Condition]:
