@@ -130,7 +130,7 @@ TABLE: tuple[Entry, ...] = (
         ),
         turn=True,
     ),
-    Entry("kernel/test_overflow.py", HERE + PLAIN + ARMS, "hooks of a full queue"),
+    Entry("kernel/test_overflow.py", HERE + ENDS + ARMS, "hooks of a full queue"),
     Entry(
         "kernel/test_overflow.py",
         HERE + PLAIN + ARMS,
@@ -142,7 +142,7 @@ TABLE: tuple[Entry, ...] = (
         ),
         turn=True,
     ),
-    Entry("kernel/test_selection.py", HERE + PLAIN + ARMS, "hooks and layout of reuseport groups"),
+    Entry("kernel/test_selection.py", HERE + ENDS + ARMS, "hooks and layout of reuseport groups"),
     Entry(
         "kernel/test_selection.py",
         HERE + PLAIN + ARMS,
@@ -176,7 +176,7 @@ TABLE: tuple[Entry, ...] = (
         names=("test_waiting_time_is_what_the_client_measured",),
         turn=True,
     ),
-    Entry("kernel/test_ways.py", HERE + PLAIN + ARMS, "io_uring, MPTCP, Fast Open, kernel threads"),
+    Entry("kernel/test_ways.py", HERE + ENDS + ARMS, "io_uring, MPTCP, Fast Open, kernel threads"),
     Entry(
         "kernel/test_ways.py",
         HERE + PLAIN + ARMS,
@@ -219,7 +219,7 @@ TABLE: tuple[Entry, ...] = (
         names=("test_interrupted_accepts_are_counted_as_their_caller_sees_them",),
         turn=True,
     ),
-    Entry("kernel/test_drops.py", HERE + ROOTS + PLAIN, "counters and reasons; each nstat and ss"),
+    Entry("kernel/test_drops.py", HERE + ROOTS + ENDS, "counters and reasons; each nstat and ss"),
     Entry(
         "kernel/test_drops.py",
         HERE + ROOTS + PLAIN,
@@ -242,7 +242,7 @@ TABLE: tuple[Entry, ...] = (
         "what the command prints",
         names=("test_deferred_clients_are_named_and_it_is_said_that_nothing_was_lost",),
     ),
-    Entry("kernel/test_filters.py", HERE + PLAIN, "layout of what is filtered by"),
+    Entry("kernel/test_filters.py", HERE + ENDS, "layout of what is filtered by"),
     Entry(
         "kernel/test_filters.py",
         HERE + PLAIN,
@@ -256,7 +256,7 @@ TABLE: tuple[Entry, ...] = (
         turn=True,
     ),
     Entry("kernel/test_holders.py", HERE + ROOTS + PLAIN, "an iterator over files; each ss"),
-    Entry("kernel/test_open.py", HERE + ROOTS + PLAIN, "an iterator over files; each ss"),
+    Entry("kernel/test_open.py", HERE + ROOTS + ENDS, "an iterator over files; each ss"),
     Entry(
         "kernel/test_holders.py",
         HERE + ENDS,
@@ -279,7 +279,7 @@ TABLE: tuple[Entry, ...] = (
     ),
     Entry("kernel/test_window.py", HERE, "the model's sums; what they are of is counted elsewhere"),
     Entry("kernel/test_cpu.py", HERE + ENDS, "a clock of each process, in all kernels"),
-    Entry("kernel/test_locality.py", HERE + PLAIN + HEADERS, "a field of the socket; each loader"),
+    Entry("kernel/test_locality.py", HERE + PLAIN, "a field of the socket"),
     Entry("kernel/test_events_cli.py", HERE, "how events are written and end; one kernel's do"),
     Entry("kernel/test_events.py", HERE, "what the programs leave out is the same everywhere"),
     Entry(
@@ -292,10 +292,10 @@ TABLE: tuple[Entry, ...] = (
             "test_failures_have_their_errno",
         ),
     ),
-    Entry("kernel/test_order.py", HERE + ENDS + HEADERS[1:], "hooks of accept; each loader"),
+    Entry("kernel/test_order.py", HERE + ENDS, "hooks of accept"),
     Entry(
         "kernel/test_order.py",
-        HERE + ENDS + HEADERS[1:],
+        HERE + ENDS,
         "who takes what; hooks count it in the same way",
         names=(
             "test_it_is_the_order_that_the_client_saw",
@@ -317,7 +317,7 @@ TABLE: tuple[Entry, ...] = (
         ),
     ),
     Entry("kernel/test_who_unix.py", HERE + ROOTS + OLDEST, "unix_diag; each ss"),
-    Entry("kernel/test_wasted.py", HERE + PLAIN, "who is woken"),
+    Entry("kernel/test_wasted.py", HERE + ENDS, "who is woken"),
     Entry(
         "kernel/test_wasted.py",
         HERE + PLAIN,
@@ -352,7 +352,7 @@ TABLE: tuple[Entry, ...] = (
         names=("test_the_command_tells_the_same",),
     ),
     # --- maps, clocks, preemption
-    Entry("kernel/test_rows.py", HERE + PLAIN, "maps, and who has ended"),
+    Entry("kernel/test_rows.py", HERE + ENDS, "maps, and who has ended"),
     Entry(
         "kernel/test_rows.py",
         HERE + PLAIN,
@@ -440,6 +440,19 @@ TABLE: tuple[Entry, ...] = (
     ),
     Entry(
         "kernel/test_selftests.py", ROOTS, "that they are there and compile", variants="dualstack"
+    ),
+    # --- kernels between the oldest and the newest: each test once, with one attach type
+    *(
+        Entry(
+            f"kernel/test_{name}.py",
+            BETWEEN,
+            "the oldest and the newest kernel meet each attach type",
+            turn=True,
+        )
+        for name in (
+            *("drops", "filters", "open", "overflow"),
+            *("rows", "selection", "wasted", "ways"),
+        )
     ),
     # --- what makes a row different
     Entry(
