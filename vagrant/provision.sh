@@ -69,6 +69,7 @@ debian_wants() {
 	want gunicorn has gunicorn
 	want php-fpm has_php_fpm
 	want haproxy has haproxy
+	want dnsmasq-base has dnsmasq
 	want postgresql has_postgres
 	want libcap2-bin has capsh
 	want python3-bpfcc has_bcc
