@@ -46,6 +46,8 @@ class Open(NamedTuple):
 
     def text(self, pids: Iterable[int]) -> str:
         """`open 12`, of all these; nothing where there are none."""
+        if not self.by_pid:
+            return ""
         numbers = [self.by_pid.get(pid, 0) for pid in pids]
         known = [number for number in numbers if number is not None]
         if len(known) < len(numbers):

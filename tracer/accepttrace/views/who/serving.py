@@ -12,7 +12,16 @@ from accepttrace.model.who.serving import open_of, port_of
 from accepttrace.model.who.tree import Answer, Group
 from accepttrace.views.formats import plural
 from accepttrace.views.who.alike import alike
-from accepttrace.views.who.holders import FOLD_FROM, SHOWN, Open, Row, Style, aligned, row_of
+from accepttrace.views.who.holders import (
+    FOLD_FROM,
+    SHOWN,
+    UNSEEN,
+    Open,
+    Row,
+    Style,
+    aligned,
+    row_of,
+)
 
 WORD: Final = "serves"
 
@@ -21,7 +30,7 @@ def opened(group: Group, answer: Answer) -> Open:
     """What the holders of a group have open; where its port has several groups, of all of them."""
     inventory = answer.inventory
     if inventory.opened is None or port_of(group.first) is None:
-        return Open()
+        return UNSEEN
     holders = {one.pid: one for socket in group.sockets for one in socket.row.holders}
     numbers = {pid: open_of(one, group.first, inventory) for pid, one in holders.items()}
     return Open(numbers, _where(group, answer))
@@ -29,7 +38,7 @@ def opened(group: Group, answer: Answer) -> Open:
 
 def serving_lines(group: Group, answer: Answer, style: Style) -> Iterator[str]:
     """Below the last group of a port: a line for each, or for many alike."""
-    where = port_of(group.first)
+    where = port_of(group.first) if answer.serving else None
     found = answer.serving.get(where, ()) if where else ()
     if where is None or not found or answer.at_port[where][-1] is not group:
         return
