@@ -54,6 +54,7 @@ def subjects(details: Sequence[str]) -> tuple[Subject, ...]:
         ),
         *(_uninvolved(attach, details) for attach in TYPES),
         *(_asked(attach, details, what) for attach in TYPES for what in ASKED),
+        *map(_events, TYPES if details else ()),
         Subject("peer", "tcpaccept of bcc", (_first(TCPACCEPT_BCC),)),
         Subject("peer", "tcpaccept.bt of bpftrace", (_first(TCPACCEPT_BT),)),
     )
@@ -74,6 +75,13 @@ def _asked(attach: str, details: Sequence[str], what: str) -> Subject:
     """What it costs to be looked at more closely."""
     plain = _accepttrace(attach, "libbpf", "full" if details else "")
     return replace(plain, name=f"{plain.name}{what}", call=(*plain.call, *ASKED[what]))
+
+
+def _events(attach: str) -> Subject:
+    """A line of JSON for each connection: what the peers print, too."""
+    way = ("--attach", attach, "--loader", "libbpf", "-o", "jsonl", "--ready-file", "{ready}")
+    call = (sys.executable, "-m", "accepttrace", "events", "--port", "{port}", *way)
+    return Subject("accepttrace", f"{attach} libbpf, events", call)
 
 
 def _accepttrace(attach: str, loader: str, detail: str, port: str = "{port}") -> Subject:
