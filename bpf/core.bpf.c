@@ -9,6 +9,7 @@
 #include "attach/fentry.bpf.h"
 #include "attach/kprobe.bpf.h"
 #include "attach/tracepoint.bpf.h"
+#include "attach/unix.bpf.h"
 
 /* Some helpers are for GPL-compatible programs only; the dual licence above is one. */
 char LICENSE[] SEC("license")

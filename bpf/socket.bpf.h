@@ -90,6 +90,17 @@ static __always_inline bool has_tcp(enum access how, struct sock *sk)
 	return is_tcp(READ(how, sk, sk_protocol));
 }
 
+static __always_inline bool is_of_unix(struct sock *sk)
+{
+	return BPF_CORE_READ(sk, __sk_common.skc_family) == AF_UNIX;
+}
+
+/* Whether its accepts are counted in rows of their own. */
+static __always_inline bool has_rows(struct sock *sk)
+{
+	return has_tcp(PROBED, sk) || is_of_unix(sk);
+}
+
 static __always_inline bool listener_wanted(enum access how, struct settings *want, struct sock *sk)
 {
 	return has_tcp(how, sk) && socket_wanted(how, want, sk);
@@ -175,9 +186,11 @@ static __always_inline void listener_describe(struct listener *listener, struct 
 	listener->queue_start = BPF_CORE_READ(sk, sk_ack_backlog) + uncounted;
 	listener->netns = netns_of(PROBED, sk);
 	listener->family = BPF_CORE_READ(sk, __sk_common.skc_family);
-	listener->port = port_number(PROBED, sk);
-	listener->mptcp = is_mptcp(sk);
-	address_read(sk, listener->address);
+	if (listener->family != AF_UNIX) {
+		listener->port = port_number(PROBED, sk);
+		listener->mptcp = is_mptcp(sk);
+		address_read(sk, listener->address);
+	}
 	listener->inode = inode;
 }
 

@@ -317,6 +317,7 @@ TABLE: tuple[Entry, ...] = (
             "test_a_selector_of_an_older_group_never_picks_the_newest",
         ),
     ),
+    Entry("kernel/test_top_unix.py", HERE + ENDS, "the end of system calls on AF_UNIX"),
     Entry("kernel/test_who_unix.py", HERE + ROOTS + OLDEST, "unix_diag; each ss"),
     Entry("kernel/test_wasted.py", HERE + ENDS, "who is woken"),
     Entry(

@@ -231,7 +231,7 @@ static __always_inline struct acceptor *acceptor_of(struct sock *sk, __u32 inode
 	if (!wanted(PROBED, sk))
 		return NULL;
 	acceptor = acceptor_known(inode, task, key);
-	if (acceptor || !has_tcp(PROBED, sk))
+	if (acceptor || !has_rows(sk))
 		return acceptor;
 	listener = listener_get(inode);
 	if (!listener)
@@ -500,7 +500,7 @@ static __noinline struct acceptor *took_first(struct sock *sk, struct sock *chil
 	struct settings *want = settings_get();
 	struct acceptor *acceptor;
 
-	if (!has_tcp(PROBED, sk))
+	if (!has_rows(sk))
 		return NULL;
 	if (!key->inode) {
 		lost(LOSS_UNATTRIBUTED);
@@ -596,6 +596,13 @@ static __always_inline bool keeps_waiting(struct sock *listener, __u32 error)
 	return (error == EMFILE || error == ENFILE) && BPF_CORE_READ(listener, sk_ack_backlog);
 }
 
+/* The same of an AF_UNIX listener, which has the connections among its packets. */
+static __always_inline bool unix_keeps_waiting(struct sock *listener, __u32 error)
+{
+	return (error == EMFILE || error == ENFILE) && is_of_unix(listener) &&
+	       BPF_CORE_READ(listener, sk_receive_queue.qlen);
+}
+
 /* `error` is positive; `waits`: the call may sleep, so what woke it was its own time limit. */
 static __always_inline void failed(struct sock *listener, __u32 inode, __u32 error, bool waits)
 {
@@ -604,7 +611,7 @@ static __always_inline void failed(struct sock *listener, __u32 inode, __u32 err
 	struct acceptor *acceptor = acceptor_of(listener, inode, &task, &key.acceptor);
 
 	if (!acceptor) {
-		if (error != EAGAIN && wanted(PROBED, listener) && has_tcp(PROBED, listener))
+		if (error != EAGAIN && wanted(PROBED, listener) && has_rows(listener))
 			lost_for(owner_of(listener), SHARED_ACCEPTORS, LOSS_ERRORS_FULL);
 		return;
 	}
@@ -614,7 +621,7 @@ static __always_inline void failed(struct sock *listener, __u32 inode, __u32 err
 	}
 	count(is_crew(&key.acceptor), &acceptor->failed, 1);
 	event_failed(listener, inode, error);
-	if (keeps_waiting(listener, error))
+	if (keeps_waiting(listener, error) || unix_keeps_waiting(listener, error))
 		count(is_crew(&key.acceptor), &acceptor->refused, 1);
 	failed_with(&key, acceptor->owner);
 }

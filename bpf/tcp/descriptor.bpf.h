@@ -63,9 +63,18 @@ static __always_inline void refused(__u32 fd)
 		count(is_crew(&key), &acceptor->refused, 1);
 }
 
-/* A call of accept() that took nothing. `error` is positive; EMFILE and ENFILE come here too.
- */
-static __noinline void accept_failed(__u32 fd, __u32 error)
+static __always_inline bool is_unix_listener(struct sock *sk)
+{
+	return sk && is_of_unix(sk) && BPF_CORE_READ(sk, __sk_common.skc_state) == TCP_LISTEN;
+}
+
+static __always_inline bool is_inet_listener(struct sock *sk)
+{
+	return sk && is_inet(sk) && BPF_CORE_READ(sk, __sk_common.skc_state) == TCP_LISTEN;
+}
+
+/* `of_unix`: which of the two families it is asked for. */
+static __always_inline void call_failed(__u32 fd, __u32 error, bool of_unix)
 {
 	struct sock *listener;
 	struct file *file;
@@ -77,10 +86,15 @@ static __noinline void accept_failed(__u32 fd, __u32 error)
 	}
 	file = file_of((void *)bpf_get_current_task(), fd);
 	listener = sock_of(file);
-	if (listener && is_inet(listener) &&
-	    BPF_CORE_READ(listener, __sk_common.skc_state) == TCP_LISTEN)
+	if (of_unix ? is_unix_listener(listener) : is_inet_listener(listener))
 		failed(listener, BPF_CORE_READ(file, f_inode, i_ino), error,
 		       !(BPF_CORE_READ(file, f_flags) & O_NONBLOCK));
+}
+
+/* A call of accept() that took nothing. `error` is positive; EMFILE and ENFILE come here too. */
+static __noinline void accept_failed(__u32 fd, __u32 error)
+{
+	call_failed(fd, error, false);
 }
 
 static __always_inline __u32 call_state(__u32 fd)

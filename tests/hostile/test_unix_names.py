@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
 import socket
@@ -15,7 +17,8 @@ from jsonschema import Draft202012Validator
 
 import accepttrace.views
 from accepttrace.cli.who import who
-from tests.kernel.unixlisteners import rows_of, unix_listener
+from accepttrace.views import csvrows, jsonl, table
+from tests.kernel.unixlisteners import rows_of, traced, unix_listener
 from tests.unit.strangers import is_harmless
 
 SCHEMA = json.loads((Path(accepttrace.views.__file__).parent / "who.schema.json").read_text())
@@ -78,6 +81,27 @@ def test_each_is_found_by_its_name(strangers: dict[int, str], asked: str) -> Non
     assert {row["inode"] for row in rows_of(asked)} == {
         inode for inode, name in strangers.items() if name == asked
     }
+
+
+def test_what_is_traced_of_them_is_harmless_in_every_output(strangers: dict[int, str]) -> None:
+    schema = json.loads((Path(accepttrace.views.__file__).parent / "schema.json").read_text())
+    with traced() as subject:
+        for name in NAMES:
+            with socket.socket(socket.AF_UNIX) as client:
+                client.connect(name)
+        snapshot = subject.refresh()
+    line = jsonl.snapshot_line(snapshot)
+    assert is_harmless(line)
+    shown = json.loads(line)
+    Draft202012Validator(schema).validate(shown)
+    rows = {row["inode"]: row for row in shown["listeners"] if row["inode"] in strangers}
+    assert {inode: row["local_address"] for inode, row in rows.items()} == strangers
+    assert {(row["local_port"], row["queue"]) for row in rows.values()} == {(None, 1)}
+    for width in (40, 80, 200):
+        lines = ["".join(text for text, _ in one) for one in table.render(snapshot, width, None)]
+        assert all(is_harmless(one) for one in lines)
+    written = "\n".join((csvrows.header(snapshot.by), csvrows.rows(snapshot)))
+    assert len({len(row) for row in csv.reader(io.StringIO(written))}) == 1
 
 
 def test_trailing_zeros_need_not_be_asked_for() -> None:

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import socket
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import pytest
 from click.testing import CliRunner
 
 from accepttrace.cli.who import who
+from accepttrace.config import Config
+from accepttrace.errors import UnsupportedError
+from accepttrace.run.unix import UnixSubject
 
 
 def told(*arguments: str) -> list[dict[str, Any]]:
@@ -58,3 +65,17 @@ def unix_listener(
     sock.bind(name)
     sock.listen(backlog)
     return sock
+
+
+@contextmanager
+def traced(*names: str) -> Iterator[UnixSubject]:
+    """Attached; what was there is read."""
+    try:
+        subject = UnixSubject(Config(unix=frozenset(names)))
+    except UnsupportedError as error:
+        if os.environ.get("ACCEPTTRACE_REQUIRE_KERNEL") == "1":
+            raise
+        pytest.skip(error.message)
+    with subject:
+        subject.refresh()
+        yield subject

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections import Counter
 from collections.abc import Sequence
 from functools import partial
@@ -16,7 +17,7 @@ from accepttrace.model.verdict import Finding
 from tests.kernel.conftest import Tracing, tracing, wait_until
 from tests.kernel.network import own_network
 from tests.kernel.reading import begin, settled
-from tests.kernel.unixlisteners import row_of, ss_holders, ss_queue
+from tests.kernel.unixlisteners import row_of, ss_holders, ss_queue, traced
 
 __all__ = ["tracing"]
 
@@ -95,3 +96,29 @@ def even_parts(order: Sequence[int]) -> dict[int, float]:
     first = {pid: place for place, pid in reversed(list(enumerate(order)))}
     last = {pid: place for place, pid in enumerate(order)}
     return {pid: (last[pid] - first[pid] + 1) / WORKERS for pid in first}
+
+
+def test_on_a_path_each_accept_is_that_of_the_worker_that_logged_it() -> None:
+    if program() is None:
+        pytest.skip("php-fpm is not installed")
+    with PhpFpm(WORKERS, on_path=True) as server:
+        path = str(server.path)
+        with traced(path) as subject:
+            for number in range(1, 101):
+                with socket.socket(socket.AF_UNIX) as client:
+                    client.connect(path)
+                    client.sendall(server.request)
+                    while client.recv(4096):
+                        pass
+                wait_until(partial(has_served, server, number), "connections")
+            snapshot = subject.refresh()
+        rows = {row.pid: row for row in snapshot.acceptors}
+        assert {p: row.accepts for p, row in rows.items() if row.accepts} == Counter(
+            server.served_by()
+        )
+        assert rows.keys() == {*server.worker_pids(), server.master_pid}
+        assert rows[server.master_pid].accepts == 0
+        (verdict,) = snapshot.verdicts
+        assert (verdict.finding.connections, verdict.finding.members) == (100, WORKERS)
+        (row,) = snapshot.listeners
+        assert (row.queue, row.backlog) == ss_queue(path)

@@ -67,6 +67,7 @@ class Config:
     full: bool = False  # every number of the books, and every cause of a loss, in the summary
     plain: bool = False  # no screen that is drawn anew, and no bars
     udp: bool = False
+    unix: frozenset[str] | None = None  # listeners of AF_UNIX, by path or @NAME; empty: all
     output: Output = "table"
     attach: Attach = "auto"
     loader: Loader = "auto"

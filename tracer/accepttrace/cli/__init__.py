@@ -37,6 +37,11 @@ _EXAMPLES = (
 )
 
 
+def _is_place(text: str) -> bool:
+    """A port, or a UNIX socket: no command is called so."""
+    return text[:1].isdecimal() or text.startswith("@") or "/" in text
+
+
 class LazyGroup(click.Group):
     """Imports a command's module only when that command runs; without a command runs `top`."""
 
@@ -66,7 +71,7 @@ class LazyGroup(click.Group):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         own = {*HELP_OPTIONS, "--version", "-V"}
         is_option = bool(args) and args[0].startswith("-") and args[0] not in own
-        if not args or is_option or args[0][:1].isdecimal():  # a port
+        if not args or is_option or _is_place(args[0]):
             args = [_DEFAULT, *args]
         return super().parse_args(ctx, args)
 

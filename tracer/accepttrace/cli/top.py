@@ -6,9 +6,10 @@ from typing import Any
 
 import click
 
+from accepttrace.cli import whounix
 from accepttrace.cli.help import Command
 from accepttrace.cli.options import (
-    filter_options,
+    place_options,
     ready_file_option,
     seconds,
     take_filters,
@@ -16,6 +17,7 @@ from accepttrace.cli.options import (
 )
 from accepttrace.cli.views import view_options, views_of
 from accepttrace.config import Config
+from accepttrace.errors import UsageError
 from accepttrace.run.pace import Pace
 from accepttrace.run.run import Run, trace
 
@@ -41,13 +43,15 @@ def _only_of_tcp(values: dict[str, Any]) -> None:
         ("sudo accepttrace 80 --once", "one table of the next second, and no more"),
         ("sudo accepttrace 80 -n 3 -i 10s | cat", "three tables, ten seconds apart"),
         ("sudo accepttrace 80 -d 1m -o jsonl > run.jsonl", "a minute of it, for programs"),
+        ("sudo accepttrace /run/app.sock", "a UNIX socket; @NAME an abstract one, --unix all"),
         (
             "sudo accepttrace 80 --columns pid,share,queue -o csv",
             "only these, for a spreadsheet",
         ),
     ),
 )
-@filter_options
+@place_options
+@click.option("--unix", is_flag=True, help="UNIX sockets instead: all, or by PATH or @NAME.")
 @click.option(
     "--udp",
     is_flag=True,
@@ -97,17 +101,24 @@ def top(**values: Any) -> None:
     kernel may choose more than once for a packet, where a group has a connected socket; and a
     packet may hold many datagrams (GRO).
     """
+    names = whounix.take_names(values)
     if values["udp"]:
         _only_of_tcp(values)
     if values["once"] and (values["count"] or values["duration"]):
         raise click.UsageError("--once ends after one interval: it goes with neither -n nor -d")
-    config = _config(values)
+    config = _config(values, names)
+    if names is not None:
+        _check_unix(config)
     pace = Pace(config.interval_s, config.duration_s)  # before attaching: a signal ends it cleanly
     try:
         if config.udp:
             from accepttrace.run.udp import UdpSubject
 
             trace(Run(config, pace), UdpSubject)
+        elif config.unix is not None:
+            from accepttrace.run.unix import UnixSubject
+
+            trace(Run(config, pace), UnixSubject)
         else:
             from accepttrace.run.tcp import TcpSubject
 
@@ -116,7 +127,27 @@ def top(**values: Any) -> None:
         pace.over()
 
 
-def _config(values: dict[str, Any]) -> Config:
+def _check_unix(config: Config) -> None:
+    """UsageError where UNIX sockets are asked for with what means nothing to them."""
+    filters = config.filters
+    if config.udp or filters.ports or filters.addresses or filters.family:
+        raise UsageError(
+            "UNIX sockets have no port, address or version of IP",
+            "trace them apart; netns, pid, comm and cgroup filter them",
+        )
+    if config.histogram or config.detail != "full" or "local" in config.columns:
+        raise UsageError(
+            "of UNIX sockets neither waiting times nor CPUs are known",
+            "leave --histogram, --detail and the column `local` away",
+        )
+    if config.attach not in ("auto", "tracepoint") or config.loader == "bcc":
+        raise UsageError(
+            "UNIX sockets are traced by the end of system calls, loaded by libbpf",
+            "leave --attach and --loader away",
+        )
+
+
+def _config(values: dict[str, Any], names: frozenset[str] | None) -> Config:
     return Config(
         filters=take_filters(values),
         interval_s=values["interval"],
@@ -126,6 +157,7 @@ def _config(values: dict[str, Any]) -> Config:
         locality="local" in values["columns"] and not values["udp"],
         patterns=values["patterns"],
         udp=values["udp"],
+        unix=names,
         attach=values["attach"],
         loader=values["loader"],
         detail=values["detail"],

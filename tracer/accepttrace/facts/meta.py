@@ -17,11 +17,13 @@ class Meta:
     blind_spots: tuple[str, ...]
     started: str  # UTC, RFC 3339
     filter: str  # for people, as `Filters.describe` says it; empty: everything
-    protocol: Literal["tcp", "udp"] = "tcp"
+    protocol: Literal["tcp", "udp", "unix"] = "tcp"
 
     @property
     def asked(self) -> str:
         """What was asked for, in words."""
         if self.protocol == "udp":
             return f"UDP {self.filter}" if self.filter else "every UDP socket"
+        if self.protocol == "unix":
+            return f"UNIX {self.filter}" if self.filter else "every UNIX listener"
         return self.filter or "every listener"

@@ -8,7 +8,7 @@ from typing import Final, Literal, NamedTuple
 
 from accepttrace.facts.record import record
 
-Family = Literal["ipv4", "ipv6", "unix"]  # the last: of listeners that `who` shows, alone
+Family = Literal["ipv4", "ipv6", "unix"]
 Sharing = Literal["sole", "shared", "reuseport"]
 Selector = Literal["hash", "cbpf", "ebpf", "incoming_cpu"]
 WaitsIn = Literal["epoll", "accept", "recv", "poll", "select", "io_uring"]  # recv: of UDP

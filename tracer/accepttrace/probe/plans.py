@@ -257,6 +257,19 @@ UDP_PLANS: tuple[Plan, ...] = (
     ),
 )
 
+# One way on every kernel: the end of a call is also seen of threads that slept in it at the start.
+UNIX_PLANS: tuple[Plan, ...] = (
+    Plan(
+        "tracepoint",
+        (Hook("raw_tp_unix_exit", "sys_exit", "accepts"),),
+        Sight.of("accepts", "empty", "errors", "refused"),
+        (
+            "waiting times, arrivals and refused connections",
+            "who accepts through io_uring, as a kernel thread or a 32-bit program",
+        ),
+    ),
+)
+
 
 def by_preference(preempts: bool | None) -> tuple[Plan, ...]:
     """The order in which `auto` tries: the cheapest first, unless it would lose events."""
@@ -268,5 +281,5 @@ def knows_rings(hooks: Iterable[Hook]) -> bool:
     return any(hook.site in ("io_accept", "sys_exit") for hook in hooks)
 
 
-PROGRAMS = tuple(hook.program for plan in PLANS + UDP_PLANS for hook in plan.hooks)
+PROGRAMS = tuple(hook.program for plan in PLANS + UDP_PLANS + UNIX_PLANS for hook in plan.hooks)
 LISTINGS: tuple[Listing, ...] = get_args(Listing)

@@ -12,6 +12,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 
+from accepttrace.config import Filters
 from accepttrace.errors import UnsupportedError
 from accepttrace.facts.records import AcceptorCount, Counts, ListenerCount
 from accepttrace.facts.sight import Fact, Sight
@@ -56,6 +57,16 @@ class Traffic:
     limit_s: float
     began_s: float
     used: int = 0  # clients
+
+    @property
+    def address(self) -> tuple[str, int] | str | bytes:
+        """Where clients connect to."""
+        return (_HOST, self.port)
+
+    @property
+    def filters(self) -> Filters:
+        """What lets all of it through, and nothing else."""
+        return Filters(ports=frozenset({self.port}))
 
     @classmethod
     def prepare(cls, limit_s: float) -> Traffic:
@@ -119,7 +130,7 @@ class Traffic:
         self.used += 1
         try:
             client.settimeout(self._left_s())
-            client.connect((_HOST, self.port))
+            client.connect(self.address)
             queued = select.poll()  # select() knows no descriptors beyond 1023
             queued.register(self.listener, select.POLLIN)
             if not queued.poll(self._left_s() * 1e3):

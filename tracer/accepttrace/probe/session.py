@@ -14,6 +14,7 @@ from accepttrace.facts.buckets import lower_bound
 from accepttrace.facts.records import (
     AcceptorCount,
     Counts,
+    Family,
     Flow,
     Gone,
     ListenerCount,
@@ -46,6 +47,8 @@ _VIA: dict[int, Via] = {
 
 class Session(Tracer):
     """TCP: who accepts what from which listener."""
+
+    _traffic: type[selftest.Traffic] = selftest.Traffic  # that proves the hooks
 
     def __init__(self, loaded: loaders.Attached) -> None:
         super().__init__(loaded)
@@ -132,10 +135,10 @@ class Session(Tracer):
         return facts_of(found)
 
     def _prove(self, limit_s: float) -> None:
-        traffic = selftest.Traffic.prepare(limit_s)
+        traffic = self._traffic.prepare(limit_s)
         try:
             with traffic.listener:
-                self.filter(Filters(ports=frozenset({traffic.port})))
+                self.filter(traffic.filters)
                 traffic.make()
         finally:
             traffic.end()
@@ -236,11 +239,12 @@ class Session(Tracer):
 
     def _listener(self, value: wire.Listener) -> ListenerCount:
         sees = self.plan.sees
+        family, address = self._bound(value)
         return ListenerCount(
             inode=value.inode,
             netns=value.netns,
-            family=addresses.family_of(value.family),
-            local_address=addresses.spelled(value.family, bytes(value.address)),
+            family=family,
+            local_address=address,
             local_port=value.port,
             selected=value.requests - value.cookies_sent + value.cookies_back
             if sees.selected
@@ -264,6 +268,10 @@ class Session(Tracer):
             requests=value.requests,
             counted={name: getattr(value, name) for name in sees.counted},
         )
+
+    def _bound(self, value: wire.Listener) -> tuple[Family, str]:
+        address = addresses.spelled(value.family, bytes(value.address))
+        return addresses.family_of(value.family), address
 
     def _flow(self, value: wire.Listener) -> Flow:
         sees = self.plan.sees

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from accepttrace.views.screen.state import Wish
 
 S = TypeVar("S", covariant=True)
+Protocols = Literal["tcp", "udp", "unix"]
 
 
 class Keeper(Protocol):
@@ -71,9 +72,7 @@ class Subject(Protocol[S]):
         """The last reading, with the whole run as its interval; not `again`: nothing is read."""
 
 
-def meta_of(
-    tracer: AttachedTracer, filters: Filters, protocol: Literal["tcp", "udp"] = "tcp"
-) -> Meta:
+def meta_of(tracer: AttachedTracer, filters: Filters, protocol: Protocols = "tcp") -> Meta:
     """What is traced, and how."""
     from accepttrace.facts.meta import Meta
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Set as AbstractSet
 from functools import cached_property
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from accepttrace.config import Config, Filters
 from accepttrace.facts.reading import Reading, Use
@@ -17,8 +17,10 @@ from accepttrace.sockets.inventory import InventoryReader
 from accepttrace.sockets.kinship import KinshipReader
 
 if TYPE_CHECKING:
+    from accepttrace.facts.meta import Meta
     from accepttrace.model.snapshot import Snapshot
     from accepttrace.model.tracker import Tracker
+    from accepttrace.sockets.unixinventory import UnixReader
     from accepttrace.views.screen.state import Wish
 
 NOBODY: Final = Filters(ports=frozenset({1}))  # an unused port: nothing is counted during a reset
@@ -27,7 +29,7 @@ NOBODY: Final = Filters(ports=frozenset({1}))  # an unused port: nothing is coun
 class TcpSource:
     """What one refresh reads of TCP: counts, sockets and what passed meanwhile, close together."""
 
-    def __init__(self, session: Session, sockets: InventoryReader) -> None:
+    def __init__(self, session: Session, sockets: InventoryReader | UnixReader) -> None:
         self._session = session
         self._sockets = sockets
         self._kinship = KinshipReader(sockets)
@@ -65,20 +67,35 @@ class TcpSource:
 class TcpSubject:
     """Attached and proved when constructed; leaving it as a context manager detaches."""
 
+    _protocol: Literal["tcp", "unix"] = "tcp"
+
     def __init__(self, config: Config, keeper: Keeper | None = None) -> None:
         self._config, self._keeper = config, keeper
-        self._session = open_session(config)
-        self._reader = InventoryReader(config.filters, ask_facts=self._session.listening)
-        self._source = TcpSource(self._session, self._reader)
+        self._session = self._open()
+        self._reader = self._inventory()
+        self._source = self._sources()
         self._baseline = self._reader.baseline()  # before it is announced that it is ready
         self._by, self._window_s, self._anew = config.by, config.window_s, 0
+
+    def _open(self) -> Session:
+        return open_session(self._config)
+
+    def _inventory(self) -> InventoryReader | UnixReader:
+        return InventoryReader(self._config.filters, ask_facts=self._session.listening)
+
+    def _sources(self) -> TcpSource:
+        return TcpSource(self._session, self._reader)
+
+    @property
+    def _meta(self) -> Meta:
+        return meta_of(self._session, self._config.filters, self._protocol)
 
     @cached_property
     def _tracker(self) -> Tracker:
         """Made when it is used: the start of the tracer does not wait for it."""
         from accepttrace.sockets.holding import open_iterator
 
-        self._reader.use(open_iterator())
+        self._reader.use(open_iterator(self._protocol))
         return self._new_tracker()
 
     def _new_tracker(self) -> Tracker:
@@ -86,7 +103,7 @@ class TcpSubject:
         from accepttrace.model.yardstick import MEASURED
 
         session, config = self._session, self._config
-        meta = meta_of(session, config.filters)
+        meta = self._meta
         if self._keeper is not None:
             self._keeper.begin(meta, session.plan.sees, self._baseline, session.began_s)
         tracker = Tracker(

@@ -10,6 +10,7 @@ from accepttrace.facts.records import Inventory
 if TYPE_CHECKING:
     from accepttrace.facts.kin import Surroundings
     from accepttrace.sockets.inventory import InventoryReader
+    from accepttrace.sockets.unixinventory import UnixReader
 
 AGAIN_S: Final = 10.0  # a parent may end that held nothing
 PART: Final = 0.01  # of the time, at most, where it takes long
@@ -18,7 +19,7 @@ PART: Final = 0.01  # of the time, at most, where it takes long
 class KinshipReader:
     """Use one for a run: it knows what was read last."""
 
-    def __init__(self, sockets: InventoryReader) -> None:
+    def __init__(self, sockets: InventoryReader | UnixReader) -> None:
         self._sockets = sockets
         self._known: frozenset[tuple[int, int]] | None = None  # inode, PID
         self._soonest_s = self._due_s = 0.0

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from accepttrace.config import Filters
-from accepttrace.facts.records import Inventory, Listener, is_partial
+from accepttrace.facts.records import Baseline, Inventory, Listener, Process, is_partial
 from accepttrace.sockets.diag.unix import SocketFile, UnixSocket, file_at, unix_sockets
 from accepttrace.sockets.holding import Holding
 from accepttrace.sockets.sharing import share_of
@@ -33,13 +33,22 @@ class UnixReader:
         self._holding = Holding(replace(filters, ports=frozenset()), iterator)
         self._occupied: set[int] = set()  # namespaces where listeners were found last
 
-    def read(self, full: bool = False) -> Inventory:
+    def baseline(self) -> Baseline:
+        """The sockets that are there; holders are not looked for. Raises as `read` does."""
+        self._holding.begin(full=False)
+        looks = self._holding.ask(lambda _, path: unix_sockets(path), True, ())
+        inodes = frozenset(sock.inode for _, one in looks for sock in one)
+        return Baseline(inodes, complete=self._holding.everywhere)
+
+    def read(self, full: bool = False, counted: Iterable[int] = ()) -> Inventory:
         """All listeners now. `full` looks at every descriptor of every process again.
 
+        `counted`: namespaces in which something was traced, though it may have closed already.
         Raises as `InventoryReader.read` does, also where this kernel has no unix_diag.
         """
         holding, files = self._holding, _files(self._names)
         holding.begin(full)
+        self._occupied.update(counted)
         looks = holding.ask(lambda _, path: unix_sockets(path), full, self._occupied)
         found = [(n, sock) for n, one in looks for sock in one if self._is_asked(sock, files)]
         self._occupied = {netns for netns, _ in found}
@@ -49,11 +58,19 @@ class UnixReader:
         rows.sort(key=lambda row: (row.local_address, row.netns, row.inode))
         return Inventory(tuple(rows), holding.unread)
 
-    def surroundings(self, inventory: Inventory) -> Surroundings:
-        """Whose children its holders are, and how the machine is set."""
+    def surroundings(self, inventory: Inventory, compared: bool = True) -> Surroundings:
+        """Whose children its holders are, and how the machine is set; `compared` by kcmp."""
         from accepttrace.sockets.surroundings import surroundings
 
-        return surroundings(inventory.listeners, self._holding.path)
+        return surroundings(inventory.listeners, self._holding.path, (), compared)
+
+    def process(self, pid: int) -> Process | None:
+        """A process by name, whether it holds a listener or not; None if it is gone."""
+        return self._holding.process(pid)
+
+    def use(self, iterator: HolderIterator | None) -> None:
+        """As if given from the start: it takes time to load, and `baseline` does without."""
+        self._holding.use(iterator)
 
     def close(self) -> None:
         """End what reads for us. May be called twice."""

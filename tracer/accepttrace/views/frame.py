@@ -86,7 +86,7 @@ def _place(text: str) -> str:
     """` on :80`, ` (pid 12)`, or nothing where every listener is traced."""
     if not text:
         return ""
-    return f" on {text}" if text.startswith(":") else f" ({text})"
+    return f" on {text}" if text.startswith((":", "/", "@")) else f" ({text})"
 
 
 def _capped(lines: Sequence[Line], limit: int) -> Sequence[Line]:

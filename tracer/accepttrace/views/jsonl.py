@@ -57,7 +57,8 @@ HOLDER_FIELDS: Final = ("pid", "comm", "name", "fd", "waits", "waits_in")
 
 def meta_line(meta: Meta) -> str:
     """The first line: what is traced, how, and what cannot be seen that way."""
-    return dump(meta_of(meta))
+    protocol = {"protocol": meta.protocol} if meta.protocol == "unix" else {}
+    return dump({**meta_of(meta), **protocol})
 
 
 def meta_of(meta: Meta) -> dict[str, object]:
@@ -201,6 +202,8 @@ def named(record: object, names: tuple[str, ...]) -> dict[str, object]:
         value = values[name]
         if isinstance(value, float):
             values[name] = round(value, decimals[name])
+    if values.get("family") == "unix" and "local_port" in values:
+        values["local_port"] = None
     return values
 
 

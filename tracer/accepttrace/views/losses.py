@@ -43,6 +43,12 @@ NOT_LOST: Final = (
     Cause("refused_accepts", "accept() calls without a file descriptor"),
     Cause("drops", "packets dropped in all by the kernel's own count"),
 )
+# Of AF_UNIX.
+UNIX_LOST: Final = (
+    Cause("dropped_overflow", "connections refused (queue full)"),
+    Cause("lost_on_close", "connections reset on close"),
+)
+UNIX_NOT_LOST: Final = (Cause("refused_accepts", "accept() calls without a file descriptor"),)
 SHARED: Final = {
     "overflow": ("SYN or final ACK dropped (queue full)", OVERFLOW.words),
     "syn_queue": ("SYN dropped (too many half-open)", "SYNs dropped (too many half-open)"),
@@ -138,7 +144,7 @@ def causes(snapshot: Snapshot, width: int) -> list[Line]:
     rows = snapshot.listeners
     return [
         *_footer_lines("lost by clients:", _causes(rows), rows, width),
-        *_footer_lines("not lost:", NOT_LOST, rows, width),
+        *_footer_lines("not lost:", UNIX_NOT_LOST if _of_unix(rows) else NOT_LOST, rows, width),
     ]
 
 
@@ -148,10 +154,17 @@ def hidden(rows: Sequence[ListenerRow]) -> list[str]:
 
 
 def _causes(rows: Sequence[ListenerRow]) -> list[Cause]:
+    if _of_unix(rows):
+        return list(UNIX_LOST)
     causes = list(LOST)
     if total(rows, "overflow_syn") is None and total(rows, OVERFLOW.field) is not None:
         causes[:2] = [OVERFLOW]  # known in sum, not apart
     return causes
+
+
+def _of_unix(rows: Sequence[ListenerRow]) -> bool:
+    """One run traces either these or those of TCP."""
+    return any(row.family == "unix" for row in rows)
 
 
 def _hidden(causes: Sequence[Cause], rows: Sequence[ListenerRow]) -> list[str]:

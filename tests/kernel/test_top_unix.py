@@ -1,0 +1,150 @@
+"""`top` on AF_UNIX: each accept by the worker's and the clients' own count, queues as `ss`."""
+
+from __future__ import annotations
+
+import os
+import resource
+import socket
+from collections import Counter
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from accepttrace.model.snapshot import AcceptorRow, ListenerRow, Snapshot
+from tests.unit.forked import child
+
+from .conftest import wait_until
+from .unixlisteners import ss_queue, traced, unix_listener
+
+KINDS = {"stream": socket.SOCK_STREAM, "seqpacket": socket.SOCK_SEQPACKET}
+ABSTRACT = f"@accepttrace-top-{os.getpid()}"
+WORKERS, CONNECTIONS = 3, 60
+
+
+def address(name: str) -> str:
+    """As bind() takes it."""
+    return "\0" + name[1:] if name.startswith("@") else name
+
+
+def taken(snapshot: Snapshot) -> dict[int | None, int]:
+    """By PID, of those that took any."""
+    return {row.pid: row.accepts for row in snapshot.acceptors if row.accepts}
+
+
+def only(snapshot: Snapshot) -> tuple[ListenerRow, AcceptorRow]:
+    """One listener and one row."""
+    (listener,), (acceptor,) = snapshot.listeners, snapshot.acceptors
+    return listener, acceptor
+
+
+def answering(sock: socket.socket) -> Callable[[], None]:
+    """A worker that tells each client its PID, as long as it lives."""
+
+    def run() -> None:
+        while True:
+            connection, _ = sock.accept()
+            connection.send(str(os.getpid()).encode())
+            connection.close()
+
+    return run
+
+
+def served_by(name: str, kind: int) -> int:
+    """One connection: the PID of who accepted it."""
+    with socket.socket(socket.AF_UNIX, kind) as client:
+        client.connect(address(name))
+        return int(client.recv(16))
+
+
+def is_asleep(pid: int) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "S"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("place", ["path", "abstract"])
+def test_each_accept_is_counted_for_the_worker_that_the_client_met(
+    tmp_path: Path, place: str, kind: str
+) -> None:
+    """Also the first of each, who slept in accept() when it was attached."""
+    name = str(tmp_path / "s") if place == "path" else ABSTRACT
+    with ExitStack() as stack:
+        sock = stack.enter_context(unix_listener(address(name), 17, KINDS[kind]))
+        workers = {stack.enter_context(child(answering(sock))) for _ in range(WORKERS)}
+        wait_until(lambda: all(map(is_asleep, workers)), "accept()")
+        other = stack.enter_context(unix_listener(f"{tmp_path}/other"))
+        subject = stack.enter_context(traced(name))
+        met = Counter(served_by(name, KINDS[kind]) for _ in range(CONNECTIONS))
+        with socket.socket(socket.AF_UNIX) as stranger:
+            stranger.connect(f"{tmp_path}/other")
+            other.accept()[0].close()
+        snapshot = subject.refresh()
+        assert taken(snapshot) == met
+        (row,) = snapshot.listeners
+        assert (row.local_address, row.family, row.accepted) == (name, "unix", CONNECTIONS)
+        assert (row.queue, row.backlog) == ss_queue(name) == (0, 17)
+        rows = {one.pid: one for one in snapshot.acceptors}
+        assert rows.keys() == {*workers, os.getpid()}  # who only holds it has a row
+        assert sum(one.share or 0 for one in rows.values()) == pytest.approx(1)
+        assert {one.wait_p50_us for one in rows.values()} == {None}
+        assert {one.empty_accepts for one in rows.values()} <= {0}
+        (verdict,) = snapshot.verdicts
+        assert (verdict.finding.connections, verdict.finding.members) == (CONNECTIONS, WORKERS)
+
+
+def test_what_finds_nothing_and_what_has_no_descriptor_is_counted(tmp_path: Path) -> None:
+    name = str(tmp_path / "s")
+    with ExitStack() as stack:
+        sock = stack.enter_context(unix_listener(name))
+        sock.setblocking(False)
+        subject = stack.enter_context(traced(name))
+        for _ in range(5):
+            with pytest.raises(BlockingIOError):
+                sock.accept()
+        clients = [stack.enter_context(socket.socket(socket.AF_UNIX)) for _ in range(3)]
+        for each in clients:
+            each.connect(name)
+        assert only(subject.refresh())[0].queue == ss_queue(name)[0] == 3
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+        try:
+            for _ in range(2):
+                with pytest.raises(OSError, match="Too many open files"):
+                    sock.accept()
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        sock.accept()[0].close()
+        listener, row = only(subject.refresh())
+        assert (row.pid, row.accepts, row.empty_accepts) == (os.getpid(), 1, 5)
+        assert (row.failed_accepts, row.errors) == (2, {"EMFILE": 2})
+        assert (listener.refused_accepts, listener.queue) == (2, 2)
+        # Not seen, so not 0.
+        assert (listener.arrived, listener.dropped_overflow, listener.lost_on_close) == (None,) * 3
+
+
+def test_a_full_queue_is_said(tmp_path: Path) -> None:
+    name = str(tmp_path / "s")
+    with ExitStack() as stack:
+        stack.enter_context(unix_listener(name, 1))
+        subject = stack.enter_context(traced(name))
+        for _ in range(2):
+            stack.enter_context(socket.socket(socket.AF_UNIX)).connect(name)
+        listener, row = only(subject.refresh())
+        assert (listener.queue, listener.capacity) == (2, 2)
+        assert listener.queue_full_s is not None
+        assert (row.pid, row.accepts) == (os.getpid(), 0)
+
+
+def test_who_listens_anew_on_a_path_goes_on_in_a_row_of_its_own(tmp_path: Path) -> None:
+    name = str(tmp_path / "s")
+    with traced(name) as subject:
+        for _ in range(2):
+            with unix_listener(name) as sock, child(answering(sock)) as worker:
+                assert [served_by(name, socket.SOCK_STREAM) for _ in range(4)] == [worker] * 4
+                snapshot = subject.refresh()
+                assert taken(snapshot)[worker] == 4
+            os.unlink(name)
+        snapshot = subject.refresh()
+    assert sum(row.accepts for row in snapshot.acceptors) == 8
+    assert {row.local_address for row in snapshot.acceptors} == {name}

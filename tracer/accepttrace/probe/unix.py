@@ -1,0 +1,69 @@
+"""The tracer of AF_UNIX: as that of TCP, by hooks and a proof of its own."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from contextlib import ExitStack
+from typing import Final
+
+from accepttrace.config import Config, Filters
+from accepttrace.facts.records import Family
+from accepttrace.probe import choosing, plans, wire
+from accepttrace.probe.selftest import CONNECTIONS, LEFT, Traffic
+from accepttrace.probe.session import Session
+
+UNREAD: Final = "(closed before its name was read)"
+
+
+class UnixTraffic(Traffic):
+    """The same by a listener with an abstract name that the kernel has chosen."""
+
+    @classmethod
+    def prepare(cls, limit_s: float) -> UnixTraffic:
+        """Listen. All of it must be done in `limit_s`."""
+        began_s = time.monotonic()
+        with ExitStack() as opened:
+            listener, *clients = (
+                opened.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+                for _ in range(1 + CONNECTIONS + LEFT)
+            )
+            listener.bind("")
+            listener.listen(CONNECTIONS)
+            listener.settimeout(0)
+            opened.pop_all()
+        inode = os.fstat(listener.fileno()).st_ino
+        return cls(listener, clients, 0, inode, limit_s, began_s)
+
+    @property
+    def address(self) -> bytes:
+        """Where clients connect to."""
+        name: bytes = self.listener.getsockname()
+        return name
+
+    @property
+    def filters(self) -> Filters:
+        """What lets all of it through."""
+        return Filters(pids=frozenset({os.getpid()}))
+
+
+class UnixSession(Session):
+    """AF_UNIX: who accepts what from which listener."""
+
+    _traffic = UnixTraffic
+
+    def _settings_for(self, filters: Filters) -> wire.Settings:
+        settings = super()._settings_for(filters)
+        settings.unusual |= wire.WITHOUT_WAITS
+        return settings
+
+    def _bound(self, value: wire.Listener) -> tuple[Family, str]:  # noqa: ARG002
+        """The inventory has the names; the kernel side reads none."""
+        return "unix", UNREAD
+
+
+def open_unix(config: Config) -> UnixSession:
+    """Attach, prove, and set the filters. `UnsupportedError` says why it failed."""
+    ways = (plan.looking(False, config.patterns) for plan in plans.UNIX_PLANS)
+    return choosing.first(config, ways, UnixSession)

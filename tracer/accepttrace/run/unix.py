@@ -1,0 +1,69 @@
+"""One run of the tracer of AF_UNIX: as that of TCP, with another session and inventory."""
+
+from __future__ import annotations
+
+from collections.abc import Set as AbstractSet
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from accepttrace.facts.reading import Reading
+from accepttrace.facts.records import Counts
+from accepttrace.probe.unix import UnixSession, open_unix
+from accepttrace.run.tcp import TcpSource, TcpSubject
+from accepttrace.sockets.unixinventory import UnixReader
+
+if TYPE_CHECKING:
+    from accepttrace.facts.meta import Meta
+
+
+class UnixSource(TcpSource):
+    """As of TCP. By name only the inventory knows listeners, so what is counted of others goes."""
+
+    def __init__(self, session: UnixSession, sockets: UnixReader, by_name: bool) -> None:
+        super().__init__(session, sockets)
+        self._by_name = by_name
+        self._asked: set[int] = set()  # inodes of all that had one of the names
+
+    def read(self, known: AbstractSet[int], full: bool = False) -> Reading:
+        """Counts, then the sockets, then what passed meanwhile."""
+        reading = super().read(known, full)
+        if reading.inventory is not None:
+            self._asked.update(listener.inode for listener in reading.inventory.listeners)
+        return replace(reading, counts=self._of_asked(reading.counts))
+
+    def read_counts(self, known: AbstractSet[int], holders: AbstractSet[int]) -> Reading:
+        """Without the sockets."""
+        reading = super().read_counts(known, holders)
+        return replace(reading, counts=self._of_asked(reading.counts))
+
+    def _of_asked(self, counts: Counts) -> Counts:
+        if not self._by_name:
+            return counts
+        return replace(
+            counts,
+            acceptors=tuple(a for a in counts.acceptors if a.listener_inode in self._asked),
+            listeners=tuple(one for one in counts.listeners if one.inode in self._asked),
+            orders=tuple(one for one in counts.orders if one.inode in self._asked),
+        )
+
+
+class UnixSubject(TcpSubject):
+    """Attached and proved when constructed; leaving it as a context manager detaches."""
+
+    _protocol = "unix"
+    _session: UnixSession
+    _reader: UnixReader
+
+    def _open(self) -> UnixSession:
+        return open_unix(self._config)
+
+    def _inventory(self) -> UnixReader:
+        return UnixReader(self._config.filters, self._config.unix or ())
+
+    def _sources(self) -> UnixSource:
+        return UnixSource(self._session, self._reader, bool(self._config.unix))
+
+    @property
+    def _meta(self) -> Meta:
+        meta, names = super()._meta, self._config.unix or ()
+        return replace(meta, filter=" ".join(filter(None, [*sorted(names), meta.filter])))
