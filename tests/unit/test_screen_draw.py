@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from accepttrace.config import By
 from accepttrace.facts.records import Losses, Overflow
 from accepttrace.model.snapshot import Snapshot
 from accepttrace.model.tracker import Tracker
@@ -77,18 +78,20 @@ def ended(*names: str, aside: str = "") -> Snapshot:
     return model.snapshot()
 
 
-def several_ports(ports: int = 3, workers: int = 4) -> Snapshot:
-    """A shared socket at each port; at the second one worker takes all."""
+def several_ports(
+    ports: int = 3, workers: int = 4, by: By = "worker", first: int = 100
+) -> Snapshot:
+    """A shared socket at each port; at the second one worker takes all. `first`: their inodes."""
     model = Tracker(META, None, 0.0, SEES, windows=(60.0,))
     listeners, taken = [], []
     for number in range(ports):
         pids = [1000 * (number + 1) + worker for worker in range(workers)]
-        listeners.append(listener(100 + number, [*map(holder, pids)], port=80 + number))
+        listeners.append(listener(first + number, [*map(holder, pids)], port=80 + number))
         for place, pid in enumerate(pids):
             accepts = 100 if number != 1 else 400 * (place == 0)
-            taken.append(count(pid, accepts, 100 + number, waits_us=[50 + number] * accepts))
+            taken.append(count(pid, accepts, first + number, waits_us=[50 + number] * accepts))
     feed(model, 5, taken, listeners)
-    return model.snapshot()
+    return model.snapshot(by)
 
 
 def reloaded() -> Snapshot:
@@ -341,6 +344,17 @@ def test_several_places_have_a_heading_each_the_wrong_one_first() -> None:
     assert "3 listeners at 3 addresses" in lines[0]
     first = several_ports().verdicts[0]
     assert lines[1].startswith(f"{first.finding.word}  0.0.0.0:{first.local_port}: ")
+
+
+def test_a_row_without_a_heading_keeps_its_port_where_its_address_has_no_room() -> None:
+    snapshot = several_ports(by="socket", first=449591815)
+    narrow, wide = text(drawn(snapshot, (70, 24))), text(drawn(snapshot, (160, 24)))
+    for number in range(3):
+        inode, port = str(449591815 + number), f":{80 + number}"
+        (row,) = [line for line in narrow if line[1:].startswith(inode)]
+        assert row.split()[1] == port
+        (row,) = [line for line in wide if line[1:].startswith(inode)]
+        assert row.split()[1] == f"0.0.0.0{port}"
 
 
 def test_a_thousand_listeners_have_a_line_each_and_can_be_reached() -> None:

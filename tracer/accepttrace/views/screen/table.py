@@ -236,23 +236,38 @@ class Table:
         number = len({_identity(item, grain.identity) for item in workers})
         return Field("who", title, [[(t, "")] for t in texts], f"TOTAL {number}", "left")
 
-    def _label(self, item: Item, identity: str) -> str:
-        number = getattr(item.row, identity)
+    def _label(self, item: Item, identity: str, room: int | None = None) -> str:
+        """Who it is, and where, if no heading says that: by its port alone where that is as much
+        as there is `room` for.
+        """
+        number, port = getattr(item.row, identity), item.row.local_port
         parts = [] if number is None else [str(number)]
         parts += self._called.text(self._called.shown([item.line]))
-        if id(self._section[id(item)]) not in self._headed and len(self._board.sections) > 1:
-            parts.insert(1, self._section[id(item)].endpoint)
+        section = self._section[id(item)]
+        at, place = len(parts), ""
+        if id(section) not in self._headed and len(self._board.sections) > 1:
+            at, place = 1, section.endpoint
         elif self._board.snapshot.by in ("process", "group"):
-            parts.append(_place(item))
+            place = _place(item)
+        parts.insert(at, place)
+        if place and port and room is not None and cells(" ".join(parts[: at + 1])) > room:
+            parts[at] = f":{port}"
         return " ".join(filter(None, parts))
 
     def _shorten(self, one: Field, natural: int) -> None:
-        """Where all are called the same, and that is in the header, their numbers are enough."""
+        """Where all are called the same, and that is in the header, their numbers are enough; else
+        an address goes before its port does.
+        """
+        if one.width >= natural:
+            return
+        identity = GRAINS[self._board.snapshot.by].identity
         names = {item.row.name for item in self._board.items}
-        numbers = [getattr(i.row, GRAINS[self._board.snapshot.by].identity) for i in self._items]
-        alone = len(self._board.sections) == 1
-        if one.width < natural and len(names) == 1 and alone and None not in numbers:
-            one.cells = [[(str(number), "")] for number in numbers]
+        numbers = [getattr(item.row, identity) for item in self._items]
+        if len(names) == 1 and len(self._board.sections) == 1 and None not in numbers:
+            texts = [str(number) for number in numbers]
+        else:
+            texts = [self._label(item, identity, one.width) for item in self._items]
+        one.cells = [[(text, "")] for text in texts]
 
     def _of_part(self) -> Field:
         texts = formats.shares([item.part for item in self._items])
