@@ -76,10 +76,11 @@ demo: objects ## real nginx and lab servers under load, traced
 	$(Q)$(BIN)/accepttrace demo epoll -d 8
 
 PLACE ?= here
+TESTS ?= tests/unit tests/contract tests/kernel tests/servers tests/hostile
 
 # Of bare systems nothing is looked at in a browser.
 test: $(VENV)/.test $(if $(filter here,$(PLACE)),$(VENV)/.browser) objects bench/flood ## all tests that this machine can run
-	$(Q)$(PYTEST) -q --place $(PLACE) tests/unit tests/contract tests/kernel tests/servers tests/hostile
+	$(Q)$(PYTEST) -q --place $(PLACE) $(TESTS)
 
 test-vm: $(VENV)/.vm objects ## the kernel tests in a VM with Debian's 6.1 kernel
 	$(Q)$(BIN)/python vm/run.py --quiet --timeout 2700 --rows 6.1
