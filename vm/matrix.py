@@ -55,14 +55,14 @@ class Row:
 ROWS: tuple[Row, ...] = (
     Row(
         name="5.10",
-        minutes=7,
+        minutes=12,
         suite="bullseye",
         headers=True,
         why="oldest supported: older sock_reuseport, memlock accounting, no cookies in tracing",
     ),
     Row(
         name="6.1",
-        minutes=7,
+        minutes=6,
         suite="bookworm",
         headers=True,
         why="Debian 12; last layout before sk_data_ready, inlined queue_add, old accept prototype",
@@ -75,7 +75,7 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(
         name="7.x",
-        minutes=5,
+        minutes=10,
         suite="sid",
         why="the newest released kernel that Debian builds",
     ),
@@ -110,7 +110,7 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(
         name="6.1-headers",
-        minutes=3,
+        minutes=4,
         suite="bookworm",
         headers=True,
         flavour="bcc compiles against kernel headers",

@@ -120,7 +120,7 @@ TABLE: tuple[Entry, ...] = (
         ),
         turn=True,
     ),
-    Entry("kernel/test_close.py", HERE + PLAIN + ARMS, "hooks of close and of migration"),
+    Entry("kernel/test_close.py", HERE + ENDS, "hooks of close and of migration"),
     Entry(
         "kernel/test_close.py",
         HERE + PLAIN + ARMS,
@@ -131,7 +131,7 @@ TABLE: tuple[Entry, ...] = (
         ),
         turn=True,
     ),
-    Entry("kernel/test_overflow.py", HERE + ENDS + ARMS, "hooks of a full queue"),
+    Entry("kernel/test_overflow.py", HERE + ENDS, "hooks of a full queue"),
     Entry(
         "kernel/test_overflow.py",
         HERE + PLAIN + ARMS,
@@ -143,7 +143,7 @@ TABLE: tuple[Entry, ...] = (
         ),
         turn=True,
     ),
-    Entry("kernel/test_selection.py", HERE + ENDS + ARMS, "hooks and layout of reuseport groups"),
+    Entry("kernel/test_selection.py", HERE + ENDS, "hooks and layout of reuseport groups"),
     Entry(
         "kernel/test_selection.py",
         HERE + PLAIN + ARMS,
@@ -169,7 +169,7 @@ TABLE: tuple[Entry, ...] = (
         "who slept before; processes sleep in the same call as threads",
         variants="threads",
     ),
-    Entry("kernel/test_waiting.py", HERE + ROOTS + PLAIN + ARMS, "time stamps; each ss"),
+    Entry("kernel/test_waiting.py", HERE + ROOTS + ENDS, "time stamps; each ss"),
     Entry(
         "kernel/test_waiting.py",
         HERE + ROOTS + PLAIN + ARMS,
@@ -177,7 +177,7 @@ TABLE: tuple[Entry, ...] = (
         names=("test_waiting_time_is_what_the_client_measured",),
         turn=True,
     ),
-    Entry("kernel/test_ways.py", HERE + ENDS + ARMS, "io_uring, MPTCP, Fast Open, kernel threads"),
+    Entry("kernel/test_ways.py", HERE + ENDS, "io_uring, MPTCP, Fast Open, kernel threads"),
     Entry(
         "kernel/test_ways.py",
         HERE + PLAIN + ARMS,
@@ -443,18 +443,19 @@ TABLE: tuple[Entry, ...] = (
     Entry(
         "kernel/test_selftests.py", ROOTS, "that they are there and compile", variants="dualstack"
     ),
-    # --- kernels between the oldest and the newest: each test once, with one attach type
+    # --- other kernels and architectures: each test once, with one attach type
     *(
         Entry(
             f"kernel/test_{name}.py",
-            BETWEEN,
+            rows,
             "the oldest and the newest kernel meet each attach type",
             turn=True,
         )
-        for name in (
-            *("drops", "filters", "open", "overflow"),
-            *("rows", "selection", "wasted", "ways"),
+        for rows, names in (
+            (BETWEEN, ("drops", "filters", "open", "rows", "wasted")),
+            (BETWEEN + ARMS, ("close", "overflow", "selection", "waiting", "ways")),
         )
+        for name in names
     ),
     # --- what makes a row different
     Entry(
