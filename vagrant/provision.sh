@@ -70,6 +70,9 @@ debian_wants() {
 	want php-fpm has_php_fpm
 	want haproxy has haproxy
 	want dnsmasq-base has dnsmasq
+	want lsof has lsof
+	want nodejs has node
+	want systemd has systemd-socket-activate
 	want postgresql has_postgres
 	want libcap2-bin has capsh
 	want python3-bpfcc has_bcc

@@ -77,6 +77,7 @@ TABLE: tuple[Entry, ...] = (
     Entry("servers/test_real_servers.py", HERE + ROOTS, "each nginx and gunicorn"),
     Entry("servers/test_phpfpm.py", HERE + ROOTS, "each php-fpm"),
     Entry("servers/test_library.py", HERE + ROOTS, "each Python and pytest"),
+    Entry("servers/test_holders.py", HERE, "who holds what is the same on every kernel"),
     Entry(
         "servers/test_fairness.py", HERE, "the model divides; what it divides is counted elsewhere"
     ),
