@@ -22,7 +22,7 @@ from accepttrace.facts.record import record
 from accepttrace.facts.records import LocalPort
 from accepttrace.probe import _syscall as sys
 from accepttrace.probe import holderwire as wire
-from accepttrace.probe import iterators, privileges
+from accepttrace.probe import iterators, pidns, privileges
 from accepttrace.probe.clock import start_shown
 from accepttrace.probe.load import core, loaders
 from accepttrace.probe.load.libbpf import library
@@ -47,7 +47,6 @@ PROTOCOLS: Final[dict[Protocol, tuple[int, int]]] = {
     "unix": (0, socket.AF_UNIX),
 }
 PROGRAMS: Final = ("iter_holders", "iter_holders_old")  # the second where there is no bpf_loop()
-INITIAL_PID_NAMESPACE: Final = 0xEFFFFFFC
 HEADER: Final = struct.Struct("=IIIIQ16s")  # struct piece without its mark
 PAIR: Final = struct.Struct("=II")
 READ_BYTES: Final = 65536
@@ -352,7 +351,7 @@ def _require_host() -> None:
     """The iterator shows PIDs of the machine: elsewhere they would be those of others."""
     if not privileges.may_trace():
         raise UnsupportedError("BPF needs CAP_BPF and CAP_PERFMON", privileges.ADVICE)
-    if os.stat("/proc/self/ns/pid").st_ino != INITIAL_PID_NAMESPACE:
+    if not pidns.is_initial():
         raise UnsupportedError("this is not the machine's own PID namespace")
 
 

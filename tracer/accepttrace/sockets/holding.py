@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from accepttrace.config import Filters
 from accepttrace.errors import UnsupportedError
 from accepttrace.facts.records import Holder, LocalPort, Opened, Process, Serving, Unread
+from accepttrace.probe import pidns
 from accepttrace.sockets.fromproc import FULL_EVERY_S, ProcSource
 from accepttrace.sockets.helper import Helper
 from accepttrace.sockets.namespaces import Namespaces, ask_all
@@ -57,6 +58,7 @@ class Holding:
         self._serving = ServingReader(self._helper)
         self.use(iterator)
         self._namespaces = Namespaces()
+        self._sees_all = pidns.is_initial()
         self.closed: tuple[Unread, ...] = ()  # namespaces that may not be entered
         self._everywhere_s = -math.inf
 
@@ -138,6 +140,8 @@ class Holding:
                     holders=False,
                 ),
             )
+        if not self._sees_all:
+            found += (Unread("processes outside of this PID namespace", "they have no PID in it"),)
         return tuple({(each.pid or each.name): each for each in found}.values())
 
     def holders(self, inode: int) -> tuple[Holder, ...]:
