@@ -39,11 +39,15 @@ class Tests:
         self._temporary = tree.with_suffix(".tmp")
         self._times: dict[str, float] = {}
         fork.make_ready()
-        if not self._pass(ALL, None, may_cache=True) and self._fail_again():
-            raise SystemExit(f"without any change:\n{self._output.read_text()}")
+        self.check()
         self._times = self._measure()
         self._data = CoverageData(str(tree / ".coverage"))
         self._data.read()
+
+    def check(self) -> None:
+        """Raises SystemExit where they fail without any change: so would they with each."""
+        if not self._pass(ALL, None, may_cache=True) and self._fail_again():
+            raise SystemExit(f"without any change:\n{self._output.read_text()}")
 
     def notice(self, mutant: Mutant) -> bool:
         """Whether one of them fails with it, or does not end."""

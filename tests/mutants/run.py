@@ -62,6 +62,7 @@ def main() -> int:
             word = f"known: {reason}" if reason else "SURVIVED"
             print(f"{mutant.file}:{mutant.line}: {word}")
             print(f"  - {mutant.before}\n  + {mutant.after}", flush=True)
+        tests.check()  # what is installed may have changed meanwhile
     tried = noticed + survivors
     share = noticed / max(1, tried)
     others = len(mutants) - tried
