@@ -26,7 +26,8 @@ def tree(tmp_path: Path) -> Path:
     tree = tmp_path / "tree"
     (tree / CODE).parent.mkdir(parents=True)
     (tree / "tests").mkdir()
-    (tree / CODE.with_name("__init__.py")).touch()
+    for name in ("__init__.py", "testing.py"):  # pytest loads the second one as a plugin
+        (tree / CODE.with_name(name)).touch()
     (tree / "tests" / "test_answers.py").write_text(TEST)
     return tree
 
