@@ -12,9 +12,8 @@
 
 static __always_inline void accept_returned(struct pt_regs *regs, long returned)
 {
-	struct task_struct *task = (void *)bpf_get_current_task();
-	struct file *file = file_of(task, SYSCALL_FD(regs));
-	struct sock *listener = sock_of(file), *child = sock_of(file_of(task, returned));
+	struct file *file = file_of(SYSCALL_FD(regs));
+	struct sock *listener = sock_of(file), *child = sock_of(file_of(returned));
 
 	if (came_from(listener, child))
 		accepted(PROBED, wanted(PROBED, listener), listener,

@@ -6,13 +6,32 @@
 #include "tcp/accept.bpf.h"
 #include "tcp/signal.bpf.h"
 
-static __always_inline struct file *file_of(struct task_struct *task, __u32 fd)
+/*
+ * The descriptors of the current thread; `room`: for so many. By plain loads where that is
+ * possible: some attach types look here in every accept().
+ */
+static __always_inline struct file **descriptors_now(__u32 *room)
 {
-	struct fdtable *table = BPF_CORE_READ(task, files, fdt);
-	struct file **files = BPF_CORE_READ(table, fd);
-	struct file *file = NULL;
+	struct task_struct *task;
+	struct fdtable *table;
 
-	if (fd < BPF_CORE_READ(table, max_fds))
+	if (HAS_TASK_POINTERS) {
+		table = CURRENT_TASK()->files->fdt;
+		*room = table->max_fds;
+		return table->fd;
+	}
+	task = (void *)bpf_get_current_task();
+	table = BPF_CORE_READ(task, files, fdt);
+	*room = BPF_CORE_READ(table, max_fds);
+	return BPF_CORE_READ(table, fd);
+}
+
+static __always_inline struct file *file_of(__u32 fd)
+{
+	__u32 room = 0;
+	struct file **files = descriptors_now(&room), *file = NULL;
+
+	if (fd < room)
 		bpf_probe_read_kernel(&file, sizeof(file), files + fd);
 	return file;
 }
@@ -50,7 +69,7 @@ static __always_inline bool came_from(struct sock *listener, struct sock *child)
 static __always_inline void refused(__u32 fd)
 {
 	struct task task = task_now(PROBED);
-	struct file *file = file_of((void *)bpf_get_current_task(), fd);
+	struct file *file = file_of(fd);
 	struct sock *listener = sock_of(file);
 	struct acceptor_key key = {};
 	struct acceptor *acceptor;
@@ -84,7 +103,7 @@ static __always_inline void call_failed(__u32 fd, __u32 error, bool of_unix)
 			return;
 		error = EINTR;
 	}
-	file = file_of((void *)bpf_get_current_task(), fd);
+	file = file_of(fd);
 	listener = sock_of(file);
 	if (of_unix ? is_unix_listener(listener) : is_inet_listener(listener))
 		failed(listener, BPF_CORE_READ(file, f_inode, i_ino), error,
@@ -99,7 +118,7 @@ static __noinline void accept_failed(__u32 fd, __u32 error)
 
 static __always_inline __u32 call_state(__u32 fd)
 {
-	struct sock *listener = sock_of(file_of((void *)bpf_get_current_task(), fd));
+	struct sock *listener = sock_of(file_of(fd));
 
 	return listener && keeps_waiting(listener, EMFILE) ? CALL_AWAITED : CALL_BEGAN;
 }

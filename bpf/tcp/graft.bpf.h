@@ -35,7 +35,7 @@ static __always_inline struct sock *listener_of_syscall(struct sock *child)
 
 	if (is_compat(task) || !is_accept(SYSCALL_NUMBER(regs)))
 		return NULL;
-	listener = sock_of(file_of(task, SYSCALL_FD(regs)));
+	listener = sock_of(file_of(SYSCALL_FD(regs)));
 	return came_from(listener, child) ? listener : NULL;
 }
 

@@ -23,9 +23,8 @@ static __always_inline struct unix_address *unix_address_of(struct sock *sk)
  */
 static __always_inline void unix_accept_returned(__u32 fd, __u32 returned)
 {
-	struct task_struct *task = (void *)bpf_get_current_task();
-	struct sock *child = sock_of(file_of(task, returned));
-	struct file *file = file_of(task, fd);
+	struct sock *child = sock_of(file_of(returned));
+	struct file *file = file_of(fd);
 	struct sock *listener = sock_of(file);
 	struct settings *want;
 
