@@ -15,6 +15,8 @@ from traceback import print_exc
 
 import pytest
 
+# Neither pytest's cache nor the plugin that is installed with accepttrace: not that one is tried.
+WITHOUT = ("-p", "no:cacheprovider", "-p", "no:accepttrace")
 READY = ("click.testing", "hypothesis", "jsonschema", "mpmath", "pyte", "rich.console")
 OURS = ("accepttrace", "bench", "bpf", "tests", "vm")  # imported from the tree, by each child
 MEMORY = 2 << 30
@@ -38,7 +40,7 @@ def passes(
         try:
             _become_alone(output)
             _enter(tree, may_cache)
-            status = int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", *tests]))
+            status = int(pytest.main(["-x", "-q", *WITHOUT, *tests]))
         except BaseException:
             print_exc()
             status = 1

@@ -88,7 +88,7 @@ class Tests:
         lines all the same.
         """
         (self._tree / ".coveragerc").write_text(COVERAGE)
-        plugins = ("-q", "-p", "no:cacheprovider", "-p", "tests.mutants.contexts")
+        plugins = ("-q", *fork.WITHOUT, "-p", "tests.mutants.contexts")
         for arguments in (("run", "-m", "pytest", *plugins, *ALL), ("combine",)):
             subprocess.run(
                 (sys.executable, "-m", "coverage", *arguments),
