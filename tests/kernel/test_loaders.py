@@ -166,7 +166,7 @@ def test_both_count_the_same_datagrams(attach: str) -> None:
         queues = [{q for q in s.queues() if q.inode in received} for s in (one, two)]
     for reading in counts:
         assert reading.losses.map_full == reading.losses.unattributed == 0
-        if one.plan.hooks:
+        if one.plan.sees.datagrams:
             assert {row.inode: row.datagrams for row in reading.receivers} == received
             assert {row.inode: row.selected for row in reading.receivers} == received
     assert set(counts[0].receivers) == set(counts[1].receivers)
