@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from accepttrace.config import Config, Filters
 from accepttrace.errors import UnsupportedError
@@ -25,9 +25,6 @@ from accepttrace.run.tcp import NOBODY
 from accepttrace.run.terminal import window
 from accepttrace.sockets.inventory import InventoryReader
 from accepttrace.views.connections import WRITERS, Lines, Plain, Stamps, Timestamps, summary
-
-if TYPE_CHECKING:
-    pass
 
 _LATE_S: Final = 0.05  # between two readings
 _CHORES_S: Final = 1.0
