@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from inspect import cleandoc
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,8 +31,16 @@ def files() -> dict[Path, str]:
         VIEWS / "udp.schema.json": _schema(VIEWS / "udp.schema.json", "socket", udp.TABLE),
         VIEWS / "who.schema.json": _of_who(VIEWS / "who.schema.json"),
         VIEWS / "check.schema.json": _of_check(VIEWS / "check.schema.json"),
-        STORE / "recording.schema.json": _text(msgspec.json.schema(Step)),
+        STORE / "recording.schema.json": _text(_of_recordings()),
     }
+
+
+def _of_recordings() -> dict[str, Any]:
+    """The schema of a recording's lines: the docstrings of its records describe them."""
+    schema = msgspec.json.schema(Step)
+    for each in schema["$defs"].values():
+        each["description"] = cleandoc(each["description"])  # as Python has it from 3.13 on
+    return schema
 
 
 def _of_check(path: Path) -> str:

@@ -181,7 +181,11 @@ def test_json_has_what_is_stored(name: str) -> None:
 
 
 def _as_in(stored: Any, found: Any) -> Any:
-    """`found` without the fields that are newer than what is stored."""
+    """`found` without the fields that are newer than what is stored, and what is no difference:
+    from 3.12 on Python rounds sums of floats better.
+    """
+    if isinstance(stored, float) and found == pytest.approx(stored, rel=1e-9):
+        return stored
     if isinstance(stored, dict) and isinstance(found, dict):
         return {name: _as_in(stored[name], found.get(name)) for name in stored}
     if isinstance(stored, list) and isinstance(found, list) and len(stored) == len(found):
