@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
+from itertools import cycle
 from pathlib import Path
 
 from accepttrace.lab.acceptors import RESET_ON_CLOSE
@@ -18,11 +19,13 @@ from tests.kernel.conftest import ACCEPTTRACE
 from tests.unit.forked import child
 
 SCRIPT = Path(__file__).with_name("check.sh")
+CPUS = sorted(os.sched_getaffinity(0))
 WORKERS, BACKLOG, OPEN = 4, 64, 200
 PAUSE_S, PATIENCE_S = 0.001, 0.05
 
 
 def keep_accepting(own: socket.socket, listeners: Sequence[socket.socket]) -> None:
+    os.sched_setaffinity(0, {CPUS[listeners.index(own) % len(CPUS)]})
     for other in listeners:
         if other is not own:
             other.close()
@@ -33,9 +36,12 @@ def keep_accepting(own: socket.socket, listeners: Sequence[socket.socket]) -> No
 
 
 def keep_connecting(port: int) -> None:
-    """The last ones stay open; who is not let in gives up soon."""
+    """The last ones stay open; who is not let in gives up soon. From each CPU in turn: a worker
+    that stays on one has some from its own, and some from others.
+    """
     kept: deque[socket.socket] = deque(maxlen=OPEN)
-    while True:
+    for cpu in cycle(CPUS):
+        os.sched_setaffinity(0, {cpu})
         with suppress(OSError):
             sock = socket.create_connection(("127.0.0.1", port), PATIENCE_S)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)

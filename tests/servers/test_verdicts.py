@@ -270,7 +270,7 @@ def test_a_slow_member_takes_as_many_and_its_waits_name_it(tracing: Tracing) -> 
     waits = {pid: rows[pid].wait_p50_us or 0 for pid in pids}
     assert max(waits, key=lambda pid: waits[pid]) == pids[0]
     finding = snapshot.verdicts[0].finding
-    assert (finding.connections, finding.members) == (450, 3)
+    assert (finding.connections, finding.members) == (450, 3), finding
     assert finding.word in ("FAIR", "UNEVEN", "UNEVEN OPEN")
     assert finding.word != "UNEVEN" or (finding.p or 0) < 0.01
 
