@@ -113,17 +113,13 @@ class Replayed:
     """
 
     def __init__(self, path: str | Path, by: By) -> None:
-        from accepttrace.run.replay import Recording, ReplaySubject
+        from accepttrace.run.replay import Recording, whole
 
         self._recording = Recording(Path(path))
-        config = Config(filters=self._recording.beginning.filters, by=by, replays=True)
-        self._subject: ReplaySubject = ReplaySubject(config, self._recording, lambda: None)
+        self._subject: ReplaySubject = whole(self._recording, by)
 
     def __iter__(self) -> Iterator[Snapshot]:
-        last = None
-        while (picture := self._subject.refresh()) is not last:
-            yield picture
-            last = picture
+        return self._subject.pictures()
 
     def summary(self) -> Snapshot:
         """The whole run, as far as it was iterated over."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from pathlib import Path
 from typing import Final, Literal
 
@@ -9,7 +10,7 @@ import click
 
 from accepttrace.cli.help import Command
 from accepttrace.cli.record import need_msgspec
-from accepttrace.run.output import say, standard_output
+from accepttrace.run.output import standard_output
 from accepttrace.run.pace import Pace
 
 _FILE: Final = click.Path(dir_okay=False, path_type=Path)
@@ -39,13 +40,16 @@ def diff(before: Path, after: Path, output: Literal["text", "json"]) -> None:
     """
     need_msgspec()
     from accepttrace.model.comparison import compare
-    from accepttrace.run.replay import Recording, summary_of
+    from accepttrace.run.replay import Recording, say_if_cut, whole
     from accepttrace.views import comparison
 
     pace = Pace(1.0, None)
     try:
         recordings = Recording(before), Recording(after)
-        runs = summary_of(recordings[0]), summary_of(recordings[1])
+        subjects = whole(recordings[0]), whole(recordings[1])
+        for subject in subjects:
+            deque(subject.pictures(), maxlen=0)  # to the end
+        runs = subjects[0].summary(), subjects[1].summary()
         write = comparison.text if output == "text" else comparison.json_line
         out = standard_output(pace)
         out.write(write(compare(*runs), (str(before), str(after)), runs))
@@ -53,5 +57,4 @@ def diff(before: Path, after: Path, output: Literal["text", "json"]) -> None:
     finally:
         pace.over()
     for each in recordings:
-        if each.why:
-            say(f"{each.path} ends early: {each.why}")
+        say_if_cut(each)

@@ -14,7 +14,6 @@ from accepttrace.cli.options import Parsed
 from accepttrace.cli.record import need_msgspec
 from accepttrace.cli.views import view_options, views_of
 from accepttrace.config import Config
-from accepttrace.run.output import say
 from accepttrace.run.pace import Pace
 from accepttrace.run.run import Run, trace
 from accepttrace.run.subject import spelled
@@ -70,7 +69,7 @@ def first_of(moment: time | datetime, started: datetime) -> str:
 def replay(**values: Any) -> None:
     """Show what `accepttrace record` wrote to FILE: no privileges are needed, nor BPF."""
     need_msgspec()
-    from accepttrace.run.replay import AT_ONCE_S, Recording, ReplaySubject
+    from accepttrace.run.replay import AT_ONCE_S, Recording, ReplaySubject, say_if_cut
 
     recording = Recording(values["file"])
     at = values["at"]
@@ -84,8 +83,7 @@ def replay(**values: Any) -> None:
         trace(Run(config, pace), lambda config: ReplaySubject(config, recording, over, first))
     finally:
         pace.over()
-    if recording.why:
-        say(f"{recording.path} ends early: {recording.why}")
+    say_if_cut(recording)
 
 
 def _interval_s(interval_s: float, speed: float | None, config: Config) -> float:

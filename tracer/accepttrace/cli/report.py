@@ -12,7 +12,6 @@ from accepttrace.cli.help import Command
 from accepttrace.cli.options import Parsed
 from accepttrace.cli.record import need_msgspec
 from accepttrace.errors import UnsupportedError
-from accepttrace.run.output import say
 
 FORMS: Final = (".html", ".svg", ".json")
 
@@ -52,10 +51,9 @@ def report(file: Path, output: Path) -> None:
             "reports need the Python package vl-convert-python, which is not installed",
             "install it: pip install 'accepttrace[report]'; -o FILE.json does without",
         )
-    from accepttrace.run.replay import Recording
+    from accepttrace.run.replay import Recording, say_if_cut
     from accepttrace.run.report import write_report
 
     recording = Recording(file)
     write_report(recording, output)
-    if recording.why:
-        say(f"{recording.path} ends early: {recording.why}")
+    say_if_cut(recording)

@@ -10,11 +10,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from accepttrace.config import Config
+from accepttrace.config import By, Config
 from accepttrace.errors import AcceptTraceError, UsageError
 from accepttrace.model.snapshot import Snapshot
 from accepttrace.model.tracker import Tracker
 from accepttrace.model.yardstick import MEASURED
+from accepttrace.run.output import say
 from accepttrace.store.files import LineReader
 from accepttrace.store.steps import BadLine, Beginning, Mark, Step, Taken, reading_of, step_of
 from accepttrace.views.columns.tcp import ordered
@@ -129,6 +130,13 @@ class ReplaySubject:
             raise UsageError(f"{self._recording.path} has no reading: {why}")
         return self._picture
 
+    def pictures(self) -> Iterator[Snapshot]:
+        """Each reading that was shown, from here to the last one."""
+        last = None
+        while (picture := self.refresh()) is not last:
+            yield picture
+            last = picture
+
     def go_on(self) -> None:
         """The first reading is not shown: its interval goes on."""
         self._tracker.go_on()
@@ -220,11 +228,13 @@ class ReplaySubject:
         return snapshot if self._config.sort is None else ordered(snapshot, self._config.sort)
 
 
-def summary_of(recording: Recording) -> Snapshot:
-    """By process, of all that it has."""
-    config = Config(filters=recording.beginning.filters, by="process", replays=True)
-    subject = ReplaySubject(config, recording, lambda: None)
-    last = subject.refresh()
-    while (picture := subject.refresh()) is not last:
-        last = picture
-    return subject.summary()
+def whole(recording: Recording, by: By = "process") -> ReplaySubject:
+    """All of it, for whoever takes the pictures one after the other."""
+    config = Config(filters=recording.beginning.filters, by=by, replays=True)
+    return ReplaySubject(config, recording, lambda: None)
+
+
+def say_if_cut(recording: Recording) -> None:
+    """On standard error, once it was read: that it ends early, and why."""
+    if recording.why:
+        say(f"{recording.path} ends early: {recording.why}")

@@ -6,11 +6,10 @@ import json
 from pathlib import Path
 from typing import Final
 
-from accepttrace.config import Config
 from accepttrace.errors import UsageError
 from accepttrace.model.snapshot import Snapshot
 from accepttrace.model.timeline import Timeline
-from accepttrace.run.replay import Recording, ReplaySubject
+from accepttrace.run.replay import Recording, whole
 from accepttrace.views import jsonl
 from accepttrace.views.report.charts import charts, together
 from accepttrace.views.report.page import page
@@ -20,23 +19,14 @@ SVG_WIDTH: Final = 900  # pixels of a chart
 
 def write_report(recording: Recording, target: Path) -> None:
     """In the form of the suffix. UsageError: it cannot be written."""
-    timeline, summary = replayed(recording)
-    text = _MAKERS[target.suffix](recording, timeline, summary)
+    subject, timeline = whole(recording), Timeline()
+    for picture in subject.pictures():
+        timeline.take(picture)
+    text = _MAKERS[target.suffix](recording, timeline, subject.summary())
     try:
         target.write_text(text, encoding="utf-8")
     except OSError as error:
         raise UsageError(f"cannot write {target}: {error.strerror}") from None
-
-
-def replayed(recording: Recording) -> tuple[Timeline, Snapshot]:
-    """All that is drawn of it."""
-    config = Config(filters=recording.beginning.filters, by="process", replays=True)
-    subject = ReplaySubject(config, recording, lambda: None)
-    timeline, last = Timeline(), None
-    while (picture := subject.refresh()) is not last:
-        timeline.take(picture)
-        last = picture
-    return timeline, subject.summary()
 
 
 def _html(recording: Recording, timeline: Timeline, summary: Snapshot) -> str:
