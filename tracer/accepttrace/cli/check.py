@@ -19,6 +19,7 @@ from accepttrace.cli.options import (
     seconds,
     take_filters,
     way_options,
+    ways_of,
 )
 from accepttrace.cli.record import need_msgspec
 from accepttrace.config import Config
@@ -191,10 +192,7 @@ def check(**values: Any) -> None:
         filters=take_filters(values),
         duration_s=values["duration"],
         by="process",
-        attach=values["attach"],
-        loader=values["loader"],
-        detail=values["detail"],
-        ready_file=values["ready_file"],
+        **ways_of(values),
         locality=values["min_local"] is not None,
         patterns=values["pattern"] is not None,
     )

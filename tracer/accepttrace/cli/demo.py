@@ -12,7 +12,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from accepttrace.cli.help import Command
-from accepttrace.cli.options import seconds, way_options
+from accepttrace.cli.options import (
+    seconds,
+    way_options,
+    ways_of,
+)
 from accepttrace.config import LIVE_WINDOW_S, Config, Filters
 from accepttrace.errors import UsageError
 from accepttrace.lab.modes import MODES, find_mode
@@ -102,9 +106,7 @@ def _trace(values: dict[str, Any], server: Any, pace: Pace) -> Iterator[str]:
         filters=Filters(ports=frozenset({server.port})),
         by="thread" if mode.threads else "worker",
         patterns=not mode.own_socket,  # of one socket: who accepts after whom
-        attach=values["attach"],
-        loader=values["loader"],
-        detail=values["detail"],
+        **ways_of(values),
         window_s=LIVE_WINDOW_S if sys.stdout.isatty() else None,
         live=sys.stdout.isatty(),
     )

@@ -10,11 +10,13 @@ import click
 from accepttrace.cli.help import Command
 from accepttrace.cli.options import (
     Parsed,
+    duration_option,
     filter_options,
     ready_file_option,
     seconds,
     take_filters,
     way_options_of_events,
+    ways_of,
 )
 from accepttrace.config import Config
 from accepttrace.run.pace import Pace
@@ -65,9 +67,7 @@ PEER: Final = Parsed("network", parse_peer)
 @click.option(
     "--lost", is_flag=True, help="Connections that were reset in the queue or dropped, too."
 )
-@click.option(
-    "-d", "--duration", type=seconds(0.1), metavar="TIME", help="End after this time: 30s, 5m."
-)
+@duration_option()
 @click.option(
     "-n", "--count", type=click.IntRange(1), metavar="COUNT", help="End after this many events."
 )
@@ -97,9 +97,7 @@ def events(**values: Any) -> None:
         duration_s=values["duration"],
         count=values["count"],
         output=values["output"],
-        attach=values["attach"],
-        loader=values["loader"],
-        ready_file=values["ready_file"],
+        **ways_of(values),
         events=True,
     )
     pace = Pace(config.interval_s, config.duration_s)  # before attaching: a signal ends it cleanly

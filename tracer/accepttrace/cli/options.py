@@ -249,6 +249,35 @@ ready_file_option = click.option(
 )
 
 
+def interval_option(between: str, default_s: float) -> Callable[[Command], Command]:
+    """`--interval`: how much time passes between two of them."""
+    return click.option(
+        "-i",
+        "--interval",
+        type=seconds(0.1, 86400),
+        default=default_s,
+        metavar="TIME",
+        help=f"{between}: 5s, 500ms, 1m.  [default: {default_s:g}s]",
+    )
+
+
+def duration_option(ends: str = "End after this time") -> Callable[[Command], Command]:
+    """`--duration`, which may be left out."""
+    return click.option(
+        "-d",
+        "--duration",
+        type=seconds(0.1),
+        metavar="TIME",
+        help=f"{ends}: 30s, 5m, 1h.",
+    )
+
+
+def ways_of(values: dict[str, Any]) -> dict[str, Any]:
+    """What was asked for by `way_options` and `ready_file_option`, as fields of `Config`."""
+    names = ("attach", "loader", "detail", "ready_file")
+    return {name: values[name] for name in names if name in values}
+
+
 def way_options(command: Command) -> Command:
     """Gives a command `--attach`, `--loader` and `--verbose`."""
     return with_options(command, WAYS)

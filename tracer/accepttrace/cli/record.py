@@ -13,12 +13,14 @@ from accepttrace.cli.help import Command
 from accepttrace.cli.options import (
     UNITS,
     Parsed,
+    duration_option,
     filter_options,
+    interval_option,
     parse_seconds,
     ready_file_option,
-    seconds,
     take_filters,
     way_options,
+    ways_of,
 )
 from accepttrace.config import Config
 from accepttrace.errors import UnsupportedError
@@ -67,21 +69,8 @@ def need_msgspec() -> None:
 )
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @filter_options
-@click.option(
-    "-i",
-    "--interval",
-    type=seconds(0.1, 86400),
-    default=1.0,
-    metavar="TIME",
-    help="Time between two readings: 5s, 500ms, 1m.  [default: 1s]",
-)
-@click.option(
-    "-d",
-    "--duration",
-    type=seconds(0.1),
-    metavar="TIME",
-    help="End after this time: 30s, 5m, 1h.",
-)
+@interval_option("Time between two readings", 1.0)
+@duration_option()
 @click.option(
     "--rotate",
     type=Parsed("limit", parse_limit),
@@ -121,10 +110,7 @@ def record(**values: Any) -> None:
         patterns=values["patterns"],
         locality=values["local"],
         output=values["output"],
-        attach=values["attach"],
-        loader=values["loader"],
-        detail=values["detail"],
-        ready_file=values["ready_file"],
+        **ways_of(values),
     )
     _record(values["file"], config, _rotation(dict(values["rotate"]), values["keep"]))
 

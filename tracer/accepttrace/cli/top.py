@@ -9,11 +9,13 @@ import click
 from accepttrace.cli import whounix
 from accepttrace.cli.help import Command
 from accepttrace.cli.options import (
+    duration_option,
+    interval_option,
     place_options,
     ready_file_option,
-    seconds,
     take_filters,
     way_options,
+    ways_of,
 )
 from accepttrace.cli.views import view_options, views_of
 from accepttrace.config import Config
@@ -58,21 +60,8 @@ def _only_of_tcp(values: dict[str, Any]) -> None:
     is_eager=True,  # --sort and --columns depend on it
     help="Trace UDP sockets (QUIC, DNS): what SO_REUSEPORT steers to each, what its queue takes.",
 )
-@click.option(
-    "-i",
-    "--interval",
-    type=seconds(0.1, 86400),
-    default=1.0,
-    metavar="TIME",
-    help="Time between two tables: 5s, 500ms, 1m.  [default: 1s]",
-)
-@click.option(
-    "-d",
-    "--duration",
-    type=seconds(0.1),
-    metavar="TIME",
-    help="End after this time, with a summary: 30s, 5m, 1h.",
-)
+@interval_option("Time between two tables", 1.0)
+@duration_option("End after this time, with a summary")
 @click.option(
     "-n",
     "--count",
@@ -158,9 +147,6 @@ def _config(values: dict[str, Any], names: frozenset[str] | None) -> Config:
         patterns=values["patterns"],
         udp=values["udp"],
         unix=names,
-        attach=values["attach"],
-        loader=values["loader"],
-        detail=values["detail"],
-        ready_file=values["ready_file"],
+        **ways_of(values),
         **views_of(values),
     )

@@ -14,11 +14,10 @@ from accepttrace.config import By, Config
 from accepttrace.errors import AcceptTraceError, UsageError
 from accepttrace.model.snapshot import Snapshot
 from accepttrace.model.tracker import Tracker
-from accepttrace.model.yardstick import MEASURED
 from accepttrace.run.output import say
+from accepttrace.run.subject import in_order, new_tracker
 from accepttrace.store.files import LineReader
 from accepttrace.store.steps import BadLine, Beginning, Mark, Step, Taken, reading_of, step_of
-from accepttrace.views.columns.tcp import ordered
 from accepttrace.views.screen.state import Wish
 
 AT_ONCE_S: Final = 1e-4  # between two readings where nobody watches
@@ -101,14 +100,8 @@ class ReplaySubject:
 
     def _new_tracker(self) -> Tracker:
         begun, config = self._recording.beginning, self._config
-        tracker = Tracker(
-            *(begun.meta, begun.filters, begun.began_s, begun.sees),
-            grains=MEASURED if config.live else (config.by,),
-            window_s=config.window_s,
-            windows=config.windows,
-        )
-        tracker.start(begun.baseline)
-        return tracker
+        before = (begun.meta, begun.filters, begun.began_s, begun.sees)
+        return new_tracker(config, before, begun.baseline, config.window_s)
 
     def __enter__(self) -> ReplaySubject:
         return self
@@ -149,7 +142,7 @@ class ReplaySubject:
         elif wish.moved != before.moved:
             self._move_to(max(self._at + wish.moved - before.moved, 1))
         self._tracker.look_back(wish.window_s)
-        self._picture = self._sorted(self._tracker.snapshot(wish.by))
+        self._picture = in_order(self._config, self._tracker.snapshot(wish.by))
         return self._picture
 
     def threads(self) -> Snapshot:
@@ -163,7 +156,7 @@ class ReplaySubject:
         """The whole run, as far as it was replayed."""
         if isinstance(self._ahead, Taken) and self._ahead.use == "confirmed":
             self._tracker.confirm(reading_of(self._ahead))
-        return self._sorted(self._tracker.summary(self._wish.by))
+        return in_order(self._config, self._tracker.summary(self._wish.by))
 
     def _move_to(self, at: int) -> bool:
         """To the picture of that reading, or the last one; whether it is another one."""
@@ -173,7 +166,7 @@ class ReplaySubject:
         while self._at < at and self._advance():
             pass
         if self._at != before:
-            self._picture = self._sorted(self._tracker.snapshot(self._wish.by))
+            self._picture = in_order(self._config, self._tracker.snapshot(self._wish.by))
         return self._at != before
 
     def _go_to(self, point: _Point) -> None:
@@ -223,9 +216,6 @@ class ReplaySubject:
         if len(self._points) > POINTS:
             self._points = dict(list(self._points.items())[::2])
             self._every *= 2
-
-    def _sorted(self, snapshot: Snapshot) -> Snapshot:
-        return snapshot if self._config.sort is None else ordered(snapshot, self._config.sort)
 
 
 def whole(recording: Recording, by: By = "process") -> ReplaySubject:

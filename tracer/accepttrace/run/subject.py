@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 
 from accepttrace import __version__
-from accepttrace.config import Filters
+from accepttrace.config import Config, Filters
 from accepttrace.facts.reading import Reading, Use
 from accepttrace.facts.records import Baseline
 from accepttrace.facts.sight import Sight
@@ -15,6 +15,8 @@ from accepttrace.probe.tracer import Tracer as AttachedTracer
 
 if TYPE_CHECKING:
     from accepttrace.facts.meta import Meta
+    from accepttrace.model.snapshot import Snapshot
+    from accepttrace.model.tracker import Tracker
     from accepttrace.views.screen.state import Wish
 
 S = TypeVar("S", covariant=True)
@@ -70,6 +72,35 @@ class Subject(Protocol[S]):
 
     def summary(self, again: bool = True) -> S:
         """The last reading, with the whole run as its interval; not `again`: nothing is read."""
+
+
+def new_tracker(
+    config: Config,
+    begun: tuple[Meta, Filters, float | None, Sight],
+    baseline: Baseline,
+    window_s: float | None,
+) -> Tracker:
+    """A model of TCP that has seen nothing but the baseline. `begun`: as `Tracker` takes them."""
+    from accepttrace.model.tracker import Tracker
+    from accepttrace.model.yardstick import MEASURED
+
+    tracker = Tracker(
+        *begun,
+        grains=MEASURED if config.live else (config.by,),
+        window_s=window_s,
+        windows=config.windows,
+    )
+    tracker.start(baseline)
+    return tracker
+
+
+def in_order(config: Config, snapshot: Snapshot) -> Snapshot:
+    """As its rows are to be sorted."""
+    if config.sort is None:
+        return snapshot
+    from accepttrace.views.columns.tcp import ordered
+
+    return ordered(snapshot, config.sort)
 
 
 def meta_of(tracer: AttachedTracer, filters: Filters, protocol: Protocols = "tcp") -> Meta:

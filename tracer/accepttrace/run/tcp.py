@@ -11,7 +11,7 @@ from accepttrace.facts.reading import Reading, Use
 from accepttrace.facts.records import Counts, Process
 from accepttrace.probe.session import Session, open_session
 from accepttrace.run.pace import unbroken
-from accepttrace.run.subject import Keeper, meta_of, utc_now
+from accepttrace.run.subject import Keeper, in_order, meta_of, new_tracker, utc_now
 from accepttrace.sockets.cputime import cpu_times
 from accepttrace.sockets.inventory import InventoryReader
 from accepttrace.sockets.kinship import KinshipReader
@@ -99,21 +99,12 @@ class TcpSubject:
         return self._new_tracker()
 
     def _new_tracker(self) -> Tracker:
-        from accepttrace.model.tracker import Tracker
-        from accepttrace.model.yardstick import MEASURED
-
         session, config = self._session, self._config
         meta = self._meta
         if self._keeper is not None:
             self._keeper.begin(meta, session.plan.sees, self._baseline, session.began_s)
-        tracker = Tracker(
-            *(meta, config.filters, session.began_s, session.plan.sees),
-            grains=MEASURED if config.live else (config.by,),
-            window_s=self._window_s,
-            windows=config.windows,
-        )
-        tracker.start(self._baseline)
-        return tracker
+        begun = (meta, config.filters, session.began_s, session.plan.sees)
+        return new_tracker(config, begun, self._baseline, self._window_s)
 
     def _begin_anew(self) -> None:
         """All that was counted is forgotten; nothing is counted while it is."""
@@ -138,7 +129,7 @@ class TcpSubject:
         with unbroken():  # what the model has summed up must be forgotten, and only that
             self._keep(reading, "shown")
             self._session.forget(tracker.update(reading))
-        picture = self._sorted(tracker.snapshot(self._by))
+        picture = in_order(self._config, tracker.snapshot(self._by))
         if self._keeper is not None and self._keeper.due:
             self._begin_anew()
         return picture
@@ -155,7 +146,7 @@ class TcpSubject:
             self._begin_anew()
             return self.refresh()
         self._tracker.look_back(wish.window_s)
-        return self._sorted(self._tracker.snapshot(self._by))
+        return in_order(self._config, self._tracker.snapshot(self._by))
 
     def threads(self) -> Snapshot:
         """The same picture by thread."""
@@ -180,15 +171,8 @@ class TcpSubject:
             with unbroken():
                 self._keep(reading, "confirmed")
                 self._tracker.confirm(reading)
-        return self._sorted(self._tracker.summary(self._by))
+        return in_order(self._config, self._tracker.summary(self._by))
 
     def _keep(self, reading: Reading, use: Use) -> None:
         if self._keeper is not None:
             self._keeper.take(reading, use)
-
-    def _sorted(self, snapshot: Snapshot) -> Snapshot:
-        if self._config.sort is None:
-            return snapshot
-        from accepttrace.views.columns.tcp import ordered
-
-        return ordered(snapshot, self._config.sort)
