@@ -9,11 +9,9 @@ from typing import Final
 from accepttrace.facts.kin import Surroundings
 from accepttrace.facts.records import Inventory
 from accepttrace.model.who.diagnoses import diagnoses
-from accepttrace.model.who.diagnosis import Diagnosis, Kind
+from accepttrace.model.who.diagnosis import LASTING, Diagnosis
 from accepttrace.model.who.tree import answer
 
-# Full queues are events by what is lost there.
-NOT_SHOWN: Final[tuple[Kind, ...]] = ("QUEUE FULL",)
 SETTLED_S: Final = 2.0  # a server that starts, or is reloaded, is not complete at once
 AGAIN_S: Final = 10.0  # also where nothing seems to have changed
 
@@ -64,6 +62,5 @@ def _found(inventory: Inventory, around: Surroundings) -> Sequence[Diagnosis]:
     return [
         one
         for one in found
-        if one.kind not in NOT_SHOWN
-        and (one.kind != "NOBODY WAITS" or members.intersection(one.inodes))
+        if one.kind in LASTING and (one.kind != "NOBODY WAITS" or members.intersection(one.inodes))
     ]

@@ -23,6 +23,7 @@ from accepttrace.facts.records import (
 )
 from accepttrace.model.pattern import Pattern
 from accepttrace.model.verdict import Finding, Word
+from accepttrace.model.who.diagnosis import Lasting
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,19 +267,7 @@ EventKind = Literal[
     "UNEVEN",
     "IDLE WORKERS",
     "UNEVEN OPEN",
-    "NOBODY WAITS",
-    "NEVER SELECTED",
-    "ONE SOCKET",
-    "FOREIGN PROGRAM",
-    "OLD WORKERS",
-    "SECOND INSTANCE",
-    "HELPER HOLDS IT",
-    "OTHER OWNER",
-    "TWO PROGRAMS",
-    "MIXED BACKLOGS",
-    "BACKLOG CUT",
-    "UNEQUAL PLACES",
-    "NO MIGRATION",
+    Lasting,
 ]
 
 

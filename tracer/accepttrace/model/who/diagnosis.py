@@ -8,9 +8,9 @@ from typing import Final, Literal, NamedTuple, get_args
 
 from accepttrace.facts.records import Family, Listener
 
-Kind = Literal[
+# Events of a run. A full queue is none: it comes and goes, and STUCK and LOST say what it does.
+Lasting = Literal[
     "NOBODY WAITS",
-    "QUEUE FULL",
     "NEVER SELECTED",
     "ONE SOCKET",
     "FOREIGN PROGRAM",
@@ -24,7 +24,9 @@ Kind = Literal[
     "UNEQUAL PLACES",
     "NO MIGRATION",
 ]
+Kind = Literal["NOBODY WAITS", "QUEUE FULL", Lasting]
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
+LASTING: Final[tuple[Lasting, ...]] = get_args(Lasting)
 # Clients lose something by these, or wait for ever; the others are worth knowing.
 FAULTS: Final[tuple[Kind, ...]] = (
     "NOBODY WAITS",
