@@ -23,6 +23,7 @@ from accepttrace.probe.holders import HolderIterator
 from accepttrace.probe.plans import Plan
 from accepttrace.probe.preemption import preempts
 from accepttrace.probe.session import Session, open_session
+from accepttrace.probe.tracer import Tracer
 from accepttrace.run.tcp import TcpSource
 from accepttrace.sockets.holding import open_iterator
 from accepttrace.sockets.inventory import InventoryReader
@@ -146,9 +147,9 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     A kernel that preempts itself skips trampolines and raw tracepoints often; any may, where an
     interrupt meets a program. A number that is wrong without a loss reported fails at once.
     """
-    found = (each for each in pyfuncitem.funcargs.values() if isinstance(each, Tracing))
-    tracing = next(found, None)
-    if tracing is None:
+    sessions = (getattr(each, "session", None) for each in pyfuncitem.funcargs.values())
+    session = next((each for each in sessions if isinstance(each, Tracer)), None)
+    if session is None:
         return None
     names = pyfuncitem._fixtureinfo.argnames
     arguments = {each: pyfuncitem.funcargs[each] for each in names}
@@ -157,7 +158,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
             pyfuncitem.obj(**arguments)
             break
         except (AssertionError, pytest.fail.Exception):
-            skipped = tracing.session.skipped() or {}
+            skipped = session.skipped() or {}
             print(f"attempt {attempt}: skipped {skipped}")
             if not any(skipped.values()) or attempt == ATTEMPTS - 1:
                 raise
