@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import json
 import re
 import signal
 import socket
@@ -28,7 +27,7 @@ from accepttrace.probe.udp import UdpSession, open_udp
 from accepttrace.sockets.diag import netlink
 from accepttrace.sockets.receivers import ReceiverReader
 
-from .conftest import EXPECTED, Way, name, offered, wait_until
+from .conftest import ATTEMPTS, EXPECTED, Way, name, offered, wait_until
 from .test_cli import ATTACH, LOADER, START_S, lines, started
 from .udpserver import LOOPBACK, UDP_SEGMENT, UdpServer, inode_of, member
 
@@ -375,15 +374,22 @@ def test_a_member_that_closed_keeps_its_totals(udp: UdpTracing) -> None:
 
 
 def test_the_command_tells_the_same(tmp_path: Path) -> None:
-    port, sockets = group(socket.AF_INET)
-    options = ("--udp", "-p", str(port), "-o", "jsonl", "--attach", ATTACH, "--loader", LOADER)
-    with UdpServer(sockets) as server, started(*options, ready=tmp_path / "ready") as process:
-        send(socket.AF_INET, port)
-        received = all_received(server, CLIENTS)
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=START_S)
-    meta, *_, summary = lines(out)
-    assert (process.returncode, err) == (0, "")
+    for attempt in range(ATTEMPTS):
+        port, sockets = group(socket.AF_INET)
+        options = ("--udp", "-p", str(port), "-o", "jsonl", "--attach", ATTACH, "--loader", LOADER)
+        ready = tmp_path / f"ready{attempt}"
+        with UdpServer(sockets) as server, started(*options, ready=ready) as process:
+            send(socket.AF_INET, port)
+            received = all_received(server, CLIENTS)
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=START_S)
+        meta, *_, summary = lines(out)
+        assert (process.returncode, err) == (0, "")
+        skipped = summary["books"]["recursion_misses"]
+        assert summary["books"]["balanced"] == (not skipped)
+        if not skipped:
+            break
+    assert not skipped
     assert (meta["protocol"], meta["filter"]) == ("udp", f"UDP :{port}")
     rows = {row["inode"]: row for row in summary["sockets"]}
     assert {i: [h["pid"] for h in row["holders"]] for i, row in rows.items()} == {
@@ -394,4 +400,3 @@ def test_the_command_tells_the_same(tmp_path: Path) -> None:
     assert {inode: row["datagrams"] for inode, row in rows.items()} == expected
     assert {inode: row["selected"] for inode, row in rows.items()} == expected
     assert summary["books"]["datagrams"] == (CLIENTS if seen else None)
-    assert json.loads(json.dumps(summary["books"]))["balanced"]
