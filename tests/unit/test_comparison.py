@@ -109,6 +109,25 @@ def test_waits_that_are_longer_are_a_difference_where_there_are_enough(
     assert (found.before.value, found.after.value) == (max(before), max(after))
 
 
+def test_all_that_a_run_shows_is_measured() -> None:
+    (found,) = compare(run(30, 10, 0, waits_us=(7,) * 2), run())
+    values = {one.name: one.before.value for one in found.differences}
+    assert values == {
+        "connections": 40,
+        "rate": 4.0,  # in ten seconds
+        "workers": 2,
+        "verdict": "UNEVEN",
+        "max_ratio": 2.25,
+        "wait_p50": 7,
+        "wait_p99": 7,
+        "wait_max": 7,
+        "lost": 0,
+        "queue_max": 0,
+        "empty_accepts": 0,
+    }
+    assert found.connections == (40, 0)
+
+
 def test_ranges_that_meet_are_no_difference() -> None:
     def beyond(*sides: tuple[float | None, float | None]) -> bool | None:
         return Difference("lost", *(Measured(1, *side) for side in sides)).beyond_chance

@@ -8,6 +8,7 @@ from itertools import pairwise
 
 import pytest
 
+from accepttrace.config import Filters
 from accepttrace.model.endpoint import Endpoint
 from accepttrace.model.snapshot import Snapshot
 from accepttrace.model.timeline import PARTS, Part, Timeline, Worker, leading
@@ -85,6 +86,21 @@ def test_chance_stays_in_the_band_99_times_of_100() -> None:
 def test_who_shares_nothing_has_no_band() -> None:
     assert Part(0, 1, Counter({Worker(1, ""): 5}), takers=1).fair is None
     assert Part(0, 1, takers=4).fair is None
+
+
+def test_the_busiest_places_are_shown_and_none_with_one_of_a_hundred_connections() -> None:
+    def shown(*taken: int) -> list[int]:
+        ports = range(80, 80 + len(taken))
+        model = tracker(Filters(ports=frozenset(ports)))
+        listeners = [listener(port, [holder(port)], port=port) for port in ports]
+        feed(model, 1, [count(p, n, p) for p, n in zip(ports, taken, strict=True)], listeners)
+        line = Timeline()
+        line.take(model.snapshot("process"))
+        return [place.local_port for place, _ in line.busiest()]
+
+    assert shown(30, 10, 50, 20, 40) == [82, 84, 80, 83]  # four
+    assert shown(99, 1) == [80]
+    assert shown(98, 2) == [80, 81]
 
 
 def test_no_connections_are_no_place() -> None:

@@ -348,6 +348,14 @@ def test_who_got_nothing_and_closed_is_not_counted_where_that_is_seen(unseen: bo
     assert model.snapshot().books.unlisted_sockets == int(unseen)
 
 
+def test_one_that_closed_is_no_part_of_a_crowd_of_open_ones() -> None:
+    model, sockets = tracker(sees=Sight()), [receiver(inode) for inode in range(1, 301)]
+    feed(model, 1, [], sockets)
+    feed(model, 2, [], sockets[1:])
+    found = {inode: (row.folded, row.open) for inode, row in rows(model).items()}
+    assert found == {None: (299, True), 1: (0, False)}
+
+
 def test_as_many_that_close_at_once_as_may_have_rows_have_them() -> None:
     for number in (CLOSED_ROWS, CLOSED_ROWS + 1):
         model = tracker()

@@ -260,10 +260,11 @@ def test_how_they_wait_is_said_of_processes_on_one_socket(
     [
         (("ebpf", "ebpf"), "; ebpf chooses, not the hash"),
         (("cbpf", "hash"), "; cbpf and hash chooses, not the hash"),
+        ((None, None), ""),  # not known: not said to be drawn by the hash either
     ],
 )
 def test_what_chooses_instead_of_the_hash_is_said(
-    selectors: Sequence[Selector], because: str
+    selectors: Sequence[Selector | None], because: str
 ) -> None:
     members = [
         replace(listener(inode, [holder(inode)], group=7, size=2), selector=selector)

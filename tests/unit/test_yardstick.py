@@ -180,6 +180,13 @@ def test_who_began_to_wait_late_though_he_was_there_has_no_part_yet() -> None:
     assert it.ratios() == pytest.approx({1: 20 / 15, 2: 0.0})
 
 
+def test_who_waited_and_then_asked_in_vain_has_a_part_all_the_time() -> None:
+    it = Run()
+    it.read([], listener(100, [one(1), one(2)]))
+    it.read([row(1, 10), replace(row(2, 0), empty=1)], listener(100, [one(1), one(2)]))
+    assert it.ratios() == {1: 2.0, 2: 0.0}
+
+
 def test_at_the_first_reading_all_who_wait_have_a_part() -> None:
     it = Run()
     it.read([row(1, 10)], listener(100, [one(1), one(2), one(3, False), one(4, None)]))

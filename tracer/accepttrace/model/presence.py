@@ -48,6 +48,8 @@ class Presence:
         if isinstance(process, Bygone):
             entry.waits = None if process == WITHOUT_ROW else False
             return
+        idle = self._idle.get((entry.socket, process))  # before it asked for the first time
+        entry.waited = entry.waited or (idle is not None and idle.waited)
         if not self._census.alive(process):
             entry.waits = entry.left = False
             return

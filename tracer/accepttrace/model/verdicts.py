@@ -345,8 +345,10 @@ def _takes_all(row: ListenerRow, may: Sequence[Holder], entries: Iterable[Entry]
     from accepttrace.model.stats.power import connections_needed
 
     took = {entry.process for entry in entries if entry.socket == row.inode and entry.accepts}
+    if len(took) != 1:
+        return None
     one = next((holder for holder in may if (holder.pid, holder.start_ticks) in took), None)
-    if one is None or len(took) > 1 or any(holder.waits and holder != one for holder in may):
+    if one is None or any(holder.waits and holder != one for holder in may):
         return None
     if row.accepted < connections_needed(len(may), DOUBLED):
         return None
