@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import struct
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,33 @@ def test_a_call_is_decoded_with_its_descriptors(tmp_path: Path) -> None:
     for size, found in ((1024, on("poll", 0)), (1025, None)):
         data = b"-" + POLLFD.pack(0, 1, 0) * size
         assert task.sleeps(f"{calls['poll']} 0x1 {size:#x} {rest}", data) == found
+
+
+# What a thread may sleep in without serving anybody, by the names of the kernel's own headers.
+NAMES: dict[syscalls.Call, set[str]] = {
+    "accept": {"accept", "accept4"},
+    "poll": {"poll", "ppoll"},
+    "select": {"select", "pselect6"},
+    "elsewhere": {"epoll_wait", "epoll_pwait", "epoll_pwait2", "pause", "wait4", "waitid"}
+    | {"rt_sigsuspend", "rt_sigtimedwait"},
+}
+HEADERS = {"x86_64": "asm/unistd_64.h", "aarch64": "asm-generic/unistd.h"}
+
+
+@pytest.mark.parametrize("machine", HEADERS)
+def test_calls_have_the_numbers_of_the_kernel(machine: str) -> None:
+    header = HEADERS[machine]
+    found = [
+        *Path("/usr/include").glob(header),
+        *Path("/usr/include").glob(f"{machine}-*/{header}"),
+    ]
+    if not found:
+        pytest.skip(f"no {header}: linux-libc-dev has it")
+    defined = re.findall(r"^#define __NR_(\w+) (\d+)$", found[0].read_text(), re.MULTILINE)
+    numbers = {name: int(number) for name, number in defined}
+    for call, names in NAMES.items():
+        expected = {numbers[name] for name in names & numbers.keys()}
+        assert {*syscalls.NUMBERS[machine][call]} == expected
 
 
 @KNOWN_MACHINE
