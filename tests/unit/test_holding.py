@@ -25,13 +25,15 @@ from accepttrace.facts.records import (
 from accepttrace.probe.holders import HolderIterator
 from accepttrace.probe.members import Member
 from accepttrace.probe.udp import Queue
-from accepttrace.sockets import fromkernel, holding, inventory, receivers
+from accepttrace.sockets import fromkernel, holding, inventory, receivers, unixinventory
 from accepttrace.sockets.diag.tcp import ListenSocket, Look
 from accepttrace.sockets.diag.udp import UdpSocket
+from accepttrace.sockets.diag.unix import UnixSocket
 from accepttrace.sockets.holding import Holding
 from accepttrace.sockets.inventory import InventoryReader
 from accepttrace.sockets.receivers import ReceiverReader
 from accepttrace.sockets.sharing import bond, bonds, share_of
+from accepttrace.sockets.unixinventory import UnixReader
 
 OWN, OTHER, THIRD = 1, 5, 6
 COUNTERS = TcpCounters(overflows=3)
@@ -188,7 +190,7 @@ class Fake:
     opened = None
     closed = THIRD  # may not be entered
 
-    def __init__(self, filters: Filters, iterator: object, full_every_s: float) -> None:
+    def __init__(self, filters: Filters, iterator: object, full_every_s: float = 0.0) -> None:
         self.given = filters, iterator, full_every_s
         self.namespaces = {OWN, OTHER, THIRD}
         self.asks: list[tuple[bool, frozenset[int]]] = []
@@ -336,6 +338,43 @@ def test_connections_are_listed_of_the_ports_that_were_found(
     assert len(tcp.holding.connections) == 2
 
 
+def test_ports_are_found_without_a_look_at_every_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    tcp = Tcp(monkeypatch, Filters())
+    tcp.sockets = {OWN: [listening(11)]}
+    tcp.reader.find_ports()
+    assert tcp.looked() == [(n, False, False, frozenset()) for n in (OWN, OTHER, THIRD)]
+    tcp.reader.read()
+    assert tcp.holding.begun == [(False, frozenset()), (False, frozenset({80}))]
+
+
+def test_unix_listeners_are_asked_for_where_they_were_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = {OWN: (on_path(11, "/b"), on_path(12, "@a\0\0")), OTHER: (on_path(13, "/b"),)}
+    monkeypatch.setattr(unixinventory, "Holding", Fake)
+    monkeypatch.setattr(
+        unixinventory, "unix_sockets", lambda at: found.get(int((at or "/1")[1:]), ())
+    )
+    monkeypatch.setattr(Fake, "closed", 0)
+    reader = UnixReader(Filters(ports=frozenset({80})), ())
+    held = cast("Fake", reader._holding)
+    held.held = {11: (Holder(1, 1, "w", "w", 3, True),)}
+    assert reader.baseline().sockets == {11, 12, 13}
+    rows = reader.read().listeners
+    assert [(row.inode, row.netns, row.sharing) for row in rows] == [
+        (11, OWN, "sole"),
+        (13, OTHER, None),
+        (12, OWN, None),
+    ]
+    assert (rows[0].local_port, rows[0].backlog, rows[0].queue, rows[0].uid) == (0, 4, 3, 33)
+    reader.read(full=True, counted=[THIRD])
+    assert held.given[0] == Filters()  # ports are none of theirs
+    assert held.begun == [(False, frozenset()), (False, frozenset()), (True, frozenset())]
+    everywhere = frozenset({OWN, OTHER, THIRD})
+    assert held.asks == [(True, frozenset()), (False, frozenset()), (True, everywhere)]
+    assert held.finished == [([11, 12, 13], False), ([11, 12, 13], True)]
+
+
 def test_listeners_are_in_the_order_of_their_ports(monkeypatch: pytest.MonkeyPatch) -> None:
     tcp = Tcp(monkeypatch, Filters())
     tcp.sockets = {
@@ -402,6 +441,10 @@ def test_what_members_of_a_group_have_in_common() -> None:
     assert share_of(1, (), None, False).sharing is None
 
 
+def on_path(inode: int, name: str) -> UnixSocket:
+    return UnixSocket(inode, name, seqpacket=False, file=None, queue=3, backlog=4, uid=33)
+
+
 def bound(inode: int, port: int = 53, **changes: Any) -> UdpSocket:
     sock = UdpSocket(
         *(inode, "ipv4", "127.0.0.1", port, "10.0.0.1", 9, 33, 768, 4096, inode % 10),
@@ -439,6 +482,7 @@ def test_udp_sockets_have_the_facts_of_their_namespace(monkeypatch: pytest.Monke
     assert baseline.sockets == {11, 12, 13, 14, 20}
     assert baseline.namespaces[OWN] == NamespaceCount(OWN, {11: 1})
     assert held.asks[2:] == [(True, frozenset())]
+    assert held.begun[2:] == [(False, frozenset())]
 
 
 def test_a_namespace_that_may_not_be_entered_shows_no_queues(

@@ -52,6 +52,8 @@ def test_cpus_and_the_order_of_accepts_are_looked_at_when_asked_for(plan: Plan) 
     both = KPROBE_IN_PROCESSES.looking(False, True)
     assert both.fallback is not None
     assert looks(both) == looks(both.fallback) == (False, True)
+    assert not both.events
+    assert not both.fallback.events
 
 
 def test_a_kernel_that_preempts_itself_gets_kprobes_where_tasks_run_and_trampolines_elsewhere() -> (

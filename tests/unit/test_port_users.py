@@ -81,7 +81,7 @@ def reply(kind: int, body: bytes) -> bytes:
 
 def route(route_type: int) -> bytes:
     device = netlink.ATTRIBUTE.pack(8, routes.RTA_OIF) + struct.pack("=I", 1)
-    return routes.ROUTE.pack(2, 32, 0, 0, 0, 0, 0, route_type, 0) + device
+    return struct.pack("=8BI", 2, 32, 0, 0, 254, 2, 253, route_type, 0) + device
 
 
 def test_routes_are_decoded() -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import pwd
 import socket
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -152,6 +154,20 @@ def test_a_descriptor_and_its_copy_are_one_open_file() -> None:
         answers = [same_file((ME, one.fileno()), (ME, fd.fileno())) for fd in (one, copy, other)]
     assert answers in ([True, True, False], [None] * 3)  # where it is not permitted
     assert same_file((4_194_304, 0), (ME, 0)) is None
+
+
+def test_the_kernel_is_asked_by_the_number_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[int, ...]] = []
+
+    def syscall(*arguments: int) -> int:
+        asked.append(arguments)
+        return -1 if arguments[0] == 272 else 1
+
+    monkeypatch.setattr(ctypes, "CDLL", lambda _: SimpleNamespace(syscall=syscall))
+    for machine, known in (("x86_64", False), ("aarch64", None), ("riscv64", None)):
+        monkeypatch.setattr(os, "uname", lambda m=machine: SimpleNamespace(machine=m))
+        assert same_file((7, 3), (8, 4)) is known
+    assert asked == [(312, 7, 8, 0, 3, 4), (272, 7, 8, 0, 3, 4)]
 
 
 def test_an_age_is_known_where_both_clocks_are() -> None:

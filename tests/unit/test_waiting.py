@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from accepttrace.sockets import procfs, syscalls, unixsockets, waiting
+from accepttrace.sockets.diag import kcmp
 from accepttrace.sockets.facts import NOT, UNKNOWN, Waiting
 
 ACCEPT, EPOLL = Waiting(True, "accept"), Waiting(True, "epoll")
@@ -72,6 +73,9 @@ def test_a_call_is_decoded_with_its_descriptors(tmp_path: Path) -> None:
     for size, found in ((1024, on("poll", 0)), (1025, None)):
         data = b"-" + POLLFD.pack(0, 1, 0) * size
         assert task.sleeps(f"{calls['poll']} 0x1 {size:#x} {rest}", data) == found
+    data = b"-\1" + bytes(8191) + b"\1"
+    for count, asleep in ((65536, on("select", 0)), (65537, None)):
+        assert task.sleeps(f"{calls['select']} {count:#x} 0x1 {rest}", data) == asleep
 
 
 # What a thread may sleep in without serving anybody, by the names of the kernel's own headers.
@@ -99,6 +103,7 @@ def test_calls_have_the_numbers_of_the_kernel(machine: str) -> None:
     for call, names in NAMES.items():
         expected = {numbers[name] for name in names & numbers.keys()}
         assert {*syscalls.NUMBERS[machine][call]} == expected
+    assert kcmp._NUMBERS[machine] == numbers["kcmp"]
 
 
 @KNOWN_MACHINE

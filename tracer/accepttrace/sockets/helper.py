@@ -130,10 +130,9 @@ class _Child:
         """One result; None where it does not come, or the child has died."""
         began = time.monotonic()
         while True:
-            size = int.from_bytes(self._held[:SIZE_BYTES], "little")
-            if len(self._held) >= SIZE_BYTES + size > SIZE_BYTES:
-                data = self._held[SIZE_BYTES : SIZE_BYTES + size]
-                self._held = self._held[SIZE_BYTES + size :]
+            end = SIZE_BYTES + int.from_bytes(self._held[:SIZE_BYTES], "little")
+            if len(self._held) >= end > SIZE_BYTES:
+                data, self._held = self._held[SIZE_BYTES:end], self._held[end:]
                 return data
             now = time.monotonic()
             waited_s = now - began
@@ -146,6 +145,7 @@ class _Child:
                 if not part:
                     return None
                 self._held += part
+                began = time.monotonic()  # a long answer comes in many parts
 
     def _runs(self) -> bool:
         """Whether it is busy, or waits for a processor."""

@@ -212,4 +212,4 @@ def _named(interpreter: Interpreter, word: str) -> str | None:
 
 
 def _base(path: str) -> str:
-    return path.rstrip("/").rsplit("/", 1)[-1]
+    return path.rstrip("/").rpartition("/")[2]

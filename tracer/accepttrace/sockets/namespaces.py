@@ -156,7 +156,7 @@ def number_of(path: str) -> int:
 
     ValueError if it stands for none; OSError if it cannot be opened.
     """
-    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    fd = os.open(path, os.O_NONBLOCK)  # to read; a FIFO nobody writes to would hold us
     try:
         if fcntl.ioctl(fd, NS_GET_NSTYPE) != CLONE_NEWNET:
             raise ValueError(f"{path} is no network namespace")

@@ -19,8 +19,8 @@ RTA_DST: Final = 1
 RTA_OIF: Final = 4
 RTN_LOCAL: Final = 2
 RTM_F_FIB_MATCH: Final = 0x2000  # the entry itself: that of a local address has its own device
-# rtmsg: family, length of the destination in bits, source, tos, table, protocol, scope, type, flags
-ROUTE: Final = struct.Struct("=BBBBBBBBI")
+# rtmsg: family, length of the destination in bits, five bytes that nobody asks for, type, flags
+ROUTE: Final = struct.Struct("=BB5xBI")
 NO_WAY: Final = {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EACCES, errno.EINVAL}
 
 
@@ -40,7 +40,7 @@ def route_to(address: str) -> Route | None:
     """In the network namespace of the calling thread; None: there is no route. OSError."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     packed = socket.inet_pton(family, address)
-    body = ROUTE.pack(family, len(packed) * 8, 0, 0, 0, 0, 0, 0, RTM_F_FIB_MATCH)
+    body = ROUTE.pack(family, len(packed) * 8, 0, RTM_F_FIB_MATCH)
     body += netlink.ATTRIBUTE.pack(netlink.ATTRIBUTE.size + len(packed), RTA_DST) + packed
     request = netlink.framed(RTM_GETROUTE, body, NLM_F_REQUEST)
     with socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, socket.NETLINK_ROUTE) as link:
@@ -61,4 +61,5 @@ def _decoded(reply: bytes) -> Route | None:
         raise OSError(errno.EBADMSG, "no route in the answer")
     index = netlink.attribute(body, RTA_OIF, ROUTE.size)
     device = netlink.device(int.from_bytes(index, sys.byteorder)) if index else None
-    return Route(ROUTE.unpack_from(body)[7] == RTN_LOCAL, device)
+    _, _, kind_of_route, _ = ROUTE.unpack_from(body)
+    return Route(kind_of_route == RTN_LOCAL, device)
