@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +17,14 @@ import pytest
 
 from accepttrace.lab.gunicorn import Gunicorn
 from accepttrace.lab.handing import HAProxy
+from accepttrace.lab.nginx import Nginx
 from tests.kernel.conftest import wait_until
-from tests.kernel.unixlisteners import rows_of
+from tests.kernel.unixlisteners import rows_of, told
 
 from .test_real_servers import needs
 
 Held = set[tuple[int, int]]  # PID, descriptor
+CLIENTS = 64  # some of which the hash sends to each of two
 CLUSTER = """
 const cluster = require("cluster");
 cluster.schedulingPolicy = cluster[process.argv[3]];
@@ -157,3 +161,30 @@ def test_node_shares_a_socket_only_where_the_system_schedules(
         assert primary.pid in pids
         waiting = {one["pid"] for one in row["holders"] if one["waits"]}
         assert waiting == (pids if holders == 1 else pids - {primary.pid})
+
+
+def test_a_worker_that_is_stopped_is_named_with_what_waits_for_it() -> None:
+    needs("nginx")
+    with Nginx(2, reuseport=True) as nginx, ExitStack() as clients:
+        stopped, other = nginx.worker_pids()
+        os.kill(stopped, signal.SIGSTOP)
+        try:
+            for _ in range(CLIENTS):
+                clients.enter_context(socket.create_connection(nginx.addresses[0]))
+            wait_until(lambda: bool(diagnosed(nginx.port)), "one that waits for a second")
+            waiting = [row for row in rows_of("-p", str(nginx.port)) if row["queue"]]
+            (one,) = diagnosed(nginx.port)
+        finally:
+            os.kill(stopped, signal.SIGCONT)
+    assert one["inodes"] == [row["inode"] for row in waiting]
+    assert stopped in one["pids"]
+    assert f"nginx: worker (pid {stopped}) STOPPED" in one["text"]
+    assert f"(pid {other}) STOPPED" not in one["text"]
+    states = {held["pid"]: held["stopped"] for held in waiting[0]["holders"]}
+    assert (states[stopped], states[other]) == (True, False)
+
+
+def diagnosed(port: int) -> list[dict[str, Any]]:
+    """The findings of `who` that connections wait long."""
+    found = told("-p", str(port))
+    return [one for one in found if one.get("kind") == "WAITS LONG"]

@@ -25,8 +25,7 @@ from accepttrace.facts.records import (
 from accepttrace.facts.sight import Sight
 from accepttrace.model.snapshot import Verdict
 from accepttrace.model.tracker import Tracker
-from accepttrace.model.verdict import Case, Finding, Member, counted, judge
-from accepttrace.model.verdicts import STUCK_US
+from accepttrace.model.verdict import STUCK_US, Case, Finding, Member, counted, judge
 from tests.unit.pictures import LONG_AGO_S, META, SEES, count, feed, holder, listener
 from tests.unit.pictures import counted as seen
 

@@ -544,6 +544,7 @@ def test_the_answer_for_programs_is_what_was_read() -> None:
             "uid": 33,
             "user": "www",
             "cpus": "0-1",
+            "stopped": False,
             "unit": "b.service",
             "pod": None,
             "up_s": 1.5,

@@ -104,6 +104,34 @@ def test_a_queue_is_full_with_one_more_than_the_backlog() -> None:
     assert kinds((sock(1, process(10), queue=5, backlog=5),), TWO) == []
 
 
+def test_a_connection_that_waits_long_is_laid_to_those_who_wait() -> None:
+    near = around(kin(10, stopped=True), kin(11))
+    late = sock(1, process(10), process(12, waits=False), queue=3, oldest_us=1_000_000)
+    (one,) = found((late,), near)
+    assert (one.kind, one.is_fault, one.inodes, one.pids) == ("WAITS LONG", True, (1,), (10,))
+    assert one.text == (
+        "socket 1: 3 wait, the oldest for 1.0 s; to be accepted by nginx: worker (pid 10) STOPPED"
+    )
+    assert kinds((replace(late, oldest_us=999_999),), near) == []
+    assert kinds((replace(late, queue=0),), near) == []
+    assert kinds((replace(late, holders=(process(12, waits=False),)),), near) == ["NOBODY WAITS"]
+    unsure = (replace(late, holders=(process(11), process(12, waits=None)), oldest_us=2_600_000),)
+    (one,) = found(unsure, near)
+    assert one.text.endswith(
+        "for 2.6 s; to be accepted by nginx: worker (pid 11), nginx: worker (pid 12)"
+    )
+
+
+def test_of_several_the_longest_wait_is_named() -> None:
+    rows = group(
+        sock(1, process(10), queue=2, oldest_us=2_000_000),
+        sock(2, process(11), queue=5, oldest_us=7_000_000),
+        sock(3, process(11), queue=5, oldest_us=9),
+    )
+    (one,) = found(rows, TWO)
+    assert one.text.startswith("sockets 1, 2, 2 of 3 of the group: 7 wait, the oldest for 7.0 s")
+
+
 @pytest.mark.parametrize(
     ("program", "never"),
     [

@@ -19,6 +19,7 @@ class Kin(NamedTuple):
     session: int
     uid: int | None  # effective
     cpus: str | None  # on which it may run, as in Cpus_allowed_list
+    stopped: bool = False  # by a signal, or by a debugger: it does nothing
 
 
 class NetSettings(NamedTuple):

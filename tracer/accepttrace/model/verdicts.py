@@ -29,6 +29,7 @@ from accepttrace.model.verdict import (
     DOUBLED,
     EACH,
     FAULTS,
+    STUCK_US,
     WORDS,
     Case,
     Finding,
@@ -39,7 +40,6 @@ from accepttrace.model.verdict import (
 from accepttrace.model.watch import GONE, SetWatch, Watch
 from accepttrace.model.yardstick import is_group
 
-STUCK_US: Final = 1_000_000  # a connection that waits so long while nobody takes any
 BY_CPU: Final = "the shares follow how the network card spreads packets over the CPUs"
 REPEATED: Final = 2  # connections of each client, from where on they are no longer independent
 # Of those that wait for one socket, by how they wait.

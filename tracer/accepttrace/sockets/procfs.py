@@ -91,7 +91,8 @@ def kin(pid: int) -> Kin:
     )
     uids, cpus = status.get("Uid", "").split(), status.get("Cpus_allowed_list", "").strip()
     uid = int(uids[1]) if len(uids) > 1 else None
-    return Kin(pid, start, comm, parent, session, uid, cpus or None)
+    stopped = fields[STATE] in ("T", "t")
+    return Kin(pid, start, comm, parent, session, uid, cpus or None, stopped)
 
 
 def cmdline(pid: int, tid: int) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from typing import Final
 
 from accepttrace.facts.records import NS_PER_TICK, Holder, Listener
 from accepttrace.model.labels import few
-from accepttrace.model.verdict import counted
+from accepttrace.model.verdict import STUCK_US, counted
 from accepttrace.model.who.diagnosis import KINDS, Diagnosis, Kind
 from accepttrace.model.who.families import Family, families
 from accepttrace.model.who.programs import program_of
@@ -102,6 +102,25 @@ def _full(group: Group, answer: Answer) -> Iterator[Diagnosis]:  # noqa: ARG001
         f" backlog {worst.backlog} lets one more wait; {_BEYOND[worst.family == 'unix']}"
     )
     yield Diagnosis.of("QUEUE FULL", worst, text, tuple(row.inode for row in rows))
+
+
+def _waits_long(group: Group, answer: Answer) -> Iterator[Diagnosis]:
+    """Sockets that somebody waits on, where a connection has not been accepted for long."""
+    rows = [socket.row for socket in group.sockets if not _is_dead(socket.row, answer)]
+    rows = [row for row in rows if row.queue and (row.oldest_us or 0) >= STUCK_US]
+    if not rows:
+        return
+    worst = max(rows, key=lambda row: row.oldest_us or 0)
+    there = {one.pid: one for row in rows for one in row.holders if one.waits is not False}
+    kin = answer.around.kin
+    stopped = [pid for pid in there if pid in kin and kin[pid].stopped]
+    names = few([f"{_called(one)}{' STOPPED' * (pid in stopped)}" for pid, one in there.items()])
+    queued = sum(row.queue or 0 for row in rows)
+    text = (
+        f"{_lost_part(rows, group.size)[0]}: {queued:,} wait, the oldest for"
+        f" {(worst.oldest_us or 0) / 1e6:.1f} s; to be accepted by {names}"
+    )
+    yield Diagnosis.of("WAITS LONG", worst, text, tuple(row.inode for row in rows), tuple(there))
 
 
 def _never_selected(group: Group, answer: Answer) -> Iterator[Diagnosis]:  # noqa: ARG001
@@ -353,6 +372,6 @@ def _inodes(group: Group) -> tuple[int, ...]:
     return tuple(socket.row.inode for socket in group.sockets)
 
 
-_OF_EACH: Final = (_nobody_waits, _full, _one_socket, _cut, _old_workers, _helper)
+_OF_EACH: Final = (_nobody_waits, _full, _waits_long, _one_socket, _cut, _old_workers, _helper)
 _OF_GROUPS: Final = (_never_selected, _strangers, _backlogs, _places, _migration)
 _OF_PORTS: Final = (_owners, _versions)

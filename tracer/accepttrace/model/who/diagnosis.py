@@ -8,7 +8,7 @@ from typing import Final, Literal, NamedTuple, get_args
 
 from accepttrace.facts.records import Family, Listener
 
-# Events of a run. A full queue is none: it comes and goes, and STUCK and LOST say what it does.
+# Events of a run. A full queue and a long wait are none: STUCK and LOST say what they do.
 Lasting = Literal[
     "NOBODY WAITS",
     "NEVER SELECTED",
@@ -24,13 +24,14 @@ Lasting = Literal[
     "UNEQUAL PLACES",
     "NO MIGRATION",
 ]
-Kind = Literal["NOBODY WAITS", "QUEUE FULL", Lasting]
+Kind = Literal["NOBODY WAITS", "QUEUE FULL", "WAITS LONG", Lasting]
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 LASTING: Final[tuple[Lasting, ...]] = get_args(Lasting)
 # Clients lose something by these, or wait for ever; the others are worth knowing.
 FAULTS: Final[tuple[Kind, ...]] = (
     "NOBODY WAITS",
     "QUEUE FULL",
+    "WAITS LONG",
     "NEVER SELECTED",
     "FOREIGN PROGRAM",
 )
@@ -61,6 +62,14 @@ ADVICE: Final[Mapping[Kind, Advice]] = {
         "Whoever should accept is busy, stuck or out of descriptors.",
         "Find out why nobody accepts faster. A larger backlog (listen(), net.core.somaxconn) only"
         " helps against bursts.",
+    ),
+    "WAITS LONG": Advice(
+        "A connection has waited in the accept queue for a second or more, though processes wait on"
+        " the socket.",
+        "All who wait on it are stopped, stuck or too slow. Each socket of a reuseport group has a"
+        " queue of its own: the kernel sends its part there whatever becomes of it.",
+        "Continue (SIGCONT) or end those that are stopped; else look at what they do (strace -p,"
+        " perf top -p).",
     ),
     "NEVER SELECTED": Advice(
         "The BPF selector of a reuseport group never returns the place of some socket in it.",

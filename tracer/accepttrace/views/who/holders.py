@@ -150,7 +150,7 @@ def _gap_s(earlier: Member, later: Member) -> float:
 def kind_of(holder: Holder, around: Surroundings) -> object:
     """What holders of one kind have in common, beside whether they wait."""
     kin = around.kin.get(holder.pid)
-    own = (kin.uid, kin.parent) if kin else None
+    own = (kin.uid, kin.parent, kin.stopped) if kin else None
     return (without_numbers(holder.name), holder.waits_in, holder.cgroup, own)
 
 
@@ -217,6 +217,7 @@ def _belongs(holder: Holder | Process, around: Surroundings) -> Iterator[str]:
     """User, parent, and where it runs."""
     kin = around.kin.get(holder.pid)
     if kin:
+        yield "STOPPED" if kin.stopped else ""
         yield user(kin.uid, around)
         yield f"parent {kin.parent}" if kin.parent else ""
     if pod := pod_of(holder.cgroup):

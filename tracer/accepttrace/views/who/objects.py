@@ -128,6 +128,7 @@ def kin_object(holder: Holder | Process, around: Surroundings) -> dict[str, obje
         "uid": kin.uid if kin else None,
         "user": around.users.get(kin.uid) if kin and kin.uid is not None else None,
         "cpus": kin.cpus if kin else None,
+        "stopped": kin.stopped if kin else None,
         "unit": unit_of(holder.cgroup),
         "pod": pod_of(holder.cgroup),
         "up_s": None if age is None else round(age, 2),
