@@ -127,7 +127,7 @@ bench-holders: $(VENV)/.test objects bench/crowd ## what it costs to know who ho
 screenshots: $(VENV)/.test objects ## the pictures of the README, from real runs
 	$(Q)$(BIN)/python bench/screenshots.py docs
 
-docs: $(VENV)/.test ## docs/columns.md and explain.md, the JSON schemas and the README's table, from their tables of data
+docs: $(VENV)/.test ## docs/columns.md and explain.md, the JSON schemas and the table of kernels, from their tables of data
 	$(Q)$(BIN)/python docs/generate.py
 	$(Q)$(BIN)/python -m vm.support
 

@@ -1,7 +1,7 @@
 """The kernels that the kernel tests are run on: one list, as data.
 
-`vm/run.py` boots the rows, and `vm/places.py` says what runs in each. The README's support table is
-made from the same list (`vm/support.py`).
+`vm/run.py` boots the rows, and `vm/places.py` says what runs in each. The table of docs/kernels.md
+is made from the same list (`vm/support.py`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ AttachType = Literal["fentry", "kprobe", "tracepoint"]
 ALL_TYPES: tuple[AttachType, ...] = ("fentry", "kprobe", "tracepoint")
 BY_HEADERS = ("env", "ACCEPTTRACE_BCC_HEADERS=1")
 
-# As the README says; the tests inside then run as nobody with just these.
+# As docs/attach.md says; the tests inside then run as nobody with just these.
 _CAPABILITIES = "cap_bpf,cap_perfmon,cap_sys_ptrace,cap_dac_read_search"
 _AS_NOBODY = (
     *("capsh", "--keep=1", f"--inh={_CAPABILITIES}", "--gid=65534", "--uid=65534"),

@@ -1,8 +1,8 @@
-"""The README's table of the kernels that accepttrace is tested on, from the list in `matrix`.
+"""The table of the kernels that accepttrace is tested on, from the list in `matrix`.
 
     python -m vm.support
 
-writes it between the markers in README.md.
+writes it between the markers in docs/kernels.md.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from vm.matrix import ALL_TYPES, ROWS, Row
 
-README = Path(__file__).resolve().parents[1] / "README.md"
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "kernels.md"
 BEGIN = "<!-- made by `python -m vm.support` from vm/matrix.py -->\n"
 END = "<!-- end -->\n"
 _SUITES = {"bullseye": "Debian 11", "bookworm": "Debian 12", "trixie": "Debian 13"}
@@ -19,9 +19,9 @@ _VERSIONS = {"bullseye": "5.10", "bookworm": "6.1", "trixie": "6.12", "sid": "ne
 
 
 def main() -> None:
-    """Put the table into the README, between the markers."""
-    before, _, rest = README.read_text().partition(BEGIN)
-    README.write_text(f"{before}{BEGIN}{table()}{END}{rest.partition(END)[2]}")
+    """Put the table into the page, between the markers."""
+    before, _, rest = PAGE.read_text().partition(BEGIN)
+    PAGE.write_text(f"{before}{BEGIN}{table()}{END}{rest.partition(END)[2]}")
 
 
 def table() -> str:
