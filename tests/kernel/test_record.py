@@ -188,6 +188,59 @@ def test_a_full_disk_ends_it_and_what_is_there_is_replayed(server: Server, tmp_p
     assert Mark("end") not in list(Recording(copy).steps())
 
 
+def events_of(file: Path, *options: str) -> tuple[list[dict[str, Any]], dict[str, Any], str]:
+    """Events of a recording, their summary, and what was said."""
+    command = (*ACCEPTTRACE, "events", "--recording", str(file), "-o", "jsonl", *options)
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    _, *events, last = (json.loads(line) for line in done.stdout.splitlines())
+    return events, last, done.stderr
+
+
+def test_events_are_kept_beside_the_readings(tmp_path: Path) -> None:
+    """They are the accepts that the server counted, by worker, and those of the summary."""
+    file = tmp_path / "run.gz"
+    with Server("reuseport", workers=2) as server:
+        with recorder(server, file, "--events", "-i", "0.2", "-o", "jsonl") as process:
+            assert run_load(server.addresses, CONNECTIONS).connected == CONNECTIONS
+            wait_until(lambda: sum(one.accepts for one in server.counts()) == CONNECTIONS, "all")
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=END_S)
+        expected = {one.pid: one.accepts for one in server.counts()}
+    events, last, said = events_of(file)
+    assert (last["accepts"], last["shown"], last["balanced"]) == (CONNECTIONS, CONNECTIONS, True)
+    assert said.endswith(
+        f"{CONNECTIONS} events in {last['elapsed_s']:.1f}s;"
+        f" {CONNECTIONS} accepts counted; nothing lost\n"
+    )
+    pids = [event["pid"] for event in events]
+    assert {pid: pids.count(pid) for pid in set(pids)} == expected
+    assert len({event["peer_port"] for event in events}) == CONNECTIONS
+    assert f"and {CONNECTIONS} events (none lost) into" in err
+    objects, _ = replay(file)
+    assert objects[-1] == json.loads(out)
+    assert objects[-1]["books"]["accepts"] == CONNECTIONS
+    (pid, number), *_ = expected.items()
+    few, last, _ = events_of(file, "--pid", str(pid), "-n", "7")
+    assert ([event["pid"] for event in few], last["left_out"]) == ([pid] * 7, CONNECTIONS - number)
+    jq = 'zcat "$1" | jq -c \'select(.type=="events").events[]\' | wc -l'
+    lines = subprocess.check_output(["sh", "-c", jq, "sh", file], text=True)
+    assert int(lines) == CONNECTIONS
+
+
+def test_each_file_of_several_has_its_own_events(server: Server, tmp_path: Path) -> None:
+    file = tmp_path / "run.gz"
+    with recorder(server, file, "--events", "-i", "0.1", "--rotate", "1s") as process:
+        while not (tmp_path / "run.gz.1").exists():
+            assert run_load(server.addresses, 50).connected == 50
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=END_S)
+    for name in ("run.gz.1", "run.gz"):
+        events, last, said = events_of(tmp_path / name)
+        assert (last["shown"], last["balanced"]) == (last["accepts"], True), said
+        assert len(events) == last["shown"]
+        assert "ends early" not in said
+
+
 def test_files_follow_each_other_and_each_stands_alone(server: Server, tmp_path: Path) -> None:
     file = tmp_path / "run.gz"
     oldest = tmp_path / "run.gz.3"

@@ -18,7 +18,8 @@ from accepttrace.config import Filters
 from accepttrace.facts.connections import ConnectionEvent
 from accepttrace.facts.meta import Meta
 from accepttrace.model.ledger import Ledger
-from accepttrace.run.events import Asked, fits
+from accepttrace.run.events import Asked
+from accepttrace.run.eventsource import fits
 from accepttrace.views.connections import (
     FIELDS,
     LEDGER_FIELDS,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
-from typing import Any, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -18,8 +19,12 @@ from accepttrace.cli.options import (
     way_options_of_events,
     ways_of,
 )
+from accepttrace.cli.record import need_msgspec
 from accepttrace.config import Config
 from accepttrace.run.pace import Pace
+
+if TYPE_CHECKING:
+    from accepttrace.run.events import Asked
 
 
 def parse_peer(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
@@ -46,6 +51,10 @@ PEER: Final = Parsed("network", parse_peer)
             "with what was reset or dropped, and accepts that failed, for programs",
         ),
         ("sudo accepttrace events 80 --sample 100", "one of each 100, at high rates"),
+        (
+            "accepttrace events --recording run.gz --slower-than 50ms",
+            "those of a run that `record --events` kept",
+        ),
     ),
 )
 @filter_options
@@ -84,6 +93,13 @@ PEER: Final = Parsed("network", parse_peer)
     default="iso",
     help="In UTC, or seconds since the start, or since the epoch.  [default: iso]",
 )
+@click.option(
+    "--recording",
+    type=click.Path(dir_okay=False, path_type=Path),
+    is_eager=True,  # PIDs, for one, need not be there any more
+    metavar="FILE",
+    help="Those that `accepttrace record --events` wrote to FILE, instead of tracing.",
+)
 @way_options_of_events
 @ready_file_option
 def events(**values: Any) -> None:
@@ -100,11 +116,11 @@ def events(**values: Any) -> None:
         **ways_of(values),
         events=True,
     )
+    slower_s = values["slower_than"] or 0.0
     pace = Pace(config.interval_s, config.duration_s)  # before attaching: a signal ends it cleanly
     try:
         from accepttrace.run.events import Asked, trace_events
 
-        slower_s = values["slower_than"] or 0.0
         asked = Asked(
             timestamps=values["timestamps"],
             peer=values["peer"],
@@ -113,6 +129,21 @@ def events(**values: Any) -> None:
             failed=values["failed"],
             lost=values["lost"],
         )
-        trace_events(config, asked, pace)
+        if values["recording"] is None:
+            trace_events(config, asked, pace)
+        else:
+            _replay(values["recording"], config, asked, pace)
     finally:
         pace.over()
+
+
+def _replay(path: Path, config: Config, asked: Asked, pace: Pace) -> None:
+    need_msgspec()
+    from accepttrace.run.eventreplay import replay_events
+    from accepttrace.run.replay import Recording
+
+    kept = Config(config.filters, count=config.count, output=config.output, events=True)
+    if config != kept or config.filters.cgroups or asked.sample > 1:
+        refused = "--duration, --sample, --cgroup, --ready-file and ways to trace"
+        raise click.UsageError(f"--recording does not go with {refused}")
+    replay_events(Recording(path), config, asked, pace)

@@ -57,11 +57,20 @@ def parse_pids(text: str) -> frozenset[int]:
     return frozenset(_pid(part.strip()) for part in text.split(","))
 
 
-def _pid(text: str) -> int:
+def parse_past_pids(text: str) -> frozenset[int]:
+    """The same of processes that may have ended."""
+    return frozenset(_number(part.strip()) for part in text.split(","))
+
+
+def _number(text: str) -> int:
     if not (text.isascii() and text.isdigit()):
         raise ValueError(f"{text!r} is not a PID" if text else "a PID is missing")
+    return int(text)
+
+
+def _pid(text: str) -> int:
     try:
-        path = f"/proc/{int(text)}/status"
+        path = f"/proc/{_number(text)}/status"
         with open(path, encoding="utf-8", errors="replace", newline="\n") as lines:
             tgid = next(int(line.split()[1]) for line in lines if line.startswith("Tgid:"))
     except (FileNotFoundError, ProcessLookupError):
@@ -132,6 +141,13 @@ def parse_netns(text: str) -> int:
         raise ValueError(f"{path} is no network namespace: give {known}") from None
 
 
+def parse_past_netns(text: str) -> int:
+    """The same, of one that may be gone where it is given by its number."""
+    if text.isascii() and text.isdigit() and int(text) > PID_LIMIT:
+        return int(text)
+    return parse_netns(text)
+
+
 def parse_seconds(text: str, low: float, high: float = math.inf) -> float:
     """`5`, `5s`, `500ms`, `2m`, `1h`: a time between these bounds. ValueError if it is not."""
     number = text.rstrip("hms")
@@ -153,19 +169,28 @@ def _readable(text: str) -> str:
 
 
 class Parsed(click.ParamType):  # type: ignore[type-arg]  # generic in new releases of click only
-    """A click type made of a function that returns the value or raises ValueError."""
+    """A click type made of a function that returns the value or raises ValueError.
 
-    def __init__(self, name: str, parse: Callable[[str], object]) -> None:
+    `recorded`: the same where a recording is asked, of what need not be there any more.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        parse: Callable[[str], object],
+        recorded: Callable[[str], object] | None = None,
+    ) -> None:
         self.name = name
-        self._parse = parse
+        self._parse, self._recorded = parse, recorded or parse
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> object:
         if not isinstance(value, str):
             return value
+        past = ctx is not None and ctx.params.get("recording") is not None
         try:
-            return self._parse(value)
+            return self._recorded(value) if past else self._parse(value)
         except ValueError as error:
             return self.fail(str(error), param, ctx)
 
@@ -192,11 +217,11 @@ def _remember_verbose(ctx: click.Context, param: click.Parameter, value: bool) -
 
 PORTS: Final = Parsed("ports", parse_ports)
 PLACES: Final = Parsed("ports", parse_place)
-PIDS: Final = Parsed("pids", parse_pids)
+PIDS: Final = Parsed("pids", parse_pids, parse_past_pids)
 ADDRESS: Final = Parsed("address", parse_address)
 NAME: Final = Parsed("name", parse_name)
 CGROUP: Final = Parsed("cgroup", parse_cgroup)
-NETNS: Final = Parsed("netns", parse_netns)
+NETNS: Final = Parsed("netns", parse_netns, parse_past_netns)
 
 FILTERS: Final = (
     click.argument("places", type=PORTS, nargs=-1, metavar="[PORTS]..."),

@@ -28,9 +28,11 @@ from accepttrace.run.pace import Pace
 from accepttrace.run.run import Run, trace
 
 if TYPE_CHECKING:
+    from accepttrace.model.snapshot import Snapshot
     from accepttrace.run.output import Output
-    from accepttrace.run.record import Rotation
+    from accepttrace.run.record import Recorder, Rotation
     from accepttrace.run.sinks import Screen
+    from accepttrace.run.subject import Subject
 
 _SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT])i?B?", re.IGNORECASE)
 _POWER: Final = {unit: 1024**power for power, unit in enumerate("KMGT", 1)}
@@ -85,6 +87,11 @@ def need_msgspec() -> None:
     metavar="N",
     help="So many older files stay: FILE.1 is the newest of them.  [default: 10]",
 )
+@click.option(
+    "--events",
+    is_flag=True,
+    help="Each connection, too, for `accepttrace events --recording FILE`.",
+)
 @click.option("--patterns", is_flag=True, help="Note who accepts after whom.")
 @click.option("--local", is_flag=True, help="Note on which CPU each connection came.")
 @click.option(
@@ -109,6 +116,7 @@ def record(**values: Any) -> None:
         duration_s=values["duration"],
         patterns=values["patterns"],
         locality=values["local"],
+        events=values["events"],
         output=values["output"],
         **ways_of(values),
     )
@@ -122,11 +130,20 @@ def _rotation(limits: dict[str, float], keep: int) -> Rotation:
     return Rotation(None if size is None else int(size), limits.get("age_s"), keep)
 
 
+def _subject(config: Config, recorder: Recorder, pace: Pace) -> Subject[Snapshot]:
+    if config.events:
+        from accepttrace.run.record import WithEvents
+
+        return WithEvents(config, recorder, pace)
+    from accepttrace.run.tcp import TcpSubject
+
+    return TcpSubject(config, recorder)
+
+
 def _record(path: Path, config: Config, rotation: Rotation) -> None:
     from accepttrace.run.output import say
     from accepttrace.run.record import AtTheEnd, Recorder
     from accepttrace.run.sinks import screen_for
-    from accepttrace.run.tcp import TcpSubject
 
     pace = Pace(config.interval_s, config.duration_s)  # before attaching: a signal ends it cleanly
     recorder = Recorder(path, config, rotation)
@@ -137,7 +154,7 @@ def _record(path: Path, config: Config, rotation: Rotation) -> None:
 
     try:
         run = Run(config, pace, ending=recorder.ending, screen=screen)
-        trace(run, lambda config: TcpSubject(config, recorder))
+        trace(run, lambda config: _subject(config, recorder, pace))
         recorder.end()
         say(recorder.account())
     finally:

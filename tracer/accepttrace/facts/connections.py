@@ -56,6 +56,20 @@ class EventCounts:
 
 
 @dataclass(frozen=True, slots=True)
+class Account:
+    """What became of all events of a run so far.
+
+    `left_out`: by filters of processes and addresses, after they were written to the ring buffer.
+    `accepts`: counted by the same programs, in other maps; None: not known, for others still come.
+    """
+
+    elapsed_s: float
+    counts: EventCounts
+    left_out: int = 0
+    accepts: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Wish:
     """Which events are written. `peer`: address and mask, as of IPv6; None: any."""
 

@@ -111,6 +111,12 @@ def same_address(one: str, other: str) -> bool:
     return _packed(one) == _packed(other)
 
 
+def is_within(address: str, network: tuple[bytes, bytes]) -> bool:
+    """Whether it is in a network: address and mask, both as of IPv6."""
+    place, mask = (int.from_bytes(part, "big") for part in network)
+    return not (int.from_bytes(_packed(address), "big") ^ place) & mask
+
+
 def _name_matches(filters: Filters, names: set[str]) -> bool:
     return any(comm in names or cut(comm) in names for comm in filters.comms)
 

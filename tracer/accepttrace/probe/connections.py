@@ -35,6 +35,7 @@ class Connections:
 
     def __init__(self, loaded: loaders.Attached, name_of: NameOf) -> None:
         self._ring = Ring(loaded.map_fd("events"), wire.EVENTS_BYTES, c.sizeof(wire.Event))
+        self.room = wire.EVENTS_BYTES // self._ring.stride  # events that wait at most
         self._wishes = Map(loaded.map_fd("event_wishes"), wire.U32, wire.EventWish)
         self._counts = Map(
             loaded.map_fd("event_counts"), wire.U32, _of_each(wire.EventCount, _cpus())

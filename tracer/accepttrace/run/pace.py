@@ -51,6 +51,7 @@ class Pace:
         self._limit_s: float | None = None
         self._resized = False
         self._enough = False
+        self._watched: int | None = None
         # The signal's own handler writes here, so that none is lost just before the sleep.
         self._woken, self._waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(self._waker, warn_on_full_buffer=False)
@@ -107,6 +108,10 @@ class Pace:
     def enough(self) -> None:
         """No more intervals are needed: it ends as when the duration is over."""
         self._enough = True
+
+    def watch(self, fd: int) -> None:
+        """Where there is something to read, chores do not wait."""
+        self._watched = fd
 
     def over(self) -> None:
         """From now on a signal changes nothing: the interpreter that ends would die of it."""
@@ -178,11 +183,18 @@ class Pace:
     def _sleep_until(self, moment: float, chores: Callable[[], object]) -> None:
         chores_due = time.monotonic() + _CHORES_S
         while not (self._resized or self.ended) and (now := time.monotonic()) < moment:
-            if now >= chores_due:
+            if now >= chores_due or self._is_called():
                 chores()
                 chores_due = now + _CHORES_S
-            self.wait(min(moment, chores_due) - now)
+            self.wait(min(moment, chores_due) - now, readable=self._watched)
         self._resized = False
+
+    def _is_called(self) -> bool:
+        if self._watched is None:
+            return False
+        poll = select.poll()
+        poll.register(self._watched, select.POLLIN)
+        return bool(poll.poll(0))
 
     def _finish(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
         if self._asked_s is None:

@@ -3,21 +3,40 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 from accepttrace.config import Config
+from accepttrace.facts.connections import Account, ConnectionEvent, Wish
 from accepttrace.facts.meta import Meta
 from accepttrace.facts.reading import Reading, Use
-from accepttrace.facts.records import Baseline
+from accepttrace.facts.records import Baseline, Counts, Gone
 from accepttrace.facts.sight import Sight
+from accepttrace.probe.session import Session
+from accepttrace.run.eventsource import EventSource, require_events
 from accepttrace.run.output import say
+from accepttrace.run.pace import Pace, unbroken
 from accepttrace.run.sinks import Screen
+from accepttrace.run.tcp import TcpSubject
 from accepttrace.store.files import LineWriter
-from accepttrace.store.steps import Beginning, Mark, Step, line_of, taken
+from accepttrace.store.steps import (
+    Accounted,
+    Beginning,
+    Happened,
+    Mark,
+    Step,
+    line_of,
+    taken,
+)
 from accepttrace.views.formats import plural
+
+if TYPE_CHECKING:
+    from accepttrace.model.snapshot import Snapshot
+
+_ALL: Final = Wish(frozenset(("accept", "failed", "reset", "dropped")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +61,8 @@ class Recorder:
         self._file = LineWriter(path)
         self._since_s = time.monotonic()
         self._begun = False
-        self.readings = 0  # in this file
+        self.readings = self.events = 0  # in this file
+        self._lost = 0
         self.files = 1
 
     @property
@@ -56,13 +76,27 @@ class Recorder:
             self._rotate()
         self._begun = True
         config = self._config
-        beginning = Beginning(meta, config.filters, sees, baseline, began_s, config.interval_s)
-        self._write(beginning)
+        sample = 1 if config.events else None
+        self._write(
+            Beginning(
+                *(meta, config.filters, sees, baseline, began_s, config.interval_s), sample=sample
+            )
+        )
 
     def take(self, reading: Reading, use: Use) -> None:
         """One reading, whole in the file when this returns."""
         self._write(taken(reading, use))
         self.readings += 1
+
+    def note(self, events: Sequence[ConnectionEvent]) -> None:
+        """Some connections."""
+        self._write(Happened(tuple(events)))
+        self.events += len(events)
+
+    def settle(self, account: Account) -> None:
+        """Of all events so far."""
+        self._write(Accounted(account))
+        self._lost = account.counts.lost
 
     def ending(self) -> None:
         """The next reading is the last."""
@@ -79,9 +113,13 @@ class Recorder:
 
     def account(self) -> str:
         """What was recorded, for people."""
+        what = plural(self.readings, "reading")
+        if self._config.events:
+            lost = f"{self._lost:,} of them lost" if self._lost else "none lost"
+            what += f" and {plural(self.events, 'event')} ({lost})"
         before = f", and {plural(self.files - 1, 'file')} before it" if self.files > 1 else ""
         size = f"{self._file.size:,} bytes"
-        return f"recorded {plural(self.readings, 'reading')} into {self._path}: {size}{before}"
+        return f"recorded {what} into {self._path}: {size}{before}"
 
     def _write(self, step: Step) -> None:
         self._file.write(line_of(step))
@@ -94,7 +132,64 @@ class Recorder:
                 newer.replace(older)
         self._path.unlink(missing_ok=True)  # where none is kept
         self._file, self._since_s = LineWriter(self._path), time.monotonic()
-        self.readings, self.files = 0, self.files + 1
+        self.readings = self.events = self._lost = 0
+        self.files += 1
+
+
+class WithEvents(TcpSubject):
+    """A run of which each connection is recorded too, whatever became of it."""
+
+    def __init__(self, config: Config, recorder: Recorder, pace: Pace) -> None:
+        require_events(config)
+        self._recorder, self._pace = recorder, pace
+        super().__init__(config, recorder)
+        pace.watch(self._events.fileno())
+
+    def _open(self) -> Session:
+        session = super()._open()
+        self._events = EventSource(session, self._config.filters)
+        self._events.begin(_ALL)
+        return session
+
+    def __exit__(self, *_: object) -> None:
+        self._events.close()
+        super().__exit__()
+
+    def refresh(self) -> Snapshot:
+        picture = super().refresh()
+        self._note()
+        with unbroken():
+            self._recorder.settle(self._events.account())
+        return picture
+
+    def drain(self) -> None:
+        super().drain()
+        self._note()
+
+    def summary(self, again: bool = True) -> Snapshot:
+        picture = super().summary(again)
+        self._finish()
+        return picture
+
+    def _restart(self) -> None:
+        self._finish()
+        self._events.begin(_ALL)
+
+    def _forget(self, gone: Gone, counts: Counts) -> None:
+        self._events.forget(gone, counts)
+
+    def _note(self) -> None:
+        """What came until now goes into the file."""
+        with unbroken():
+            for events in self._events.batches():
+                self._recorder.note(events)
+
+    def _finish(self) -> None:
+        """The last events of this file, and the account of all."""
+        with unbroken():
+            self._events.stop(self._pace.wait)
+            self._note()
+            self._recorder.settle(self._events.account())
 
 
 class AtTheEnd(Screen[Any]):

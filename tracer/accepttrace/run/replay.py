@@ -17,7 +17,17 @@ from accepttrace.model.tracker import Tracker
 from accepttrace.run.output import say
 from accepttrace.run.subject import in_order, new_tracker
 from accepttrace.store.files import LineReader
-from accepttrace.store.steps import BadLine, Beginning, Mark, Step, Taken, reading_of, step_of
+from accepttrace.store.steps import (
+    Accounted,
+    BadLine,
+    Beginning,
+    Happened,
+    Mark,
+    Step,
+    Taken,
+    reading_of,
+    step_of,
+)
 from accepttrace.views.screen.state import Wish
 
 AT_ONCE_S: Final = 1e-4  # between two readings where nobody watches
@@ -43,7 +53,7 @@ class Recording:
         except ValueError as error:
             raise UsageError(f"{path} is no recording of accepttrace: {error}") from None
 
-    def steps(self, skipped: int = 0) -> Iterator[Taken | Mark]:
+    def steps(self, skipped: int = 0) -> Iterator[Taken | Happened | Accounted | Mark]:
         """What follows the beginning, and so many steps after it."""
         whole = False
         self.why = None
@@ -175,7 +185,14 @@ class ReplaySubject:
         self._tracker.look_back(self._wish.window_s)
         self._taken = point.steps
         self._steps = self._recording.steps(point.steps)
+        self._look_ahead()
+
+    def _look_ahead(self) -> None:
+        """To what the model takes next: events are nothing to it."""
         self._ahead = next(self._steps, None)
+        while isinstance(self._ahead, Happened | Accounted):
+            self._taken += 1
+            self._ahead = next(self._steps, None)
 
     def _advance(self) -> bool:
         """Take in the next reading that was shown; whether there was one."""
@@ -183,8 +200,8 @@ class ReplaySubject:
         while not shown and (step := self._ahead) is not None:
             if isinstance(step, Taken) and step.use == "confirmed":
                 break
-            self._ahead = next(self._steps, None)
             self._taken += 1
+            self._look_ahead()
             if isinstance(step, Taken):
                 shown = self._take(step)
         if shown:
@@ -222,6 +239,12 @@ def whole(recording: Recording, by: By = "process") -> ReplaySubject:
     """All of it, for whoever takes the pictures one after the other."""
     config = Config(filters=recording.beginning.filters, by=by, replays=True)
     return ReplaySubject(config, recording, lambda: None)
+
+
+def require_events(recording: Recording) -> None:
+    """UsageError where it has none."""
+    if recording.beginning.sample is None:
+        raise UsageError(f"{recording.path} has no events", "record it with --events")
 
 
 def say_if_cut(recording: Recording) -> None:

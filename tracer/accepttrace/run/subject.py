@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from datetime import datetime, timezone
+import time
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 
 from accepttrace import __version__
@@ -107,13 +108,14 @@ def meta_of(tracer: AttachedTracer, filters: Filters, protocol: Protocols = "tcp
     """What is traced, and how."""
     from accepttrace.facts.meta import Meta
 
+    began = datetime.now(timezone.utc) - timedelta(seconds=time.monotonic() - tracer.began_s)
     return Meta(
         version=__version__,
         kernel=f"{os.uname().release} {os.uname().machine}",
         attach=tracer.plan.attach,
         loader=tracer.loader,
         blind_spots=tracer.plan.blind_spots,
-        started=utc_now(),
+        started=spelled(began),
         filter=filters.describe(),
         protocol=protocol,
     )

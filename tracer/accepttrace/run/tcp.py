@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from accepttrace.config import Config, Filters
 from accepttrace.facts.reading import Reading, Use
-from accepttrace.facts.records import Counts, Process
+from accepttrace.facts.records import Counts, Gone, Process
 from accepttrace.probe.session import Session, open_session
 from accepttrace.run.pace import unbroken
 from accepttrace.run.subject import Keeper, in_order, meta_of, new_tracker, utc_now
@@ -109,11 +109,14 @@ class TcpSubject:
     def _begin_anew(self) -> None:
         """All that was counted is forgotten; nothing is counted while it is."""
         with unbroken():
-            self._session.filter(NOBODY)
-            self._session.reset()
-            self._session.filter(self._config.filters)
+            self._restart()
             self._baseline = self._reader.baseline()
             self._tracker = self._new_tracker()
+
+    def _restart(self) -> None:
+        self._session.filter(NOBODY)
+        self._session.reset()
+        self._session.filter(self._config.filters)
 
     def __enter__(self) -> TcpSubject:
         return self
@@ -128,7 +131,7 @@ class TcpSubject:
         reading = self._source.read(tracker.pids)
         with unbroken():  # what the model has summed up must be forgotten, and only that
             self._keep(reading, "shown")
-            self._session.forget(tracker.update(reading))
+            self._forget(tracker.update(reading), reading.counts)
         picture = in_order(self._config, tracker.snapshot(self._by))
         if self._keeper is not None and self._keeper.due:
             self._begin_anew()
@@ -158,7 +161,11 @@ class TcpSubject:
             reading = self._source.read_counts(self._tracker.pids, self._tracker.holders)
             with unbroken():
                 self._keep(reading, "drained")
-                self._session.forget(self._tracker.drain(reading))
+                self._forget(self._tracker.drain(reading), reading.counts)
+
+    def _forget(self, gone: Gone, counts: Counts) -> None:  # noqa: ARG002
+        """Delete rows, as they were read last."""
+        self._session.forget(gone)
 
     def summary(self, again: bool = True) -> Snapshot:
         """The last reading, with the whole run as its interval.

@@ -1,6 +1,6 @@
 """What a recording consists of, and each part as a line of JSON.
 
-The first line is a `Beginning`, then come `Taken` and `Mark`, in the order in which they happened.
+The first line is a `Beginning`, then come the others, in the order in which they happened.
 Whoever repeats them finds the same pictures. Named tuples of `facts` are arrays in JSON.
 """
 
@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from accepttrace.config import Filters
+from accepttrace.facts.connections import Account, ConnectionEvent
 from accepttrace.facts.meta import Meta
 from accepttrace.facts.reading import Reading, Use
 from accepttrace.facts.records import Baseline, LocalPort, Opened, Passed, PortCount
@@ -30,6 +31,7 @@ class Beginning(Struct, frozen=True, tag="recording", tag_field="type"):
     """What was traced, how, and what was there before.
 
     `began_s`: when tracing began (CLOCK_MONOTONIC). `interval_s`: between two readings.
+    `sample`: there are events, of one in so many connections of a listener; None: there are none.
     """
 
     meta: Meta
@@ -39,6 +41,7 @@ class Beginning(Struct, frozen=True, tag="recording", tag_field="type"):
     began_s: float | None = None
     interval_s: float = 1.0
     format: int = FORMAT
+    sample: int | None = None
 
 
 class Taken(Struct, frozen=True, tag="reading", tag_field="type"):
@@ -54,13 +57,25 @@ class Taken(Struct, frozen=True, tag="reading", tag_field="type"):
     held: tuple[tuple[int, LocalPort, int], ...] = ()  # by PID: connections
 
 
+class Happened(Struct, frozen=True, tag="events", tag_field="type"):
+    """Events, as they were read: those of one CPU in their order, each an array of its fields."""
+
+    events: tuple[ConnectionEvent, ...]
+
+
+class Accounted(Struct, frozen=True, tag="account", tag_field="type"):
+    """What became of all events so far. Only that of the last line knows the number of accepts."""
+
+    account: Account
+
+
 class Mark(Struct, frozen=True, tag="mark", tag_field="type"):
     """`ending`: the next reading is the last. `end`: nothing is missing."""
 
     what: Literal["ending", "end"]
 
 
-Step: TypeAlias = Beginning | Taken | Mark
+Step: TypeAlias = Beginning | Taken | Happened | Accounted | Mark
 _ENCODER: Final = msgspec.json.Encoder()
 _DECODER: Final = msgspec.json.Decoder(Step)
 

@@ -196,10 +196,9 @@ def _fitting(kind: str, width: int, stamp: int) -> list[Column[ConnectionEvent]]
 
 def summary(ledger: Ledger) -> str:
     """One line for people: what was shown, and whether that was all."""
-    said = [
-        f"{formats.plural(ledger.shown, 'event')} in {ledger.elapsed_s:.1f}s",
-        f"{formats.plural(ledger.accepts, 'accept')} counted",
-    ]
+    said = [f"{formats.plural(ledger.shown, 'event')} in {ledger.elapsed_s:.1f}s"]
+    if ledger.accepts is not None:
+        said.append(f"{formats.plural(ledger.accepts, 'accept')} counted")
     for number, words in (
         (ledger.left_out, "left out by the filters"),
         (ledger.not_sampled, "not in the sample"),

@@ -1,0 +1,177 @@
+"""Each connection of a session as an event: those that were asked for, and the account of all."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from accepttrace.config import Config, Filters
+from accepttrace.errors import UnsupportedError
+from accepttrace.facts.connections import Account, ConnectionEvent, Wish
+from accepttrace.facts.matching import by_process, is_any, is_ipv4, process_matches, same_address
+from accepttrace.facts.records import Counts, Gone, Process
+from accepttrace.probe.load import btf
+from accepttrace.probe.session import Session
+from accepttrace.run.tcp import NOBODY
+from accepttrace.sockets.inventory import InventoryReader
+
+_BATCH: Final = 4096  # events that are read at once
+_SETTLING: Final = 5  # times that it is looked whether all is written
+_SETTLING_S: Final = 0.01
+_PEOPLE: Final = 4096  # processes whose names are kept
+_TICK_NS: Final = 10_000_000  # of starts in /proc/PID/stat
+
+
+def require_events(config: Config) -> None:
+    """UnsupportedError where no events can be written."""
+    hint = "use `accepttrace top`, which counts with either loader"
+    if config.loader == "bcc":
+        raise UnsupportedError("the bcc loader writes no events: they need libbpf", hint)
+    if not btf.VMLINUX.exists():
+        needs = "events need a kernel that shows BTF (CONFIG_DEBUG_INFO_BTF), which this one is not"
+        raise UnsupportedError(needs, hint)
+
+
+class People:
+    """Names of processes, and whether they pass the filters; each is read once."""
+
+    def __init__(self, filters: Filters) -> None:
+        self._filters = filters
+        self._reader = InventoryReader(filters)
+        self._known: dict[int, tuple[int, Process]] = {}  # by PID, with its start
+
+    def name(self, pid: int, start_ns: int, comm: str) -> str:
+        """What the process calls itself; `comm` where it is gone."""
+        known = self._known.get(pid)
+        if known is None or known[0] != start_ns:
+            if len(self._known) >= _PEOPLE:
+                self._known.clear()
+            known = start_ns, self._look(pid, start_ns) or Process(pid, comm=comm, name=comm)
+            self._known[pid] = known
+        return known[1].name
+
+    def match(self, event: ConnectionEvent) -> bool:
+        """Whether it is by a process that was asked for; of one that is gone `comm` is known.
+
+        To be asked before a later event of another process with the same PID is read.
+        """
+        known = None if event.pid is None else self._known.get(event.pid)
+        return known is None or process_matches(self._filters, known[1], event.comm or "")
+
+    def _look(self, pid: int, start_ns: int) -> Process | None:
+        process = self._reader.process(pid)
+        same = process is not None and process.start_ticks == start_ns // _TICK_NS
+        return process if same else None
+
+    def close(self) -> None:
+        """End what read for it."""
+        self._reader.close()
+
+
+def fits(filters: Filters, event: ConnectionEvent) -> bool:
+    """Whether the connection itself is of the family and came to the address that was asked for."""
+    own = event.local_address
+    of_listener = event.peer_address is None  # it may serve both families
+    if filters.family and not of_listener and is_ipv4(own) != (filters.family == "ipv4"):
+        return False
+    return (
+        not filters.addresses
+        or is_any(own)
+        or any(is_any(one) or same_address(one, own) for one in filters.addresses)
+    )
+
+
+class EventSource:
+    """The events of a session that was opened with them. `begin` comes first."""
+
+    def __init__(self, session: Session, filters: Filters) -> None:
+        self._session, self._filters = session, filters
+        self._people = People(filters)
+        self._connections = session.connections(self._people.name)
+        self._began_s = 0.0
+        self._stopped_s: float | None = None
+        self._before = 0  # accepts in rows that were deleted
+        self._left_out = 0
+
+    def fileno(self) -> int:
+        """Ready when so much waits that it should be read at once."""
+        return self._connections.fileno()
+
+    def begin(self, wish: Wish) -> None:
+        """All that was counted is forgotten; from now on write these."""
+        self._session.filter(NOBODY)
+        self._session.reset()
+        self._connections.begin(wish)
+        self._before = self._left_out = 0
+        self._began_s, self._stopped_s = time.monotonic(), None
+        self._session.filter(self._filters)
+
+    def batches(self) -> Iterator[list[ConnectionEvent]]:
+        """What came and was not read yet, without what the filters leave out.
+
+        It ends, though more may come as fast as it is read.
+        """
+        for _ in range(0, self._connections.room, _BATCH):
+            events = self._connections.read(_BATCH)
+            kept = [event for event in events if self._wanted(event)]
+            self._left_out += len(events) - len(kept)
+            if kept:
+                yield kept
+            if len(events) < _BATCH:
+                return
+
+    def _wanted(self, event: ConnectionEvent) -> bool:
+        filters = self._filters
+        if (filters.family or filters.addresses) and not fits(filters, event):
+            return False
+        return not by_process(filters) or self._people.match(event)
+
+    def forget(self, gone: Gone, counts: Counts) -> None:
+        """Delete rows of the maps which count beside, as they were read last."""
+        self._before += _accepts_of(gone, counts)
+        self._session.forget(gone)
+
+    def stop(self, wait: Callable[[float], object]) -> None:
+        """Nothing is counted any more; what was counted is soon written, for which it waits."""
+        self._stopped_s = time.monotonic()
+        self._session.filter(NOBODY)
+        for _ in range(_SETTLING):
+            if self._accepts() == self._connections.counts().accepts:
+                return
+            wait(_SETTLING_S)
+
+    def account(self) -> Account:
+        """Of all events so far."""
+        stopped_s = self._stopped_s
+        return Account(
+            round((stopped_s or time.monotonic()) - self._began_s, 3),
+            self._connections.counts(),
+            self._left_out,
+            None if stopped_s is None else self._accepts(),
+        )
+
+    def _accepts(self) -> int:
+        """As the maps count them, which the events have no part in."""
+        return self._before + _accepts(self._session.counts())
+
+    def close(self) -> None:
+        """Let go of the ring buffer."""
+        self._people.close()
+        self._connections.close()
+
+
+def _accepts(counts: Counts) -> int:
+    named = sum(one.accepts for one in counts.acceptors)
+    return named + sum(one.uncounted for one in counts.listeners)
+
+
+def _accepts_of(gone: Gone, counts: Counts) -> int:
+    """By those whose rows go."""
+    ended, closed = {*gone.acceptors}, {*gone.listeners}
+    named = sum(
+        one.accepts
+        for one in counts.acceptors
+        if (one.listener_inode, one.tid, one.start_ns) in ended or one.listener_inode in closed
+    )
+    return named + sum(one.uncounted for one in counts.listeners if one.inode in closed)
