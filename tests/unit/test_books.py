@@ -61,6 +61,11 @@ def test_an_account_agrees_with_any_queue_at_the_start() -> None:
     assert account.check(*at_rest(50, 57), queue=0, takers=1) == 0
 
 
+def test_before_the_first_reading_nothing_is_certain_and_nothing_missing() -> None:
+    account = Account(high=0)
+    assert (account.is_exact, account.imbalance) == (False, 0)
+
+
 @pytest.mark.parametrize(("left", "imbalance"), [(47, 3), (50, 0), (52, -2)])
 def test_what_is_missing_or_counted_twice_is_reported_to_the_last_one(
     left: int, imbalance: int
@@ -119,7 +124,7 @@ def test_without_bounds_anything_may_have_waited() -> None:
     assert account.check(*at_rest(0, 0), queue=100_000, takers=0) == 0
     assert account.check(*at_rest(0, 0), queue=100_000, takers=0) == 0
     assert (account.low, account.high) == (100_000, 100_000)
-    nothing = Passage(0, 10, 1, 1, 0, 0)
+    nothing = Passage(0, 10, 1, 1, 0, 0, None, 0, 0)
     assert nothing.start_bounds() == (0, UNBOUNDED)
     assert nothing._replace(now_us=0, waited_us=3).start_bounds() == (0, UNBOUNDED)
     assert nothing._replace(now_us=0).mean_length(7) == 7.0
@@ -127,7 +132,7 @@ def test_without_bounds_anything_may_have_waited() -> None:
 
 def test_a_mean_length_is_what_the_waits_allow() -> None:
     """One waits, and came at 8 at the earliest; by the sum of times it would be 5."""
-    passage = Passage(0, 10, 1, 0, 5, 0, waited_us=0, oldest_us=8)
+    passage = Passage(0, 10, 1, 0, 5, 0, 0, 0, oldest_us=8)
     assert passage.mean_length(0) == pytest.approx(0.2)
     assert passage._replace(waited_us=1).mean_length(0) == pytest.approx(0.3)
     assert passage._replace(waited_us=None).mean_length(0) == pytest.approx(0.5)
@@ -136,12 +141,12 @@ def test_a_mean_length_is_what_the_waits_allow() -> None:
 
 def test_a_mean_length_is_weighted_by_time() -> None:
     # 2 wait from the start; one more comes at 4 s; all three leave at 6, 7 and 8 s; 10 s in all
-    passage = Passage(0, 10_000_000, 1, 3, 4_000_000, 21_000_000)
+    passage = Passage(0, 10_000_000, 1, 3, 4_000_000, 21_000_000, None, 0, 0)
     assert passage.mean_length(2) == pytest.approx((6 + 7 + 8 - 4) / 10)
     wrapped = passage._replace(came_us=4_000_000 - (1 << 64))
     assert wrapped.mean_length(2) == pytest.approx(1.7)
-    assert Passage(7, 7, 0, 0, 0, 0).mean_length(5) == 5
-    assert Passage(7, 7, 0, 0, 0, 0, 0).start_bounds()[1] >= 5
+    assert Passage(7, 7, 0, 0, 0, 0, None, 0, 0).mean_length(5) == 5
+    assert Passage(7, 7, 0, 0, 0, 0, 0, 0, 0).start_bounds()[1] >= 5
 
 
 def passages(seed: int, start: int, steps: int = 400) -> Iterator[tuple[Passage, float]]:
@@ -165,8 +170,8 @@ def passages(seed: int, start: int, steps: int = 400) -> Iterator[tuple[Passage,
         else:
             queue.append(now)
             came.append(now)
-        past = Passage(began, now, len(came), len(waits), sum(came), left_us, sum(waits))
-        yield past._replace(oldest_us=oldest or began), area / (now - began)
+        counters = len(came), len(waits), sum(came), left_us, sum(waits)
+        yield Passage(began, now, *counters, 0, oldest or began), area / (now - began)
 
 
 @pytest.mark.parametrize("start", [0, 1, 7])
@@ -197,7 +202,7 @@ def test_no_slip_makes_the_mean_wrong_that_the_waits_tell() -> None:
 def test_what_waited_in_another_queue_is_not_of_this_one() -> None:
     """One waits elsewhere for 6 s and here for 2 s; another came later and is still there."""
     seconds = 1_000_000
-    here = Passage(0, 10 * seconds, 2, 1, 15 * seconds, 8 * seconds, 8 * seconds, 6 * seconds)
+    here = Passage(0, 10 * seconds, 2, 1, 15 * seconds, 8 * seconds, 8 * seconds, 6 * seconds, 0)
     assert here.start_bounds()[0] == 0
     assert here.mean_length(0) == pytest.approx((2 + 1) / 10)
 

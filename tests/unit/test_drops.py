@@ -158,6 +158,7 @@ def test_drops_of_others_alone_are_nobodys_here() -> None:
     feed(found, {1: 7, 3: 14}, replace(AT_START, overflows=114, listen_drops=164), traced=(1,))
     assert found.shared((1,)) == ()
     assert found.of(1) == Dropped(0, 0, 0, 0, 0, 0)
+    assert found.of(3) == Dropped()
 
 
 def test_more_causes_than_drops_belong_to_somebody_else() -> None:

@@ -83,12 +83,12 @@ def losses(model: Tracker, steps: Mapping[float, Sequence[int]]) -> Snapshot:
 def test_losses_that_follow_soon_belong_together_and_later_ones_are_another_event() -> None:
     snapshot = losses(
         tracker(),
-        {1: (0, 0, 0, 0), 2: (4, 0, 0, 2), 11: (6, 0, 0, 3), 12: (6, 0, 0, 3), 22: (7, 0, 0, 4)},
+        {1: (0, 0, 0, 0), 2: (4, 0, 0, 2), 12: (6, 0, 0, 3), 13: (6, 0, 0, 3), 22.1: (7, 0, 0, 4)},
     )
     first, second = snapshot.events
-    assert (first.began_s, first.until_s, first.going_on) == (2.0, 11.0, False)
+    assert (first.began_s, first.until_s, first.going_on) == (2.0, 12.0, False)
     assert (first.lost, first.clients) == ({"overflow_syn": 6}, 3)
-    assert (second.began_s, second.lost, second.going_on) == (22.0, {"overflow_syn": 1}, True)
+    assert (second.began_s, second.lost, second.going_on) == (22.1, {"overflow_syn": 1}, True)
     # Of the four clients, those of the second event are not known apart.
     assert second.clients is None
     assert (first.number, second.number) == (1, 2)

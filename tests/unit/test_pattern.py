@@ -129,6 +129,12 @@ def test_two_that_alternate_while_others_seldom_get_one_are_another_pattern() ->
     assert named([0, 1, 2, 3] * 9 + [0, 1] * 50).word == "OTHER"
 
 
+def test_runs_shorter_than_chance_makes_are_another_pattern() -> None:
+    found = named([0, 1, 0, 2, 1, 2] * 50)  # each after another one than the last time
+    assert (found.word, found.mean_run, found.steady) == ("OTHER", 1.0, 0)
+    assert found.text.endswith("; runs of 1.0 on average, by chance 1.5")
+
+
 def test_two_that_never_take_two_in_a_row_take_turns() -> None:
     assert named([0, 1] * 20).word == "ROUND ROBIN"
 
@@ -242,6 +248,10 @@ def test_runs_win_what_a_mixture_over_all_chains_wins() -> None:
     takers = [Taker(9, 9, 6, 0), Taker(12, 12, 9, 0)]
     won = [mixed(again, 3) * mixed(3, ones) / drawn(9, 12) for again, ones in ((6, 9), (9, 6))]
     assert exp(log_runs(takers)) == pytest.approx(fmean(won))
+
+
+def test_accepts_without_a_place_win_nothing() -> None:
+    assert log_runs([Taker(9, 0, 0, 0), Taker(12, 0, 0, 0)]) == 0.0
 
 
 def test_turns_win_what_bets_on_them_win_and_lose() -> None:

@@ -54,6 +54,12 @@ def test_percentiles_are_three_and_none_is_beyond_the_longest() -> None:
     assert (found.waits_us, found.wait_max_us) == ((1, 3, 97), 97)
 
 
+def test_half_nine_of_ten_and_99_of_a_hundred_waited_no_longer() -> None:
+    waits = count(1, 0, waits_us=[1] * 49 + [3] * 40 + [5] * 9 + [6] + [100]).wait_us
+    found = summed([entry(100, wait_us=waits, wait_max_us=97)], ALL)
+    assert (found.waits_us, found.wait_max_us) == ((3, 5, 6), 97)
+
+
 def test_where_nothing_was_measured_there_is_no_wait() -> None:
     found = summed([entry(3, wait_us=(), wait_max_us=0)], ALL)
     assert (found.waits_us, found.wait_max_us, found.wait_histogram) == ((None,) * 3, None, ())

@@ -81,6 +81,8 @@ def test_where_one_came_or_went_meanwhile_there_is_no_evidence() -> None:
     it = SetWatch(0.0)
     take(it, 0, 1, {"a": 40})
     assert found(it) == (Evidence().log_e, {})
+    take(it, 1, 2, {"a": 19, "b": 3})
+    assert found(it) == evidence({"a": 19, "b": 3})
 
 
 def test_the_time_until_the_last_connection_counts() -> None:

@@ -93,9 +93,9 @@ class Passage(NamedTuple):
     left: int
     came_us: int
     left_us: int
-    waited_us: int | None = None
-    carried_us: int = 0
-    oldest_us: int = 0
+    waited_us: int | None
+    carried_us: int
+    oldest_us: int
 
     def start_bounds(self) -> tuple[int, int]:
         """Between which lengths the waits allow the queue to have been in the beginning.

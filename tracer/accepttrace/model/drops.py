@@ -256,9 +256,10 @@ class Drops:
                 one.explain(share)
             return
         self._shared[netns][cause] += packets
-        known = self._counting.intersection(asked)
-        somebody = {SOMEBODY} if len(known) < len(asked) or packets > there else set()
-        self._involved[netns, cause] |= known | somebody
+        known, involved = self._counting.intersection(asked), self._involved[netns, cause]
+        involved.update(known)
+        if len(known) < len(asked) or packets > there:
+            involved.add(SOMEBODY)
 
 
 def _growth(before: TcpCounters, now: TcpCounters) -> dict[Cause, int]:
