@@ -7,6 +7,7 @@ import re
 from collections import Counter, defaultdict
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from accepttrace.views.report.charts import OTHERS, charts, together
 from accepttrace.views.report.page import ROWS, page
 
 from .pictures import META, SEES, count, counted, feed, holder, listener
+from .test_table import WRITE
 
 BEGAN = datetime(2026, 1, 2, 12, 0, 0, tzinfo=timezone.utc)
 
@@ -49,6 +51,29 @@ def at(second: int) -> str:
 
 def titles(found: list[dict[str, Any]]) -> list[str]:
     return [one["encoding"]["y"]["title"] for one in found if "encoding" in one]
+
+
+def run_with_everything() -> tuple[Timeline, Snapshot]:
+    """A place with a chart of each kind."""
+    line, summary = run((30, 10), (5, 5), queue=400)
+    ((_, (first, last)),) = line.busiest()
+    first.opened, last.opened, last.lost = 3, 4, 7
+    event = Event(
+        number=1, kind="RELOAD", time=at(1), began_s=1.0, until_s=1.5, going_on=False,
+        netns=None, family="ipv4", local_address="0.0.0.0", local_port=80,
+        workers=2, left=2, came=2, program="nginx: worker",
+    )  # fmt: skip
+    return line, replace(summary, events=(event,))
+
+
+def test_the_charts_are_the_stored_ones() -> None:
+    found = charts(*run_with_everything())
+    assert titles(found) == ["accepts/s", "wait", "open", "lost"]
+    specs = json.dumps([found[0], together(found[1:], 900)], indent=1) + "\n"
+    path = Path(__file__).parent / "snapshots_report" / "charts.json"
+    if WRITE:
+        path.write_text(specs)
+    assert specs == path.read_text()
 
 
 def test_shares_are_those_of_each_second() -> None:
@@ -93,6 +118,29 @@ def test_rates_and_waits_are_those_of_each_second() -> None:
     assert waits["height"] == 11
 
 
+def test_shares_have_five_digits() -> None:
+    first, *_ = charts(*run((2, 1)))
+    assert [one["share"] for one in values(first, 1)] == [0.66667, 0.33333]
+
+
+def test_a_rate_is_by_the_length_of_its_part() -> None:
+    line, summary = run((3, 1), (5, 5))
+    ((_, (first, last)),) = line.busiest()
+    first.until_s, last.began_s = 0.5, 2.0  # half a second; no time at all
+    rate = charts(line, summary)[1]
+    assert [one["value"] for one in values(rate)] == [8.0]
+
+
+def test_waits_that_were_not_measured_leave_an_empty_chart() -> None:
+    line, summary = run((3, 1))
+    ((_, (part,)),) = line.busiest()
+    part.waits.clear()
+    waits = charts(line, summary)[2]
+    assert (values(waits), waits["height"]) == ([], 11)
+    part.waits.update({4: 1, 5: 2, 7: 3})
+    assert charts(line, summary)[2]["height"] == 33
+
+
 def test_only_what_happened_is_drawn() -> None:
     assert titles(charts(*run((1, 1)))) == ["accepts/s", "wait"]
     with_queue = charts(*run((1, 1), queue=3))
@@ -104,8 +152,15 @@ def test_the_limit_is_drawn_where_the_queue_comes_near_it() -> None:
     near = charts(*run((1, 1), queue=400))[-1]
     assert values(near, 1) == [{"limit": 512}]
     assert values(near, 0)[0]["value"] == 400
+    assert values(charts(*run((1, 1), queue=128))[-1], 1) == [{"limit": 512}]
     far = charts(*run((1, 1), queue=127))[-1]
     assert "layer" not in far
+    line, summary = run((1, 1), (1, 1), queue=400)
+    ((_, (first, last)),) = line.busiest()
+    first.limit, last.queue = None, 0  # one is not known, at the other nobody waited
+    assert "layer" not in charts(line, summary)[-1]
+    first.limit, last.limit = 512, 1024
+    assert values(charts(line, summary)[-1], 1) == [{"limit": 512}]
 
 
 def test_events_are_marks_with_their_words() -> None:
@@ -174,6 +229,31 @@ def test_long_tables_say_how_much_more_there_is() -> None:
     workers, _ = tables(text := page("x", summary, charts(line, summary), ""))
     assert len(workers) == ROWS + 1
     assert "7 more are in the recording." in text
+
+
+def test_a_table_that_is_just_as_long_as_may_be_says_nothing_of_more() -> None:
+    line, summary = run((1,) * ROWS)
+    rows = summary.listeners * ROWS
+    text = page("x", replace(summary, listeners=rows), charts(line, summary), "")
+    assert [len(table) for table in tables(text)] == [1 + ROWS, 1 + ROWS]
+    assert "in the recording" not in text
+    text = page("x", replace(summary, listeners=rows + rows[:1]), [], "")
+    assert [len(table) for table in tables(text)] == [1 + ROWS, 1 + ROWS]
+    assert "<p>1 more are in the recording.</p>" in text
+
+
+def test_what_is_not_known_of_a_listener_is_said() -> None:
+    line, summary = run((1, 1))
+    unknown = replace(
+        summary.listeners[0], sharing=None, selector=None, group_size=None, queue=None, capacity=None
+    )
+    grouped = replace(summary.listeners[0], sharing="reuseport", selector="hash", group_size=4)
+    text = page("x", replace(summary, listeners=(unknown, grouped)), charts(line, summary), "")
+    _, (_, *rows) = tables(text)
+    assert [row[1:6] for row in rows] == [
+        ["n/a", "n/a", "n/a", "2", "n/a/n/a"],
+        ["reuseport", "4", "hash", "2", "0/512"],
+    ]
 
 
 def test_what_ends_a_script_ends_none() -> None:

@@ -49,7 +49,7 @@ _LOOK: Final[Spec] = {
 
 def _place(place: Endpoint, parts: Sequence[Part], summary: Snapshot, clock: _Clock) -> list[Spec]:
     name = endpoint(place.local_address, place.local_port, place.family, None)
-    rate = _series(parts, clock, lambda part: part.accepts / _length(part))
+    rate = _series(parts, clock, _rate)
     opened = _series(parts, clock, lambda part: part.opened)
     lost = _series(parts, clock, lambda part: part.lost)
     return [
@@ -186,9 +186,9 @@ def _waits(parts: Sequence[Part], clock: _Clock) -> Spec:
 
 def _queue(parts: Sequence[Part], clock: _Clock) -> Spec:
     chart = _row("queue", _series(parts, clock, lambda part: part.queue), "area", clock, "#ff7f0e")
+    queues = [part.queue for part in parts if part.queue]
     limits = [part.limit for part in parts if part.limit is not None and part.queue]
-    most = max((part.queue or 0 for part in parts), default=0)
-    if not limits or most * 4 < max(limits):
+    if not limits or max(queues) * 4 < max(limits):
         return chart
     limit = {
         "data": {"values": [{"limit": max(limits)}]},
@@ -216,8 +216,9 @@ def _series(parts: Sequence[Part], clock: _Clock, value: Any) -> list[Spec]:
     return [{"time": time, "value": number} for time, number in found if number is not None]
 
 
-def _length(part: Part) -> float:
-    return max(part.until_s - part.began_s, 1e-3)
+def _rate(part: Part) -> float | None:
+    length_s = part.until_s - part.began_s
+    return part.accepts / length_s if length_s else None
 
 
 def _events(place: Endpoint, summary: Snapshot, clock: _Clock) -> list[Spec]:
