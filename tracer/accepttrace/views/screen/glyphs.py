@@ -32,16 +32,19 @@ ASCII: Final = Glyphs("#", "_.:-=+*#", "|", ">", "-", "up/down", "left/right", "
 def bar(part: float, fair: float | None, width: int, glyphs: Glyphs, style: str = "") -> list[Span]:
     """A bar for `part` (0..1) in `width` cells, with a mark where an even part would end."""
     steps = len(glyphs.parts)
-    filled = round(min(max(part, 0.0), 1.0) * width * steps)
-    if part > 0:
-        filled = max(filled, 1)
+    filled = max(round(part * width * steps), 1) if part else 0
     text = glyphs.parts[-1] * (filled // steps)
     text += glyphs.parts[filled % steps - 1] if filled % steps else ""
     text = text.ljust(width)
     if fair is None:
         return [(text, style)]
-    at = min(int(fair * width), width - 1)
+    at = fair_at(fair, width)
     return [(text[:at], style), (glyphs.fair, "bold"), (text[at + 1 :], style)]
+
+
+def fair_at(fair: float, width: int) -> int:
+    """The cell of that mark: the same one in all bars, whatever was rounded."""
+    return min(int(fair * width + 1e-6), width - 1)
 
 
 def trend(cells: Trend, top: float, glyphs: Glyphs) -> str:

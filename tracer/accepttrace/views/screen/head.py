@@ -56,9 +56,10 @@ def _title(board: Board, state: State, width: int) -> Line:
     parts = [f"{own} {clean(snapshot.meta.asked)}", *_constants(board)]
     left = ""
     for part in parts:
-        if cells(left) + 2 + cells(part) + 2 + cells(end) > width:
+        longer = f"{left}  {part}" if left else part
+        if cells(f"{longer}  {end}") > width:
             break
-        left += ("  " if left else "") + part
+        left = longer
     if not left:
         return (("accepttrace", "bold"), (" " + end, ""))
     space = " " * max(width - cells(left) - cells(end), 1)

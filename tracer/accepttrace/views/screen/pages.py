@@ -142,7 +142,7 @@ def keys(width: int, *, replays: bool = False) -> list[Line]:
     room = max(map(len, table))
     found: list[Line] = [((" KEYS", "bold"),), ()]
     for key, what in table.items():
-        first, *rest = wrap(what, max(width - room - 3, 20))
+        first, *rest = wrap(what, max(width - room - 3, NARROW))
         found.append(((f" {key:<{room}}", "bold"), (f"  {first}", "")))
         found += [((f"{'':{room + 3}}{text}", ""),) for text in rest]
     more = "The words in capitals are explained by e, and by `accepttrace explain WORD`."

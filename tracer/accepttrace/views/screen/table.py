@@ -12,7 +12,7 @@ from accepttrace.views.columns.column import Column
 from accepttrace.views.columns.tcp import TABLE, TcpRow
 from accepttrace.views.formats import rates, seconds, span
 from accepttrace.views.screen.board import Board, Item, Section
-from accepttrace.views.screen.glyphs import Glyphs, bar, trend
+from accepttrace.views.screen.glyphs import Glyphs, bar, fair_at, trend
 from accepttrace.views.screen.state import State
 from accepttrace.views.screen.words import queue, server, waiting
 from accepttrace.views.text import Align, Line, Span, cells, clip, cut, pad
@@ -292,9 +292,9 @@ class Table:
             fair = None if item.fair is None else item.fair / most
             one.cells[number] = bar((item.part or 0) / most, fair, one.width, self._canvas.glyphs)
         one.title = clip(one.title, one.width)
-        fairs = {round(item.fair, 4) for item in self._board.items if item.fair is not None}
-        if len(fairs) == 1:
-            at = min(int(fairs.pop() / most * one.width), one.width - 1)
+        fairs = [item.fair for item in self._board.items if item.fair is not None]
+        if len({round(fair, 4) for fair in fairs}) == 1:
+            at = fair_at(fairs[0] / most, one.width)
             mark = f"{self._canvas.glyphs.fair}fair"
             if at > cells(one.title) and at + len(mark) <= one.width:
                 one.title = one.title.ljust(at) + mark
