@@ -245,7 +245,12 @@ def test_a_table_that_is_just_as_long_as_may_be_says_nothing_of_more() -> None:
 def test_what_is_not_known_of_a_listener_is_said() -> None:
     line, summary = run((1, 1))
     unknown = replace(
-        summary.listeners[0], sharing=None, selector=None, group_size=None, queue=None, capacity=None
+        summary.listeners[0],
+        sharing=None,
+        selector=None,
+        group_size=None,
+        queue=None,
+        capacity=None,
     )
     grouped = replace(summary.listeners[0], sharing="reuseport", selector="hash", group_size=4)
     text = page("x", replace(summary, listeners=(unknown, grouped)), charts(line, summary), "")
