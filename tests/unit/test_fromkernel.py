@@ -104,6 +104,8 @@ def test_a_pass_is_followed_by_ten_times_its_time_of_rest(kernel: Kernel) -> Non
         else:
             assert kernel.passes() == 1
         assert kernel.passes(full=True) == 1
+    assert kernel.passes(4.75) == 0
+    assert kernel.passes(0.25) == 1
     assert set(kernel.asked) == {(frozenset({80}), frozenset(), 0.25, False)}
 
 
@@ -118,7 +120,7 @@ def test_connections_are_counted_by_fewer_passes(kernel: Kernel) -> None:
     assert kernel.source.opened == Opened(
         kernel.now, frozenset({80}), {7: 7}, {(7, PORT): 3}, comms={7: "w7"}
     )
-    for after_s, counted in ((1.1, False), (1.1, False), (2.5, False), (0.4, True)):
+    for after_s, counted in ((1.25, False), (1.25, False), (2.25, False), (0.25, True)):
         kernel.holdings = Holdings([table(7)])
         kernel.took_s = 0
         assert kernel.passes(after_s, open_ports=80) == 1

@@ -37,6 +37,8 @@ class Clock:
     [
         (0.001, [(0, ONE), (1, ONE), (2, TWO), (3, TWO), (11, TWO), (13, TWO)], [1, 0, 1, 0, 0, 1]),
         (1.0, [(0, ONE), (2, TWO), (99, TWO), (102, TWO)], [1, 0, 0, 1]),
+        (0.0, [(0, ONE), (10, ONE), (10, ONE), (10, TWO)], [1, 1, 0, 1]),
+        (0.5, [(0, ONE), (50, TWO), (50.5, TWO)], [1, 0, 1]),
     ],
 )
 def test_read_when_holders_change(
