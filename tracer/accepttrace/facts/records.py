@@ -16,7 +16,7 @@ Via = Literal["syscall", "io_uring", "kernel"]
 Book = Literal["balanced", "unbalanced", "unchecked"]
 # USER_HZ, the unit of /proc/PID/stat: 100 on x86 and arm64, whatever the kernel's own HZ is.
 NS_PER_TICK: Final = 10_000_000
-WORST: Final[Mapping[Book, int]] = {"balanced": 0, "unchecked": 1, "unbalanced": 2}
+BOOKS: Final[tuple[Book, ...]] = ("balanced", "unchecked", "unbalanced")  # the worst last
 
 
 class Locality(NamedTuple):

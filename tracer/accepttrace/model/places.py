@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
-from accepttrace.facts.records import WORST, Family
+from accepttrace.facts.records import BOOKS, Family
 from accepttrace.model.snapshot import ListenerRow
 
 MOST: Final = 64  # places with an address, and as many ports without one
@@ -150,7 +150,7 @@ def both(one: ListenerRow, other: ListenerRow) -> ListenerRow:
         counted={k: one.counted[k] + other.counted[k] for k in one.counted if k in other.counted},
         queue_max=max(lengths, default=None),
         queue_max_sampled=one.queue_max_sampled or other.queue_max_sampled,
-        book=max(one.book, other.book, key=lambda book: WORST[book]),
+        book=max(one.book, other.book, key=BOOKS.index),
     )
 
 

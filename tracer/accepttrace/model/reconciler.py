@@ -11,7 +11,7 @@ from typing import Final
 
 from accepttrace.config import Filters
 from accepttrace.facts.records import (
-    WORST,
+    BOOKS,
     AcceptorCount,
     Book,
     Counts,
@@ -166,7 +166,7 @@ class Reconciler:
 
         `lost`: by the tracer, as of its newest counts, which may be newer than the last check.
         """
-        worst: Book = max(books, key=lambda word: WORST[word], default="balanced")
+        worst: Book = max(books, key=BOOKS.index, default="balanced")
         doubtful = lost or self.unseen
         return "unchecked" if worst == "balanced" and doubtful else worst
 

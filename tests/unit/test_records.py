@@ -1,0 +1,48 @@
+"""What was read: a record says nothing of what it is not given."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import MISSING, fields, is_dataclass
+from typing import Any
+
+import pytest
+
+from accepttrace.facts import binding, connections, datagrams, diagnosis, kin, meta, records, sight
+
+ROOMS = (binding, connections, datagrams, diagnosis, kin, meta, records, sight)
+# What holds of most, where nothing would be a claim.
+OTHERWISE = {
+    ("AcceptorCount", "via"): "syscall",
+    ("Meta", "protocol"): "tcp",
+    ("PortUse", "complete"): True,
+    ("PortUse", "exact"): True,
+    ("Unread", "holders"): True,
+    ("Wish", "sample"): 1,  # every connection
+}
+
+
+def defaults(kind: Any) -> Iterator[tuple[str, Any]]:
+    if is_dataclass(kind):
+        for field in fields(kind):
+            if field.default is not MISSING:
+                yield field.name, field.default
+            elif field.default_factory is not MISSING:
+                yield field.name, field.default_factory()
+    else:
+        yield from getattr(kind, "_field_defaults", {}).items()
+
+
+KINDS: dict[str, Any] = {
+    f"{room.__name__.rpartition('.')[2]}.{kind.__name__}": kind
+    for room in ROOMS
+    for kind in vars(room).values()
+    if isinstance(kind, type) and kind.__module__ == room.__name__
+}
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+def test_what_a_record_is_not_given_is_nothing(kind: Any) -> None:
+    for name, default in defaults(kind):
+        said = OTHERWISE.get((kind.__name__, name))
+        assert default == said or not (default or said) or type(default) in KINDS.values()
