@@ -121,7 +121,12 @@ def test_a_dump_that_was_interrupted_is_asked_for_again(monkeypatch: pytest.Monk
 @pytest.mark.parametrize("size", [0, 15, 21, 2**31])
 def test_a_message_of_a_wrong_length_is_refused(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Sixteen bytes are its head alone; there are four more."""
-    Link(monkeypatch, [struct.pack("=IHHII", size, ROW, 0, 0, 0) + b"abcd"])
+    wrong = struct.pack("=IHHII", size, ROW, 0, 0, 0) + b"abcd"
+    for before in (b"", message(ROW, b"whole")):
+        Link(monkeypatch, [before + wrong])
+        with pytest.raises(OSError, match="cut-off"):
+            dump()
+    Link(monkeypatch, [wrong])
     with pytest.raises(OSError, match="cut-off") as caught:
         dump()
     assert caught.value.errno == errno.EBADMSG
@@ -151,6 +156,8 @@ def test_attributes_are_found_behind_each_other() -> None:
         b"",
     ]
     assert netlink.attribute(HEAD + attribute(9, b""), 9) == b""
+    for others in range(4):
+        assert netlink.attribute(HEAD + attribute(3, b"") * others + b"\0\0\0", 9) == b""
     assert netlink.attribute(HEAD + struct.pack("=HH", 3, 9) + attribute(3, b"x"), 3) == b""
     assert netlink.attribute(HEAD + struct.pack("=HH", 4, 9) + attribute(3, b"x"), 3) == b"x"
 
@@ -166,6 +173,8 @@ def test_memory_counters_are_known_as_far_as_they_were_sent() -> None:
     assert netlink.meminfo(HEAD, 0) is None
     assert netlink.meminfo(HEAD + attribute(7, b"abc"), 0) is None
     assert netlink.meminfo(HEAD + attribute(7, b"\1\0\0\0"), 0) == 1
+    for index in range(1, 4):
+        assert netlink.meminfo(HEAD + attribute(7, bytes(4 * index)), index) is None
 
 
 def test_a_device_is_known_by_name_or_by_number() -> None:
@@ -214,7 +223,8 @@ def test_a_table_without_its_first_file_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "tcp6").write_text(f"title\n{six}")
     with pytest.raises(FileNotFoundError):
         proctcp.listening(str(tmp_path))
-    four = line.format("0100007F", "0A") + line.format("0200007F", "01")
+    others = "".join(line.format("0200007F", state) for state in ("01", "09", "0B"))
+    four = line.format("0100007F", "0A") + others
     (tmp_path / "tcp").write_text(f"title\n{four}")
     found = [(one.family, one.address, one.queue) for one in proctcp.listening(str(tmp_path))]
     assert found == [("ipv4", "127.0.0.1", 11), ("ipv6", "::", 11)]

@@ -96,7 +96,7 @@ def test_a_message_of_netlink_is_read_back(
         family, 10, 0, 0, port.to_bytes(2, "big"), b"", raw, b"", 0, 1, 2, 0, 3, 128, 1000, inode
     )
     body += struct.pack("=HHB3x", 5, sockdiag.INET_DIAG_SKV6ONLY, v6only)
-    whole = netlink.NLMSGHDR.pack(netlink.NLMSGHDR.size + len(body), 20, 0, 0, 0) + body
+    whole = netlink.NLMSGHDR.pack(netlink.NLMSGHDR.size + len(body), 20, 0) + body
     (message,) = netlink._messages(whole)
     row = sockdiag.decode(message[2])
     assert (row.local_port, row.inode, row.queue, row.backlog) == (port, inode, 3, 128)

@@ -9,12 +9,13 @@ import struct
 import subprocess
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from accepttrace.facts.binding import Attempt, PortUser, Wish
 from accepttrace.sockets import portuse
-from accepttrace.sockets.diag import netlink, ports, routes, tcp
+from accepttrace.sockets.diag import netlink, ports, proctcp, routes, tcp
 from accepttrace.sockets.diag.routes import Route
 from accepttrace.sockets.diag.tcp import lookup_order
 from accepttrace.sockets.portuse import port_use
@@ -76,7 +77,7 @@ def test_the_first_of_each_use_are_kept_and_all_are_counted() -> None:
 
 
 def reply(kind: int, body: bytes) -> bytes:
-    return netlink.NLMSGHDR.pack(netlink.NLMSGHDR.size + len(body), kind, 0, 0, 0) + body
+    return netlink.NLMSGHDR.pack(netlink.NLMSGHDR.size + len(body), kind, 0) + body
 
 
 def route(route_type: int) -> bytes:
@@ -92,7 +93,9 @@ def test_routes_are_decoded() -> None:
     assert routes._decoded(reply(2, struct.pack("=i", -errno.ENETUNREACH))) is None
     with pytest.raises(PermissionError):
         routes._decoded(reply(2, struct.pack("=i", -errno.EPERM)))
-    for wrong in (reply(24, b""), reply(3, route(2))):
+    bare = struct.pack("=8BI", 2, 32, 0, 0, 254, 2, 253, 2, 0)
+    assert routes._decoded(reply(24, bare)) == Route(True, None)
+    for wrong in (reply(24, bare[:-1]), reply(3, route(2)), reply(25, route(2)), reply(1, b"")):
         with pytest.raises(OSError, match="no route in the answer"):
             routes._decoded(wrong)
 
@@ -156,6 +159,10 @@ def test_who_may_not_enter_a_namespace_knows_less(monkeypatch: pytest.MonkeyPatc
     ("first", "reserved", "known"),
     [
         ("1024", "8080,9000-9010", (1024, True)),
+        ("1024", "9004-9010", (1024, True)),
+        ("1024", "80,9000-9004", (1024, True)),
+        ("1024", "9000-9003,9005-9010", (1024, False)),
+        ("1024", "9003,9005", (1024, False)),
         ("0", "", (0, False)),
         ("many", "80-many", (None, False)),
         ("", ",", (None, False)),
@@ -193,6 +200,51 @@ def test_without_socket_diagnosis_users_are_read_from_text(
         ("connected", port),
     }
     assert (found.complete, found.exact) == (False, False)
+
+
+def test_sockets_of_other_ports_are_none_of_its_users(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of those that are bound and do not listen the kernel sends all."""
+    bodies = [message(13), message(3)]
+    bodies += [one.replace(b"\x00\x50", port) for one in bodies[:1] for port in (b"\0O", b"\0Q")]
+    asked: list[tuple[int, int]] = []
+
+    def dump(_: object, protocol: int, states: int, take: Any, port: int) -> tuple[object, ...]:
+        assert protocol == socket.IPPROTO_TCP
+        asked.append((states, port))
+        return tuple(map(take, bodies))
+
+    monkeypatch.setattr(netlink, "dump", dump)
+    found = ports.port_users(80)
+    assert [(one.use, one.local_port) for one in found.first] == [("bound", 80)]
+    assert (found.exact, found.complete) == (True, False)
+    own, all_of_it = asked
+    assert own[0] == 1 << 13
+    assert all_of_it == (ports.STATES, 80)
+    line = "0: 0100007F:00{} 0200000A:0100 0A 00000000:00000000 00:0 0 7 0 9 1 x"
+    lines = [("ipv4", line.format(port)) for port in ("4F", "50", "51")]
+    monkeypatch.setattr(proctcp, "sockets", lambda *_: lines)
+    monkeypatch.setattr(ports, "ask", lambda _path, _what, _dump, text: text("/x"))
+    assert [one.local_port for one in ports.port_users(80).first] == [80]
+
+
+def test_a_bound_socket_is_listed_by_a_kernel_that_lists_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    held: list[int] = []
+
+    def dump(*_: object) -> tuple[int, ...]:
+        return (held[-1], 1)
+
+    def fstat(fd: int, fstat: Any = os.fstat) -> os.stat_result:
+        found: os.stat_result = fstat(fd)
+        held.append(found.st_ino)
+        return found
+
+    monkeypatch.setattr(os, "fstat", fstat)
+    monkeypatch.setattr(netlink, "dump", dump)
+    assert ports.lists_bound()
+    monkeypatch.setattr(netlink, "dump", lambda *_: (1, 2))
+    assert not ports.lists_bound()
 
 
 def test_a_namespace_that_is_gone_is_an_error() -> None:

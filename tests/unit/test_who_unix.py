@@ -8,6 +8,7 @@ import socket
 import stat
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -71,6 +72,7 @@ def test_a_message_of_the_kernel() -> None:
     file = SocketFile(8, 0xFFFFF, 33)
     assert decode(whole) == UnixSocket(4711, "/run/s", True, file, 5, 4, 1000)
     assert decode(message()) == UnixSocket(4711, "(no name)", False, None, None, None, None)
+    assert decode(message(attribute(unix.UNIX_DIAG_UID, bytes(5)))).uid is None
     with pytest.raises(OSError, match="short"):
         decode(whole[:15])
 
@@ -99,13 +101,17 @@ def test_names_are_spelled_as_ss_does_and_relative_paths_are_not_taken_for_abstr
     assert spelled(name) == shown
 
 
-def test_the_file_of_a_path(tmp_path: Path) -> None:
+def test_the_file_of_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket(socket.AF_UNIX) as sock:
         sock.bind(str(tmp_path / "s"))
         found = os.stat(tmp_path / "s")
         assert stat.S_ISSOCK(found.st_mode)
         expected = (os.major(found.st_dev), os.minor(found.st_dev), found.st_ino & 0xFFFFFFFF)
         assert file_at(str(tmp_path / "s")) == expected
+    far = SimpleNamespace(st_mode=stat.S_IFSOCK, st_dev=os.makedev(8, 1), st_ino=(5 << 32) - 1)
+    with monkeypatch.context() as large:
+        large.setattr(os, "stat", lambda _: far)
+        assert file_at("/s") == SocketFile(8, 1, 0xFFFFFFFF)
     assert file_at(str(tmp_path)) is None
     assert file_at(str(tmp_path / "none")) is None
     assert file_at("/nul\0") is None

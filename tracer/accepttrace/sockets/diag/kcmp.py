@@ -16,4 +16,4 @@ def same_file(one: tuple[int, int], other: tuple[int, int]) -> bool | None:
     if number is None:
         return None
     answer = c.CDLL(None).syscall(number, one[0], other[0], _KCMP_FILE, one[1], other[1])
-    return None if answer < 0 else answer == 0
+    return None if answer < 0 else not answer

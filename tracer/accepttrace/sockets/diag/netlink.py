@@ -22,12 +22,13 @@ INET_DIAG_SKMEMINFO: Final = 7
 SK_MEMINFO_RCVBUF: Final = 1
 SK_MEMINFO_DROPS: Final = 8
 
-NLMSGHDR: Final = struct.Struct("=IHHII")
+# nlmsghdr: size, kind, flags; then what nobody needs, a number and a sender
+NLMSGHDR: Final = struct.Struct("=IHH8x")
 # inet_diag_req_v2: family, protocol, extensions, pad, states, then an inet_diag_sockid: the local
 # port (0: any), the rest zeros
 REQUEST: Final = struct.Struct("=BBBxI2s46x")
 # inet_diag_req: nothing, then an inet_diag_sockid of zeros, states, and nothing again
-OLD_REQUEST: Final = struct.Struct("=4x48xII")
+OLD_REQUEST: Final = struct.Struct("=4x48xI4x")
 # unix_diag_req: family, nothing, states, no inode, what to show, no cookie
 UNIX_REQUEST: Final = struct.Struct("=B3xI4xI8x")
 # inet_diag_msg: family, state, timer, retrans; sport dport src dst if cookie; expires rqueue wqueue
@@ -65,7 +66,7 @@ def dump_tcp(states: int, decode: Callable[[bytes], Row]) -> tuple[Row, ...]:
     The request has its oldest form, the only one that names no family.
     """
     with _link() as link:
-        return tuple(_dump(link, framed(TCPDIAG_GETSOCK, OLD_REQUEST.pack(states, 0)), decode))
+        return tuple(_dump(link, framed(TCPDIAG_GETSOCK, OLD_REQUEST.pack(states)), decode))
 
 
 def dump_unix(states: int, show: int, decode: Callable[[bytes], Row]) -> tuple[Row, ...]:
@@ -98,7 +99,7 @@ def _request(family: int, protocol: int, states: int, port: int) -> bytes:
 
 def framed(kind: int, body: bytes, flags: int = DUMP_REQUEST) -> bytes:
     """A message with its header."""
-    return NLMSGHDR.pack(NLMSGHDR.size + len(body), kind, flags, 0, 0) + body
+    return NLMSGHDR.pack(NLMSGHDR.size + len(body), kind, flags) + body
 
 
 def _replies(link: socket.socket, decode: Callable[[bytes], Row]) -> tuple[list[Row], bool]:
@@ -120,7 +121,7 @@ def _replies(link: socket.socket, decode: Callable[[bytes], Row]) -> tuple[list[
 def _messages(data: bytes) -> Iterator[tuple[int, int, bytes]]:
     offset = 0
     while offset + NLMSGHDR.size <= len(data):
-        size, kind, flags, _, _ = NLMSGHDR.unpack_from(data, offset)
+        size, kind, flags = NLMSGHDR.unpack_from(data, offset)
         if not NLMSGHDR.size <= size <= len(data) - offset:
             raise OSError(errno.EBADMSG, "a cut-off netlink message")
         yield kind, flags, data[offset + NLMSGHDR.size : offset + size]
@@ -128,7 +129,9 @@ def _messages(data: bytes) -> Iterator[tuple[int, int, bytes]]:
 
 
 def _raise_code(body: bytes) -> None:
-    code = ERROR.unpack_from(body)[0] if len(body) >= ERROR.size else 0
+    if len(body) < ERROR.size:
+        return
+    (code,) = ERROR.unpack_from(body)
     if code < 0:
         raise OSError(-code, os.strerror(-code))
 

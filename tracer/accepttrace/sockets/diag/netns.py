@@ -56,6 +56,6 @@ def _setns(fd: int) -> None:
         native(fd, CLONE_NEWNET)
         return
     libc = ctypes.CDLL(None, use_errno=True)
-    if libc.setns(ctypes.c_int(fd), ctypes.c_int(CLONE_NEWNET)) != 0:
+    if libc.setns(ctypes.c_int(fd), ctypes.c_int(CLONE_NEWNET)):
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))

@@ -50,7 +50,7 @@ def route_to(address: str) -> Route | None:
 
 
 def _decoded(reply: bytes) -> Route | None:
-    size, kind, *_ = netlink.NLMSGHDR.unpack_from(reply)
+    size, kind, _ = netlink.NLMSGHDR.unpack_from(reply)
     body = reply[netlink.NLMSGHDR.size : size]
     if kind == netlink.NLMSG_ERROR:
         code = -netlink.ERROR.unpack_from(body)[0]

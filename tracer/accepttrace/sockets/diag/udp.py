@@ -47,7 +47,7 @@ def udp_sockets(netns_path: str | None = None) -> Rows[UdpSocket]:
 
 
 def _dump() -> Rows[UdpSocket]:
-    states = 1 << CONNECTED | 1 << UNCONNECTED
+    states = sum(1 << state for state in (CONNECTED, UNCONNECTED))
     return netlink.dump(addresses.FAMILIES, socket.IPPROTO_UDP, states, decode)
 
 

@@ -17,10 +17,7 @@ from typing import Final, NamedTuple
 from accepttrace.sockets.diag import netlink
 from accepttrace.sockets.diag.tcp import TCP_LISTEN, Rows, ask
 
-SHOW_NAME: Final = 0x1
-SHOW_VFS: Final = 0x2
-SHOW_RQLEN: Final = 0x10
-SHOW_UID: Final = 0x40  # since Linux 5.3
+SHOWN: Final = 0x53  # UDIAG_SHOW_NAME, UDIAG_SHOW_VFS, UDIAG_SHOW_RQLEN, UDIAG_SHOW_UID (since 5.3)
 UNIX_DIAG_NAME: Final = 0
 UNIX_DIAG_VFS: Final = 1
 UNIX_DIAG_RQLEN: Final = 4
@@ -65,8 +62,7 @@ def unix_sockets(netns_path: str | None = None) -> Rows[UnixSocket]:
 
 
 def _dump() -> Rows[UnixSocket]:
-    show = SHOW_NAME | SHOW_VFS | SHOW_RQLEN | SHOW_UID
-    return netlink.dump_unix(1 << TCP_LISTEN, show, decode)
+    return netlink.dump_unix(1 << TCP_LISTEN, SHOWN, decode)
 
 
 def _no_text(folder: str) -> Rows[UnixSocket]:
