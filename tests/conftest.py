@@ -50,7 +50,17 @@ def _runs(
     known = variants[path, name]
     if others not in known:
         known.append(others)
-    return attach is None or attach == places.turn(entry, place, known.index(others), TYPES)
+    if attach is None:
+        return True
+    number = _names_in_turn(path, item).index(name)
+    return attach == places.turn(entry, place, known.index(others), TYPES, number)
+
+
+def _names_in_turn(path: str, item: pytest.Item) -> list[str]:
+    """The tests of its file that take turns, in the order of the file."""
+    module = item.getparent(pytest.Module)
+    names = (each for each in vars(module and module.obj) if each.startswith("test_"))
+    return [each for each in names if places.takes_turns(path, each)]
 
 
 def _parted(item: pytest.Item) -> tuple[object, str | None]:

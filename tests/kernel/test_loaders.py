@@ -150,7 +150,7 @@ def hold(server: Server) -> None:
         client.close()
 
 
-@pytest.mark.parametrize("attach", TYPES)
+@pytest.mark.parametrize("attach", TYPES, ids=[f"{attach}-datagrams" for attach in TYPES])
 def test_both_count_the_same_datagrams(attach: str) -> None:
     port, sockets = group(socket.AF_INET)
     filters = Filters(ports=frozenset({port}))

@@ -6,6 +6,7 @@ import ast
 import os
 import subprocess
 import sys
+from collections import defaultdict
 from itertools import product
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from vm.places import TABLE, Entry, entry, paths, turn
 
 TESTS = Path(__file__).parents[1]
 TYPES = ("fentry", "kprobe", "tracepoint")
+IN_TURN = {each.path for each in TABLE if each.turn and set(places.PLAIN) <= set(each.places)}
 FILES = sorted(path.relative_to(TESTS).as_posix() for path in TESTS.glob("*/test_*.py"))
 
 
@@ -106,6 +108,32 @@ def collected(row: str, *types: str, within: tuple[str, ...] = ()) -> set[str]:
     environment = {**os.environ, "ACCEPTTRACE_EXPECTED_TYPES": ",".join(types)}
     done = subprocess.run(call, cwd=TESTS.parent, capture_output=True, text=True, env=environment)
     return {line for line in done.stdout.splitlines() if "::" in line}
+
+
+def by_test(row: str) -> dict[tuple[str, str], set[str]]:
+    """By test and variant, the attach types that it meets in a row where all of them work."""
+    found: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+    for each in collected(row, *TYPES, within=tuple(f"tests/{path}" for path in IN_TURN)):
+        test, _, met = each.removeprefix("tests/").removesuffix("]").partition("[")
+        attach, *others = met.split("-")
+        found[test, "-".join(others)].add(attach)
+    return found
+
+
+def test_in_turn_each_file_meets_each_type_in_each_row_and_each_test_in_some_row() -> None:
+    somewhere: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+    for row in places.PLAIN:
+        files: defaultdict[str, set[str]] = defaultdict(set)
+        for (test, others), attach in by_test(row).items():
+            path, _, name = test.partition("::")
+            files[path] |= attach
+            one = entry(row, path, name, others)
+            if one and one.turn and set(places.PLAIN) <= set(one.places):
+                somewhere[test, others] |= attach
+        assert {path for path, attach in files.items() if attach >= set(TYPES)} == IN_TURN
+    assert len(somewhere) > 100
+    for key, attach in somewhere.items():
+        assert attach == set(TYPES) or not attach & set(TYPES), key
 
 
 def test_pytest_runs_in_a_row_what_the_table_says() -> None:
