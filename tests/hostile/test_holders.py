@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import json
 import os
 import resource
 import select
@@ -27,6 +28,7 @@ from accepttrace.sockets.holding import open_iterator
 from accepttrace.sockets.inventory import InventoryReader
 
 from ..unit.forked import child, wait_until
+from .processes import ACCEPTTRACE
 
 LOOK_S = 2.0  # of one look, on a machine that does other things, too
 EXIT_THREAD = {"x86_64": 60, "aarch64": 93}[os.uname().machine]
@@ -311,3 +313,54 @@ def test_an_inherited_epoll_set_does_not_make_a_parent_a_worker(listener: socket
         expected = {parent: False, worker: "epoll"}
         wait_until(lambda: expected.items() <= ways(reader.read()).items())
     reader.close()
+
+
+UNPRIVILEGED = 65534
+_SERVE = """
+import socket
+listener = socket.create_server(("127.0.0.1", 0))
+print(listener.getsockname()[1], flush=True)
+listener.accept()
+"""
+
+
+def as_stranger(*command: str) -> subprocess.Popen[str]:
+    """A process without any privilege; its program starts anew, so that /proc/PID is its own."""
+    return subprocess.Popen(
+        command,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        user=UNPRIVILEGED,
+        group=UNPRIVILEGED,
+        extra_groups=[],
+    )
+
+
+def test_without_privileges_ones_own_are_seen_and_the_others_named(
+    listener: socket.socket,
+) -> None:
+    """Of the other's port it is not said that nobody is there."""
+    if os.geteuid():
+        pytest.skip("another user's processes need root")
+    try:
+        own = as_stranger(sys.executable, "-c", _SERVE)
+    except PermissionError:
+        pytest.skip("another user may not run this Python")
+    with own:
+        try:
+            assert own.stdout is not None
+            ports = int(own.stdout.readline()), listener.getsockname()[1]
+            options = ("who", *map(str, ports), "-o", "jsonl")
+            with as_stranger(*ACCEPTTRACE, *options) as asked:
+                out, err = asked.communicate(timeout=60)
+        finally:
+            own.kill()
+    rows = [json.loads(line) for line in out.splitlines()]
+    held = {row["local_port"]: row["holders"] for row in rows if row["type"] == "listener"}
+    assert [one["pid"] for one in held[ports[0]]] == [own.pid]
+    assert held[ports[1]] == []
+    unread = {one["pid"] for one in rows[-1]["unread"]}
+    assert unread
+    assert own.pid not in unread
+    assert "processes could not be read (PID 1 " in err
