@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
 from itertools import cycle
 from pathlib import Path
+from typing import Any
 
 from accepttrace.lab.acceptors import RESET_ON_CLOSE
 from tests.kernel.clients import listen, port_of
-from tests.kernel.conftest import ACCEPTTRACE
+from tests.kernel.conftest import ACCEPTTRACE, wait_until
 from tests.unit.forked import child
 
 SCRIPT = Path(__file__).with_name("check.sh")
@@ -68,3 +70,44 @@ def test_a_script_learns_each_condition_both_ways_and_each_exit_status() -> None
             timeout=120,
         )
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
+
+
+def answer_all(listener: socket.socket) -> None:
+    while True:
+        connection, _ = listener.accept()
+        connection.send(str(os.getpid()).encode())
+        connection.close()
+
+
+def server_of(name: str) -> int:
+    """One connection: the PID of who accepted it."""
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(name)
+        return int(client.recv(16))
+
+
+def judged(ready: Path, name: str) -> tuple[Counter[int], dict[str, Any]]:
+    """What clients of a UNIX socket met while it was checked, and the answer."""
+    conditions = ("--max-share", "90%", "--min-workers", "3", "--expect", "shared")
+    options = (name, *conditions, "-d", "3s", "-o", "json", "--ready-file", str(ready))
+    command = (*ACCEPTTRACE, "check", *options)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        wait_until(lambda: ready.exists() or process.poll() is not None, "ready", 60)
+        met = Counter(server_of("\0" + name[1:]) for _ in range(60))
+        assert process.stdout is not None
+        answer = json.loads(process.stdout.read())
+    assert process.returncode == 0, answer
+    return met, answer
+
+
+def test_conditions_on_a_unix_socket_are_judged_by_what_its_workers_took(tmp_path: Path) -> None:
+    name = f"@accepttrace-check-{os.getpid()}"
+    with socket.socket(socket.AF_UNIX) as listener, ExitStack() as stack:
+        listener.bind("\0" + name[1:])
+        listener.listen(64)
+        pids = {stack.enter_context(child(partial(answer_all, listener))) for _ in range(3)}
+        met, answer = judged(tmp_path / "ready", name)
+    (share,) = (one["measured"] for one in answer["conditions"] if one["name"] == "max-share")
+    assert met.keys() == pids
+    assert share == round(max(met.values()) / met.total(), 4)
+    assert (answer["accepts"], answer["verdicts"][0]["local_address"]) == (met.total(), name)

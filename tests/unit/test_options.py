@@ -15,9 +15,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from accepttrace.cli import cli, options
+from accepttrace.cli.check import check
 from accepttrace.cli.top import top
 from accepttrace.cli.who import who
 from accepttrace.config import Config, Filters
+from accepttrace.errors import UsageError
 from accepttrace.facts.kin import Surroundings
 from accepttrace.facts.records import Inventory
 from accepttrace.model.who.tree import Answer, answer
@@ -275,6 +277,22 @@ def test_udp_refuses_what_means_nothing_to_it(arguments: tuple[str, ...], compla
         done = CliRunner().invoke(top, order)
         assert done.exit_code == 2
         assert complaint in done.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ("@s --max-wait p99=1s", "of UNIX sockets it is not known what --max-wait asks for"),
+        ("--unix --fair --no-loss", "of UNIX sockets it is not known what --no-loss asks for"),
+        ("/s --min-local 80%", "of UNIX sockets it is not known what --min-local asks for"),
+        ("@s -p 80", "UNIX sockets have no port, address or version of IP"),
+        ("@s --loader bcc", "UNIX sockets are traced by the end of system calls"),
+    ],
+)
+def test_check_refuses_what_is_not_known_of_unix_sockets(arguments: str, complaint: str) -> None:
+    done = CliRunner().invoke(check, arguments.split())
+    assert isinstance(done.exception, UsageError)
+    assert done.exception.message.startswith(complaint)
 
 
 @pytest.mark.parametrize(

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from accepttrace.cli import whounix
 from accepttrace.cli.help import Command
 from accepttrace.cli.options import (
     Parsed,
-    filter_options,
     parse_seconds,
+    place_options,
     ready_file_option,
     seconds,
     take_filters,
@@ -23,7 +24,7 @@ from accepttrace.cli.options import (
 )
 from accepttrace.cli.record import need_msgspec
 from accepttrace.config import Config
-from accepttrace.errors import EXIT_BAD_VERDICT, EXIT_NO_VERDICT
+from accepttrace.errors import EXIT_BAD_VERDICT, EXIT_NO_VERDICT, UsageError
 from accepttrace.model.conditions import Condition, Name, result
 from accepttrace.model.pattern import PATTERNS
 from accepttrace.run.pace import Pace
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from accepttrace.run.subject import Subject
 
 QUANTILES: Final = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
+UNKNOWN_OF_UNIX: Final = frozenset({"max-wait", "no-loss", "max-open-ratio", "min-local"})
 STATUS: Final = {True: 0, False: EXIT_BAD_VERDICT, None: EXIT_NO_VERDICT}
 
 
@@ -110,7 +112,8 @@ ORDERS: Final = {one.lower().replace(" ", "-"): one for one in PATTERNS if one !
         ),
     ),
 )
-@filter_options
+@place_options
+@click.option("--unix", is_flag=True, help="UNIX sockets instead: all, or by PATH or @NAME.")
 @click.option("--fair", is_flag=True, help="The verdict is FAIR or ROUND ROBIN.  [default]")
 @click.option(
     "--max-share",
@@ -187,6 +190,7 @@ def check(**values: Any) -> None:
     0: all hold. 4: one fails. 3: one could not be judged and none fails: too few connections, or
     something was not seen. 1, 2, 77: it failed, wrong usage, the kernel or the privileges cannot.
     """
+    names = whounix.take_names(values)
     conditions = _conditions(values)
     config = Config(
         filters=take_filters(values),
@@ -195,7 +199,10 @@ def check(**values: Any) -> None:
         **ways_of(values),
         locality=values["min_local"] is not None,
         patterns=values["pattern"] is not None,
+        unix=names,
     )
+    if names is not None:
+        _check_unix(config, conditions)
     demanded = tuple(conditions), values["output"], values["early"]
     if values["recording"] is not None:
         raise SystemExit(_judge(values["recording"], config, *demanded))
@@ -204,9 +211,24 @@ def check(**values: Any) -> None:
 
 
 def _attach(config: Config) -> Subject[Snapshot]:
+    if config.unix is not None:
+        from accepttrace.run.unix import UnixSubject
+
+        return UnixSubject(config)
     from accepttrace.run.tcp import TcpSubject
 
     return TcpSubject(config)
+
+
+def _check_unix(config: Config, conditions: Iterable[Condition]) -> None:
+    """UsageError where what is asked of UNIX sockets is not known of them."""
+    whounix.check_traced(config)
+    unknown = [one.name for one in conditions if one.name in UNKNOWN_OF_UNIX]
+    if unknown:
+        raise UsageError(
+            f"of UNIX sockets it is not known what --{unknown[0]} asks for",
+            "see `accepttrace check --help` for the other conditions",
+        )
 
 
 def _judge(path: Path, asked: Config, *demanded: Any) -> int:

@@ -19,7 +19,6 @@ from accepttrace.cli.options import (
 )
 from accepttrace.cli.views import view_options, views_of
 from accepttrace.config import Config
-from accepttrace.errors import UsageError
 from accepttrace.run.pace import Pace
 from accepttrace.run.run import Run, trace
 
@@ -97,7 +96,7 @@ def top(**values: Any) -> None:
         raise click.UsageError("--once ends after one interval: it goes with neither -n nor -d")
     config = _config(values, names)
     if names is not None:
-        _check_unix(config)
+        whounix.check_traced(config)
     pace = Pace(config.interval_s, config.duration_s)  # before attaching: a signal ends it cleanly
     try:
         if config.udp:
@@ -114,26 +113,6 @@ def top(**values: Any) -> None:
             trace(Run(config, pace), TcpSubject)
     finally:
         pace.over()
-
-
-def _check_unix(config: Config) -> None:
-    """UsageError where UNIX sockets are asked for with what means nothing to them."""
-    filters = config.filters
-    if config.udp or filters.ports or filters.addresses or filters.family:
-        raise UsageError(
-            "UNIX sockets have no port, address or version of IP",
-            "trace them apart; netns, pid, comm and cgroup filter them",
-        )
-    if config.histogram or config.detail != "full" or "local" in config.columns:
-        raise UsageError(
-            "of UNIX sockets neither waiting times nor CPUs are known",
-            "leave --histogram, --detail and the column `local` away",
-        )
-    if config.attach not in ("auto", "tracepoint") or config.loader == "bcc":
-        raise UsageError(
-            "UNIX sockets are traced by the end of system calls, loaded by libbpf",
-            "leave --attach and --loader away",
-        )
 
 
 def _config(values: dict[str, Any], names: frozenset[str] | None) -> Config:

@@ -1,4 +1,4 @@
-"""Listeners of AF_UNIX in `accepttrace who`: by `--unix`, by their names, or by their processes."""
+"""Listeners of AF_UNIX: asked for by `--unix`, by their names, or by their processes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from accepttrace.errors import UsageError
 from accepttrace.facts.matching import by_process
 
 if TYPE_CHECKING:
-    from accepttrace.config import Filters
+    from accepttrace.config import Config, Filters
     from accepttrace.run.who import Sought
 
 
@@ -35,6 +35,26 @@ def check(
         raise UsageError(
             "UNIX sockets have no port, address or version of IP",
             "name them by path or @NAME; netns, pid, comm and cgroup filter them",
+        )
+
+
+def check_traced(config: Config) -> None:
+    """UsageError where UNIX sockets are to be traced with what means nothing to them."""
+    filters = config.filters
+    if config.udp or filters.ports or filters.addresses or filters.family:
+        raise UsageError(
+            "UNIX sockets have no port, address or version of IP",
+            "trace them apart; netns, pid, comm and cgroup filter them",
+        )
+    if config.histogram or config.detail != "full" or "local" in config.columns:
+        raise UsageError(
+            "of UNIX sockets neither waiting times nor CPUs are known",
+            "leave --histogram, --detail and the column `local` away",
+        )
+    if config.attach not in ("auto", "tracepoint") or config.loader == "bcc":
+        raise UsageError(
+            "UNIX sockets are traced by the end of system calls, loaded by libbpf",
+            "leave --attach and --loader away",
         )
 
 
