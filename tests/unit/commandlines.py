@@ -59,6 +59,7 @@ SERVERS: tuple[tuple[str, tuple[str, ...], str], ...] = (
     ("python3", ("python3",), "python3"),
     ("python3", ("python3", "/srv/shop/__main__.py"), "shop"),
     ("python3", ("python3", "-m", "shop.server.__main__"), "shop.server"),
+    ("python3", ("python3", "-m", "Shop.__main__"), "Shop"),
     ("pypy3", ("pypy3", "--jit", "off", "-m", "tornado.web"), "tornado.web"),
     ("celeryd: celery", ("[celeryd: celery@host:MainProcess]",), "celeryd: celery"),
     ("celery", ("/usr/bin/python3", "/usr/bin/celery", "-A", "shop", "worker"), "celery"),
@@ -67,6 +68,8 @@ SERVERS: tuple[tuple[str, tuple[str, ...], str], ...] = (
     ("uwsgi", ("/usr/bin/uwsgi", "--ini", "/etc/uwsgi/shop.ini"), "uwsgi"),
     ("uwsgi", ("uWSGI worker 3",), "uwsgi: worker"),
     ("uwsgi", ("uWSGI master",), "uwsgi: master"),
+    ("perl", ("perl", "/usr/share/spam/spam.d"), "spam.d"),
+    ("bash", ("bash", "+O", "extglob", "/srv/run"), "run"),
     # PHP
     ("php", ("php", "-S", "127.0.0.1:8000"), "php"),
     ("php", ("php", "-S", "127.0.0.1:8000", "-t", "public"), "php"),

@@ -166,7 +166,7 @@ def test_connections_are_listed_only_where_the_kernel_does_not_count_them(world:
     assert (by_kernel.opened, by_proc.opened) == (world.kernel.opened, None)
     by_proc.count_connections(frozenset({80}), [], took_s=1.0)
     assert by_proc.opened == Opened(world.now, frozenset({80}), {}, {}, frozenset())
-    for after_s, due in ((49.9, False), (0.1, True)):
+    for after_s, due in ((49.75, False), (0.25, True)):
         world.now += after_s
         assert by_proc.lists_connections is due
     by_proc.close()

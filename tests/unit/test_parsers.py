@@ -39,6 +39,7 @@ def own_comm() -> Iterator[None]:
 @example(b"\x0bNSpid:\t7")
 @example(b"x\nTgid:\t1")
 @example(b"\xff\xfe")
+@example(b"a:b:c")
 def test_a_name_forges_nothing_in_proc(comm: bytes) -> None:
     Path("/proc/self/comm").write_bytes(comm)
     pid = os.getpid()
@@ -50,6 +51,8 @@ def test_a_name_forges_nothing_in_proc(comm: bytes) -> None:
     assert procfs.ns_pid(pid) == INNER
     assert options.parse_pids(str(pid)) == {pid}
     assert not procfs.is_zombie(pid)
+    assert procfs.kin(pid)[:2] == (pid, start)
+    assert procfs.kin(pid).uid == os.geteuid()
 
 
 def _inner() -> int:

@@ -126,6 +126,20 @@ def test_a_port_in_use_has_its_holder() -> None:
         assert (place.netns_path, place.local) == (None, True)
         assert use.unprivileged_from is not None
     assert port_use(None, port, "192.0.2.1")[1].local is False
+    assert port_use(None, port, "0.0.0.0")[1].local
+
+
+@pytest.mark.parametrize(("four", "six"), [("0", "1"), ("1", "0")])
+def test_an_address_of_others_may_be_bound_where_the_switch_allows_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, four: str, six: str
+) -> None:
+    for family, text in (("ipv4", four), ("ipv6", six)):
+        (tmp_path / family).mkdir()
+        (tmp_path / family / "ip_nonlocal_bind").write_text(f"{text}\n")
+    monkeypatch.setattr(portuse, "SWITCHES", str(tmp_path))
+    monkeypatch.setattr(portuse, "route_to", lambda _: None)
+    allowed = [portuse._may_bind(address) for address in ("192.0.2.1", "2001:db8::1")]
+    assert allowed == [four == "1", six == "1"]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="entering a network namespace needs root")
@@ -153,6 +167,7 @@ def test_who_may_not_enter_a_namespace_knows_less(monkeypatch: pytest.MonkeyPatc
         None,
     )
     assert place.local
+    assert not use.reserved
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from accepttrace.errors import AcceptTraceError, UnsupportedError
 from accepttrace.facts.records import Unread
 from accepttrace.probe.holders import EpollSet, Waiter, Waiters, Way
 from accepttrace.sockets import fromproc, namespaces, procfs, syscalls, unixsockets
+from accepttrace.sockets.diag import kcmp
 from accepttrace.sockets.facts import NOT, UNKNOWN, Facts, Waiting
 from accepttrace.sockets.fromproc import ProcSource
 from accepttrace.sockets.helper import Helper
@@ -120,8 +121,9 @@ def test_a_process_with_the_pid_of_another_has_no_past(clock: Clock) -> None:
 def test_a_new_descriptor_is_shown(clock: Clock) -> None:
     shown = Shown(clock)
     shown.look(ACCEPT, 0)
-    shown.look(ACCEPT, 1, fd=9)
-    assert [holder.fd for holder in shown.processes.holders(7)] == [9]
+    for second, fd in enumerate((9, 4), 1):
+        shown.look(ACCEPT, second, fd=fd)
+        assert [holder.fd for holder in shown.processes.holders(7)] == [fd]
 
 
 def test_how_threads_sleep_is_asked_where_the_queue_leaves_it_open(clock: Clock) -> None:
@@ -180,12 +182,16 @@ def test_a_name_is_read_again_after_a_while_and_when_comm_changes(clock: Clock) 
     people = speaker.people
     assert people.meet([old()])[ME].name == "worker"
     assert speaker.until_s == clock.now + NAMES_S
-    for later_s, asked in ((0, 1), (FRESH_S - 0.1, 1), (0.1, 2), (1, 2)):
+    for later_s, asked in ((0, 1), (FRESH_S - 0.25, 1), (0.25, 2), (1, 2)):
         clock.now += later_s
         people.meet([old()])
         assert len(speaker.asked) == asked
-    assert people.meet([old("other")])[ME].comm == "other"
-    assert len(speaker.asked) == 3
+    for comm in ("other", "z", "a"):
+        assert people.meet([old(comm)])[ME].comm == comm
+    assert len(speaker.asked) == 5
+    for start in (3, 2):  # another process, with the same PID
+        met = people.meet([replace(old("a"), start_ticks=start)])
+        assert met[ME].start_ticks == start
     assert people.unread == ()
 
 
@@ -292,6 +298,7 @@ def test_system_calls_have_the_numbers_of_the_kernels_header(machine: str, heade
     numbers = {name: int(n) for name, n in re.findall(r"#define __NR_(\w+) (\d+)", text)}
     for call, known in syscalls.NUMBERS[machine].items():
         assert sorted(known) == sorted(numbers[n] for n in SLEEPS[call] if n in numbers)
+    assert kcmp._NUMBERS[machine] == numbers["kcmp"]
 
 
 def test_unix_sockets_of_a_process_are_named() -> None:

@@ -263,6 +263,16 @@ def test_a_folder_is_read_to_its_limit(tmp_path: Path) -> None:
     assert [len(procfs.names(str(tmp_path), limit)) for limit in (2, 3, 4)] == [2, 3, 3]
 
 
+@pytest.mark.parametrize(
+    ("flags", "is_one"), [(0x200000, True), (0x208040, True), (0x400140, False), (0x1, False)]
+)
+def test_a_thread_of_the_kernel_is_known_by_its_flag(
+    flags: int, is_one: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(procfs, "text", lambda _: f"7 (w) S 2 0 0 0 -1 {flags} 9 9")
+    assert procfs.is_kernel_thread(7) is is_one
+
+
 def test_ticks_are_those_of_this_machine() -> None:
     assert os.sysconf("SC_CLK_TCK") == procfs.TICKS_PER_S
     assert procfs.TICKS_PER_S * NS_PER_TICK == 1_000_000_000

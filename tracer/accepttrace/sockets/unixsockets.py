@@ -9,10 +9,9 @@ from typing import Final
 from accepttrace.sockets import procfs
 
 ACCEPTS: Final = 0x10000  # __SO_ACCEPTCON in the flags of /proc/net/unix
-LINE: Final = re.compile(
-    r"[0-9a-f]+: [0-9A-F]+ [0-9A-F]+ (?P<flags>[0-9A-F]+) [0-9A-F]+ [0-9A-F]+ +(?P<inode>\d+)"
-    r"(?: (?P<name>.*))?$",
-    re.DOTALL | re.ASCII,
+LINE: Final = re.compile(  # ASCII; a name may have anything in it
+    r"(?as)[0-9a-f]+: [0-9A-F]+ [0-9A-F]+ (?P<flags>[0-9A-F]+) [0-9A-F]+ [0-9A-F]+ +(?P<inode>\d+)"
+    r"(?: (?P<name>.*))?$"
 )
 TABLE_BYTES: Final = 1_048_576
 ASKED: Final = 16  # processes that are looked at

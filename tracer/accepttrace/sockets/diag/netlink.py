@@ -153,9 +153,16 @@ def device(index: int) -> str | None:
 
 def meminfo(body: bytes, index: int) -> int | None:
     """One of the socket's memory counters (SK_MEMINFO_*); None where they were not sent."""
-    value = attribute(body, INET_DIAG_SKMEMINFO)
+    return counter(attribute(body, INET_DIAG_SKMEMINFO), index)
+
+
+def counter(content: bytes, index: int = 0) -> int | None:
+    """One of the 32-bit numbers in an attribute; None where it was not sent."""
     at = index * COUNTER.size
-    return COUNTER.unpack_from(value, at)[0] if len(value) >= at + COUNTER.size else None
+    if len(content) < at + COUNTER.size:
+        return None
+    (found,) = COUNTER.unpack_from(content, at)
+    return int(found)
 
 
 def attribute(body: bytes, wanted: int, offset: int = MESSAGE.size) -> bytes:

@@ -37,8 +37,8 @@ def call_inside(netns_path: str, function: Callable[[], T]) -> T:
         raise MemoryError(str(error)) from None
     thread.join()
     if failure:
-        raise failure[0]
-    return result[0]
+        raise failure.pop()
+    return result.pop()
 
 
 def _enter(netns_path: str) -> None:

@@ -53,10 +53,10 @@ def _decoded(reply: bytes) -> Route | None:
     size, kind, _ = netlink.NLMSGHDR.unpack_from(reply)
     body = reply[netlink.NLMSGHDR.size : size]
     if kind == netlink.NLMSG_ERROR:
-        code = -netlink.ERROR.unpack_from(body)[0]
-        if code in NO_WAY:
+        (code,) = netlink.ERROR.unpack_from(body)
+        if -code in NO_WAY:
             return None
-        raise OSError(code, os.strerror(code))
+        raise OSError(-code, os.strerror(-code))
     if kind != RTM_NEWROUTE or len(body) < ROUTE.size:
         raise OSError(errno.EBADMSG, "no route in the answer")
     index = netlink.attribute(body, RTA_OIF, ROUTE.size)

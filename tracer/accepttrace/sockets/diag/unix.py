@@ -75,7 +75,6 @@ def decode(body: bytes) -> UnixSocket:
         raise OSError(errno.EBADMSG, "a short unix_diag message")
     _, kind, _, inode = MESSAGE.unpack_from(body)
     file, queue = _pair(body, UNIX_DIAG_VFS), _pair(body, UNIX_DIAG_RQLEN)
-    uid = netlink.attribute(body, UNIX_DIAG_UID, MESSAGE.size)
     return UnixSocket(
         inode=inode,
         name=spelled(netlink.attribute(body, UNIX_DIAG_NAME, MESSAGE.size)),
@@ -83,7 +82,7 @@ def decode(body: bytes) -> UnixSocket:
         file=_file(*file) if file else None,
         queue=queue[0] if queue else None,
         backlog=queue[1] if queue else None,
-        uid=netlink.COUNTER.unpack(uid)[0] if len(uid) == netlink.COUNTER.size else None,
+        uid=netlink.counter(netlink.attribute(body, UNIX_DIAG_UID, MESSAGE.size)),
     )
 
 
