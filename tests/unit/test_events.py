@@ -12,6 +12,7 @@ from accepttrace.config import Filters
 from accepttrace.facts.kin import Kin, NetSettings, Surroundings
 from accepttrace.facts.records import Flow, Inventory, Listener, ListenerCount, Overflow
 from accepttrace.model import events
+from accepttrace.model.findings import Findings
 from accepttrace.model.snapshot import Event, Snapshot
 from accepttrace.model.tracker import Tracker
 from accepttrace.model.who.diagnoses import diagnoses
@@ -55,6 +56,16 @@ def words(snapshot: Snapshot) -> list[str]:
 def only(snapshot: Snapshot) -> Event:
     (event,) = snapshot.events
     return event
+
+
+def test_what_is_wrong_with_a_group_is_looked_for_again_and_said_once_it_has_lasted() -> None:
+    it, (first, second) = Findings(), members(2)
+    dead = Inventory((first, replace(second, holders=(holder(1002, False),))))
+    for elapsed_s, kinds in ((5.0, []), (6.9, []), (7.0, ["NOBODY WAITS"])):
+        assert [one.kind for one in it.update(dead, 1, elapsed_s)] == kinds
+    # Nobody says that it is otherwise by now.
+    for elapsed_s, kinds in ((14.9, ["NOBODY WAITS"]), (15.0, [])):
+        assert [one.kind for one in it.update(Inventory((first, second)), 1, elapsed_s)] == kinds
 
 
 def test_packets_that_were_dropped_are_one_event_while_it_goes_on() -> None:

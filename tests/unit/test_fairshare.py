@@ -9,8 +9,10 @@ import pytest
 
 from accepttrace.facts.reading import Reading
 from accepttrace.facts.records import Counts, Inventory
-from accepttrace.model.fairshare import LEAST_S, Stay, fair_shares, until
+from accepttrace.model.fairshare import Stay, fair_shares, until
 from tests.unit.pictures import count, holder, listener, tracker
+
+LEAST_S = 0.001
 
 
 def test_at_each_moment_those_who_are_there_share() -> None:

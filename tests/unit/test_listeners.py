@@ -22,7 +22,6 @@ from accepttrace.facts.records import (
 )
 from accepttrace.model.listeners import (
     QUEUES_KEPT,
-    WAITED_LATELY,
     Known,
     Listeners,
     Uncounted,
@@ -387,6 +386,14 @@ def test_what_only_the_kernel_side_knows_is_gone_after_two_lists_of_its_namespac
     assert scene.it.known[100].missing == 1
 
 
+def test_what_was_counted_before_any_list_is_gone_after_two_as_well() -> None:
+    scene, seen = Scene(), counted(100)
+    scene.count(seen)
+    for is_open in (True, False):
+        scene.read(listener(7), counts=(seen,))
+        assert scene.it.is_open(100) is is_open
+
+
 def test_who_came_after_the_start_came_late() -> None:
     scene = Scene()
     scene.read(listener(), unread=(Unread("x", "y", 1),))
@@ -499,13 +506,13 @@ def test_who_was_seen_to_wait_is_believed_for_a_few_looks() -> None:
     scene.read(listener(holders=[holder(1), holder(2, False), holder(3, None)]))
     assert scene.it.waits(100) == {(1, 1): True, (2, 2): False, (3, 3): None}
     busy = [holder(1, False), holder(2, False), holder(3, None)]
-    for _ in range(WAITED_LATELY):
+    for _ in range(5):
         scene.read(listener(holders=busy))
         assert scene.it.waits(100)[1, 1] is True
     scene.read(listener(holders=busy))
     assert scene.it.waits(100) == {(1, 1): False, (2, 2): False, (3, 3): None}
     scene.read(listener(holders=[holder(1)]))
-    for _ in range(WAITED_LATELY):
+    for _ in range(5):
         scene.read(listener(holders=busy))
         assert scene.it.waits(100)[1, 1] is True
 

@@ -129,6 +129,15 @@ def test_two_that_alternate_while_others_seldom_get_one_are_another_pattern() ->
     assert named([0, 1, 2, 3] * 9 + [0, 1] * 50).word == "OTHER"
 
 
+def test_those_of_whom_any_other_may_come_next_take_no_turns() -> None:
+    rng, order = random.Random(9), [0]
+    while len(order) < 400:
+        order.append((order[-1] + rng.choice((1, 2, 3))) % 4)
+    found = named(order)
+    assert (found.word, found.mean_run) == ("OTHER", 1.0)
+    assert found.steady < 0.4 * found.accepts
+
+
 def test_runs_shorter_than_chance_makes_are_another_pattern() -> None:
     found = named([0, 1, 0, 2, 1, 2] * 50)  # each after another one than the last time
     assert (found.word, found.mean_run, found.steady) == ("OTHER", 1.0, 0)

@@ -11,9 +11,11 @@ from accepttrace.facts.records import AcceptorCount, Counts, Holder, Inventory, 
 from accepttrace.model.census import Census
 from accepttrace.model.entries import Bygone, Entry
 from accepttrace.model.listeners import Listeners, Socket
-from accepttrace.model.presence import SERVES_S, Presence
+from accepttrace.model.presence import Presence
 from accepttrace.model.tallies import Tallies
 from tests.unit.pictures import count, holder, listener
+
+SERVES_S = 10.0
 
 
 def name(_: Entry) -> Bygone:

@@ -24,9 +24,11 @@ from accepttrace.facts.sight import Sight
 from accepttrace.model.books import CPUS
 from accepttrace.model.entries import Entry
 from accepttrace.model.listeners import Listeners, Verdict
-from accepttrace.model.reconciler import LATELY_S, Arrivals, Evidence, Reconciler
+from accepttrace.model.reconciler import Arrivals, Evidence, Reconciler
 from tests.unit.pictures import count, counted, listener
 from tests.unit.test_books import BY_PORT, EVERYTHING
+
+LATELY_S = 2.0
 
 NETNS = listener().netns
 PORT = (NETNS, 80)
@@ -431,7 +433,14 @@ def test_a_port_is_not_checked_after_one_that_hid_something(facts: Mapping[str, 
     scene.it.drop(101, replace(scene.listeners.known[101], counted=hidden), 11)
     scene.it.drop(999, replace(scene.listeners.known[101]), 0)
     scene.listeners.drop(101)
-    assert at_port(scene, [listener()], 20, taker(9)).book == "unchecked"
+    verdict = at_port(scene, [listener()], 20, taker(9))
+    assert (verdict.book, verdict.unseen, scene.it.unseen) == ("unchecked", None, 0)
+
+
+def test_a_port_is_not_checked_where_nobody_knows_how_many_wait() -> None:
+    scene = Scene(BY_PORT)
+    verdict = at_port(scene, [listener(queue=None)], 20, taker(9))
+    assert (verdict.book, verdict.unseen, scene.it.unseen) == ("unchecked", None, 0)
 
 
 def test_a_port_without_listeners_is_let_go_with_what_was_missing_there() -> None:

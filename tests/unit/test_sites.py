@@ -10,8 +10,10 @@ from accepttrace.model.census import Census, ProcessKey
 from accepttrace.model.entries import Bygone, Entry
 from accepttrace.model.listeners import Listeners
 from accepttrace.model.places import ELSEWHERE
-from accepttrace.model.sites import LONGEST_S, Change, Site, SiteKey, Sites, sites
+from accepttrace.model.sites import Change, Site, SiteKey, Sites, sites
 from tests.unit.pictures import count, counted, holder, listener
+
+LONGEST_S = 60.0
 
 NETNS = listener().netns
 WEB = SiteKey(NETNS, "ipv4", "0.0.0.0", 80)

@@ -218,6 +218,15 @@ def test_between_two_intervals_the_gone_go_and_the_interval_stays_whole() -> Non
     assert (rows[2].datagrams, rows[2].datagrams_interval, rows[2].open) == (9, 4, False)
 
 
+def test_one_that_came_between_two_intervals_got_all_of_its_own_in_the_next() -> None:
+    model = tracker()
+    feed(model, 10, [], [])
+    model.drain(UdpReading(ReceiverCounts((count(1, 4),), at_s=11), Receivers((receiver(1),))))
+    feed(model, 12, [count(1, 6)], [receiver(1)])
+    (row,) = model.snapshot().sockets
+    assert (row.datagrams, row.datagrams_interval, row.rate) == (6, 6, 3.0)
+
+
 def rows(model: ReceiverTracker) -> dict[int | None, ReceiverRow]:
     return {row.inode: row for row in model.snapshot().sockets}
 

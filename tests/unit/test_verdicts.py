@@ -25,9 +25,11 @@ from accepttrace.facts.records import (
 from accepttrace.facts.sight import Sight
 from accepttrace.model.snapshot import Verdict
 from accepttrace.model.tracker import Tracker
-from accepttrace.model.verdict import STUCK_US, Case, Finding, Member, counted, judge
+from accepttrace.model.verdict import Case, Finding, Member, counted, judge
 from tests.unit.pictures import LONG_AGO_S, META, SEES, count, feed, holder, listener
 from tests.unit.pictures import counted as seen
+
+STUCK_US = 1_000_000
 
 NETNS = listener().netns
 

@@ -10,7 +10,9 @@ from accepttrace.model.fairshare import Stay, until
 from accepttrace.model.listeners import SetKey
 from accepttrace.model.recent import SLOTS, TREND, Part, Recent, Windows
 from accepttrace.model.stats.evidence import Evidence, MemberEvidence
-from accepttrace.model.watch import GONE, LAST, STRETCH_S, SetWatch, Watch
+from accepttrace.model.watch import GONE, LAST, SetWatch, Watch
+
+STRETCH_S = 300.0
 
 A: SetKey = ("socket", 1)
 

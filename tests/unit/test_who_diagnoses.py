@@ -10,7 +10,7 @@ import pytest
 
 from accepttrace.facts.kin import Kin, NetSettings, Surroundings
 from accepttrace.facts.records import Holder, Inventory, Listener, Options, Program, Unread
-from accepttrace.model.who.diagnoses import diagnoses
+from accepttrace.model.who.diagnoses import diagnoses, holders_of
 from accepttrace.model.who.diagnosis import ADVICE, KINDS, Diagnosis
 from accepttrace.model.who.families import families
 from accepttrace.model.who.places import pod_of, unit_of
@@ -73,6 +73,14 @@ def test_healthy_servers_have_none() -> None:
     assert kinds(shared, TWO) == []
     assert kinds(group(sock(1, master, process(10)), sock(2, master, process(11))), TWO) == []
     assert kinds((sock(1, process(10)),), TWO) == []
+
+
+def test_each_process_is_named_once_with_the_socket_that_it_waits_on() -> None:
+    idle, waits = process(10, waits=False, fd=6), process(10, fd=7)
+    for order in ((idle, waits), (waits, idle)):
+        rows = group(*(sock(inode, one) for inode, one in enumerate(order, 1)))
+        (one,) = answer(Inventory(rows), TWO).groups
+        assert holders_of(one) == [waits]
 
 
 def test_a_member_that_nobody_waits_on_is_a_black_hole_though_its_process_works_elsewhere() -> None:

@@ -33,7 +33,7 @@ class Tally:
     before: int = 0  # datagrams at the start of the interval
     last: int = 0  # ... at its end
     drops_before: int = 0  # by the kernel's own count, when tracing began
-    missing: int = 0  # readings in a row that did not find it
+    missing: int = 1  # readings in a row that did not find it
 
     def of(self, counter: Counter) -> int:
         """A counter; 0 for a socket that got nothing yet."""
@@ -144,9 +144,9 @@ class ReceiverTracker:
         for tally in (*self._tallies.values(), *self._closed):
             tally.missing += 1
         for count in counts.receivers:
-            self._tallies.setdefault(count.inode, Tally(missing=1)).count = count
+            self._tallies.setdefault(count.inode, Tally()).count = count
         for inode, those in read_by(counts.readers).items():
-            self._tallies.setdefault(inode, Tally(missing=1)).readers = those
+            self._tallies.setdefault(inode, Tally()).readers = those
         for sock in receivers.sockets:
             tally = self._tallies.setdefault(sock.inode, Tally())
             if tally.socket is None:
