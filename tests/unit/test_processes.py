@@ -77,7 +77,7 @@ class Shown:
         """What is said of it after a look at `at_s` that shows `way`."""
         self._clock.now = 1000.0 + at_s
         self.source.found = {ME: Facts(ME, ME, start, "w", {7: fd}, {7: way}, sure=True)}
-        self.processes.refresh([7])
+        self.processes.refresh([7], full=False)
         ((holder,),) = (self.processes.holders(7),)
         return Waiting(holder.waits, holder.waits_in)
 
@@ -141,12 +141,12 @@ def test_who_lets_go_of_a_socket_holds_it_no_more(clock: Clock) -> None:  # noqa
     processes = Processes(source, Helper())
     both = Facts(ME, ME, 5, "w", {7: 3, 8: 4}, {7: ACCEPT, 8: ACCEPT}, sure=True)
     source.found = {ME: both}
-    processes.refresh([7, 8])
+    processes.refresh([7, 8], full=False)
     source.found = {ME: Facts(ME, ME, 5, "w", {8: 4}, {8: ACCEPT}, sure=True)}
-    processes.refresh([7, 8])
+    processes.refresh([7, 8], full=False)
     assert [len(processes.holders(inode)) for inode in (7, 8)] == [0, 1]
     source.found = {}
-    processes.refresh([7, 8])
+    processes.refresh([7, 8], full=False)
     assert processes.holders(8) == ()
 
 
@@ -193,6 +193,17 @@ def test_a_name_is_read_again_after_a_while_and_when_comm_changes(clock: Clock) 
         met = people.meet([replace(old("a"), start_ticks=start)])
         assert met[ME].start_ticks == start
     assert people.unread == ()
+
+
+def test_a_new_name_is_shown_where_nothing_else_has_changed(clock: Clock) -> None:
+    source, speaker = Answers(), Speaker()
+    processes = Processes(source, cast("Helper", speaker))
+    source.found = {ME: Facts(ME, ME, 1, "w", {7: 3}, {7: ACCEPT}, sure=True)}
+    for name in ("first", "second"):
+        speaker.names = {ME: name}
+        clock.now += FRESH_S
+        processes.refresh([7], full=False)
+        assert [holder.name for holder in processes.holders(7)] == [name]
 
 
 def test_a_young_process_is_asked_at_every_look(clock: Clock) -> None:
@@ -746,7 +757,7 @@ class Held:
     def look(self, *facts: Facts) -> None:
         self._clock.now += 0.1
         self.source.found = {each.pid: each for each in facts}
-        self.processes.refresh([7, 8])
+        self.processes.refresh([7, 8], full=False)
 
     def by_pid(self, inode: int) -> list[tuple[int, int, str]]:
         return [(one.pid, one.fd, one.comm) for one in self.processes.holders(inode)]

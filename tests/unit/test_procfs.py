@@ -178,7 +178,7 @@ def test_a_holder_counts_as_waiting_once_it_was_seen_to_wait(listener: socket.so
     processes = by_proc()
 
     def waits(pid: int) -> bool | None:
-        processes.refresh([inode])
+        processes.refresh([inode], full=False)
         return next(h.waits for h in processes.holders(inode) if h.pid == pid)
 
     with child(run) as pid:
@@ -195,7 +195,7 @@ def test_a_refresh_sees_births_and_deaths(listener: socket.socket) -> None:
     processes = by_proc()
 
     def pids() -> set[int]:
-        processes.refresh([inode])
+        processes.refresh([inode], full=False)
         return {holder.pid for holder in processes.holders(inode)}
 
     assert pids() == {os.getpid()}
@@ -219,12 +219,12 @@ def test_a_light_refresh_sees_that_a_young_process_closed_it(listener: socket.so
 
     processes = by_proc()
     with child(run) as pid:
-        processes.refresh([inode])
+        processes.refresh([inode], full=False)
         assert pid in {holder.pid for holder in processes.holders(inode)}
         os.write(go, b"x")
 
         def closed() -> bool:
-            processes.refresh([inode])
+            processes.refresh([inode], full=False)
             return pid not in {holder.pid for holder in processes.holders(inode)}
 
         wait_until(closed)

@@ -84,9 +84,9 @@ class ProcSource:
 
     def _plan(self, present: set[int], full: bool) -> None:
         """Whom to read: everybody, or those that are new, young, or have changed."""
-        due = present if full else (present - self._started.keys()) | self._young()
+        due = present if full else (present - self._started.keys()).union(self._young())
         rest = self._facts.keys() - due - self._due.keys()
-        due = due | {pid for pid in rest if not self._stands(self._facts[pid])}
+        due = due.union(pid for pid in rest if not self._stands(self._facts[pid]))
         left = [pid for pid in self._due if pid in present]
         self._due = dict.fromkeys([*sorted(due.difference(left)), *left])
 

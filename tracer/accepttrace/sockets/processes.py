@@ -33,9 +33,9 @@ class Source(Protocol):
 class _Word(NamedTuple):
     """What is said of one process on one listener, and for how long."""
 
-    shown: Waiting = UNKNOWN
-    seen: bool = False  # at the last look, not remembered
-    seen_s: float = 0.0  # the last time it was
+    shown: Waiting
+    seen: bool  # at the last look, not remembered
+    seen_s: float  # the last time it was
 
 
 @dataclass(slots=True)
@@ -69,7 +69,7 @@ class Processes:
         """What could not be read."""
         return (*self._source.unread, *self._people.unread)
 
-    def refresh(self, inodes: Collection[int], full: bool = False) -> None:
+    def refresh(self, inodes: Collection[int], full: bool) -> None:
         """Bring up to date who holds `inodes`."""
         now = time.monotonic()
         facts = self._source.facts(inodes, full)
@@ -150,7 +150,7 @@ def _word(before: _Word | None, look: Waiting, now: float, last_s: float) -> _Wo
     """What to say after one more look; `last_s`: the time of the one before."""
     if look.waits:
         return before if before and before.seen and before.shown == look else _Word(look, True, now)
-    before = before or _Word(seen_s=now)
+    before = before or _Word(UNKNOWN, False, now)
     seen_s = last_s if before.seen else before.seen_s
     if before.shown.waits:
         lasts_s = LATELY_S if look.waits is None else PAUSE_S
