@@ -96,6 +96,8 @@ def _unseen(tree: ast.Module) -> Iterator[tuple[Position, Position]]:
             part = node if node.arg in UNSEEN else None
         elif isinstance(node, ast.ClassDef):
             part = node if "Protocol" in map(ast.unparse, node.bases) else None
+        elif isinstance(node, ast.If) and not node.orelse:  # what mypy alone imports
+            part = node.test if ast.unparse(node.test) == "TYPE_CHECKING" else None
         if part is not None:
             assert part.end_lineno is not None
             assert part.end_col_offset is not None

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from accepttrace.errors import AcceptTraceError
+from accepttrace.errors import AcceptTraceError, UnsupportedError
 from accepttrace.facts.records import TcpCounters
 from accepttrace.sockets.diag import netlink, netstat, proctcp, tcp, udp
 
@@ -274,6 +274,19 @@ def test_tables_are_read_only_where_there_is_no_sock_diag() -> None:
         asked(errno.EACCES)
     with pytest.raises(AcceptTraceError, match="cannot read /x: No such file"):
         asked(errno.ENOENT, "/x")
+
+
+def test_who_may_not_enter_and_finds_no_tables_is_told_to_be_root(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(tcp, "call_inside", refuse)
+    assert asked(0, path="/proc/7/ns/net") == ["/proc/7/net"]
+    for folder, path in (("/x", "/proc/7/ns/net"), ("", "/run/netns/a")):
+        with pytest.raises(UnsupportedError, match="CAP_SYS_ADMIN"):
+            asked(0, folder, path)
 
 
 @pytest.mark.parametrize("error", [OSError("gone"), ValueError("no number")])

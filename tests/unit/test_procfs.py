@@ -235,7 +235,7 @@ def test_other_users_make_it_partial() -> None:
     code = (
         "import os; os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
         "from tests.unit.test_procfs import by_proc\n"
-        "p = by_proc(); p.refresh([1]); print(bool(p.unread), p.process(1).comm != '')"
+        "p = by_proc(); p.refresh([1], False); print(bool(p.unread), p.process(1).comm != '')"
     )
     done = subprocess.run(
         [sys.executable, "-c", f"import accepttrace.sockets.processes\n{code}"],
