@@ -180,3 +180,5 @@ def test_capabilities_are_the_effective_ones(
     assert privileges.held() == names
     asked = (privileges.may_trace, privileges.may_administer, privileges.may_hold_priority)
     assert tuple(ask() for ask in asked) == may
+    monkeypatch.setattr(Path, "read_text", lambda _: "Name:\tx\n")
+    assert privileges.held() == set()

@@ -17,7 +17,7 @@ from accepttrace.sockets.cputime import cpu_times
 from accepttrace.sockets.diag import netns
 from accepttrace.sockets.helper import Helper
 
-from .forked import wait_until
+from .forked import child, wait_until
 
 ME = os.getpid()
 
@@ -104,11 +104,11 @@ def test_no_more_is_asked_while_some_are_stuck_for_good(
 
 
 def test_a_child_that_somebody_else_waited_for_has_ended() -> None:
-    child = helper._Child()
-    assert not child.has_ended()
-    child.kill()
-    os.waitpid(child._pid, 0)
-    assert child.has_ended()
+    one = helper._Child()
+    assert not one.has_ended()
+    one.kill()
+    os.waitpid(one._pid, 0)
+    assert one.has_ended()
 
 
 def test_a_child_that_dies_is_replaced(asker: Helper) -> None:
@@ -209,3 +209,17 @@ def test_who_is_given_up_leaves_no_descriptor_with_us(asker: Helper) -> None:
     assert len(os.listdir("/proc/self/fd")) == before + 2  # of the child that there is
     asker.close()
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_child_of_ours_ends_no_child_of_its_parent(asker: Helper) -> None:
+    ((_, before),) = asker.map(_pid, [0], soon())
+    with child(asker.close) as pid:
+        wait_until(lambda: procfs.is_zombie(pid))
+    assert list(asker.map(_pid, [0], soon())) == [(0, before)]
+
+
+def test_a_child_that_is_gone_does_not_run() -> None:
+    one = helper._Child()
+    one.kill()
+    wait_until(one.has_ended)
+    assert not one._runs()

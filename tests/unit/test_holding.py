@@ -22,6 +22,7 @@ from accepttrace.facts.records import (
     TcpCounters,
     Unread,
 )
+from accepttrace.probe import pidns
 from accepttrace.probe.holders import HolderIterator
 from accepttrace.probe.members import Member
 from accepttrace.probe.udp import Queue
@@ -158,6 +159,15 @@ def test_what_could_not_be_looked_at_is_told_once(world: World) -> None:
     assert not reader.everywhere
     world.namespaces.unread = ()
     assert reader.everywhere
+
+
+def test_in_a_pid_namespace_others_are_out_of_sight(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unseen = Unread("processes outside of this PID namespace", "they have no PID in it")
+    for is_initial in (True, False):
+        monkeypatch.setattr(pidns, "is_initial", lambda known=is_initial: known)
+        assert (unseen in world.holding(kernel=True).unread) is not is_initial
 
 
 def test_connections_are_listed_only_where_the_kernel_does_not_count_them(world: World) -> None:

@@ -150,6 +150,14 @@ def test_a_namespace_is_there_where_a_process_a_name_or_a_mount_has_it(
     assert found == {5: True, 6: False, 7: True, named: True, 4026: True, 402: False}
 
 
+def test_where_no_namespace_was_named_none_is_known_by_name(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(namespaces, "NAMED", str(tmp_path / "none"))
+    machine.known.refresh()
+    assert machine.known.paths == {1: []}
+
+
 def test_who_has_ended_has_no_name_left(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     machine.denies(10)
     machine.known.refresh()

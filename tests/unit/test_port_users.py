@@ -140,6 +140,10 @@ def test_an_address_of_others_may_be_bound_where_the_switch_allows_it(
     monkeypatch.setattr(portuse, "route_to", lambda _: None)
     allowed = [portuse._may_bind(address) for address in ("192.0.2.1", "2001:db8::1")]
     assert allowed == [four == "1", six == "1"]
+    (tmp_path / "ipv4" / "ip_nonlocal_bind").unlink()
+    assert not portuse._may_bind("192.0.2.1")
+    monkeypatch.setattr(portuse, "route_to", lambda _: Route(False, "eth0"))
+    assert not portuse._may_bind("192.0.2.1")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="entering a network namespace needs root")
@@ -289,3 +293,23 @@ def test_who_may_not_become_another_user_does_not_try(monkeypatch: pytest.Monkey
     monkeypatch.setattr(os, "seteuid", refuse)
     assert code_of(Trial(Wish("ipv4", "127.0.0.1", 0, uid=os.geteuid() + 1), None)) is None
     assert code_of(Trial(Wish("ipv4", "127.0.0.1", 0, uid=os.geteuid()), None)) == 0
+
+
+def test_a_trial_sets_the_options_that_were_asked_for() -> None:
+    with socket.create_server(("0.0.0.0", 0)) as server:
+        port = server.getsockname()[1]
+        wishes = [Wish("ipv6", "::", port, v6only=alone) for alone in (True, False)]
+        assert [code_of(Trial(wish, None)) for wish in wishes] == [0, errno.EADDRINUSE]
+    nowhere = Wish("ipv4", "0.0.0.0", 0, device="no-such-device")
+    assert code_of(Trial(nowhere, None)) in (errno.ENODEV, errno.EPERM)
+
+
+def test_without_the_order_of_the_kernel_routes_are_still_known(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail() -> tuple[int, ...]:
+        raise OSError(errno.EOPNOTSUPP, "no")
+
+    monkeypatch.setattr("accepttrace.sockets.reaching.lookup_order", fail)
+    found = reaching(None, "127.0.0.1", None)
+    assert (found.order, found.here, found.back) == ((), Route(True, "lo"), None)

@@ -46,3 +46,19 @@ def test_what_a_record_is_not_given_is_nothing(kind: Any) -> None:
     for name, default in defaults(kind):
         said = OTHERWISE.get((kind.__name__, name))
         assert default == said or not (default or said) or type(default) in KINDS.values()
+
+
+@pytest.mark.parametrize(
+    ("protocol", "one", "every"),
+    [
+        ("tcp", ":80", "every listener"),
+        ("udp", "UDP :80", "every UDP socket"),
+        ("unix", "UNIX :80", "every UNIX listener"),
+    ],
+)
+def test_a_run_says_in_words_what_it_was_asked_for(protocol: Any, one: str, every: str) -> None:
+    said = [
+        meta.Meta("1", "6.1", "fentry", "libbpf", (), "", asked, protocol).asked
+        for asked in (":80", "")
+    ]
+    assert said == [one, every]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
 from pathlib import Path
@@ -74,6 +75,22 @@ def test_a_call_is_decoded_with_its_descriptors(tmp_path: Path) -> None:
     data = b"-\1" + bytes(8191) + b"\1"
     for count, asleep in ((65536, on("select", 0)), (65537, None)):
         assert task.sleeps(f"{calls['select']} {count:#x} 0x1 {rest}", data) == asleep
+
+
+@KNOWN_MACHINE
+@pytest.mark.parametrize("error", [OSError(errno.EIO, "not mapped"), PermissionError(1, "no")])
+def test_memory_that_cannot_be_read_leaves_the_call_unknown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: OSError
+) -> None:
+    def fail(*_: object) -> bytes:
+        raise error
+
+    poll = syscalls.NUMBERS[os.uname().machine]["poll"][0]
+    (tmp_path / "wchan").write_text("inet_csk_accept")
+    monkeypatch.setattr(os, "pread", fail)
+    found = Task(tmp_path).sleeps(f"{poll} 0x1 0x1 0x0\n", bytes(9))
+    # The symbol is asked for where the system call may not be looked at.
+    assert found == (syscalls.Sleep("accept", None) if error.errno == errno.EPERM else None)
 
 
 @KNOWN_MACHINE
@@ -163,6 +180,16 @@ def test_the_first_thread_that_waits_on_a_listener_says_how(
         assert waiting.observe(ME, held, []) == said
     monkeypatch.setattr(waiting, "_sleeping", lambda _: None)
     assert waiting.observe(ME, {8: [4]}, []) == {8: UNKNOWN}
+
+
+def test_whose_epoll_sets_may_not_be_read_stays_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> str:
+        raise PermissionError
+
+    monkeypatch.setattr(waiting, "_sleeping", sleeping(syscalls.NOWHERE))
+    assert waiting.observe(ME, {8: [4]}, []) == {8: NOT}
+    monkeypatch.setattr(procfs, "text", refuse)
+    assert waiting.observe(ME, {8: [4]}, [3]) == {8: UNKNOWN}
 
 
 def test_who_has_very_many_threads_stays_unknown(monkeypatch: pytest.MonkeyPatch) -> None:

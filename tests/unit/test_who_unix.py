@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
@@ -75,6 +76,15 @@ def test_a_message_of_the_kernel() -> None:
     assert decode(message(attribute(unix.UNIX_DIAG_UID, bytes(3)))).uid is None
     with pytest.raises(OSError, match="short"):
         decode(whole[:15])
+
+
+def test_a_kernel_without_unix_diag_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> tuple[UnixSocket, ...]:
+        raise FileNotFoundError(errno.ENOENT, "No such file or directory")
+
+    monkeypatch.setattr(netlink, "dump_unix", fail)
+    with pytest.raises(AcceptTraceError, match="net/unix: no queues there"):
+        unix.unix_sockets()
 
 
 @given(st.binary(max_size=120))
