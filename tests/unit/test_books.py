@@ -134,6 +134,7 @@ def test_a_mean_length_is_what_the_waits_allow() -> None:
     """One waits, and came at 8 at the earliest; by the sum of times it would be 5."""
     passage = Passage(0, 10, 1, 0, 5, 0, 0, 0, oldest_us=8)
     assert passage.mean_length(0) == pytest.approx(0.2)
+    assert passage._replace(came=3, left=2).mean_length(0) == pytest.approx(0.2)
     assert passage._replace(waited_us=1).mean_length(0) == pytest.approx(0.3)
     assert passage._replace(waited_us=None).mean_length(0) == pytest.approx(0.5)
     assert passage._replace(came=0, waited_us=4, carried_us=1, came_us=0).mean_length(0) == 0.3

@@ -191,6 +191,21 @@ def test_one_member_has_nothing_to_share() -> None:
     assert by_member.named() == {}
 
 
+def test_each_stretch_has_its_stake() -> None:
+    """1/(t (t + 1)) for stretch t, of members in equal parts; what is left of it is kept."""
+    whole, each, even = Evidence(), MemberEvidence[str](), {"a": 1.0, "b": 1.0}
+    for place, counts in enumerate(((12, 8), (9, 1), (3, 7))):
+        if place:
+            whole.close_stretch()
+            each.close_stretch()
+        whole.update(counts)
+        each.update(dict(zip(even, counts, strict=True)), even)
+    first, second, third = (exp(log_member(n, t, 0.5)) for n, t in ((12, 20), (9, 10), (3, 10)))
+    won = ((first / 2 + 1 / 6) * second + 1 / 12) * third
+    assert exp(whole.log_e) == pytest.approx(won + 1 / 4)
+    assert exp(each.named(alpha=1e9)["a"]) == pytest.approx(won / 2)
+
+
 def test_the_most_certain_members_are_named_first() -> None:
     it = MemberEvidence[str]()
     it.update({"a": 300, "b": 900, "c": 40}, {"a": 1.0, "b": 1.0, "c": 1.0})

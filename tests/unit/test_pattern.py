@@ -263,6 +263,11 @@ def test_accepts_without_a_place_win_nothing() -> None:
     assert log_runs([Taker(9, 0, 0, 0), Taker(12, 0, 0, 0)]) == 0.0
 
 
+def test_of_one_that_takes_all_no_order_is_known() -> None:
+    alone = [Taker(9, 8, 8, 0), Taker(0, 0, 0, 0)]
+    assert log_turns(alone) == pytest.approx(0.0)
+
+
 def test_turns_win_what_bets_on_them_win_and_lose() -> None:
     """The mean of four stakes, of which those on less than chance are kept."""
     bets, chance, hits, misses = (0.5, 0.7, 0.9, 0.98), 20 / (20 + 10), 5.0, 2.0
@@ -367,7 +372,7 @@ def test_losses_forbid_it() -> None:
 def test_what_hides_accepts_forbids_it() -> None:
     both = [replace(count(pid, 40), placing=Placing(40, 0, 39)) for pid in (1, 2)]
     entries = [
-        Entry(100, (one.pid, 1), (one.tid, 1), one, ("socket", 100), waits=True) for one in both
+        Entry(100, (one.pid, 9), (one.tid, 9), one, ("socket", 100), waits=True) for one in both
     ]
 
     def found(**facts: object) -> Pattern | None:
@@ -376,6 +381,7 @@ def test_what_hides_accepts_forbids_it() -> None:
 
     seen = (found(), found(uncounted=1), found(unseen=1))
     assert [one and one.word for one in seen] == ["ROUND ROBIN", None, None]
+    assert [turn.pid for one in seen if one for turn in one.turns] == [1, 2] * 3
     entries[0].barred = True
     barred = found()
     assert barred is not None

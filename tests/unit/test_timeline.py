@@ -62,6 +62,7 @@ def test_all_of_it_is_in_some_part(seconds: int) -> None:
     )  # fmt: skip
     assert max(part.queue or 0 for part in parts) == min(seconds, 4)
     edges = [(part.began_s, part.until_s) for part in parts]
+    assert len({until_s - began_s for began_s, until_s in edges[:-1]}) <= 1  # all are as long
     assert edges[0][0] == 0.0
     assert edges[-1][1] == seconds
     assert all(before[1] == after[0] for before, after in pairwise(edges))

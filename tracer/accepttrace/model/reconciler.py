@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import repeat
 from typing import Final
 
@@ -43,18 +43,15 @@ class Evidence:
 
 @dataclass(slots=True)
 class Side:
-    """Who accepted from one listener. `active`: so many may be inside accept() now.
+    """Who accepted from one listener. `active`: so many may be inside accept() now."""
 
-    Sums over all of them as in `AcceptorCount`; `ready_us`: the latest.
-    """
-
-    counts: list[AcceptorCount]
-    accepts: int = 0
+    counts: list[AcceptorCount] = field(default_factory=list)
     active: int = 0
-    left_us: int = 0
-    waited_us: int = 0
-    wait_unknown: int = 0
-    ready_us: int = 0
+
+    @property
+    def accepts(self) -> int:
+        """Of all of them."""
+        return sum([count.accepts for count in self.counts])
 
 
 class Reconciler:
@@ -92,7 +89,7 @@ class Reconciler:
         for inode, known in listeners.known.items():
             if inode in listeners.finished:
                 continue
-            side = sides.get(inode) or Side([])
+            side = sides.get(inode) or Side()
             if known.counted is None and not side.counts and self._is_idle(inode, known):
                 continue
             if self._by_listener:
@@ -205,7 +202,7 @@ class Reconciler:
             hidden = self._folded.get(port, 0) is None or None in [one.queue for one in there]
             if hidden or any(map(self._is_hidden, there)):
                 continue
-            mine = [sides.get(inode) or Side([]) for inode in inodes]
+            mine = [sides.get(inode) or Side() for inode in inodes]
             left = [side.accepts + _gone(known) for side, known in zip(mine, there, strict=True)]
             later = map(_left_after, inodes, there, repeat(evidence.after), left)
             folded, arrived = self._folded.get(port) or 0, came.get(port, 0)
@@ -308,18 +305,13 @@ class Arrivals:
 
 
 def _sides(entries: Iterable[Entry], now_us: int) -> Mapping[Socket, Side]:
-    found: defaultdict[Socket, Side] = defaultdict(lambda: Side([]))
+    found: defaultdict[Socket, Side] = defaultdict(Side)
     for entry in entries:
         count = entry.count
         if count is None:
             continue
         side = found[entry.socket]
         side.counts.append(count)
-        side.accepts += count.accepts
-        side.left_us += count.left_us
-        side.waited_us += count.waited_us
-        side.wait_unknown += count.wait_unknown
-        side.ready_us = max(side.ready_us, count.ready_us)
         lately = now_us - entry.active_s * 1e6 <= LATELY_S * 1e6
         side.active += not entry.ended and (lately or entry.waits is True)
     return found
@@ -382,17 +374,19 @@ def _passage(known: Known, side: Side, evidence: Evidence) -> Passage:
     now_us = evidence.now_us
     until_us = now_us if known.until_s is None else evidence.began_us + round(known.until_s * 1e6)
     flow = known.flow or _NOTHING
-    waited_us = None if side.wait_unknown else side.waited_us + flow.waited_us
+    waits_us = None
+    if not any(count.wait_unknown for count in side.counts):
+        waits_us = flow.waited_us + sum(count.waited_us for count in side.counts)
     return Passage(
         began_us=since_us if known.met_late else evidence.began_us,
         now_us=max(until_us, since_us),
         came=(flow.arrived or 0) + (flow.migrated_in or 0),
         left=side.accepts + _gone(known),
         came_us=flow.came_us,
-        left_us=side.left_us + flow.left_us,
-        waited_us=waited_us,
+        left_us=flow.left_us + sum(count.left_us for count in side.counts),
+        waited_us=waits_us,
         carried_us=flow.carried_us,
-        oldest_us=max(evidence.began_us, side.ready_us),
+        oldest_us=max([evidence.began_us, *(count.ready_us for count in side.counts)]),
     )
 
 

@@ -49,12 +49,12 @@ class Rows:
     interval_s: float
     yardstick: Yardstick
     cpus: Cpus
+    whole: bool
     opened: Opened | None = None
     serving: Sequence[Serving] = ()
     recent: Parts | None = None
     trends: Trends | None = None
     passed_over: frozenset[Socket] = frozenset()
-    whole: bool = False
 
     @property
     def of_sockets(self) -> bool:
@@ -264,10 +264,9 @@ class Rows:
 
     def _recent_total(self, kept: Sequence[Entry]) -> int:
         """The accepts of all rows in the window."""
-        if self.recent is None:
-            return 0
+        recent = self.recent or {}
         key = GRAINS["socket" if self.by == "group" else self.by].key
-        parts = (self.recent.get(one) for one in {key(entry) for entry in kept})
+        parts = (recent.get(one) for one in {key(entry) for entry in kept})
         return sum(part.accepts for part in parts if part)
 
     def _folded(self, sockets: Sequence[Socket], crowds: Crowds) -> int:

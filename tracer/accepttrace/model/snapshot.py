@@ -345,6 +345,7 @@ class Snapshot:
     listeners: tuple[ListenerRow, ...]
     acceptors: tuple[AcceptorRow, ...]
     books: Books
+    earlier_events: int  # that are not among `events`
     window_s: float | None = None  # how far back the `recent_…` reach; None: there is no window
     verdicts: tuple[Verdict, ...] = ()  # the gravest first; of the whole, the first
     migrations: tuple[Migration, ...] = ()
@@ -353,7 +354,6 @@ class Snapshot:
     unix: tuple[str, ...] = ()  # as `records.Inventory.unix`
     open_age_s: float | None = None
     events: tuple[Event, ...] = ()  # the last ones, in the order in which they began
-    earlier_events: int = 0  # that are not among them
 
     @property
     def verdict(self) -> Word | None:
