@@ -452,6 +452,11 @@ def test_junit_has_a_case_for_each_and_no_name_breaks_it() -> None:
     for attribute, tag in (("failures", "failure"), ("skipped", "skipped")):
         assert suite.get(attribute) == str(len(suite.findall(f"testcase/{tag}")))
     assert suite.get("tests") == str(len(cases))
+    assert (suite.get("timestamp"), suite.get("time")) == ("2026-01-02T12:00:02", "2.000")
+    whole = replace(snapshot, time="2026-01-02T12:00:03Z")
+    assert ElementTree.fromstring(junit(outcomes, whole))[0].get("timestamp") == (
+        "2026-01-02T12:00:03"
+    )
     words = "".join(suite.itertext())
     assert 'a"b<c>&?[31m?\ufffd? é' in words
     assert "UNEVEN" in (suite.findtext("system-out") or "")
@@ -459,6 +464,10 @@ def test_junit_has_a_case_for_each_and_no_name_breaks_it() -> None:
 
 def test_text_has_a_line_for_each_and_the_result_with_the_verdict_last() -> None:
     outcomes, snapshot = many()
+    first = snapshot.verdicts[0]
+    other = replace(first, finding=replace(first.finding, word="FAIR"))
+    value = json.loads(json_line(outcomes, replace(snapshot, verdicts=(first, other))))
+    assert value["verdict"] == "UNEVEN"
     lines = text(outcomes, snapshot).splitlines()
     assert len(lines) == len(outcomes) + 1
     assert all(line.isprintable() for line in lines)

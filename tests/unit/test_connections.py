@@ -106,6 +106,14 @@ def test_a_table_keeps_its_columns(width: int, kind: Any) -> None:
         assert [row[:end].split()[-1] for row in rows] == ["120us", "n/a", "0us"]
 
 
+def test_a_table_says_who_came_and_to_where() -> None:
+    (accept, reset, _) = Plain(Stamps("relative", BEGAN_NS), 300, "any").rows(EVENTS).splitlines()
+    assert " 127.0.0.2:40000 " in accept
+    assert " 127.0.0.1:80 " in accept
+    assert reset.split()[:5] == ["2.500000", "reset", "n/a", "n/a", "n/a"]
+    assert "*:*" not in reset
+
+
 @given(names)
 def test_names_are_harmless(name: str) -> None:
     event = ACCEPT._replace(name=name, comm=name)

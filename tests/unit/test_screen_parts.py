@@ -13,7 +13,7 @@ from accepttrace.model.snapshot import Snapshot, Verdict
 from accepttrace.model.tracker import Tracker
 from accepttrace.views.screen import foot, head, pages
 from accepttrace.views.screen.board import board
-from accepttrace.views.screen.draw import Picture, distribution
+from accepttrace.views.screen.draw import Drawing, Picture, Sight, Window, distribution
 from accepttrace.views.screen.glyphs import ASCII, BLOCKS, bar, trend
 from accepttrace.views.screen.state import State, Wish
 from accepttrace.views.screen.table import Canvas, entries, in_view
@@ -108,9 +108,41 @@ def test_the_selected_row_is_always_in_view(
     assert view.hidden == 10 - (shown[1] - shown[0])
 
 
-def test_who_is_not_there_selects_nobody_and_the_view_stays() -> None:
-    everything = entries(board(reuseport([1] * 10)))
-    assert in_view(everything, None, 3, 5).top == 0
+def test_a_new_order_or_filter_is_drawn_at_once() -> None:
+    drawing, snapshot = Drawing(BLOCKS), four_workers()
+
+    def pids(**state: Any) -> list[object]:
+        one = State(Wish(snapshot.by), **state)
+        return [key[0] for key in drawing.draw(Sight(snapshot), one, Window(80, 24)).drawn.order]
+
+    for _ in range(2):
+        assert pids(filter="1003") == [1003]
+        assert pids(filter="1002") == [1002]
+        assert pids() == [1001, 1002, 1003, 1004]
+        assert pids(reverse=True) == [1004, 1003, 1002, 1001]
+
+
+def test_a_page_key_moves_by_the_rows_in_view_but_one() -> None:
+    def rooms(workers: int, height: int) -> int:
+        return drawn(reuseport([1] * workers), (80, height)).drawn.room
+
+    assert (rooms(1, 24), rooms(2, 24), rooms(3, 24)) == (1, 1, 2)
+    assert rooms(100, 24) == len(rows_of(drawn(reuseport([1] * 100)))) - 1
+
+
+def test_on_a_page_nobody_is_selected_where_there_is_nobody() -> None:
+    nobody = drawn(Tracker(META, None, 0.0, SEES).snapshot(), page="keys", at=7, selected=("x",))
+    assert (nobody.drawn.at, nobody.drawn.order) == (0, [])
+    picture = drawn(four_workers(), page="keys", at=2, selected=("x",))
+    assert (picture.drawn.at, len(picture.drawn.order)) == (2, 4)
+    assert drawn(four_workers(), page="keys", at=2).drawn.at == 0
+
+
+def test_a_fair_part_is_never_more_than_all() -> None:
+    (first, *_) = board(four_workers()).items
+    assert replace(first, part=0.5, ratio=0.25).fair == 1.0
+    assert replace(first, part=0.5, ratio=2.0).fair == 0.25
+    assert replace(first, part=None).fair is replace(first, ratio=0.0).fair is None
 
 
 def test_the_mark_stays_at_the_end_where_fewer_are_left() -> None:

@@ -326,6 +326,7 @@ def test_of_the_processes_at_a_socket_those_that_may_wait_are_named_first() -> N
         Holder(pid, pid, "app", "app", 3, waits)
         for pid, waits in ((1, False), (2, None), (3, True), (4, False))
     ]
+    assert processes([held[:3]]) == "pid 2 app, pid 3 app, pid 1 app"
     named = "pid 2 app, pid 3 app, pid 1 app and 1 more"
     assert processes([held]) == processes([held[:2], held]) == named
     assert processes([[]]) == "held by nobody visible"

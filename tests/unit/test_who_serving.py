@@ -24,7 +24,7 @@ from accepttrace.facts.records import (
 )
 from accepttrace.model.who.serving import open_of, serving_at
 from accepttrace.model.who.tree import answer
-from accepttrace.views.who.holders import SHOWN, Style
+from accepttrace.views.who.holders import SHOWN, Open, Style
 from accepttrace.views.who.objects import json_lines
 from accepttrace.views.who.tree import text_lines
 
@@ -124,6 +124,23 @@ def test_only_four_of_one_program_share_a_line() -> None:
         found = lines(Inventory((listener(1),), opened=opened(10), serving=some))
         assert len([line for line in found if line.startswith("  serves")]) == shown
     assert "  serves  4 x  b  open 8  up 4s  pids 100-103" in found
+
+
+def test_programs_get_an_object_for_each_that_serves() -> None:
+    inventory = Inventory((listener(1),), opened=opened(10), serving=(serving(20, 5), serving(21)))
+    objects = [json.loads(line) for line in json_lines(answer(inventory, AROUND))]
+    found = [one for one in objects if one["type"] == "serving"]
+    assert [(one["pid"], one["local_port"], one["open_connections"]) for one in found] == [
+        (20, 80, 5),
+        (21, 80, 1),
+    ]
+    assert (found[0]["user"], found[0]["parent"], found[1]["user"]) == ("root", 10, None)
+
+
+def test_whoever_was_not_looked_at_counts_as_having_nothing_open() -> None:
+    assert Open({1: 3}).text([1, 2]) == "open 3"
+    assert Open({1: 0}).text([1, 2]) == ""
+    assert Open({1: 1}).text([1, 2]) == "open 1"
 
 
 def test_those_at_other_ports_are_others() -> None:

@@ -85,9 +85,10 @@ def _number(one: Outcome, value: float | str | None) -> str:
     unit = UNITS[one.condition.name]
     if unit == "us":
         return duration(round(value))
-    return (
-        {"share": shares, "ratio": ratios}[unit]([value])[0] if unit in DECIMALS else f"{value:,}"
-    )
+    if unit not in DECIMALS:
+        return f"{value:,}"
+    (text,) = {"share": shares, "ratio": ratios}[unit]([value])
+    return text
 
 
 def _last(outcomes: Sequence[Outcome], snapshot: Snapshot) -> str:

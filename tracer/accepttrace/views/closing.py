@@ -14,7 +14,7 @@ from accepttrace.views import verdicts
 from accepttrace.views.books import accounted, totals, unbalanced
 from accepttrace.views.changes import moved, selectors, unattributed, uncounted, unseen
 from accepttrace.views.events import happened
-from accepttrace.views.formats import duration, known, many, plural, rates, span
+from accepttrace.views.formats import duration, known, many, plural, rate, span
 from accepttrace.views.header import crowd, namespaces, over_share, rate_of, unread_lines
 from accepttrace.views.losses import INDENT, causes, delays, full_queues, hidden, losses, sentence
 from accepttrace.views.text import Line, Span, flow
@@ -30,9 +30,9 @@ def closing(snapshot: Snapshot, width: int, *, ledger: bool = False) -> list[Lin
 
 def _traced(snapshot: Snapshot, width: int) -> list[Line]:
     accepts = snapshot.books.accepts
-    rate = f" ({rates([rate_of(snapshot)])[0]}/s)" if accepts else ""
+    number = f" ({rate(rate_of(snapshot))}/s)" if accepts else ""
     where, _ = namespaces(snapshot.listeners)
-    text = f"{plural(accepts, 'connection')} accepted in {span(snapshot.elapsed_s)}{rate}"
+    text = f"{plural(accepts, 'connection')} accepted in {span(snapshot.elapsed_s)}{number}"
     return _said(f"{text}: {crowd(snapshot)} {where}".rstrip(), width)
 
 

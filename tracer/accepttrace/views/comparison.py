@@ -108,7 +108,8 @@ def _shown(name: Name, measured: Measured) -> str:
     if unit == "us":
         return duration(int(value))
     if unit == "ratio":
-        return f"{ratios([value])[0]}x"
+        (text,) = ratios([value])
+        return f"{text}x"
     return f"{value:,.1f}" if unit == "rate" else f"{int(value):,}"
 
 

@@ -28,6 +28,12 @@ def rates(values: Sequence[object]) -> list[str]:
     return [f"{v:,.{decimals}f}" if isinstance(v, int | float) else NA for v in values]
 
 
+def rate(value: float) -> str:
+    """One of them alone."""
+    (text,) = rates([value])
+    return text
+
+
 def shares(values: Sequence[object]) -> list[str]:
     """0.613 → `61.3%`."""
     return [f"{value:.1%}" if isinstance(value, int | float) else NA for value in values]

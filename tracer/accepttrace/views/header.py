@@ -12,7 +12,7 @@ from accepttrace.model.losses import Verdict, verdict
 from accepttrace.model.snapshot import ListenerRow, Snapshot
 from accepttrace.views import verdicts
 from accepttrace.views.books import word
-from accepttrace.views.formats import many, plural, rates, span
+from accepttrace.views.formats import many, plural, rate, span
 from accepttrace.views.losses import fullness
 from accepttrace.views.text import Line, Span, clean, flow
 from accepttrace.views.unread import sentence
@@ -30,7 +30,7 @@ def header(snapshot: Snapshot, width: int) -> list[Line]:
     accepts = snapshot.books.accepts
     second: list[Span] = [
         (plural(accepts, "accept"), "bold"),
-        (f"{rates([rate_of(snapshot)])[0]}/s", ""),
+        (f"{rate(rate_of(snapshot))}/s", ""),
         (crowd(snapshot), ""),
         namespaces(snapshot.listeners),
         *loss(snapshot.books.losses, BY_CLIENTS[verdict(snapshot)]),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from accepttrace.model.datagrams import ReceiverBooks, ReceiverRow, ReceiverSnapshot
 from accepttrace.views.closing import lost_by_tracer
 from accepttrace.views.columns import udp
-from accepttrace.views.formats import NA, known, plural, rates
+from accepttrace.views.formats import NA, known, plural, rate
 from accepttrace.views.header import loss, namespaces, title, unread_lines
 from accepttrace.views.layout import TITLE_AND_TOTAL, limited, lines, strips
 from accepttrace.views.losses import sentence
@@ -76,8 +76,8 @@ def _dropped(books: ReceiverBooks) -> Span | None:
 def _traffic(snapshot: ReceiverSnapshot) -> list[Span]:
     if snapshot.books.datagrams is None:
         return [(f"datagrams: {NA}", "bold")]
-    rate = sum(row.rate or 0 for row in snapshot.sockets)
-    return [(plural(snapshot.books.datagrams, "datagram"), "bold"), (f"{rates([rate])[0]}/s", "")]
+    number = rate(sum(row.rate or 0 for row in snapshot.sockets))
+    return [(plural(snapshot.books.datagrams, "datagram"), "bold"), (f"{number}/s", "")]
 
 
 def _body(

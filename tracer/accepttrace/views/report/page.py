@@ -56,7 +56,7 @@ def _safe(text: str) -> str:
 
 def _data(value: object) -> str:
     """JSON that ends no script and begins no comment."""
-    text = json.dumps(value, ensure_ascii=True, separators=(",", ":"))
+    text = json.dumps(value, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 

@@ -13,7 +13,7 @@ from accepttrace.views.formats import plural
 from accepttrace.views.frame import nothing
 from accepttrace.views.layout import TITLE_AND_TOTAL
 from accepttrace.views.screen import foot, pages
-from accepttrace.views.screen.board import Board, Item, board
+from accepttrace.views.screen.board import Board, board
 from accepttrace.views.screen.glyphs import Glyphs, trend
 from accepttrace.views.screen.head import TALL, head
 from accepttrace.views.screen.state import Drawn, State
@@ -56,22 +56,22 @@ class Drawing:
 
     def __init__(self, glyphs: Glyphs) -> None:
         self._glyphs = glyphs
-        self._board: Board | None = None
+        self._board: Board
         self._made_of: tuple[object, ...] = ()
 
     def draw(self, sight: Sight, state: State, window: Window) -> Picture:
         """One picture."""
         canvas = Canvas(window.width, self._glyphs)
         one = self._sorted(sight.snapshot, state)
-        selected = _selected(one, state)
+        at = _selected(one, state)
         above = head(one, state, canvas, window.height)
         below = self._below(one, sight, state, canvas, window.height)
         room = window.height - len(above) - len(below)
         if state.page == "table":
-            body, drawn = _table(one, sight, state, selected, canvas, room)
+            body, drawn = _table(one, sight, state, at, canvas, room)
             drawn = drawn._replace(windows=sight.windows)
         else:
-            body, drawn = _page(one, sight, state, selected, canvas, room)
+            body, drawn = _page(one, sight, state, at, canvas, room)
         if window.height >= TALL:
             body += [()] * (room - len(body))
         lines = [cut(line, window.width) for line in (*above, *body, *below)]
@@ -80,7 +80,7 @@ class Drawing:
 
     def _sorted(self, snapshot: Snapshot, state: State) -> Board:
         made_of = (id(snapshot), state.sort, state.reverse, state.filter)
-        if self._board is None or self._made_of != made_of:
+        if self._made_of != made_of:
             self._board = board(snapshot, state.sort, reverse=state.reverse, text=state.filter)
             self._made_of = made_of
         return self._board
@@ -95,19 +95,16 @@ class Drawing:
         return [*foot.footer(one.snapshot, sight.cost, canvas), line]
 
 
-def _selected(one: Board, state: State) -> Item | None:
-    """Who it was, wherever he stands now; if he is gone, who stands at his place."""
-    items = one.items
-    if not items:
-        return None
-    if state.selected is not None:
-        found = next((item for item in items if item.key == state.selected), None)
-        return found or items[min(state.at, len(items) - 1)]
-    return items[0]
+def _selected(one: Board, state: State) -> int:
+    """The place of who it was, wherever he stands now; if he is gone, his place; 0 for nobody."""
+    if state.selected is None:
+        return 0
+    found = (at for at, item in enumerate(one.items) if item.key == state.selected)
+    return next(found, max(min(state.at, len(one.items) - 1), 0))
 
 
 def _table(
-    one: Board, sight: Sight, state: State, selected: Item | None, canvas: Canvas, room: int
+    one: Board, sight: Sight, state: State, at: int, canvas: Canvas, room: int
 ) -> tuple[list[Line], Drawn]:
     snapshot, width = one.snapshot, canvas.width
     if not one.items:
@@ -125,6 +122,7 @@ def _table(
         free -= 1  # for the strip
     if sight.rows is not None:
         free = min(free, sight.rows)
+    selected = one.items[at]
     view = in_view(everything, selected, state.top, free)
     made = Table(one, view, state, selected, canvas, sight.columns)
     lines = made.lines()
@@ -133,7 +131,6 @@ def _table(
     strip = _strip(one, view.top, len(view.entries), canvas) if view.hidden and tall else []
     space: list[Line] = [()] if tall else []
     body = [*space, *strip, *lines, *after, *space, *told]
-    at = next((i for i, item in enumerate(one.items) if item is selected), 0)
     drawn = Drawn(
         order=[item.key for item in one.items],
         room=max(len(view.entries) - 1, 1),
@@ -165,14 +162,15 @@ def distribution(taken: Sequence[int], width: int, glyphs: Glyphs) -> str:
     cells = min(width, len(taken))
     edges = [number * len(taken) // cells for number in range(cells + 1)]
     means = [sum(taken[low:high]) / (high - low) for low, high in pairwise(edges)]
-    return trend(means, max(means, default=0), glyphs)
+    return trend(means, max(means), glyphs)
 
 
 def _page(
-    one: Board, sight: Sight, state: State, selected: Item | None, canvas: Canvas, room: int
+    one: Board, sight: Sight, state: State, at: int, canvas: Canvas, room: int
 ) -> tuple[list[Line], Drawn]:
     width = canvas.width
     if state.page == "worker":
+        selected = one.items[at] if one.items else None
         lines = pages.worker(one, selected, sight.threads, canvas)
     elif state.page == "histogram":
         lines = pages.histograms(one.snapshot, width)
@@ -182,7 +180,6 @@ def _page(
         lines = pages.keys(width, replays=state.replays)
     room = max(room - 1, 1)
     order = [item.key for item in one.items]
-    at = next((i for i, item in enumerate(one.items) if item is selected), 0)
-    drawn = Drawn(order, max(room - 1, 1), len(lines), at=at, windows=sight.windows)
+    drawn = Drawn(order, room, len(lines), at=at, windows=sight.windows)
     above, body = pages.part(lines, state.scroll, room, width)
-    return [above, *body], drawn._replace(room=room)
+    return [above, *body], drawn

@@ -12,7 +12,7 @@ from accepttrace.model.losses import verdict as loss_verdict
 from accepttrace.model.snapshot import AcceptorRow, Snapshot, Verdict
 from accepttrace.model.verdict import FAULTS
 from accepttrace.views import verdicts
-from accepttrace.views.formats import duration, known, plural, rates, seconds, span
+from accepttrace.views.formats import duration, known, plural, rate, seconds, span
 from accepttrace.views.header import loss, unread_lines
 from accepttrace.views.losses import fullness, lost_by_clients
 from accepttrace.views.screen.board import Board
@@ -145,9 +145,9 @@ def _totals(board: Board, canvas: Canvas) -> list[Line]:
     snapshot = board.snapshot
     cells_of = board.trend
     top = max((value or 0 for value in cells_of), default=0)
-    rate = rates([sum(row.rate for row in snapshot.acceptors)])[0]
+    number = rate(sum(row.rate for row in snapshot.acceptors))
     line = trend(cells_of, top, canvas.glyphs).strip()
-    spans: list[Span] = [(f" {rate}/s", "bold"), (line, "")]
+    spans: list[Span] = [(f" {number}/s", "bold"), (line, "")]
     held = open_connections(snapshot)
     if held is not None:
         spans.append((f"open {known(held)}", ""))

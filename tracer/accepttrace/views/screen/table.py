@@ -83,12 +83,10 @@ def entries(board: Board) -> list[Section | Item]:
     return found
 
 
-def in_view(
-    everything: Sequence[Section | Item], selected: Item | None, top: int, room: int
-) -> View:
+def in_view(everything: Sequence[Section | Item], selected: Item, top: int, room: int) -> View:
     """So many lines of them that the selected one is among them."""
     room = max(room, 1)
-    at = next((i for i, one in enumerate(everything) if one is selected), 0)
+    at = next(i for i, one in enumerate(everything) if one is selected)
     headed = bool(at) and isinstance(everything[at - 1], Section) and room > 1
     top = max(min(top, at - headed), at - room + 1)
     top = max(min(top, len(everything) - room), 0)
@@ -107,7 +105,7 @@ class Table:
         board: Board,
         view: View,
         state: State,
-        selected: Item | None,
+        selected: Item,
         canvas: Canvas,
         columns: Sequence[str] = (),
     ) -> None:
@@ -158,7 +156,7 @@ class Table:
 
     def _heading(self, section: Section) -> Line:
         """`0.0.0.0:443  UNEVEN  queue 43/3066  2,003/s  nginx, 6 reuseport sockets by hash`."""
-        rate = rates([sum(item.row.rate for item in section.items)])[0]
+        rate = formats.rate(sum(item.row.rate for item in section.items))
         spans: list[Span] = [(f" {section.endpoint}", "bold")]
         if section.word:
             spans += [("  ", ""), (section.word, style(section.word))]

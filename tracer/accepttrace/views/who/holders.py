@@ -190,7 +190,7 @@ def row_of(
 
 def _called(names: Sequence[str]) -> str:
     """What all are called, apart from numbers."""
-    first = names[0]
+    first, *_ = names
     return first if all(name == first for name in names) else without_numbers(first)
 
 

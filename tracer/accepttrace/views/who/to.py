@@ -70,7 +70,7 @@ def text_lines(answers: Sequence[Lookup], asked: Asked) -> Iterator[str]:
 def json_lines(answers: Sequence[Lookup], asked: Asked) -> Iterator[str]:
     """One object for each case; `views/who.to.schema.json` is the contract."""
     for answer in answers[:CASES]:
-        first = answer.chosen[0] if answer.chosen else None
+        first = next(iter(answer.chosen), None)
         yield dump(
             {
                 "type": "lookup",
@@ -170,7 +170,8 @@ def _gets(answer: Lookup, gets: str) -> Iterator[str]:
 
 
 def _group(rows: Sequence[Listener]) -> str:
-    kind, program, size = rows[0].selector, rows[0].program, len(rows)
+    (first, *_), size = rows, len(rows)
+    kind, program = first.selector, first.program
     group = f"one of the {size} sockets of a reuseport group"
     if kind == "hash":
         return f"{group}, each as likely (1 in {size}): the kernel hashes with a secret of its own"
@@ -189,8 +190,8 @@ def _socket(row: Listener) -> str:
 
 def _sockets(rows: Sequence[Listener]) -> str:
     """Of one place."""
-    first, number = rows[0], len(rows)
-    which = f"inode {first.inode}" if number == 1 else f"{number:,} sockets"
+    first, *others = rows
+    which = f"{len(rows):,} sockets" if others else f"inode {first.inode}"
     return f"{place_of(first)}  {which}  {processes(row.holders for row in rows)}"
 
 
@@ -264,15 +265,16 @@ def _stuck(rows: Sequence[Listener]) -> Iterator[str]:
 
 def _queues(rows: Sequence[Listener]) -> str:
     """`the queue of 0.0.0.0:80, inode 12 (129 there) is`."""
-    if len(rows) == 1:
-        return f"the queue of {_these(rows)} ({rows[0].queue:,} there) is"
-    return f"the queues of {_these(rows)} are"
+    first, *others = rows
+    if others:
+        return f"the queues of {_these(rows)} are"
+    return f"the queue of {_these(rows)} ({first.queue:,} there) is"
 
 
 def _these(rows: Sequence[Listener]) -> str:
-    place = place_of(rows[0])
-    one = len(rows) == 1
-    return f"{place}, inode {rows[0].inode}" if one else f"{len(rows):,} sockets on {place}"
+    first, *others = rows
+    place = place_of(first)
+    return f"{len(rows):,} sockets on {place}" if others else f"{place}, inode {first.inode}"
 
 
 def _place(row: Listener) -> tuple[object, ...]:
