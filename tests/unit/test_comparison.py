@@ -158,6 +158,8 @@ def test_it_is_shown_with_a_mark() -> None:
     assert line.split() == "most, to its share 1.00x 1.60x beyond chance".split()
     (line,) = [line for line in shown.splitlines() if line.startswith("  connections")]
     assert line.split() == ["connections", "1,000", "1,000"]
+    (line,) = [line for line in shown.splitlines() if "100.0" in line]
+    assert line.split()[-2:] == ["100.0", "100.0"]
     assert text([], NAMES, runs).endswith("\n\nno connections in either\n")
 
 

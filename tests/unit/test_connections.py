@@ -114,6 +114,30 @@ def test_a_table_says_who_came_and_to_where() -> None:
     assert "*:*" not in reset
 
 
+@pytest.mark.parametrize(("form", "cells_of_time"), [("iso", 27), ("relative", 11), ("unix", 17)])
+def test_columns_stand_where_their_titles_do(form: Any, cells_of_time: int) -> None:
+    table = Plain(Stamps(form, BEGAN_NS), 300, "any")
+    head = table.begin(META, 1)
+    early, late = ACCEPT, ACCEPT._replace(time_ns=BEGAN_NS + 9_999_900_000_000)
+    assert head.index("EVENT") == cells_of_time + 1
+    for line in (table.rows([event]) for event in (early, late)):
+        assert line.index("accept") == head.index("EVENT")
+        assert line.index("nginx: worker") == head.index("WORKER")
+
+
+def test_as_many_columns_as_fit_are_shown() -> None:
+    def titles(width: int) -> str:
+        return Plain(Stamps("relative", BEGAN_NS), width, "accept").begin(META, 1)[:-1]
+
+    assert titles(1) == titles(11) == titles(18) == "TIME"
+    assert titles(19).split() == ["TIME", "PID"]
+    wide = titles(300)
+    for width in range(19, 200):
+        shown = titles(width)
+        assert len(shown) <= width
+        assert set(shown.split()) <= set(wide.split())
+
+
 @given(names)
 def test_names_are_harmless(name: str) -> None:
     event = ACCEPT._replace(name=name, comm=name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -20,7 +21,7 @@ from accepttrace.views.screen.table import Canvas, entries, in_view
 from accepttrace.views.screen.words import queue, waiting
 from accepttrace.views.text import Line, plain
 from tests.unit.pictures import META, SEES, count, feed, four_workers, holder, listener, reuseport
-from tests.unit.test_screen_draw import drawn, ended, found, several_ports, spans, text
+from tests.unit.test_screen_draw import drawn, ended, found, lossy, several_ports, spans, text
 
 
 def ports(snapshot: Snapshot) -> list[int | None]:
@@ -494,14 +495,17 @@ def test_the_distribution_has_a_level_for_each_or_a_mean_of_several() -> None:
     assert distribution([0, 0], 4, BLOCKS) == "▁▁"
 
 
-@pytest.mark.parametrize("width", [60, 61, 62, 63, 64, 65, 66, 67, 68, 69, 70])
+@pytest.mark.parametrize("width", range(50, 66, 3))
 def test_the_strip_is_drawn_from_eight_cells_on(width: int) -> None:
     line = found(drawn(reuseport([50] * 40 + [0] * 60), (width, 24)), "100 workers")
-    words = " 100 workers ", " 1-"
-    end = line[line.index(words[1]) :]
-    bars = line[len(words[0]) : line.index(words[1])]
-    assert end.endswith("60 took nothing")
-    assert len(bars) == width - len(words[0]) - len(end)
+    said = re.search(r" 1-\d+ of 100", line)
+    assert said is not None
+    begin, end = " 100 workers ", f"{said[0]} lines, 60 took nothing"
+    room = width - len(begin) - len(end)
+    bars = trend([1] * (room * 2 // 5), 1, BLOCKS) if room >= 8 else ""
+    assert line.startswith(begin + bars)
+    assert (len(line), line.endswith(end)) == (width, True) or room < 8
+    assert ("█" in line) is (room >= 8)
 
 
 @pytest.mark.parametrize(
@@ -517,3 +521,35 @@ def test_a_level_is_never_that_of_nothing_for_something() -> None:
     levels = trend([0, 0.01, 1, 3.5, 7], 7, BLOCKS)
     assert levels == "▁▂▂▅█"
     assert trend([9.0], 7, BLOCKS) == "█"
+
+
+def test_notes_are_as_many_as_there_is_room_for() -> None:
+    snapshot = several_ports(5)
+    full = tuple(replace(row, queue=512, queue_full_s=2.0) for row in snapshot.listeners)
+    snapshot = replace(snapshot, listeners=full)
+    whole = lines_of(foot.notes(snapshot, 200, 100))
+    assert len(whole) == 5
+    for limit in range(1, 8):
+        rest = [" ... more of this in the summary at the end"] if limit < 5 else []
+        shown = lines_of(foot.notes(snapshot, 200, limit))
+        assert shown == [*whole[: limit - len(rest)], *rest]
+
+
+@pytest.mark.parametrize("events", [0, 1])
+def test_a_note_may_fill_the_window(events: int) -> None:
+    def first(width: int) -> str:
+        return lines_of(foot.notes(lossy(events), width, 10))[0]
+
+    whole = first(200)
+    assert whole.endswith("(queue full)")
+    assert first(len(whole)) == whole
+    assert first(len(whole) - 1) != whole
+
+
+@pytest.mark.parametrize("height", [16, 19, 20, 24])
+def test_what_is_judged_takes_a_quarter_of_the_window(height: int) -> None:
+    (first, *_) = four_workers().verdicts
+    words = "; ".join(f"word {number}" for number in range(40))
+    long = replace(first, finding=replace(first.finding, text=words))
+    lines = text(drawn(replace(four_workers(), verdicts=(long,)), (40, height)))
+    assert sum("word" in line for line in lines) == height // 4

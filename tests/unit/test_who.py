@@ -632,6 +632,31 @@ def test_many_are_apart_where_there_is_a_gap_between_their_starts() -> None:
     assert folded(1, 1000, 2000, 3000) == ["4 x"]  # so many generations are none
 
 
+def test_of_sockets_alike_the_oldest_connection_and_the_range_of_queues_are_said() -> None:
+    def said(*facts: dict[str, Any]) -> str:
+        rows = [replace(one, **some) for one, some in zip(group_of(3), facts, strict=True)]
+        (line,) = [line for line in text(*rows) if "inodes" in line]
+        return line.partition("10-12  ")[2].partition("  owner")[0]
+
+    idle: dict[str, Any] = {"queue": 0, "oldest_us": 1500}
+    assert said(idle, idle, idle) == "queues 0, backlog 511"
+    some = {"queue": 3, "oldest_us": 2500}
+    assert said(idle, some, some) == "queues 0-3, backlog 511, oldest waits 2.5ms"
+    unseen = {"queue": 3, "oldest_us": None}
+    assert said(unseen, unseen, unseen) == "queues 3, backlog 511"
+    assert said({"queue": None}, {"queue": 1}, {"queue": 1}) == "queues n/a, backlog 511"
+    limitless = {"queue": 1, "backlog": None}
+    assert said(limitless, limitless, limitless) == "queues 1, backlog n/a"
+
+
+def test_who_had_the_socket_first_is_named_whatever_number_it_has() -> None:
+    holders = (holder(30), holder(20), replace(holder(10, "the master"), waits=False))
+    kin = {pid: Kin(pid, 1000, "app", 10, 10, 0, "0") for pid in (20, 30)}
+    kin[10] = Kin(10, 1, "app", 1, 10, 0, "0")
+    shown = text(row(sharing="shared", group_size=None, holders=holders), around=Surroundings(kin))
+    assert "likely inherited from 10 the master" in " ".join(" ".join(shown).split())
+
+
 def test_how_many_of_several_sockets_alike_a_process_has() -> None:
     def member(on: int, has: int) -> str:
         one = Member(holder(9), on > 0, on, has)

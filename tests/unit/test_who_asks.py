@@ -478,6 +478,61 @@ def test_who_does_not_listen_refuses_for_want_of_an_option() -> None:
         assert (refusal.rule, refusal.sure) == (rule, True)
 
 
+def test_each_rule_is_a_sentence() -> None:
+    def said(asked: Wish, there: PortUser) -> str:
+        return list(why_view.text_lines(finding(asked, used(there), refused(asked))))[2].strip()
+
+    shares, reuses = replace(WISH, reuseport=True), replace(WISH, reuseaddr=True)
+    listens = "beside a listener another binds only with SO_REUSEPORT, set by both, same user"
+    assert said(WISH, user()) == listens
+    assert said(WISH, user(reuseport=True)) == listens
+    assert said(WISH, user(reuseport=False)) == f"{listens}; it has not set it"
+    other = "SO_REUSEPORT lets in sockets of the same user only, and this one belongs to uid"
+    assert said(shares, user(uid=8)) == f"{other} 8"
+    assert said(shares, user(uid=8, reuseport=False)) == f"{other} 8; it has not set it"
+    assert said(shares, user(reuseport=False)) == "it has not set SO_REUSEPORT itself"
+    bound = "SO_REUSEADDR, set by both, would let it in, as this one does not listen"
+    assert said(WISH, user("bound")) == bound
+    assert said(WISH, user("bound", reuseaddr=True)) == bound
+    assert said(WISH, user("bound", reuseaddr=False)) == f"{bound}; it has not set it"
+    assert said(WISH, user("bound", reuseport=False)) == bound
+    assert said(reuses, user("bound", reuseaddr=False)).startswith("it has not set the option")
+
+
+@pytest.mark.parametrize(("first", "noted"), [(80, False), (81, True), (None, False), (0, False)])
+def test_that_a_port_takes_a_capability_is_noted_below_the_first_without(
+    first: int | None, noted: bool
+) -> None:
+    lines = list(why_view.text_lines(finding(WISH, used(first=first), [Attempt(WISH, 0)])))
+    note = f"note: 80 is below ip_unprivileged_port_start ({first}): to bind it takes"
+    assert any(line.startswith(note) for line in lines) is noted
+
+
+@pytest.mark.parametrize(("places", "more"), [(8, 0), (9, 1), (11, 3)])
+def test_of_many_in_the_way_or_beside_the_rest_is_counted(places: int, more: int) -> None:
+    there = [user(inode=n, address=f"10.0.0.{n}") for n in range(places)]
+    lines = list(why_view.text_lines(finding(WISH, used(*there), refused(WISH))))
+    assert sum(line.startswith("  in the way: 10.0.0.") for line in lines) == 8
+    rest = f"    and {more} more of this port: listeners"
+    assert [line for line in lines if "more of this port" in line] == ([rest] if more else [])
+    asked = replace(WISH, address="10.0.1.1")
+    lines = list(why_view.text_lines(finding(asked, used(*there), [Attempt(asked, 0)])))
+    assert sum(line.startswith("  not in the way: 10.0.0.") for line in lines) == 8
+    rest = f"  and {more} more address{'es' if more > 1 else ''} not in the way"
+    assert [line for line in lines if line.startswith("  and ")] == ([rest] if more else [])
+
+
+def test_those_in_the_way_that_were_not_kept_are_counted_by_what_they_do() -> None:
+    there = used(user(), user("time_wait", uid=None), user("bound", "10.0.0.1"))
+    many = replace(there, counts={"listens": 4, "time_wait": 1003, "connected": 9})
+    found = finding(replace(WISH, address="127.0.0.1"), many, refused(WISH))
+    lines = [line for line in why_view.text_lines(found) if "more of this port" in line]
+    assert lines == [
+        "    and 3 more of this port: listeners",
+        "    and 1,002 more of this port: in TIME-WAIT",
+    ]
+
+
 def test_what_was_derived_says_so() -> None:
     lines = list(why_view.text_lines(finding(replace(WISH, uid=7), used(user()), ())))
     assert lines[0].endswith("(derived, not tried)")

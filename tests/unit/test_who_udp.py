@@ -181,6 +181,30 @@ def test_drops_and_how_a_socket_came_to_be_shared_are_said() -> None:
     ]
 
 
+def test_a_member_alone_has_its_own_facts() -> None:
+    rows = [
+        receiver(1, [holder(1)], group=0, queue=1, drops=7),
+        receiver(2, [holder(2)], group=0),
+    ]
+    assert lines(*rows) == [
+        "127.0.0.1:53  4 reuseport sockets of group 0 by hash  2 shown",
+        "  1 of 4  inode 1  queue 768 bytes  7 drops  owner uid 0",
+        "    waits  1  nginx: worker  fd 6",
+        "  2 of 4  inode 2  queue 0 bytes  owner uid 0",
+        "    waits  2  nginx: worker  fd 6",
+    ]
+
+
+def test_drops_of_many_are_one_number_and_not_known_where_one_is_not() -> None:
+    def said(*drops: int | None) -> str:
+        rows = [receiver(n, [holder(n)], group=0, drops=d) for n, d in enumerate(drops, 1)]
+        return lines(*rows)[1].partition("bytes  ")[2]
+
+    assert said(0, 0, 0, 0) == "owner uid 0"
+    assert said(1, 2, 3, 1000) == "1,006 drops  owner uid 0"
+    assert said(None, None, None, None) == "drops n/a  owner uid 0"
+
+
 def test_members_alike_share_a_line() -> None:
     rows = [receiver(inode, [holder(inode)], group=0, queue=1) for inode in (1, 2, 3, 4)]
     assert lines(*rows)[:3] == [

@@ -29,11 +29,16 @@ _AT: Final = FIELDS.index("time")
 
 
 class Stamps:
-    """Times as they were asked for, to the microsecond. `began_ns`: the start, since the epoch."""
+    """Times as they were asked for, to the microsecond. `began_ns`: the start, since the epoch.
+
+    `width`: cells that one takes, of those since the start up to 9,999 s.
+    """
 
     def __init__(self, form: Timestamps, began_ns: int) -> None:
         self._words = form == "iso"
         self._since_ns = began_ns if form == "relative" else 0
+        (text,) = self.texts([began_ns + 9_999 * _NS])
+        self.width = len(text)
 
     def texts(self, times_ns: Sequence[int]) -> list[str]:
         """`2026-11-26T12:03:58.123456Z`, or seconds since the start, or since the epoch."""
@@ -139,8 +144,8 @@ class Plain:
 
     def __init__(self, stamps: Stamps, width: int, kind: Literal["accept", "any"]) -> None:
         self._stamps = stamps
-        self._columns = _fitting(kind, width, len(stamps.texts([0])[0]))
-        self._widths = [_width(column, len(stamps.texts([0])[0])) for column in self._columns]
+        self._columns = _fitting(kind, width, stamps.width)
+        self._widths = [_width(column, stamps.width) for column in self._columns]
 
     def begin(self, meta: Meta, sample: int) -> str:  # noqa: ARG002
         return self._line([column.title for column in self._columns])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
@@ -16,7 +16,7 @@ from accepttrace.views.screen import foot, pages
 from accepttrace.views.screen.board import Board, board
 from accepttrace.views.screen.glyphs import Glyphs, trend
 from accepttrace.views.screen.head import TALL, head
-from accepttrace.views.screen.state import Drawn, State
+from accepttrace.views.screen.state import Drawn, Page, State
 from accepttrace.views.screen.table import Canvas, Table, entries, in_view
 from accepttrace.views.text import Line, clip, cut, flow
 
@@ -116,7 +116,7 @@ def _table(
     after = foot.gone(one, width) if tall else []
     everything = entries(one)
     left = room - TITLE_AND_TOTAL - len(after) - len(everything) - 2 * tall
-    told = foot.notes(snapshot, width, max(room // 3, 2, left)) if room >= 6 else []
+    told = foot.notes(snapshot, width, max(room // 3, left)) if room >= 6 else []
     free = room - TITLE_AND_TOTAL - len(after) - len(told) - 2 * tall
     if len(everything) > free and tall:
         free -= 1  # for the strip
@@ -169,15 +169,14 @@ def _page(
     one: Board, sight: Sight, state: State, at: int, canvas: Canvas, room: int
 ) -> tuple[list[Line], Drawn]:
     width = canvas.width
-    if state.page == "worker":
-        selected = one.items[at] if one.items else None
-        lines = pages.worker(one, selected, sight.threads, canvas)
-    elif state.page == "histogram":
-        lines = pages.histograms(one.snapshot, width)
-    elif state.page == "explain":
-        lines = pages.explained(one.snapshot, width)
-    else:
-        lines = pages.keys(width, replays=state.replays)
+    selected = one.items[at] if one.items else None
+    made: Mapping[Page, Callable[[], list[Line]]] = {
+        "worker": lambda: pages.worker(one, selected, sight.threads, canvas),
+        "histogram": lambda: pages.histograms(one.snapshot, width),
+        "explain": lambda: pages.explained(one.snapshot, width),
+        "keys": lambda: pages.keys(width, replays=state.replays),
+    }
+    lines = made[state.page]()
     room = max(room - 1, 1)
     order = [item.key for item in one.items]
     drawn = Drawn(order, room, len(lines), at=at, windows=sight.windows)

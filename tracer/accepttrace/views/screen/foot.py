@@ -57,7 +57,7 @@ def _ended(board: Board, who: tuple[str, bool], rows: list[AcceptorRow], all_tak
     text = f"{what} {how} took" if alive else f"{what} ({about}) took" if about else f"{what} took"
     text += f" {sum(row.accepts for row in rows):,}"
     recent = sum(map(taken, rows))
-    if board.in_window and recent and all_taken:
+    if board.in_window and recent:
         text += f", {recent / all_taken:.1%} of the last {seconds(board.snapshot.window_s or 0)}"
     return text
 

@@ -31,11 +31,10 @@ def head(board: Board, state: State, canvas: Canvas, height: int) -> list[Line]:
     """As many lines as a window of this height has room for, the most important kept."""
     snapshot, width = board.snapshot, canvas.width
     first = _title(board, state, width)
-    judged = _judged(snapshot, width, max(height // 4, 3))
-    waits = _waits(board, width)
     total = _totals(board, canvas)
-    unread = unread_lines(snapshot.unread, width)
     if height >= TALL:
+        judged = _judged(snapshot, width, height // 4)
+        waits, unread = _waits(board, width), unread_lines(snapshot.unread, width)
         return [first, *judged, *waits, *total, *unread]
     short = verdicts.lines(snapshot, ENDLESS, 1)
     return [*short[:1], *total[: 1 + (height > 5)], *([first] if height > 7 else [])]

@@ -164,26 +164,26 @@ class Row(NamedTuple):
 
 
 def _row(some: Sequence[Member], sockets: int, around: Surroundings, opened: Open) -> Row:
-    first = some[0].holder
-    one = len(some) == 1
+    first, *others = some
+    holder = first.holder
     parts = [
-        f"fd {first.fd}" if one and sockets == 1 else "",
-        (first.waits_in or "") if some[0].waits else "",
-        "not seen to wait" if some[0].waits is None else "",
-        _extent(some[0], sockets),
+        "" if others or sockets > 1 else f"fd {holder.fd}",
+        (holder.waits_in or "") if first.waits else "",
+        "not seen to wait" if first.waits is None else "",
+        _extent(first, sockets),
         opened.text(each.holder.pid for each in some),
     ]
-    return row_of(WORDS[some[0].waits], [each.holder for each in some], parts, around)
+    return row_of(WORDS[first.waits], [each.holder for each in some], parts, around)
 
 
 def row_of(
     word: str, some: Sequence[Holder | Process], parts: Iterable[str], around: Surroundings
 ) -> Row:
     """Of processes alike, or of one: what they do, and where they belong."""
-    first, one = some[0], len(some) == 1
-    pids = "" if one else f"pids {few_ranges([each.pid for each in some])}"
+    first, *others = some
+    pids = f"pids {few_ranges([each.pid for each in some])}" if others else ""
     rest = (*parts, _since(some, around), *_belongs(first, around), pids)
-    pid = str(first.pid) if one else f"{len(some):,} x"
+    pid = f"{len(some):,} x" if others else str(first.pid)
     name = clip(clean(_called([each.name or each.comm for each in some])), NAME_CELLS)
     return Row(word, pid, name, tuple(part for part in rest if part))
 

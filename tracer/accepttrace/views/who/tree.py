@@ -148,9 +148,10 @@ def _queues(rows: Sequence[Listener]) -> str:
     else:
         low, high = min(lengths), max(lengths)
         waiting = f"queues {low}-{high}" if high > low else f"queues {high}"
+    first, *_ = rows
     oldest = max((row.oldest_us or 0 for row in rows if row.queue), default=0)
-    first = f", oldest waits {duration(oldest)}" if oldest else ""
-    return f"{waiting}, backlog {'n/a' if rows[0].backlog is None else rows[0].backlog}{first}"
+    since = f", oldest waits {duration(oldest)}" if oldest else ""
+    return f"{waiting}, backlog {'n/a' if first.backlog is None else first.backlog}{since}"
 
 
 def _options(row: Listener) -> Iterator[str]:

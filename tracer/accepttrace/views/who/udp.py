@@ -102,7 +102,8 @@ def _of_all(rows: Sequence[Receiver], answer: Answer) -> Iterator[str]:
         yield "drops n/a"
     elif any(drops):
         yield plural(sum(drops), "drop")
-    yield f"owner {user(rows[0].uid, answer.around)}"
+    first, *_ = rows
+    yield f"owner {user(first.uid, answer.around)}"
 
 
 def _of_group(row: Receiver, listed: int) -> Iterator[str]:
@@ -149,16 +150,17 @@ def _likeness(socket: Socket, answer: Answer) -> object:
 
 def _socket_lines(some: Sequence[Socket], size: int, answer: Answer, style: Style) -> Iterator[str]:
     """Of members of a group that are alike, or of one."""
-    rows = [one.row for one in some]
+    first, *others = some
+    row, rows = first.row, [one.row for one in some]
     head = f"  {few_ranges(one.rank for one in some)} of {size}"
-    way = way_text(some[0].way, rows[0].holders)
-    if len(some) == 1:
-        parts = (head, *_peer(rows[0]), *_facts(rows[0], answer), *way)
+    way = way_text(first.way, row.holders)
+    if not others:
+        parts = (head, *_peer(row), *_facts(row, answer), *way)
         yield from flowed(parts, style.width, MARGIN + "  ")
-        yield from holder_lines(rows[0].holders, answer.around, style, MARGIN)
+        yield from holder_lines(row.holders, answer.around, style, MARGIN)
         return
     inodes, queues = few_ranges(row.inode for row in rows), sum(row.queue_bytes for row in rows)
     facts = (f"inodes {inodes}", f"queues {queues:,} bytes", *_of_all(rows, answer))
-    yield from flowed((head, *_peer(rows[0]), *facts, *way), style.width, MARGIN + "  ")
+    yield from flowed((head, *_peer(row), *facts, *way), style.width, MARGIN + "  ")
     members = members_of(holder for row in rows for holder in row.holders)
     yield from member_lines(members, len(some), answer.around, style, MARGIN)
