@@ -88,6 +88,11 @@ test-vm: $(VENV)/.vm objects ## the kernel tests in a VM with Debian's 6.1 kerne
 test-kernels: $(VENV)/.vm objects ## the kernel tests in VMs with every kernel of the list
 	$(Q)$(BIN)/python vm/run.py --quiet --timeout 2700
 
+DIST ?= dist
+
+dist: $(VENV)/.test objects ## wheel, sdist, accepttrace.pyz, Debian package with manual pages, release notes
+	$(Q)$(BIN)/python vagrant/packages.py $(DIST)
+
 test-provision: ## provision.sh, setup and test on bare Debian 12 and 13, by debootstrap
 	$(Q)sh vagrant/test_provision.sh
 
@@ -144,4 +149,4 @@ clean: ## remove what was built, and the virtual environment
 	$(Q)$(MAKE) --no-print-directory -C bpf clean
 
 .PHONY: help setup objects demo test docs test-vm test-kernels test-provision vagrant-validate mutants \
-	bench bench-cost bench-where bench-holders soak screenshots lint clean
+	dist bench bench-cost bench-where bench-holders soak screenshots lint clean

@@ -71,6 +71,8 @@ debian_wants() {
 	want haproxy has haproxy
 	want dnsmasq-base has dnsmasq
 	want lsof has lsof
+	want man-db has man
+	want zsh has zsh
 	want nodejs has node
 	want systemd has systemd-socket-activate
 	want postgresql has_postgres

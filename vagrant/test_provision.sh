@@ -5,6 +5,9 @@
 # tests that depend on the distribution (ROOTS in vm/places.py). They are made side by side, but trace
 # in turn, because some tests look at all programs that are loaded.
 #
+# Before that, in a copy of each that is as bare, what is handed out (packages.py) is installed there,
+# without a compiler, and has to trace a real server.
+#
 # usage: test_provision.sh [SUITE...]     default: bookworm trixie
 #
 # Everything is mounted in a mount namespace that ends with its processes. So nothing stays mounted,
@@ -62,6 +65,29 @@ enter() { # COMMAND...: in the new system, with this machine's environment for p
 		chroot "$root" sh -euc 'cd /accepttrace && exec "$@"' sh "$@"
 }
 
+packages_hold() {
+	bare=$root
+	root=$bare.packages
+	cp -a "$bare" "$root"
+	furnish
+	cp -r "$dist" "$root/dist"
+	printf '#!/bin/sh\nexit 101\n' >"$root/usr/sbin/policy-rc.d" && chmod +x "$root/usr/sbin/policy-rc.d"
+	step "apt-get install accepttrace.deb" enter sh -euc 'apt-get update -q
+		apt-get install -q -y --no-install-recommends /dist/*.deb nginx-light python3-venv man-db'
+	for tool in clang gcc cc; do
+		! enter sh -c "command -v $tool" >/dev/null || fail "there is a compiler, $tool"
+	done
+	# shellcheck disable=SC2016 # expanded inside
+	step "pip install accepttrace.whl" enter sh -euc 'python3 -m venv --system-site-packages /wheel
+		/wheel/bin/pip install --no-index --no-deps --force-reinstall /dist/*.whl'
+	in_turn "the Debian package" enter python3 vagrant/try_package.py /usr/bin/accepttrace
+	in_turn "the wheel" enter python3 vagrant/try_package.py /wheel/bin/accepttrace
+	step "the Debian package is removed" enter sh -euc 'dpkg --remove accepttrace
+		! ls /usr/lib/python3/dist-packages/accepttrace /usr/share/man/man1/accepttrace* 2>/dev/null'
+	in_turn "the one file" enter python3 vagrant/try_package.py /dist/accepttrace.pyz
+	root=$bare
+}
+
 furnish() {
 	# How this machine reaches its mirror.
 	apt-config dump | grep -E '^Acquire::(https?::|Check-|Retries)' \
@@ -95,11 +121,12 @@ nothing_left_to_do() {
 		fail "nginx would be started at the next boot"
 }
 
-inside() { # SUITE ROOT MIRROR
-	suite=$1 root=$2
+inside() { # SUITE ROOT MIRROR DIST
+	suite=$1 root=$2 dist=$4
 	started=$(date +%s)
 	exec 9>"${root%/*}/turn"
 	step debootstrap debootstrap --variant=minbase --include=systemd "$suite" "$root" "$3"
+	packages_hold
 	furnish
 	step "provision.sh run" enter sh vagrant/provision.sh run
 	lend_pip
@@ -136,14 +163,16 @@ main() {
 	mirror=$(find_mirror) || skip "no mirror to make a system from"
 	command -v debootstrap >/dev/null || sh "$here/provision.sh" boxes || skip "no debootstrap here"
 	scratch=$(mktemp -d /tmp/accepttrace-roots.XXXXXX)
+	dist=$scratch/dist
 	children=''
 	failed=0
 	trap clean_up EXIT
 	trap 'exit 1' HUP INT TERM
+	(cd "$here/.." && make --no-print-directory dist DIST="$dist")
 	# Children to wait for, because a shell does not hear signals while a command runs.
 	for suite in "$@"; do
 		timeout --kill-after=20 "$LIMIT_S" unshare --mount \
-			sh "$here/test_provision.sh" --inside "$suite" "$scratch/$suite" "$mirror" &
+			sh "$here/test_provision.sh" --inside "$suite" "$scratch/$suite" "$mirror" "$dist" &
 		children="$children $!"
 	done
 	for child in $children; do

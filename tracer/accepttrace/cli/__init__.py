@@ -6,7 +6,7 @@ import errno
 import gc
 import sys
 from importlib import import_module
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -14,6 +14,9 @@ from accepttrace import __version__
 from accepttrace.cli.help import HELP_OPTIONS, write_examples
 from accepttrace.errors import EXIT_FAILED, AcceptTraceError
 from accepttrace.run.streams import abandon, occupy, tolerate
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 _COMMANDS = {
     "top": "live table of accepts by worker (the default command)",
@@ -71,9 +74,21 @@ class LazyGroup(click.Group):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         own = {*HELP_OPTIONS, "--version", "-V"}
         is_option = bool(args) and args[0].startswith("-") and args[0] not in own
-        if not args or is_option or _is_place(args[0]):
+        is_asked = bool(args) or not ctx.resilient_parsing  # not by a shell, for the first word
+        if is_asked and (not args or is_option or _is_place(args[0])):
             args = [_DEFAULT, *args]
         return super().parse_args(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Of the first word: a command, or what the default one takes."""
+        default = self.get_command(ctx, _DEFAULT)
+        assert default is not None
+        inner = default.make_context(_DEFAULT, [], parent=ctx, resilient_parsing=True)
+        found = [
+            *super().shell_complete(ctx, incomplete),
+            *default.shell_complete(inner, incomplete),
+        ]
+        return list({item.value: item for item in found}.values())
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """What needs no command, and what each option can be set by."""

@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from accepttrace.cli.completion import ports
 from accepttrace.config import Family, Filters
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -224,8 +225,10 @@ CGROUP: Final = Parsed("cgroup", parse_cgroup)
 NETNS: Final = Parsed("netns", parse_netns, parse_past_netns)
 
 FILTERS: Final = (
-    click.argument("places", type=PORTS, nargs=-1, metavar="[PORTS]..."),
+    click.argument("places", type=PORTS, nargs=-1, metavar="[PORTS]...",
+                   shell_complete=ports),
     click.option("-p", "--port", "ports", type=PORTS, multiple=True, metavar="PORTS",
+                 shell_complete=ports,
                  help="Only these local ports: 80,443 or 8000-8010; the same as PORTS."),
     click.option("--pid", "pids", type=PIDS, multiple=True, metavar="PIDS",
                  help="Only these processes."),
@@ -327,7 +330,13 @@ def place_options(command: Command) -> Command:
 
     Take them out of `places` before `take_filters`.
     """
-    places = click.argument("places", type=PLACES, nargs=-1, metavar="[PORTS|PATH|@NAME]...")
+    places = click.argument(
+        "places",
+        type=PLACES,
+        nargs=-1,
+        metavar="[PORTS|PATH|@NAME]...",
+        shell_complete=ports,
+    )
     return with_options(command, (places, *FILTERS[1:]))
 
 

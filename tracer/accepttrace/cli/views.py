@@ -7,6 +7,7 @@ from typing import Any, Final, get_args
 
 import click
 
+from accepttrace.cli import completion
 from accepttrace.cli.options import Command, seconds, with_options
 from accepttrace.config import LIVE_WINDOW_S, By
 
@@ -14,7 +15,7 @@ from accepttrace.config import LIVE_WINDOW_S, By
 def _sort_key(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
     if value is None:  # the views are not loaded unless they are needed
         return None
-    keys = _columns(udp=ctx.params.get("udp", False))
+    keys = columns_of(udp=ctx.params.get("udp", False))
     if value not in keys:
         raise click.BadParameter(f"choose from: {', '.join(keys)}", ctx, param)
     return value
@@ -23,7 +24,7 @@ def _sort_key(ctx: click.Context, param: click.Parameter, value: str | None) -> 
 def _column_keys(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...]:
     if value is None:
         return ()
-    keys = _columns(udp=ctx.params.get("udp", False))
+    keys = columns_of(udp=ctx.params.get("udp", False))
     wanted = tuple(key.strip() for key in value.split(","))
     unknown = ", ".join(repr(key) for key in wanted if key not in keys)
     if unknown:
@@ -42,7 +43,7 @@ def _is_live(values: dict[str, Any]) -> bool:
     return values["output"] == "table" and sys.stdout.isatty() and not any(map(values.get, others))
 
 
-def _columns(*, udp: bool) -> tuple[str, ...]:
+def columns_of(*, udp: bool) -> tuple[str, ...]:
     """The keys of all columns of the table."""
     if udp:
         from accepttrace.views.columns.udp import TABLE as OF_UDP
@@ -64,6 +65,7 @@ VIEWS: Final = (
         "--sort",
         metavar="FIELD",
         callback=_sort_key,
+        shell_complete=completion.columns,
         help="Order of the rows: any column.  [default: accepts; with --udp datagrams]",
     ),
     click.option(
@@ -77,6 +79,7 @@ VIEWS: Final = (
         "--columns",
         metavar="FIELD,…",
         callback=_column_keys,
+        shell_complete=completion.columns,
         help="The columns of the table, or of CSV, in this order: docs/columns.md names all."
         " `local` is measured only if it is among them.",
     ),

@@ -17,7 +17,6 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import Any
 
 from accepttrace.errors import UnsupportedError
@@ -50,14 +49,7 @@ _NOT_ALLOWED = "Need super-user privileges"  # of any EPERM
 
 def source() -> str:
     """The C text in one piece, from the package."""
-    path = Path(__file__).with_name("objects") / "folded.bcc.c"
-    try:
-        return path.read_text()
-    except FileNotFoundError:
-        raise UnsupportedError(
-            "this installation holds no bcc source",
-            "build it with `make -C bpf`, or install the package again",
-        ) from None
+    return loaders.packaged("folded.bcc.c", "bcc source").decode()
 
 
 class Compiled:

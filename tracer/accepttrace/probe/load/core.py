@@ -6,7 +6,6 @@ import ctypes as c
 import errno
 import os
 import resource
-from pathlib import Path
 
 from accepttrace.errors import UnsupportedError
 from accepttrace.probe import _syscall as sys
@@ -24,14 +23,7 @@ ENOTSUPP = 524  # the kernel's own; no C library has a name for it
 def object_bytes(what: str = "") -> bytes:
     """A CO-RE object for this machine, from the package: the tracer's, `events` or `holders`."""
     name = f"{what}.{os.uname().machine}.bpf.o".lstrip(".")
-    path = Path(__file__).with_name("objects") / name
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise UnsupportedError(
-            f"this installation holds no BPF object {name}",
-            "build it with `make -C bpf`, or install the package again",
-        ) from None
+    return loaders.packaged(name, f"BPF object {name}")
 
 
 class Loaded:

@@ -162,6 +162,20 @@ def has_tracepoint(name: str) -> bool:
     return has_function(f"__traceiter_{name}")
 
 
+def packaged(name: str, what: str) -> bytes:
+    """What the build made for the loaders, from the package, which may be in a zip file."""
+    reader = getattr(__spec__, "loader", None)
+    assert reader is not None
+    try:
+        data: bytes = reader.get_data(os.path.join(os.path.dirname(__file__), "objects", name))
+    except OSError:
+        raise UnsupportedError(
+            f"this installation holds no {what}",
+            "build it with `make -C bpf`, or install the package again",
+        ) from None
+    return data
+
+
 def recursion_misses(programs: Mapping[str, int]) -> dict[str, int] | None:
     """By name, for loaded programs (name → fd); None where this kernel does not count them.
 
