@@ -19,6 +19,7 @@ from accepttrace.views.columns.column import Table
 ROOT: Final = Path(__file__).parents[1]
 VIEWS: Final = ROOT / "tracer" / "accepttrace" / "views"
 STORE: Final = ROOT / "tracer" / "accepttrace" / "store"
+_CHART: Final = "a specification of Vega-Lite, with its numbers in `data.values`"
 SHARED: Final = ("verdict", "standout", "pattern", "run", "turn")  # definitions of both schemas
 
 
@@ -31,6 +32,7 @@ def files() -> dict[Path, str]:
         VIEWS / "udp.schema.json": _schema(VIEWS / "udp.schema.json", "socket", udp.TABLE),
         VIEWS / "who.schema.json": _of_who(VIEWS / "who.schema.json"),
         VIEWS / "check.schema.json": _of_check(VIEWS / "check.schema.json"),
+        VIEWS / "report.schema.json": _text(_of_reports()),
         STORE / "recording.schema.json": _text(_of_recordings()),
     }
 
@@ -41,6 +43,28 @@ def _of_recordings() -> dict[str, Any]:
     for each in schema["$defs"].values():
         each["description"] = cleandoc(each["description"])  # as Python has it from 3.13 on
     return schema
+
+
+def _of_reports() -> dict[str, Any]:
+    """The schema of report.json: what a run is and its summary are as in a line of JSON."""
+    lines = json.loads((VIEWS / "schema.json").read_text())
+    chart = {"type": "object", "required": ["$schema"], "description": _CHART}
+    parts = {
+        "type": {"const": "report"},
+        "meta": {"$ref": "#/$defs/meta"},
+        "summary": {"$ref": "#/$defs/summary"},
+        "charts": {"type": "array", "items": chart},
+    }
+    return {
+        "$schema": lines["$schema"],
+        "title": "What accepttrace report -o report.json writes",
+        "description": lines["description"],
+        "type": "object",
+        "properties": parts,
+        "required": [*parts],
+        "additionalProperties": False,
+        "$defs": lines["$defs"],
+    }
 
 
 def _of_check(path: Path) -> str:

@@ -317,6 +317,7 @@ TABLE: tuple[Entry, ...] = (
         turn=True,
     ),
     Entry("kernel/test_events_cli.py", HERE, "how events are written and end; one kernel's do"),
+    Entry("kernel/test_events_many.py", HERE, "one kernel's ring buffer is that of all"),
     Entry("kernel/test_events.py", HERE, "what the programs leave out is the same everywhere"),
     Entry(
         "kernel/test_events.py",

@@ -42,19 +42,44 @@ def test_a_run(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
     assert len(lines) == 2 + len(taken)
 
 
+def test_each_connection(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+    before = {one.pid: one.accepts for one in server.counts()}
+    names = {"PORT": server.port, "make_load": lambda: load(server), "trace": trace}
+    exec(EXAMPLES[1], names)
+    pids = [int(line.split()[1]) for line in capsys.readouterr().out.splitlines()]
+    taken = {one.pid: one.accepts - before[one.pid] for one in server.counts()}
+    assert {pid: pids.count(pid) for pid in taken} == taken
+
+
 def test_a_recording(server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "run.gz"
-    command = (*ACCEPTTRACE, "record", str(file), str(server.port), "-i", "0.2", "-d", "1")
+    command = (
+        *ACCEPTTRACE,
+        "record",
+        str(file),
+        str(server.port),
+        "-i",
+        "0.2",
+        "-d",
+        "1",
+        "--events",
+    )
     ready = tmp_path / "ready"
     with subprocess.Popen((*command, "--ready-file", str(ready))) as process:
         while not ready.exists():
             assert process.poll() is None
         load(server)
-    exec(EXAMPLES[1], {"FILE": file})
+        process.terminate()
+    exec(EXAMPLES[2], {"FILE": file})
     assert capsys.readouterr().out.rstrip().endswith("a second at most whole")
     recording = read_recording(file)
     pictures = list(recording)
     assert pictures[-1].books.accepts == recording.summary().books.accepts == CONNECTIONS
+    events = list(recording.events())
+    assert len({(one.peer_address, one.peer_port) for one in events}) == CONNECTIONS
+    exec(EXAMPLES[3], {"FILE": file, "read_recording": read_recording})
+    longest = max(one.wait_us or 0 for one in events)
+    assert f"waited {longest} us for pid " in capsys.readouterr().out
 
 
 def pytest_says(server: Server, tmp_path: Path, test: str) -> str:
@@ -77,8 +102,8 @@ def make_load():
 
 
 def test_a_fixture_for_ones_own_server(server: Server, tmp_path: Path) -> None:
-    assert "1 passed" in pytest_says(server, tmp_path, EXAMPLES[2])
-    stricter = EXAMPLES[2].replace("--min-workers 4", "--min-workers 5")
+    assert "1 passed" in pytest_says(server, tmp_path, EXAMPLES[4])
+    stricter = EXAMPLES[4].replace("--min-workers 4", "--min-workers 5")
     said = pytest_says(server, tmp_path, stricter)
     assert "1 failed" in said
     assert "FAILED      --min-workers 5: measured 4" in said
@@ -92,3 +117,5 @@ def test_nothing_is_read_outside_of_the_block(server: Server) -> None:
         assert run.read().meta.filter == f":{server.port}"
     with pytest.raises(RuntimeError):
         run.summary()
+    with run, pytest.raises(RuntimeError, match="events=True"):
+        next(run.events())

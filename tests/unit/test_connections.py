@@ -14,12 +14,14 @@ from jsonschema import Draft202012Validator
 
 import accepttrace.views
 from accepttrace.cli.events import parse_peer
-from accepttrace.config import Filters
+from accepttrace.config import Config, Filters
+from accepttrace.errors import UnsupportedError
 from accepttrace.facts.connections import ConnectionEvent
 from accepttrace.facts.meta import Meta
 from accepttrace.model.ledger import Ledger
+from accepttrace.probe.load import btf
 from accepttrace.run.events import Asked
-from accepttrace.run.eventsource import fits
+from accepttrace.run.eventsource import fits, require_events
 from accepttrace.views.connections import (
     FIELDS,
     LEDGER_FIELDS,
@@ -197,3 +199,15 @@ def test_filters_are_about_the_connection(filters: Filters, local: str, expected
 )
 def test_a_network_is_one_of_ipv6(text: str, address: bytes, mask: bytes) -> None:
     assert Asked(peer=parse_peer(text)).wish.peer == (address, mask)
+
+
+@pytest.mark.parametrize("loader", ["auto", "libbpf", "bcc"])
+def test_without_types_of_the_kernel_one_advice_is_given_and_it_is_right(
+    loader: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not headers for bcc, which writes no events."""
+    monkeypatch.setattr(btf, "VMLINUX", tmp_path / "vmlinux")
+    with pytest.raises(UnsupportedError) as raised:
+        require_events(Config(loader=loader, events=True))
+    assert "accepttrace top" in raised.value.hint
+    assert "headers" not in f"{raised.value} {raised.value.hint}"

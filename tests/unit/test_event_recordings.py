@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tracemalloc
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -239,3 +240,20 @@ def test_who_has_ended_is_asked_for_in_any_order() -> None:
 def test_a_line_holds_no_more_than_was_read_at_once(run_gz: Path) -> None:
     steps = [step for step in Recording(run_gz).steps() if isinstance(step, Happened)]
     assert [len(step.events) for step in steps] == [EACH] * SECONDS + [2]
+
+
+def test_never_more_than_a_line_is_in_memory(tmp_path: Path) -> None:
+    """Ten times as many events take no more of it."""
+    peaks = []
+    for lines in (2, 20):
+        recorder = Recorder(tmp_path / f"{lines}.gz", KEEPING, Rotation())
+        recorder.begin(META, SEES, Baseline(), 0.0)
+        for _ in range(lines):
+            recorder.note(accepts(1) * 200)
+        recorder.end()
+        tracemalloc.start()
+        reader = Recorded(Recording(tmp_path / f"{lines}.gz"), Filters(), Asked().wish)
+        assert sum(map(len, reader.batches())) == lines * 200 * EACH
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.2 * peaks[0]

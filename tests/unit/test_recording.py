@@ -6,6 +6,8 @@ import gzip
 import itertools
 import json
 import os
+import subprocess
+import sys
 from collections import abc
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -261,6 +263,15 @@ def test_what_was_cut_is_replayed_so_far_and_it_is_said(tmp_path: Path) -> None:
     recording = Recording(tmp_path / "run.gz")
     list(recording.steps())
     assert recording.why == "it was cut"
+
+
+def test_a_check_of_what_was_cut_says_so(run_gz: Path, tmp_path: Path) -> None:
+    (tmp_path / "cut.gz").write_bytes(run_gz.read_bytes()[:-40])
+    for path, expected in ((run_gz, False), (tmp_path / "cut.gz", True)):
+        command = (sys.executable, "-m", "accepttrace", "check", "--min-workers", "2")
+        done = subprocess.run((*command, "--recording", path), capture_output=True, text=True)
+        assert done.returncode == 0
+        assert (f"{path} ends early: it was cut" in done.stderr) is expected
 
 
 def test_it_begins_where_it_is_asked_to(run_gz: Path) -> None:

@@ -11,14 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
 
+import accepttrace.views
 from accepttrace.model.snapshot import Event, Snapshot
 from accepttrace.model.timeline import WORKERS, Timeline
 from accepttrace.model.tracker import Tracker
+from accepttrace.run.replay import Recording
+from accepttrace.run.report import write_report
 from accepttrace.views.report.charts import OTHERS, charts, together
 from accepttrace.views.report.page import ROWS, page
 
 from .pictures import META, SEES, count, counted, feed, holder, listener
+from .test_recording import recorded
 from .test_table import WRITE
 
 BEGAN = datetime(2026, 1, 2, 12, 0, 0, tzinfo=timezone.utc)
@@ -268,3 +273,14 @@ def test_what_ends_a_script_ends_none() -> None:
     assert text.count("</script>") == 2
     data = json.loads(re.findall(r"const specs = (\[.*\]);", text)[0])
     assert any("</script><!-- &" in one["worker"] for one in values(data[0], 1))
+
+
+def test_a_report_for_programs_follows_its_schema(tmp_path: Path) -> None:
+    recorded(tmp_path / "run.gz")
+    write_report(Recording(tmp_path / "run.gz"), tmp_path / "report.json")
+    found = json.loads((tmp_path / "report.json").read_text())
+    schema = Path(accepttrace.views.__file__).parent / "report.schema.json"
+    validator = Draft202012Validator(json.loads(schema.read_text()))
+    validator.validate(found)
+    del found["summary"]["books"]["accepts"]
+    assert not validator.is_valid(found)

@@ -8,19 +8,24 @@ rows (`accepttrace.model.snapshot`), whose fields have the names and units of th
 
 from __future__ import annotations
 
+import math
+import select
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from accepttrace.config import Attach, By, Config, Detail, Filters, Loader
 
 if TYPE_CHECKING:
+    from accepttrace.facts.connections import Account, ConnectionEvent
     from accepttrace.model.snapshot import Snapshot
+    from accepttrace.run.eventsource import EventSource
     from accepttrace.run.replay import ReplaySubject
     from accepttrace.run.tcp import TcpSubject
 
 __all__ = ["Run", "read_recording", "trace"]
+_READ_S: Final = 0.05  # between two looks for events
 
 
 class Run:
@@ -35,9 +40,14 @@ class Run:
         self._subject: TcpSubject | None = None
 
     def __enter__(self) -> Run:
-        from accepttrace.run.tcp import TcpSubject
+        if self._config.events:
+            from accepttrace.run.eventsource import TcpWithEvents
 
-        self._subject = TcpSubject(self._config)
+            self._subject = TcpWithEvents(self._config)
+        else:
+            from accepttrace.run.tcp import TcpSubject
+
+            self._subject = TcpSubject(self._config)
         self._subject.refresh()  # intervals begin now
         return self
 
@@ -66,6 +76,32 @@ class Run:
             yield self.read()
             count = None if count is None else count - 1
 
+    def events(self, duration_s: float | None = None) -> Iterator[ConnectionEvent]:
+        """Each connection that came since the start and was not read yet, then each as it comes.
+
+        It ends after `duration_s`, once all are read that came until then; None: without an end.
+        The kernel keeps some 65,000 for who reads late; `account` says how many were lost.
+        """
+        end_s = math.inf if duration_s is None else time.monotonic() + duration_s
+        over = False
+        while not over:
+            over = time.monotonic() >= end_s
+            for events in self._source.batches():
+                yield from events
+            self._attached.drain()
+            select.select([self._source], (), (), max(min(end_s - time.monotonic(), _READ_S), 0.0))
+
+    def account(self) -> Account:
+        """What became of all events so far: written, left out, lost."""
+        return self._source.account()
+
+    @property
+    def _source(self) -> EventSource:
+        found: EventSource | None = getattr(self._attached, "events", None)
+        if found is None:
+            raise RuntimeError("events are read of a run with events=True")
+        return found
+
     @property
     def _attached(self) -> TcpSubject:
         if self._subject is None:
@@ -84,12 +120,13 @@ def trace(
     loader: Loader = "auto",
     detail: Detail = "full",
     patterns: bool = False,
+    events: bool = False,
 ) -> Run:
     """A run over the listeners of these ports, all of them if there are none.
 
     `by`: what a row is. `pids`, `netns` (inode numbers): only these processes, network namespaces.
     `window_s`: how far back `recent_…` and verdicts reach; None: to the start. `attach`, `loader`,
-    `detail`, `patterns`: as the options of `accepttrace top`.
+    `detail`, `patterns`: as the options of `accepttrace top`. `events`: `Run.events()` may be used.
     """
     chosen = frozenset((ports,) if isinstance(ports, int) else ports)
     filters = Filters(ports=chosen, pids=frozenset(pids), netns=frozenset(netns))
@@ -102,6 +139,7 @@ def trace(
             loader=loader,
             detail=detail,
             patterns=patterns,
+            events=events,
         )
     )
 
@@ -120,6 +158,17 @@ class Replayed:
 
     def __iter__(self) -> Iterator[Snapshot]:
         return self._subject.pictures()
+
+    def events(self) -> Iterator[ConnectionEvent]:
+        """Each connection, in the order in which they were read; UsageError if it has none.
+
+        `accepttrace record --events` keeps them. They are read apart from the snapshots.
+        """
+        from accepttrace.facts.connections import KINDS, Wish
+        from accepttrace.run.eventreplay import Recorded
+
+        for events in Recorded(self._recording, Filters(), Wish(KINDS)).batches():
+            yield from events
 
     def summary(self) -> Snapshot:
         """The whole run, as far as it was iterated over."""

@@ -234,7 +234,7 @@ def _check_unix(config: Config, conditions: Iterable[Condition]) -> None:
 def _judge(path: Path, asked: Config, *demanded: Any) -> int:
     """Of a recording; what was traced, and how, is settled."""
     need_msgspec()
-    from accepttrace.run.replay import AT_ONCE_S, Recording, ReplaySubject
+    from accepttrace.run.replay import AT_ONCE_S, Recording, ReplaySubject, say_if_cut
 
     settled = Config(by="process", duration_s=asked.duration_s)
     if replace(asked, locality=False, patterns=False) != settled:
@@ -243,7 +243,9 @@ def _judge(path: Path, asked: Config, *demanded: Any) -> int:
     config = Config(filters=recording.beginning.filters, by="process", replays=True)
     pace = Pace(AT_ONCE_S, None)
     over = pace.enough
-    return _run(Run(config, pace), lambda _: ReplaySubject(config, recording, over), *demanded)
+    status = _run(Run(config, pace), lambda _: ReplaySubject(config, recording, over), *demanded)
+    say_if_cut(recording)
+    return status
 
 
 def _run(

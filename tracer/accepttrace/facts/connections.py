@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple, get_args
 
 from accepttrace.facts.records import Family
 
 Kind = Literal["accept", "failed", "reset", "dropped"]
+KINDS: Final[frozenset[Kind]] = frozenset(get_args(Kind))
 
 
 class ConnectionEvent(NamedTuple):

@@ -8,14 +8,16 @@ from typing import Final
 
 from accepttrace.config import Config, Filters
 from accepttrace.errors import UnsupportedError
-from accepttrace.facts.connections import Account, ConnectionEvent, Wish
+from accepttrace.facts.connections import KINDS, Account, ConnectionEvent, Wish
 from accepttrace.facts.matching import by_process, is_any, is_ipv4, process_matches, same_address
 from accepttrace.facts.records import Counts, Gone, Process
 from accepttrace.probe.load import btf
 from accepttrace.probe.session import Session
-from accepttrace.run.tcp import NOBODY
+from accepttrace.run.subject import Keeper
+from accepttrace.run.tcp import NOBODY, TcpSubject
 from accepttrace.sockets.inventory import InventoryReader
 
+_ALL: Final = Wish(KINDS)
 _BATCH: Final = 4096  # events that are read at once
 _SETTLING: Final = 5  # times that it is looked whether all is written
 _SETTLING_S: Final = 0.01
@@ -29,7 +31,7 @@ def require_events(config: Config) -> None:
     if config.loader == "bcc":
         raise UnsupportedError("the bcc loader writes no events: they need libbpf", hint)
     if not btf.VMLINUX.exists():
-        needs = "events need a kernel that shows BTF (CONFIG_DEBUG_INFO_BTF), which this one is not"
+        needs = "events need libbpf, which needs a kernel that shows BTF (CONFIG_DEBUG_INFO_BTF)"
         raise UnsupportedError(needs, hint)
 
 
@@ -159,6 +161,30 @@ class EventSource:
         """Let go of the ring buffer."""
         self._people.close()
         self._connections.close()
+
+
+class TcpWithEvents(TcpSubject):
+    """A run of which each connection can be read too, whatever became of it."""
+
+    def __init__(self, config: Config, keeper: Keeper | None = None) -> None:
+        require_events(config)
+        super().__init__(config, keeper)
+
+    def _open(self) -> Session:
+        session = super()._open()
+        self.events = EventSource(session, self._config.filters)
+        self.events.begin(_ALL)
+        return session
+
+    def __exit__(self, *_: object) -> None:
+        self.events.close()
+        super().__exit__()
+
+    def _restart(self) -> None:
+        self.events.begin(_ALL)
+
+    def _forget(self, gone: Gone, counts: Counts) -> None:
+        self.events.forget(gone, counts)
 
 
 def _accepts(counts: Counts) -> int:

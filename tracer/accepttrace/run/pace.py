@@ -13,7 +13,7 @@ from types import FrameType
 
 READ_S = 0.5  # after a request to end: what is being read, or attached, gets so long
 WRITE_S = 0.85  # and what is written
-_CHORES_S = 1.0  # the longest that chores wait for a tick
+_CHORES_S = 1.0  # the longest that chores wait for a tick, usually
 _AGAIN_S = 0.25  # `Late` is raised again where it was swallowed
 _SOON_S = 0.002
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -52,6 +52,7 @@ class Pace:
         self._resized = False
         self._enough = False
         self._watched: int | None = None
+        self._chores_s = _CHORES_S
         # The signal's own handler writes here, so that none is lost just before the sleep.
         self._woken, self._waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(self._waker, warn_on_full_buffer=False)
@@ -109,9 +110,9 @@ class Pace:
         """No more intervals are needed: it ends as when the duration is over."""
         self._enough = True
 
-    def watch(self, fd: int) -> None:
-        """Where there is something to read, chores do not wait."""
-        self._watched = fd
+    def watch(self, fd: int, chores_s: float) -> None:
+        """Chores wait no longer than this, and not at all where there is something to read."""
+        self._watched, self._chores_s = fd, chores_s
 
     def over(self) -> None:
         """From now on a signal changes nothing: the interpreter that ends would die of it."""
@@ -129,7 +130,7 @@ class Pace:
     def ticks(self, chores: Callable[[], object]) -> Iterator[bool]:
         """True at each interval, False where only the window changed its size.
 
-        `chores` is called at least every second between them.
+        `chores` is called at least every second between them, or as `watch` says.
         """
         began = time.monotonic()
         end = math.inf if self._duration_s is None else began + self._duration_s
@@ -181,11 +182,11 @@ class Pace:
         return before
 
     def _sleep_until(self, moment: float, chores: Callable[[], object]) -> None:
-        chores_due = time.monotonic() + _CHORES_S
+        chores_due = time.monotonic() + self._chores_s
         while not (self._resized or self.ended) and (now := time.monotonic()) < moment:
             if now >= chores_due or self._is_called():
                 chores()
-                chores_due = now + _CHORES_S
+                chores_due = now + self._chores_s
             self.wait(min(moment, chores_due) - now, readable=self._watched)
         self._resized = False
 

@@ -10,17 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from accepttrace.config import Config
-from accepttrace.facts.connections import Account, ConnectionEvent, Wish
+from accepttrace.facts.connections import Account, ConnectionEvent
 from accepttrace.facts.meta import Meta
 from accepttrace.facts.reading import Reading, Use
-from accepttrace.facts.records import Baseline, Counts, Gone
+from accepttrace.facts.records import Baseline
 from accepttrace.facts.sight import Sight
-from accepttrace.probe.session import Session
-from accepttrace.run.eventsource import EventSource, require_events
+from accepttrace.run.eventsource import TcpWithEvents
 from accepttrace.run.output import say
 from accepttrace.run.pace import Pace, unbroken
 from accepttrace.run.sinks import Screen
-from accepttrace.run.tcp import TcpSubject
 from accepttrace.store.files import LineWriter
 from accepttrace.store.steps import (
     Accounted,
@@ -36,7 +34,7 @@ from accepttrace.views.formats import plural
 if TYPE_CHECKING:
     from accepttrace.model.snapshot import Snapshot
 
-_ALL: Final = Wish(frozenset(("accept", "failed", "reset", "dropped")))
+_READ_S: Final = 0.1  # between two looks for events
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,30 +134,19 @@ class Recorder:
         self.files += 1
 
 
-class WithEvents(TcpSubject):
-    """A run of which each connection is recorded too, whatever became of it."""
+class WithEvents(TcpWithEvents):
+    """A run of which each connection is recorded too."""
 
     def __init__(self, config: Config, recorder: Recorder, pace: Pace) -> None:
-        require_events(config)
         self._recorder, self._pace = recorder, pace
         super().__init__(config, recorder)
-        pace.watch(self._events.fileno())
-
-    def _open(self) -> Session:
-        session = super()._open()
-        self._events = EventSource(session, self._config.filters)
-        self._events.begin(_ALL)
-        return session
-
-    def __exit__(self, *_: object) -> None:
-        self._events.close()
-        super().__exit__()
+        pace.watch(self.events.fileno(), _READ_S)
 
     def refresh(self) -> Snapshot:
         picture = super().refresh()
         self._note()
         with unbroken():
-            self._recorder.settle(self._events.account())
+            self._recorder.settle(self.events.account())
         return picture
 
     def drain(self) -> None:
@@ -173,23 +160,20 @@ class WithEvents(TcpSubject):
 
     def _restart(self) -> None:
         self._finish()
-        self._events.begin(_ALL)
-
-    def _forget(self, gone: Gone, counts: Counts) -> None:
-        self._events.forget(gone, counts)
+        super()._restart()
 
     def _note(self) -> None:
         """What came until now goes into the file."""
         with unbroken():
-            for events in self._events.batches():
+            for events in self.events.batches():
                 self._recorder.note(events)
 
     def _finish(self) -> None:
         """The last events of this file, and the account of all."""
         with unbroken():
-            self._events.stop(self._pace.wait)
+            self.events.stop(self._pace.wait)
             self._note()
-            self._recorder.settle(self._events.account())
+            self._recorder.settle(self.events.account())
 
 
 class AtTheEnd(Screen[Any]):
