@@ -124,19 +124,20 @@ struct settings {
 	__u32 family; /* of the clients that it serves; 0: any */
 	__u32 netns_count; /* 0: any */
 	__u32 netns[MAX_NETNS]; /* inode numbers of network namespaces */
-	__u32 pad;
+	__u32 pidns; /* from which PIDs are seen: inode number; 0: the initial one */
 	__u8 ports[PORTS]; /* of the listener: whether it is wanted */
 };
 
 /*
  * One thread on one listener. The start time distinguishes a reused TID. Or a crew: all
  * threads of a process that have no row of their own, because it has so many; then `tid` is its PID
- * and CREW, and the start time that of the process.
+ * as seen from `pidns`, and CREW, and the start time that of the process. All processes without a
+ * PID there are one crew, of PID 0 and start 0.
  */
 struct acceptor_key {
 	__u64 start_ns; /* of the thread, CLOCK_BOOTTIME */
 	__u32 inode; /* of the listener */
-	__u32 tid;
+	__u32 tid; /* in the initial PID namespace: the kernel reads it there at no cost */
 };
 
 enum { CREW = 1U << 31 };
@@ -155,7 +156,8 @@ struct acceptor {
 	__u64 refused; /* calls without a free descriptor, while a connection waited */
 	__u64 wasted; /* of the empty: the first since the thread last woke, and nothing taken since
 		       */
-	__u64 pending; /* kprobe only: a call that cannot sleep took nothing yet: enum pending */
+	__u32 pending; /* kprobe only: a call that cannot sleep took nothing yet: enum pending */
+	__u32 tid; /* as `pid`; of a crew: of the thread that it met first */
 	__u64 left_us; /* sum of the times of its accepts, CLOCK_MONOTONIC, modulo 2^64 */
 	__u64 waited_us; /* sum of the waits that ended with them, since began_us */
 	__u64 ready_us; /* when the connection that it took last became ready to be taken */
@@ -171,7 +173,7 @@ struct acceptor {
 	__u64 before; /* that other */
 	__u64 wait_max_us;
 	__u64 process_start_ns; /* of the thread group leader, CLOCK_BOOTTIME */
-	__u32 pid;
+	__u32 pid; /* as seen from `pidns`; 0: it has none there */
 	__u32 via; /* how it accepted: bits of enum via */
 	char comm[16];
 	struct acceptor_key who; /* `tid` 0: a free slot */
@@ -231,6 +233,7 @@ struct tally {
 /* Map `calls`, keyed by PID << 32 | TID: the accept() that a thread is in, or was in last. */
 struct call {
 	__u64 listener; /* kernel pointer, never shown; 0: it did not get as far as the queue */
+	__u64 thread; /* as the key, but as seen from `pidns`; 0: it has no PID there */
 	__u32 fd;
 	__u32 state; /* enum call_state */
 };
@@ -377,13 +380,13 @@ struct receiver {
 struct reader_key {
 	__u64 start_ns; /* of the process, CLOCK_BOOTTIME */
 	__u32 inode; /* of the socket */
-	__u32 pid;
+	__u32 pid; /* in the initial PID namespace */
 };
 
 struct reader {
 	__u64 packets; /* atomic: its threads share the row */
 	__u32 owner; /* of the socket: enum owner */
-	__u32 pad;
+	__u32 pid; /* as seen from `pidns`; 0: it has none there */
 	char comm[16];
 };
 

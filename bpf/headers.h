@@ -6,6 +6,7 @@
 #define PLACED_BY_HEADERS
 #include <linux/fs.h>
 #include <linux/fdtable.h>
+#include <linux/pid_namespace.h>
 #include <linux/ptrace.h>
 #include <linux/sched.h>
 #include <linux/sched/signal.h>

@@ -95,6 +95,7 @@ struct sighand_struct {
 	FIELD(sighand_struct, signal_actions, action);
 	END;
 };
+struct pid;
 struct task_struct {
 	BEGIN;
 	FIELD(task_struct, struct thread_info, thread_info);
@@ -108,7 +109,33 @@ struct task_struct {
 	FIELD(task_struct, struct signal_struct *, signal);
 	FIELD(task_struct, struct sighand_struct *, sighand);
 	FIELD(task_struct, int, pid); /* of the thread: its TID */
+	FIELD(task_struct, struct pid *, thread_pid);
 	FIELD(task_struct, unsigned long, nvcsw); /* how often it went to sleep */
+	END;
+};
+
+/* By which numbers */
+struct ns_common {
+	BEGIN;
+	FIELD(ns_common, unsigned int, inum);
+	END;
+};
+struct pid_namespace {
+	BEGIN;
+	FIELD(pid_namespace, struct ns_common, ns);
+	END;
+};
+struct upid {
+	BEGIN;
+	FIELD(upid, int, nr);
+	FIELD(upid, struct pid_namespace *, ns);
+	END;
+};
+typedef struct upid pid_numbers[1]; /* one for each namespace, from the initial one on */
+struct pid {
+	BEGIN;
+	FIELD(pid, unsigned int, level); /* of the last */
+	FIELD(pid, pid_numbers, numbers);
 	END;
 };
 
@@ -140,11 +167,6 @@ struct socket_alloc {
 };
 
 /* The sockets */
-struct ns_common {
-	BEGIN;
-	FIELD(ns_common, unsigned int, inum);
-	END;
-};
 struct netns_ipv4 {
 	BEGIN;
 	FIELD(netns_ipv4, __u8, sysctl_tcp_abort_on_overflow); /* or an int: see drift.bpf.h */

@@ -145,6 +145,18 @@ TABLE: tuple[Entry, ...] = (
         turn=True,
     ),
     Entry(
+        "kernel/test_pidns.py",
+        HERE + OLDEST,
+        "numbers of a process at the end of its struct pid, an array of one there",
+        turn=True,
+    ),
+    Entry(
+        "kernel/test_pidns.py",
+        HERE,
+        "the same number, looked up in a map",
+        names=("test_a_pid_asked_for_is_one_of_the_tracers_own_namespace",),
+    ),
+    Entry(
         "kernel/test_selection.py",
         HERE + PLAIN + ARMS,
         "hooks and layout of reuseport groups: each type meets them with one address family",

@@ -3,6 +3,7 @@
 #ifndef ACCEPTTRACE_ACCEPT_H
 #define ACCEPTTRACE_ACCEPT_H
 
+#include "pidns.bpf.h"
 #include "socket.bpf.h"
 #include "tcp/event.bpf.h"
 #include "tcp/syscall.bpf.h"
@@ -55,8 +56,13 @@ static __always_inline void ring_ends(void)
 
 static __always_inline void acceptor_introduce(struct acceptor *acceptor, struct task_struct *task)
 {
-	acceptor->pid = bpf_get_current_pid_tgid() >> 32;
+	__u64 thread = current_pid();
+
 	acceptor->only_via = only_way_of(task);
+	if (!thread)
+		return; /* its row is that of many processes, of which none has a PID here */
+	acceptor->pid = thread >> 32;
+	acceptor->tid = thread;
 	acceptor->process_start_ns = BPF_CORE_READ(task, group_leader, start_boottime);
 	bpf_get_current_comm(acceptor->comm, sizeof(acceptor->comm));
 }
@@ -71,7 +77,7 @@ static __always_inline struct settings *wanted(enum access how, struct sock *lis
 
 	if (!want || !socket_wanted(how, want, listener))
 		return NULL;
-	if (!want->any_pid && !pid_wanted(bpf_get_current_pid_tgid() >> 32))
+	if (!want->any_pid && !pid_wanted(current_pid() >> 32))
 		return NULL;
 	return want;
 }
@@ -137,6 +143,12 @@ static __always_inline bool is_crew(struct acceptor_key *key)
 	return key->tid & CREW;
 }
 
+/* Of all processes that have no PID in the tracer's namespace. */
+static __always_inline bool is_of_outsiders(struct acceptor_key *key)
+{
+	return key->tid == CREW;
+}
+
 /* A crew has no slot: several threads may meet for it at once, which only a hash settles. */
 static __always_inline struct acceptor *slot_find(struct acceptor_key *key)
 {
@@ -176,15 +188,16 @@ static __always_inline struct acceptor_key crew_now(__u32 inode)
 	struct task_struct *task = (void *)bpf_get_current_task();
 	struct acceptor_key key = {};
 
-	key.start_ns = BPF_CORE_READ(task, group_leader, start_boottime);
 	key.inode = inode;
-	key.tid = bpf_get_current_pid_tgid() >> 32 | CREW;
+	key.tid = current_pid() >> 32 | CREW;
+	if (!is_of_outsiders(&key))
+		key.start_ns = BPF_CORE_READ(task, group_leader, start_boottime);
 	return key;
 }
 
 /*
  * A thread without a row: gives it one, or that of its crew where its process has many already (a
- * thread for each connection); `key` says which. NULL where there is no room for either.
+ * thread for each connection) or no PID; `key` says which. NULL where there is no room for either.
  */
 static __noinline struct acceptor *acceptor_meet(struct acceptor_key *key, __u32 owner)
 {
@@ -192,7 +205,7 @@ static __noinline struct acceptor *acceptor_meet(struct acceptor_key *key, __u32
 	__u32 *threads = crew_of(&crew);
 	struct acceptor *acceptor = NULL;
 
-	if (threads && *threads >= CREW_ROWS) {
+	if (is_of_outsiders(&crew) || (threads && *threads >= CREW_ROWS)) {
 		*key = crew;
 		acceptor = hashed_get(key);
 	}
@@ -409,7 +422,8 @@ static __always_inline void follow(struct order *order, struct acceptor *accepto
 /*
  * After whom it accepts: in the order in which this hook runs, after the kernel took the connection
  * from the queue. `left` is read first: so there are no more CPUs here than the difference, and
- * who is alone stays alone, as those that come later see it. Out of line, as it is rare.
+ * who is alone stays alone, as those that come later see it. Who has no PID has no place. Out of
+ * line, as it is rare.
  */
 static __noinline void look_at_order(struct acceptor *acceptor, struct sock *sk)
 {
@@ -429,7 +443,7 @@ static __noinline void look_at_order(struct acceptor *acceptor, struct sock *sk)
 		return;
 	add(&order->entered, 1);
 	left = now_in(&order->left);
-	if (now_in(&order->entered) - left == 1)
+	if (who && now_in(&order->entered) - left == 1)
 		follow(order, acceptor, who);
 	else
 		add(&order->raced, 1);

@@ -133,6 +133,7 @@ static __always_inline void call_begins(__u32 fd)
 	struct call *call = call_get(thread), first = {};
 
 	if (!call) {
+		first.thread = current_pid();
 		first.fd = fd;
 		first.state = call_state(fd);
 		call_put(thread, &first);

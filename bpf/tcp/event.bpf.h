@@ -6,6 +6,7 @@
 #ifndef ACCEPTTRACE_EVENT_H
 #define ACCEPTTRACE_EVENT_H
 
+#include "pidns.bpf.h"
 #include "socket.bpf.h"
 
 #ifdef EVENTS
@@ -163,7 +164,7 @@ static __always_inline void event_of_child(struct event *event, struct sock *chi
 static __always_inline void event_of_task(struct event *event)
 {
 	struct task_struct *task = (void *)bpf_get_current_task();
-	__u64 thread = bpf_get_current_pid_tgid();
+	__u64 thread = current_pid();
 
 	event->pid = thread >> 32;
 	event->tid = thread;

@@ -22,6 +22,7 @@ static __always_inline void called(struct sock *listener)
 		call->listener = (__u64)listener;
 		return;
 	}
+	first.thread = current_pid();
 	first.listener = (__u64)listener;
 	call_put(thread, &first);
 }

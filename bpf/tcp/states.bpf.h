@@ -3,6 +3,7 @@
 #ifndef ACCEPTTRACE_STATES_H
 #define ACCEPTTRACE_STATES_H
 
+#include "pidns.bpf.h"
 #include "socket.bpf.h"
 #include "tcp/event.bpf.h"
 
@@ -46,7 +47,7 @@ static __always_inline void child_strayed(struct sock *child)
 {
 	struct settings *want = settings_get();
 
-	if (want && (want->any_pid || pid_wanted(bpf_get_current_pid_tgid() >> 32)))
+	if (want && (want->any_pid || pid_wanted(current_pid() >> 32)))
 		count_at_port(child, PORT_STRAYS);
 }
 

@@ -3,12 +3,13 @@
 #ifndef ACCEPTTRACE_READS_H
 #define ACCEPTTRACE_READS_H
 
+#include "pidns.bpf.h"
 #include "udp/datagrams.bpf.h"
 
 /* A row for a process that reads a socket for the first time; a missing one is counted. */
 static __noinline struct reader *reader_meet(struct reader_key *key, __u32 owner)
 {
-	struct reader first = {.owner = owner}, *reader;
+	struct reader first = {.owner = owner, .pid = current_pid() >> 32}, *reader;
 
 	bpf_get_current_comm(first.comm, sizeof(first.comm));
 	if (share_take(owner, SHARED_READERS) && reader_add(key, &first))

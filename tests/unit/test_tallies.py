@@ -12,7 +12,7 @@ from accepttrace.facts.records import AcceptorCount, Counts, Inventory
 from accepttrace.model.census import Census
 from accepttrace.model.entries import SEVERAL, Bygone, Entry
 from accepttrace.model.places import ELSEWHERE
-from accepttrace.model.tallies import LAST, MOST_PROGRAMS, OTHERS, WITHOUT_ROW, Tallies
+from accepttrace.model.tallies import LAST, MOST_PROGRAMS, OTHERS, OUTSIDERS, WITHOUT_ROW, Tallies
 from tests.unit.pictures import count, holder, listener
 
 Row = tuple[object, object, int]  # socket, process, accepts
@@ -63,6 +63,21 @@ def rows(entries: Iterable[Entry]) -> list[Row]:
 
 def workers(number: int, inode: int = 100, first: int = 1) -> Sequence[AcceptorCount]:
     return [count(pid, 1, inode) for pid in range(first, first + number)]
+
+
+def test_those_without_a_pid_are_one_row_that_says_so_and_bars_comparisons() -> None:
+    it = scene()
+    outside = replace(count(0, 5), pid=0, tid=0, start_ns=0, process_start_ns=0)
+    it.read(count(1, 3), outside)
+    it.read(count(1, 3), replace(outside, accepts=9))
+    it.tallies.end_processes()
+    assert set(rows(it.tallies)) == {(100, (1, 1), 3), (100, OUTSIDERS, 9)}
+    (row,) = [entry for entry in it.tallies if entry.process == OUTSIDERS]
+    assert row.barred
+    assert row.interval == 9
+    it.end(outside)
+    it.tallies.close([100])
+    assert (100, OUTSIDERS, 9) in rows(it.tallies)
 
 
 def test_counting_names_the_listeners_that_were_accepted_from() -> None:

@@ -10,7 +10,7 @@ from jsonschema import Draft202012Validator
 
 import accepttrace.views
 from accepttrace.facts.datagrams import ReaderCount
-from accepttrace.facts.records import Holder
+from accepttrace.facts.records import OUTSIDE, Holder
 from accepttrace.facts.sight import Sight
 from accepttrace.model.datagrams import Reader, ReceiverSnapshot
 from accepttrace.probe.plans import READS_BLIND, UDP_PLANS
@@ -45,6 +45,23 @@ def picture(
 
 def sentences(snapshot: ReceiverSnapshot) -> list[str]:
     return list(shared_reads(snapshot.sockets))
+
+
+def test_those_outside_of_the_pid_namespace_are_one_reader_without_a_pid() -> None:
+    outsiders = ReaderCount(1, 0, 0, OUTSIDE, 10)
+    snapshot = picture(count(2, 30), outsiders, holders=(holder(2),))
+    (row,) = snapshot.sockets
+    assert row.readers is not None
+    assert [(one.pid, one.name, one.packets) for one in row.readers] == [
+        (2, "nginx: worker", 30),
+        (None, OUTSIDE, 10),
+    ]
+    assert sentences(snapshot) == [
+        "127.0.0.1:53 (inode 1): 40 packets read: pid 2 nginx: worker 30 (75.0%),"
+        " outside this PID namespace 10 (25.0%)"
+    ]
+    values = dict(zip(csv_fields(), csv_rows(snapshot).split(","), strict=False))
+    assert values["readers"] == "2:30;:10"
 
 
 def test_holders_that_read_nothing_are_among_the_readers_and_the_gone_have_their_comm() -> None:

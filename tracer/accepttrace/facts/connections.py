@@ -20,9 +20,9 @@ class ConnectionEvent(NamedTuple):
 
     type: Kind
     time_ns: int  # wall clock, since the epoch
-    pid: int | None
+    pid: int | None  # None of an accept: it has none in this PID namespace
     tid: int | None
-    name: str | None  # as `Holder.name`; `comm` where the process was gone before it was read
+    name: str | None  # as `Holder.name`, or OUTSIDE; `comm` where the process was gone before
     comm: str | None  # of the thread
     fd: int | None
     error: str | None  # EMFILE

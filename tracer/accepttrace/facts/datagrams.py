@@ -26,7 +26,8 @@ class ReaderCount:
     """What one process read from one UDP socket since tracing began. Source: BPF map `readers`.
 
     `packets`: receive calls (each message of recvmmsg()) that took one out of the queue; what GRO
-    put together is one. `start_ticks`: of the process, as in `Holder`.
+    put together is one. `start_ticks`: of the process, as in `Holder`. `pid` and `start_ticks` 0:
+    all processes that have no PID here.
     """
 
     inode: int

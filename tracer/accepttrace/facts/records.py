@@ -17,6 +17,8 @@ Book = Literal["balanced", "unbalanced", "unchecked"]
 # USER_HZ, the unit of /proc/PID/stat: 100 on x86 and arm64, whatever the kernel's own HZ is.
 NS_PER_TICK: Final = 10_000_000
 BOOKS: Final[tuple[Book, ...]] = ("balanced", "unchecked", "unbalanced")  # the worst last
+# What processes without a PID in the tracer's own PID namespace are called, all together.
+OUTSIDE: Final = "outside this PID namespace"
 
 
 class Locality(NamedTuple):
@@ -61,7 +63,7 @@ class AcceptorCount:
     """Counters of one thread on one listener since tracing began. Source: BPF map `acceptors`.
 
     With `tid` 0 (`start_ns` is the process's then) of all threads of a process that have no row of
-    their own, because it has so many.
+    their own, because it has so many. With `pid` 0 too of all processes that have no PID here.
     `None` marks what the attach type cannot see. `wait_us` is a histogram of the time in the
     accept queue up to the last bucket that is not empty: `model.histogram` knows them. `errors`
     maps errno (positive) to a count, EAGAIN excepted: that is `empty`.

@@ -202,6 +202,8 @@ def _min_workers(condition: Condition, snapshot: Snapshot) -> Outcome:
         return Outcome(condition, True, working, text)
     if not snapshot.listeners:
         return Outcome(condition, None, None, _nobody(snapshot))
+    if any(row.pid is None and row.alive and row.accepts for row in snapshot.acceptors):
+        return Outcome(condition, None, working, f"{text}, and others without a row of their own")
     # There may be as many, where not all holders could be read: the others took nothing.
     maybe = snapshot.partial or len(there) >= wanted
     members = max(len(there), round(wanted))

@@ -13,9 +13,12 @@ from accepttrace.facts.records import Family, Holder, Losses, Program, Selector,
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """A process that read a socket, or may. `share`: its part of all packets read there (0..1)."""
+    """A process that read a socket, or may. `share`: its part of all packets read there (0..1).
 
-    pid: int
+    `pid` None: all those together that have none here.
+    """
+
+    pid: int | None
     start_ticks: int  # of the process, as in `Holder`
     name: str
     packets: int

@@ -10,7 +10,7 @@ from accepttrace.model.census import Census
 from accepttrace.model.entries import Bygone, Entry
 from accepttrace.model.listeners import Listeners, Socket
 from accepttrace.model.places import Place
-from accepttrace.model.tallies import WITHOUT_ROW
+from accepttrace.model.tallies import UNNAMED
 
 T = TypeVar("T")
 
@@ -72,7 +72,7 @@ def of_process(entries: Sequence[Entry], census: Census, by_thread: bool) -> Who
 
 def _of_program(program: Bygone, entries: Sequence[Entry]) -> Who:
     """Processes that ended, or workers without rows of their own."""
-    lives = program == WITHOUT_ROW
+    lives = program in UNNAMED
     workers = 0 if lives else sum(entry.workers for entry in entries)
     waits = None if lives else False
     return Who(None, None, "", program.name, lives, waits, ended=workers)

@@ -7,7 +7,7 @@ from typing import Final
 from accepttrace.model.census import Census, ProcessKey
 from accepttrace.model.entries import Bygone, Entry
 from accepttrace.model.listeners import Listeners, Socket
-from accepttrace.model.tallies import WITHOUT_ROW, Tallies
+from accepttrace.model.tallies import UNNAMED, Tallies
 
 SERVES_S: Final = 10.0  # so long a worker that accepted something may be too busy to wait
 
@@ -46,7 +46,7 @@ class Presence:
         entry.members = self._listeners.set_of(entry.socket)
         process = entry.process
         if isinstance(process, Bygone):
-            entry.waits = None if process == WITHOUT_ROW else False
+            entry.waits = None if process in UNNAMED else False
             return
         idle = self._idle.get((entry.socket, process))  # before it asked for the first time
         entry.waited = entry.waited or (idle is not None and idle.waited)

@@ -24,9 +24,12 @@ def readers_of(counts: Iterable[ReaderCount], holders: Iterable[Holder]) -> tupl
     read = {(one.pid, one.start_ticks): one for one in counts}
     total = sum(one.packets for one in read.values())
     found = [
-        Reader(*who, names.get(who, one.comm), one.packets, one.packets / total if total else None)
+        Reader(
+            *(who[0] or None, who[1], names.get(who, one.comm), one.packets),
+            share=one.packets / total if total else None,
+        )
         for who, one in read.items()
     ]
     nothing = 0.0 if total else None
     found += [Reader(*who, name, 0, nothing) for who, name in names.items() if who not in read]
-    return tuple(sorted(found, key=lambda one: (-one.packets, one.pid)))
+    return tuple(sorted(found, key=lambda one: (-one.packets, one.pid or 0)))

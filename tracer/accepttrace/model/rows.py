@@ -22,7 +22,7 @@ from accepttrace.model.recent import Part, Parts, Trends
 from accepttrace.model.serving import Pile, held_by, key_of, piles_of, places, sockets_at
 from accepttrace.model.snapshot import AcceptorRow
 from accepttrace.model.sums import Visible, summed
-from accepttrace.model.tallies import WITHOUT_ROW
+from accepttrace.model.tallies import UNNAMED
 from accepttrace.model.yardstick import Yardstick
 
 
@@ -167,7 +167,7 @@ class Rows:
         process = entry.process
         if entry.socket in self.passed_over:
             return False
-        if process == WITHOUT_ROW:  # the kernel side distinguishes them by pid alone
+        if process in UNNAMED:  # the kernel side distinguishes them by pid alone
             return not (self.filters.comms or self.filters.cgroups)
         if isinstance(process, Bygone):
             return process.kept

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Final
 
-from accepttrace.facts.records import AcceptorCount, Counts
+from accepttrace.facts.records import OUTSIDE, AcceptorCount, Counts
 from accepttrace.model.census import Census, ProcessKey
 from accepttrace.model.entries import SEVERAL, Actor, Bygone, Entry
 from accepttrace.model.listeners import Socket
@@ -24,6 +24,9 @@ MOST_PROGRAMS: Final = 16  # that have rows of their own on one listener
 OTHERS: Final = "other programs"
 # Those whose accepts were counted at the listener, for want of a row of their own.
 WITHOUT_ROW: Final = Bygone("workers without a row", kept=True)
+# ... and those that have no PID in the tracer's own PID namespace: one row for all of them.
+OUTSIDERS: Final = Bygone(OUTSIDE, kept=True)
+UNNAMED: Final = (WITHOUT_ROW, OUTSIDERS)  # they may be alive, and nobody knows how many they are
 
 
 class Tallies:
@@ -88,7 +91,7 @@ class Tallies:
                 parting[key] = count.accepts
                 continue
             entry = self._live.get(key) or self._meet(key, count)
-            if not count.process_start_ns:
+            if count.pid and not count.process_start_ns:
                 entry.process = self._census.key_of(count)  # it may become known later
             if self._advance(entry, count, now_s):
                 moved.add(count.listener_inode)
@@ -201,10 +204,13 @@ class Tallies:
 
     def _meet(self, key: AcceptorKey, count: AcceptorCount) -> Entry:
         inode, tid, start = key
+        self.changes += 1
+        if not count.pid:
+            entry = self._live[key] = Entry(inode, OUTSIDERS, SEVERAL, barred=True)
+            return entry
         process = self._census.key_of(count)
         entry = self._live[key] = Entry(inode, process, (tid, start))
         self._joined(Entry(inode, process), entry)  # it may have waited until now
-        self.changes += 1
         return entry
 
     def _advance(self, entry: Entry, count: AcceptorCount, now_s: float) -> int:

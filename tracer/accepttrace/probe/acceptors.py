@@ -8,13 +8,12 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Final, NamedTuple
 
 from accepttrace.facts.records import Locality
-from accepttrace.probe import wire
+from accepttrace.probe import pidns, wire
 from accepttrace.probe.load import loaders
 from accepttrace.probe.maps import Map
 from accepttrace.probe.shares import Shares
 
 Identity = tuple[int, int, int]  # listener inode, TID (0: a crew), start
-
 
 _ACCEPTS: Final = (wire.Acceptor.accepts.offset, "Q")
 _INODE: Final = (wire.Acceptor.who.offset + wire.AcceptorKey.inode.offset, "I")
@@ -25,15 +24,21 @@ class _Seen(NamedTuple):
 
     start_ns: int
     inode: int
-    tid: int  # as the kernel side has it, with CREW
-    pid: int
+    tid: int  # as the key has it, with CREW
+    thread: int  # PID << 32 | TID, as they are seen from here
     process_start_ns: int
     owner: int
 
     @classmethod
     def of(cls, row: wire.Acceptor) -> _Seen:
         who = row.who
-        return cls(who.start_ns, who.inode, who.tid, row.pid, row.process_start_ns, row.owner)
+        thread = row.pid << 32 | row.tid
+        return cls(who.start_ns, who.inode, who.tid, thread, row.process_start_ns, row.owner)
+
+    @property
+    def pid(self) -> int:
+        """As it is seen from here."""
+        return self.thread >> 32
 
 
 class AcceptorRows:
@@ -50,6 +55,7 @@ class AcceptorRows:
         self._errors = Map(fd("errors"), wire.ErrorKey, wire.Tally)
         self._calls = Map(fd("calls"), wire.U64, wire.Call)
         self._localities = Map(fd("localities"), wire.AcceptorKey, wire.Locality)
+        self._seen_from = pidns.seen_from()
         self._last: dict[Identity, _Seen] = {}
         self._slot_of: dict[bytes, wire.U32] = {}  # by key, as last read; only we free a slot
 
@@ -57,7 +63,7 @@ class AcceptorRows:
         """Of all acceptors."""
         rows = [row for row in self._in_slots() if row.who.tid]
         rows += [row for _, row in self._acceptors.items() if row.who.tid]
-        self._last = {identity(row.who): _Seen.of(row) for row in rows}
+        self._last = {shown(row): _Seen.of(row) for row in rows}
         return rows
 
     def accepts(self) -> Counter[int]:
@@ -73,12 +79,12 @@ class AcceptorRows:
     def read_ended(self, rows: Iterable[wire.Acceptor]) -> list[wire.Acceptor]:
         """Of those of `rows` whose thread is gone, once more: from now on nobody changes them.
 
-        A thread whose number was given to another counts as alive.
+        A thread whose number was given to another counts as alive, and those without a PID here.
         """
-        there: dict[int, bool] = {}
+        there = {0: True}
         again = []
         for row in rows:
-            task = row.who.tid & ~wire.CREW
+            task = row.pid if row.who.tid & wire.CREW else row.tid
             if task not in there:
                 there[task] = _exists(task)
             if not there[task]:
@@ -86,20 +92,20 @@ class AcceptorRows:
         return again
 
     def errors(self) -> dict[Identity, dict[int, int]]:
-        """Failures other than EAGAIN by errno, of each acceptor."""
+        """Failures other than EAGAIN by errno, of each acceptor by its key."""
         found: dict[Identity, dict[int, int]] = {}
         for key, tally in self._errors.items():
             found.setdefault(identity(key.acceptor), {})[key.error] = tally.count
         return found
 
     def localities(self) -> dict[Identity, Locality]:
-        """Of each acceptor whose CPUs were looked at."""
+        """Of each acceptor, by its key, whose CPUs were looked at."""
         rows = self._localities.items()
         return {identity(key): Locality(row.local, row.accepts) for key, row in rows}
 
-    def calls(self) -> list[tuple[int, wire.Call]]:
-        """By PID << 32 | TID, the accept() that a thread is in, or was in last."""
-        return [(key.value, call) for key, call in self._calls.items()]
+    def calls(self) -> list[wire.Call]:
+        """The accept() that each thread is in, or was in last."""
+        return [call for _, call in self._calls.items()]
 
     def inodes(self) -> Mapping[Identity, int]:
         """Of the listeners of all acceptors that were read last."""
@@ -114,8 +120,8 @@ class AcceptorRows:
         self._leave_slots(theirs)
         if self._looks_at_cpus:
             self._localities.delete_all(theirs)
-        self._calls.delete_all([wire.U64(row.pid << 32 | row.tid) for row in gone.values()])
-        self._delete_errors(gone)
+        self._delete_calls({row.thread for row in gone.values()})
+        self._delete_errors({identity(key) for key in theirs})
         self._count_crews()
         self._shares.free(wire.SHARED_ACCEPTORS, Counter(row.owner for row in gone.values()))
 
@@ -149,6 +155,13 @@ class AcceptorRows:
         self._slot_owners.delete_all(left)
         self._acceptors.delete_all(others)
 
+    def _delete_calls(self, threads: Collection[int]) -> None:
+        if self._seen_from:  # there the keys are others
+            found = [key for key, call in self._calls.items() if call.thread in threads]
+            self._calls.delete_all(found)
+        else:
+            self._calls.delete_all([wire.U64(thread) for thread in threads])
+
     def _delete_errors(self, gone: Collection[Identity]) -> None:
         found = [(k, v) for k, v in self._errors.items() if identity(k.acceptor) in gone]
         if found:
@@ -171,8 +184,13 @@ class AcceptorRows:
 
 
 def identity(key: wire.AcceptorKey) -> Identity:
-    """As the model knows it."""
+    """By what the kernel side knows it: TIDs of the initial PID namespace."""
     return key.inode, 0 if key.tid & wire.CREW else key.tid, key.start_ns
+
+
+def shown(row: wire.Acceptor) -> Identity:
+    """By what the model knows it: TIDs as they are seen from here."""
+    return row.who.inode, 0 if row.who.tid & wire.CREW else row.tid, row.who.start_ns
 
 
 def _exists(tid: int) -> bool:

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from accepttrace.config import Config
 from accepttrace.errors import AcceptTraceError, UnsupportedError
-from accepttrace.probe import lockdown, privileges
+from accepttrace.probe import lockdown, pidns, privileges
 from accepttrace.probe.load import loaders
 from accepttrace.probe.plans import Plan
 from accepttrace.probe.selftest import LoopbackError
@@ -32,6 +32,7 @@ def first(config: Config, plans: Iterable[Plan], kind: Kind[T]) -> T:
 
     Raises `UnsupportedError` that says why each of them failed.
     """
+    pidns.seen_from()  # what is wrong with it no attach type would mend
     loader = loaders.choose(config.loader)
     attempts: list[Attempt] = []
     for plan in plans:

@@ -12,6 +12,7 @@ from typing import Final
 
 from accepttrace.facts.addresses import family_of, spelled
 from accepttrace.facts.connections import ConnectionEvent, EventCounts, Kind, Wish
+from accepttrace.facts.records import OUTSIDE
 from accepttrace.probe import clock, wire
 from accepttrace.probe.load import loaders
 from accepttrace.probe.maps import Map
@@ -23,6 +24,7 @@ KINDS: Final[dict[int, Kind]] = {
     wire.EVENT_RESET: "reset",
     wire.EVENT_DROPPED: "dropped",
 }
+_OF_TASKS: Final = (wire.EVENT_ACCEPT, wire.EVENT_FAILED)  # the others happen to nobody
 NameOf = Callable[[int, int, str], str]  # PID, its start in nanoseconds as /proc has it, comm
 # struct event behind the head of its record; tests/contract compares it with the mirror.
 LAYOUT: Final = Struct("<8xQQqIIIIIiiIHHHHhhI16s16s16s")
@@ -66,14 +68,14 @@ class Connections:
             at_ns, start_ns, wait_us, pid, tid, inode, netns, queue, group, result, connections,
             kind, family, local_port, peer_port, cpu, received, _, comm, local, peer,
         ) in LAYOUT.iter_unpack(records):  # fmt: on
-            thread = _text(comm) if pid else None
+            thread = _text(comm) if kind in _OF_TASKS else None
             known_peer = peer_port != 0
             yield ConnectionEvent(
                 KINDS[kind],
                 at_ns + ahead_ns,
                 pid or None,
                 tid or None,
-                name_of(pid, start_ns + offset, thread) if thread is not None else None,
+                _name(name_of, pid, start_ns + offset, thread),
                 thread,
                 result if result >= 0 else None,
                 _error(result) if result < 0 else None,
@@ -106,6 +108,12 @@ class Connections:
     def close(self) -> None:
         """Let go of the ring buffer."""
         self._ring.close()
+
+
+def _name(name_of: NameOf, pid: int, start_ns: int, comm: str | None) -> str | None:
+    if comm is None:
+        return None
+    return name_of(pid, start_ns, comm) if pid else OUTSIDE
 
 
 def _wall_ahead_ns() -> int:

@@ -7,13 +7,14 @@ import socket
 from accepttrace.config import Filters
 from accepttrace.errors import UsageError
 from accepttrace.facts.matching import is_ipv4
-from accepttrace.probe import wire
+from accepttrace.probe import pidns, wire
 
 
 def settings_of(filters: Filters) -> wire.Settings:
     """The one entry of the map `settings`; PIDs go into a map of their own.
 
-    UsageError where they are more than the kernel side has room for.
+    UsageError where they are more than the kernel side has room for. `UnsupportedError`: see
+    `pidns.seen_from`.
     """
     for what, given, room in (
         ("network namespaces", filters.netns, wire.MAX_NETNS),
@@ -27,6 +28,7 @@ def settings_of(filters: Filters) -> wire.Settings:
         family=family,
         any_place=not filters.netns and not family,
         any_pid=not filters.pids,
+        pidns=pidns.seen_from(),
     )
     for index, netns in enumerate(sorted(filters.netns)):
         settings.netns[index] = netns

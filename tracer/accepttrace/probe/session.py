@@ -28,7 +28,7 @@ from accepttrace.facts.records import (
     Via,
 )
 from accepttrace.probe import choosing, clock, plans, preemption, selftest, wire
-from accepttrace.probe.acceptors import AcceptorRows, Identity, identity
+from accepttrace.probe.acceptors import AcceptorRows, Identity, identity, shown
 from accepttrace.probe.listeners import ListenerRows
 from accepttrace.probe.load import loaders
 from accepttrace.probe.members import facts_of
@@ -153,10 +153,7 @@ class Session(Tracer):
             return
         self._require(wrong)
         if {a.pid for a in mine} != {os.getpid()}:
-            raise UnsupportedError(
-                "this is not the machine's own PID namespace, so PIDs would be wrong",
-                "run on the host, or in a container with the host's PID namespace (--pid=host)",
-            )
+            raise UnsupportedError("the PID of this process was counted wrong")
 
     def _settled_acceptors(self) -> tuple[list[wire.Acceptor], frozenset[Identity]]:
         """All rows; which of them are of ended threads, and so final.
@@ -176,7 +173,7 @@ class Session(Tracer):
             if later is not None and later.pending and later.accepts == row.accepts:
                 row.empty += 1
                 row.wasted += row.pending == wire.PENDING_WASTED
-        return list(rows.values()), frozenset(final)
+        return list(rows.values()), frozenset(map(shown, final.values()))
 
     def _pending_refusals(self) -> Mapping[tuple[int, int], int]:
         """By PID and TID, the socket (inode) whose last accept() never got as far as its queue."""
@@ -190,11 +187,11 @@ class Session(Tracer):
         }
 
     def _stuck_calls(self) -> list[tuple[int, int]]:
-        calls = self._acceptors.calls()
+        """Of threads that have a PID here."""
         return [
-            (key, call.fd)
-            for key, call in calls
-            if call.state == wire.CALL_AWAITED and not call.listener
+            (call.thread, call.fd)
+            for call in self._acceptors.calls()
+            if call.thread and call.state == wire.CALL_AWAITED and not call.listener
         ]
 
     def _acceptor(
@@ -204,7 +201,8 @@ class Session(Tracer):
         cpus: Mapping[Identity, Locality],
     ) -> AcceptorCount:
         sees, crew = self.plan.sees, bool(value.who.tid & wire.CREW)
-        inode, tid, start_ns = key = identity(value.who)
+        key = identity(value.who)
+        inode, tid, start_ns = shown(value)
         inferred = crew and self.plan.infers_failures
         # The last bucket shows how long some wait was at least: threads of a crew that write the
         # longest at once may overwrite each other's.
@@ -214,10 +212,10 @@ class Session(Tracer):
             pid=value.pid,
             tid=tid,
             start_ns=start_ns,
-            process_start_ns=clock.start_shown(value.process_start_ns),
+            process_start_ns=clock.start_shown(value.process_start_ns) if value.pid else 0,
             comm=value.comm.decode(errors="replace"),
             accepts=value.accepts,
-            refused=value.refused if sees.refused else None,
+            refused=value.refused if sees.refused and (value.pid or not inferred) else None,
             empty=value.empty if sees.empty and not inferred else None,
             wasted=value.wasted if sees.empty and not crew else None,
             via=_VIA.get(value.via),
@@ -307,9 +305,10 @@ def _add_refusals(
     rows: Mapping[Identity, wire.Acceptor], refused: Mapping[tuple[int, int], int]
 ) -> None:
     """Each to the row of its thread, or of the thread's crew."""
-    threads = {(row.who.inode, row.who.tid): row for row in rows.values()}
+    threads = {shown(row)[:2]: row for row in rows.values() if not row.who.tid & wire.CREW}
+    crews = {(row.who.inode, row.pid): row for row in rows.values() if row.who.tid & wire.CREW}
     for (pid, tid), inode in refused.items():
-        row = threads.get((inode, tid)) or threads.get((inode, pid | wire.CREW))
+        row = threads.get((inode, tid)) or crews.get((inode, pid))
         if row is not None:
             row.refused += 1
 

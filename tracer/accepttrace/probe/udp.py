@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from accepttrace.config import Config, Filters
 from accepttrace.facts import addresses
 from accepttrace.facts.datagrams import ReaderCount, ReceiverCount, ReceiverCounts
-from accepttrace.facts.records import NS_PER_TICK
+from accepttrace.facts.records import NS_PER_TICK, OUTSIDE
 from accepttrace.probe import choosing, clock, plans, udptest, wire
 from accepttrace.probe.load import loaders
 from accepttrace.probe.maps import Map
@@ -65,9 +65,14 @@ class UdpSession(Tracer):
     def _read_counts(self) -> tuple[ReaderCount, ...]:
         self._read_by = {}
         found = []
+        outside: Counter[int] = Counter()
         for key, row in self._readers.items():
             self._read_by.setdefault(key.inode, []).append((key, row.owner))
-            found.append(_read_count(key, row))
+            if row.pid:
+                found.append(_read_count(key, row))
+            else:
+                outside[key.inode] += row.packets
+        found += [ReaderCount(inode, 0, 0, OUTSIDE, packets) for inode, packets in outside.items()]
         return tuple(found)
 
     def queues(self) -> tuple[Queue, ...]:
@@ -114,7 +119,7 @@ def _count(inode: int, value: wire.Receiver) -> ReceiverCount:
 def _read_count(key: wire.ReaderKey, row: wire.Reader) -> ReaderCount:
     comm = bytes(row.comm).partition(b"\0")[0].decode("utf-8", "replace")
     start_ticks = clock.start_shown(key.start_ns) // NS_PER_TICK
-    return ReaderCount(key.inode, key.pid, start_ticks, comm, row.packets)
+    return ReaderCount(key.inode, row.pid, start_ticks, comm, row.packets)
 
 
 def _queue(found: wire.UdpMember) -> Queue:

@@ -146,7 +146,7 @@ class Settings(c.Structure):
         ("family", c.c_uint32),
         ("netns_count", c.c_uint32),
         ("netns", c.c_uint32 * MAX_NETNS),
-        ("pad", c.c_uint32),
+        ("pidns", c.c_uint32),
         ("ports", c.c_uint8 * PORTS),
     )
 
@@ -170,7 +170,8 @@ class Acceptor(c.Structure):
         ("failed", c.c_uint64),
         ("refused", c.c_uint64),
         ("wasted", c.c_uint64),
-        ("pending", c.c_uint64),
+        ("pending", c.c_uint32),
+        ("tid", c.c_uint32),
         ("left_us", c.c_uint64),
         ("waited_us", c.c_uint64),
         ("ready_us", c.c_uint64),
@@ -255,6 +256,7 @@ class Call(c.Structure):
 
     _fields_ = (
         ("listener", c.c_uint64),
+        ("thread", c.c_uint64),
         ("fd", c.c_uint32),
         ("state", c.c_uint32),
     )
@@ -413,7 +415,7 @@ class Reader(c.Structure):
     _fields_ = (
         ("packets", c.c_uint64),
         ("owner", c.c_uint32),
-        ("pad", c.c_uint32),
+        ("pid", c.c_uint32),
         ("comm", c.c_char * 16),
     )
 

@@ -69,9 +69,9 @@ def matches(filters: Filters, event: ConnectionEvent) -> bool:
         return False
     if filters.netns and event.netns not in filters.netns:
         return False
-    if not by_process(filters) or event.pid is None:
+    if not by_process(filters) or event.comm is None:
         return fits(filters, event)
-    process = Process(event.pid, comm=event.comm or "", name=event.name or "")
+    process = Process(event.pid or 0, comm=event.comm or "", name=event.name or "")
     return process_matches(filters, process) and fits(filters, event)
 
 

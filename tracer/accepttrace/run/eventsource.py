@@ -58,7 +58,10 @@ class People:
 
         To be asked before a later event of another process with the same PID is read.
         """
-        known = None if event.pid is None else self._known.get(event.pid)
+        if event.pid is None:  # a loss is nobody's; whoever accepted has no PID here
+            outsider = Process(0, comm=event.comm or "")
+            return event.comm is None or process_matches(self._filters, outsider)
+        known = self._known.get(event.pid)
         return known is None or process_matches(self._filters, known[1], event.comm or "")
 
     def _look(self, pid: int, start_ns: int) -> Process | None:

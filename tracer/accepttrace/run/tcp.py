@@ -59,7 +59,7 @@ class TcpSource:
         self, counts: Counts, known: AbstractSet[int], holders: AbstractSet[int]
     ) -> dict[int, Process]:
         """Acceptors alive that hold no listener any more, by pid."""
-        pids = ({acceptor.pid for acceptor in counts.acceptors} | known) - holders
+        pids = ({acceptor.pid for acceptor in counts.acceptors} | known) - holders - {0}
         found = ((pid, self._sockets.process(pid)) for pid in pids)
         return {pid: process for pid, process in found if process is not None}
 

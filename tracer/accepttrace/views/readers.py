@@ -29,6 +29,8 @@ def _split(readers: Sequence[Reader]) -> str:
         return f"none of {plural(len(readers), 'process')} has read anything"
     total = sum(one.packets for one in reading)
     of = f"{len(reading)} of {plural(len(readers), 'process')} read {plural(total, 'packet')}"
+    if any(one.pid is None for one in reading):  # nobody knows how many they are
+        of = f"{plural(total, 'packet')} read"
     named = ", ".join(map(_one, reading[:READERS]))
     more = len(reading) - READERS
     return f"{of}: {named}" + (f" and {more:,} more" if more > 0 else "")
@@ -36,4 +38,5 @@ def _split(readers: Sequence[Reader]) -> str:
 
 def _one(reader: Reader) -> str:
     part = f" ({reader.share:.1%})" if reader.share is not None else ""
-    return f"pid {reader.pid} {clean(reader.name)} {reader.packets:,}{part}"
+    who = "" if reader.pid is None else f"pid {reader.pid} "
+    return f"{who}{clean(reader.name)} {reader.packets:,}{part}"

@@ -98,10 +98,10 @@ def _row(row: ReceiverRow) -> dict[str, object]:
 
 
 def _reads(row: ReceiverRow) -> str | None:
-    """`PID:packets` each."""
+    """`PID:packets` each; without a PID of those that have none here."""
     if row.readers is None:
         return None
-    return ";".join(f"{one.pid}:{one.packets}" for one in row.readers)
+    return ";".join(f"{one.pid or ''}:{one.packets}" for one in row.readers)
 
 
 def _pids(row: ReceiverRow) -> str:
