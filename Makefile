@@ -19,7 +19,7 @@ setup: $(VENV)/.run ## install what is missing; leaves .venv/bin/accepttrace
 $(VENV)/.run: pyproject.toml vagrant/provision.sh bpf/hatch_build.py
 	$(Q)sh vagrant/provision.sh run
 	$(Q)[ -x $(BIN)/python ] || $(PYTHON) -m venv --system-site-packages $(VENV)
-	$(Q)$(BIN)/pip install --quiet --disable-pip-version-check -e '.[record,report]'
+	$(Q)$(BIN)/pip install --quiet --disable-pip-version-check -e '.[record,report,exporter]'
 	$(Q)touch $@
 
 $(VENV)/.test: $(VENV)/.run
@@ -27,8 +27,8 @@ $(VENV)/.test: $(VENV)/.run
 	$(Q)$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
 	$(Q)touch $@
 
-$(VENV)/.browser: $(VENV)/.test
-	$(Q)sh vagrant/provision.sh browser
+$(VENV)/.viewers: $(VENV)/.test
+	$(Q)sh vagrant/provision.sh viewers
 	$(Q)touch $@
 
 $(VENV)/.vm: $(VENV)/.test
@@ -78,8 +78,8 @@ demo: objects ## real nginx and lab servers under load, traced
 PLACE ?= here
 TESTS ?= tests/unit tests/contract tests/kernel tests/servers tests/hostile
 
-# Of bare systems nothing is looked at in a browser.
-test: $(VENV)/.test $(if $(filter here,$(PLACE)),$(VENV)/.browser) objects bench/flood ## all tests that this machine can run
+# Of bare systems nothing is looked at in a browser, or scraped by Prometheus.
+test: $(VENV)/.test $(if $(filter here,$(PLACE)),$(VENV)/.viewers) objects bench/flood ## all tests that this machine can run
 	$(Q)$(PYTEST) -q --place $(PLACE) $(TESTS)
 
 test-vm: $(VENV)/.vm objects ## the kernel tests in a VM with Debian's 6.1 kernel

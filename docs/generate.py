@@ -1,4 +1,4 @@
-"""Write what is made of tables of data: docs/columns.md and explain.md, and the JSON schemas."""
+"""Write what is made of tables of data: columns.md, explain.md, metrics.md, the JSON schemas."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import msgspec
 from accepttrace.model.verdict import WORDS
 from accepttrace.model.who.diagnosis import KINDS
 from accepttrace.store.steps import Step
-from accepttrace.views import explain
+from accepttrace.views import explain, metrics
 from accepttrace.views.columns import reference, tcp, udp
 from accepttrace.views.columns.column import Table
 
@@ -28,6 +28,7 @@ def files() -> dict[Path, str]:
     return {
         ROOT / "docs" / "columns.md": reference.markdown(),
         ROOT / "docs" / "explain.md": explain.markdown(),
+        ROOT / "docs" / "metrics.md": metrics.markdown(),
         VIEWS / "schema.json": _schema(VIEWS / "schema.json", "acceptor", tcp.TABLE),
         VIEWS / "udp.schema.json": _schema(VIEWS / "udp.schema.json", "socket", udp.TABLE),
         VIEWS / "who.schema.json": _of_who(VIEWS / "who.schema.json"),

@@ -5,7 +5,7 @@
 #
 # usage: provision.sh run|test|vm|bench  what for; each includes the one before
 #        provision.sh boxes              the checks of this folder
-#        provision.sh browser            what a report is looked at with
+#        provision.sh viewers            what reports and metrics are looked at with
 #        provision.sh python             prints the Python that the virtual environment is made with
 set -eu
 purpose=${1:-test}
@@ -76,6 +76,7 @@ debian_wants() {
 	want nodejs has node
 	want systemd has systemd-socket-activate
 	want postgresql has_postgres
+	want openssl has openssl
 	want libcap2-bin has capsh
 	want python3-bpfcc has_bcc
 	# The kernel's tests of itself; not before 6.2 are they all there.
@@ -113,7 +114,7 @@ debian_installs() {
 	case " $* " in
 	*" php-fpm "*) disable "$(basename /lib/systemd/system/php*-fpm.service)" ;;
 	esac
-	for service in haproxy postgresql; do
+	for service in haproxy postgresql prometheus; do
 		case " $* " in
 		*" $service "*) disable "$service" ;;
 		esac
@@ -168,6 +169,7 @@ fedora_wants() {
 	want python3-gunicorn has gunicorn
 	want php-fpm has_php_fpm
 	want libcap has capsh
+	want openssl has openssl
 	[ "$ID" != fedora ] || want python3-bcc has_bcc # EL 9 has it for its older Python only
 	[ "$purpose" != test ] || return 0
 	want qemu-system-x86-core has qemu-system-x86_64
@@ -219,9 +221,12 @@ boxes)
 	want shellcheck has shellcheck
 	want debootstrap has debootstrap
 	;;
-browser) wish chromium has chromium ;; # Ubuntu has none but as a snap
+viewers)
+	wish chromium has chromium # Ubuntu has none but as a snap
+	wish prometheus has promtool
+	;;
 *)
-	echo "usage: provision.sh run|test|vm|bench|boxes|browser|python" >&2
+	echo "usage: provision.sh run|test|vm|bench|boxes|viewers|python" >&2
 	exit 2
 	;;
 esac

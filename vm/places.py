@@ -92,6 +92,7 @@ TABLE: tuple[Entry, ...] = (
     Entry("servers/test_front_page.py", HERE, "what the README shows, of one kernel's counts"),
     Entry("servers/test_serving.py", HERE, "who is shown with which number; counted in test_open"),
     Entry("servers/test_patterns.py", HERE, "nginx's own order; each kernel's is in test_order"),
+    Entry("servers/test_exporter.py", HERE, "a view of counts that are compared elsewhere"),
     Entry("servers/test_check.py", HERE, "what a script gets of one kernel's counts"),
     Entry(
         "servers/test_demo.py", HERE, "our own servers and load; kernels count them in test_counts"

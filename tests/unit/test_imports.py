@@ -36,6 +36,9 @@ OWNERS = {
     "bcc": ("probe/load/", "probe/diagnosis.py"),
     "rich": ("views/svg.py",),
     "msgspec": ("store/",),
+    "prometheus_client": ("run/export/exposition.py",),
+    "yaml": ("run/export/webconfig.py",),
+    "bcrypt": ("run/export/webconfig.py",),
     "click": ("cli/", "__main__.py"),
 }
 

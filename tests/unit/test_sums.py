@@ -27,8 +27,10 @@ def entry(accepts: int, interval: int = 0, **facts: Any) -> Entry:
 def test_counters_add_up() -> None:
     waits = count(1, 0, waits_us=[1] * 50 + [3] * 39 + [5] * 8 + [7] * 2 + [6]).wait_us
     entries = [
-        entry(90, 20, empty=3, errors={24: 1}, wasted=5, wait_us=waits, wait_max_us=7),
-        entry(10, 4, empty=4, errors={24: 2, 4: 9}, wasted=6, wait_max_us=6),
+        entry(
+            90, 20, empty=3, errors={24: 1}, wasted=5, wait_us=waits, wait_max_us=7, waited_us=300
+        ),
+        entry(10, 4, empty=4, errors={24: 2, 4: 9}, wasted=6, wait_max_us=6, waited_us=4),
         Entry(100, KEY, interval=0),
     ]
     assert summed(entries, ALL) == Sum(
@@ -40,6 +42,7 @@ def test_counters_add_up() -> None:
         errors={"EMFILE": 3, "EINTR": 9},
         waits_us=(1, 5, 7),
         wait_max_us=7,
+        wait_sum_us=304,
         wait_histogram=tuple(waits),
         local=None,
     )
@@ -83,9 +86,9 @@ def test_what_one_did_not_see_adds_nothing(
 
 def test_who_did_nothing_has_zeros_where_they_can_be_seen() -> None:
     waits = (None, None, None)
-    assert summed([], ALL) == Sum(0, 0, 0, 0, None, {}, waits, None, ())
+    assert summed([], ALL) == Sum(0, 0, 0, 0, None, {}, waits, None, None, ())
     assert summed([Entry(100, KEY)], NOTHING) == Sum(
-        *(0, 0, None, None, None, None, waits, None, ())
+        *(0, 0, None, None, None, None, waits, None, None, ())
     )
 
 

@@ -27,6 +27,7 @@ _COMMANDS = {
     "replay": "look at a recording in every view",
     "diff": "two recordings side by side: what changed, and was it chance?",
     "report": "a recording on one page: HTML, SVG or JSON",
+    "exporter": "metrics for Prometheus, served until it is ended",
     "doctor": "what this kernel and these privileges offer",
     "demo": "a real server in a sharing mode, under load, traced",
     "explain": "what a verdict, loss or column means, and what people do about it",

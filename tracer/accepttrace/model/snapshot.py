@@ -181,6 +181,7 @@ class AcceptorRow:
     whole run. `trend`: accepts per second in the last parts of it, the latest last, None before the
     start; empty where nobody asked for it. Waiting times are upper
     bounds of histogram buckets (≤ 12.5 % wide), in microseconds; None where nothing was measured.
+    `wait_sum_us` is exact: all of them added up, as far as they fell into the run.
     `wait_histogram` has their counts, by the buckets of `model.histogram`; empty where nothing was
     measured.
     `open_connections`: established ones at the listener's port and of its family that the process
@@ -221,6 +222,7 @@ class AcceptorRow:
     wait_p90_us: int | None
     wait_p99_us: int | None
     wait_max_us: int | None
+    wait_sum_us: int | None
     wait_histogram: Sequence[int]
     empty_accepts: int | None
     wasted_wakeups: int | None  # woken, and the first accept() found nothing

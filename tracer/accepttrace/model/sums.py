@@ -35,6 +35,7 @@ class Sum(NamedTuple):
     errors: Mapping[str, int] | None
     waits_us: tuple[int | None, int | None, int | None]  # p50, p90, p99
     wait_max_us: int | None
+    wait_sum_us: int | None
     wait_histogram: Sequence[int]
     local: float | None = None
 
@@ -50,10 +51,11 @@ def summed(entries: Sequence[Entry], visible: Visible) -> Sum:
     if not counts:
         return _nothing(visible)
     histogram: Sequence[int] = ()
-    accepts, longest, empty, wasted = 0, 0, 0, 0
+    accepts, longest, waited, empty, wasted = 0, 0, 0, 0, 0
     for count in counts:
         histogram = add(histogram, count.wait_us)
         longest = max(longest, count.wait_max_us)
+        waited += count.waited_us
         accepts += count.accepts
         empty += count.empty or 0
         wasted += count.wasted or 0
@@ -69,6 +71,7 @@ def summed(entries: Sequence[Entry], visible: Visible) -> Sum:
         errors=_errors(counts) if visible.errors else None,
         waits_us=(bounds[0], bounds[1], bounds[2]),
         wait_max_us=longest if measured else None,
+        wait_sum_us=waited if measured else None,
         wait_histogram=tuple(histogram) if measured else (),
         local=places.local / places.accepts if places and places.accepts else None,
     )
@@ -79,7 +82,7 @@ def _nothing(visible: Visible) -> Sum:
     """Of those who accepted nothing yet, and asked for nothing."""
     calls = 0 if visible.empty else None
     errors: Mapping[str, int] | None = {} if visible.errors else None
-    return Sum(0, 0, calls, calls, None, errors, (None, None, None), None, ())
+    return Sum(0, 0, calls, calls, None, errors, (None, None, None), None, None, ())
 
 
 def _via(counts: Iterable[AcceptorCount]) -> Via | None:

@@ -1,0 +1,1 @@
+"""Metrics that are served: totals, their text, and the web server."""
