@@ -381,6 +381,13 @@ def test_waits_of_who_stands_out_are_beside_those_of_the_others() -> None:
     alone = said(waited(2000, None, None, None))
     assert alone.startswith("  its connections wait 2.0ms at p99  ")
     assert said(waited(None, 100, 100, 100)) == ""
+    assert said(waited(0, 0, 0, 0)).startswith("  its connections wait 0us at p99 (others 0us)  ")
+    # Those of other places are no others of this one, and those that ended have their own times.
+    snapshot = waited(2000, 100, 100, 100)
+    long = {"wait_histogram": [0] * 40 + [50], "wait_max_us": 9000}
+    assert "(others 100us)" not in said(with_rows(snapshot, {}, {}, long))
+    for elsewhere in ({"alive": False}, {"local_port": 81}):
+        assert "(others 100us)" in said(with_rows(snapshot, {}, {}, {**long, **elsewhere}))
 
 
 def test_what_is_held_open_stands_above_where_it_is_known() -> None:
@@ -461,7 +468,7 @@ def test_the_page_of_keys_breaks_what_they_do_below_itself() -> None:
     at = next(i for i, line in enumerate(lines) if line.startswith(" PgUp"))
     assert lines[at].index("the same") == 1 + len("PgUp PgDn Home End") + 2
     assert lines[at + 1].index("last") >= lines[at].index("the same") == 21
-    assert lines[at + 1][:21].strip() == ""
+    assert len(lines[at + 1]) - len(lines[at + 1].lstrip()) == 21
     assert max(map(len, lines)) <= 60
     narrow = lines_of(pages.keys(25))
     assert any(line.startswith(f" q{'':19}qui…") for line in narrow)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import reduce
+from typing import Any
 
 import pytest
 
@@ -38,6 +40,64 @@ def test_moving_selects_a_row_by_what_it_is(key: str, at: int, row: int) -> None
 def test_there_is_nothing_to_move_to_in_an_empty_table() -> None:
     state = pressed("down", "end", "enter", drawn=Drawn())
     assert (state.selected, state.page) == (None, "table")
+
+
+BUSY = State(
+    *(Wish("thread", 10.0), "table", "rate", True, "x", False, (3,), 9, 9, 5, True),
+)
+
+
+@pytest.mark.parametrize(
+    ("key", "changes"),
+    [
+        ("down", {"selected": (4,), "at": 4}),
+        ("s", {"sort": "queue", "reverse": False, "top": 0}),
+        ("S", {"reverse": False, "top": 0}),
+        ("z", {"wish": Wish("thread", 10.0, 1), "paused": False}),
+        ("w", {"wish": Wish("thread", 60.0), "paused": False}),
+        ("/", {"typing": True}),
+        ("p", {"paused": False}),
+        ("q", {"ended": True}),
+        ("escape", {"filter": "", "selected": None, "at": 0, "top": 0}),
+        ("enter", {"page": "worker", "scroll": 0, "wish": Wish("thread", 10.0, threads=True)}),
+        ("h", {"page": "histogram", "scroll": 0}),
+        ("x", {}),
+        (
+            "g",
+            {
+                **{"wish": Wish("socket", 10.0), "paused": False, "sort": None},
+                **{"selected": None, "at": 0, "top": 0},
+            },
+        ),
+    ],
+)
+def test_a_key_changes_what_it_is_for_and_nothing_else(key: str, changes: dict[str, Any]) -> None:
+    after = press(BUSY, key, DRAWN._replace(at=3, top=2))
+    assert after == replace(BUSY, **{"at": 3, "top": 2, **changes})
+
+
+def test_what_is_typed_shows_the_table_from_its_top() -> None:
+    typing = replace(BUSY, typing=True)
+    drawn = DRAWN._replace(at=3, top=2)
+    assert press(typing, "y", drawn) == replace(typing, filter="xy", at=3, top=0)
+    assert press(typing, "backspace", drawn) == replace(typing, filter="", at=3, top=2)
+    assert press(typing, "paste:a\nb", drawn).filter == "x"
+    assert len(press(typing, "paste:" + "y" * 100, drawn).filter) == 64
+
+
+def test_pages_open_over_an_empty_table_too_but_that_of_nobody() -> None:
+    pages = [press(State(), key, Drawn()).page for key in ("h", "e", "?", "enter")]
+    assert pages == ["histogram", "explain", "keys", "table"]
+
+
+@pytest.mark.parametrize(("length", "last"), [(0, 0), (3, 0), (4, 0), (5, 1), (50, 46)])
+def test_a_page_scrolls_to_its_last_line_and_no_farther(length: int, last: int) -> None:
+    page = State(page="keys", scroll=2)
+    drawn = DRAWN._replace(length=length)
+    assert press(page, "end", drawn).scroll == last
+    assert press(page, "home", drawn).scroll == 0
+    assert press(replace(page, scroll=last), "down", drawn).scroll == last
+    assert press(page, "up", drawn).scroll == max(min(last, 2) - 1, 0)
 
 
 def test_grouping_goes_round_and_forgets_whom_it_had_selected() -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import zip_longest
+from functools import reduce
 from textwrap import wrap
 from typing import Final
 
-from accepttrace.model.histogram import percentiles
+from accepttrace.model.histogram import add, percentiles
 from accepttrace.model.losses import verdict as loss_verdict
 from accepttrace.model.snapshot import AcceptorRow, Snapshot, Verdict
 from accepttrace.model.verdict import FAULTS
@@ -133,10 +133,11 @@ def _belongs(row: AcceptorRow, one: Verdict) -> bool:
 
 
 def _p99(rows: Sequence[AcceptorRow]) -> int | None:
-    found = [row.wait_histogram for row in rows if row.wait_histogram]
-    histogram = [sum(counts) for counts in zip_longest(*found, fillvalue=0)]
-    longest = max((row.wait_max_us or 0 for row in rows), default=0)
-    return percentiles(histogram, P99, longest or 1)[0] if any(histogram) else None
+    """Of all together; None: no wait of theirs was measured."""
+    histogram: Sequence[int] = reduce(add, (row.wait_histogram for row in rows), ())
+    longest = max((0, *(row.wait_max_us for row in rows if row.wait_max_us)))
+    (bound,) = percentiles(histogram, P99, longest)
+    return bound
 
 
 def _totals(board: Board, canvas: Canvas) -> list[Line]:
