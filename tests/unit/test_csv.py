@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 
 from accepttrace.facts.records import Losses
 from accepttrace.facts.sight import Sight
@@ -50,6 +51,15 @@ def test_every_row_has_as_many_cells_as_there_are_names() -> None:
             text = csvrows.rows(troubled(by), histogram=histogram)
             names = csvrows.header(by, histogram=histogram).split(",")
             assert {len(cells) for cells in csv.reader(io.StringIO(text))} == {len(names)}
+
+
+def test_seconds_have_three_decimals() -> None:
+    snapshot = replace(four_workers(), elapsed_s=3.00049, open_age_s=0.123456)
+    assert {(row["elapsed_s"], row["open_age_s"]) for row in table(snapshot)} == {("3.0", "0.123")}
+    (line, *_) = csvrows.rows(snapshot, columns=("pid", "accepts")).splitlines()
+    assert line == "2026-01-02T12:00:03.000Z,3.0,1001,610"
+    later = replace(snapshot, elapsed_s=3.0006)
+    assert csvrows.rows(later, columns=("pid",)).startswith("2026-01-02T12:00:03.000Z,3.001,1001")
 
 
 def test_a_histogram_is_one_cell_and_only_for_those_who_ask() -> None:

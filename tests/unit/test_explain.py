@@ -157,3 +157,28 @@ def test_the_reference_has_every_word_with_more_than_a_meaning() -> None:
         assert (f"\n### {one.word}\n" in text) == any(
             same.why or same.do for same in ALL if same.word == one.word
         )
+
+
+@pytest.mark.parametrize("width", [40, 79, 80])
+def test_words_are_broken_at_blanks_alone(width: int) -> None:
+    for one in ALL:
+        first, *body = lines(one, width)
+        text = " ".join(part.strip() for part in body)
+        labels = ("Helps", "Costs") if one.kind == "remedy" else ("Why", "What to do")
+        rest = [
+            f"{label}: {words}"
+            for label, words in zip(labels, (one.why, one.do), strict=True)
+            if words
+        ]
+        assert text == " ".join(" ".join([one.means, *rest]).split())
+        assert first.startswith(f"{one.word} (")
+        assert max(map(len, body)) <= width
+
+
+def test_the_list_has_the_beginning_of_each_as_far_as_it_fits() -> None:
+    shown = listing(60).splitlines()
+    cut = [line for line in shown if line.endswith("...")]
+    assert max(map(len, shown)) <= 60
+    assert len(cut) > 20
+    assert max(map(len, cut)) > 55
+    assert listing() == listing(80)

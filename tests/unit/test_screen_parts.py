@@ -381,6 +381,10 @@ def test_waits_of_who_stands_out_are_beside_those_of_the_others() -> None:
     alone = said(waited(2000, None, None, None))
     assert alone.startswith("  its connections wait 2.0ms at p99  ")
     assert said(waited(None, 100, 100, 100)) == ""
+    model = Tracker(META, None, 0.0, SEES)
+    most = count(1, 900, waits_us=[9000, *[2000] * 198])
+    feed(model, 3, [most, count(2, 50)], [listener(100, [holder(1), holder(2)])])
+    assert "wait 2.1ms at p99" in said(model.snapshot())
     assert said(waited(0, 0, 0, 0)).startswith("  its connections wait 0us at p99 (others 0us)  ")
     # Those of other places are no others of this one, and those that ended have their own times.
     snapshot = waited(2000, 100, 100, 100)
