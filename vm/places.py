@@ -90,6 +90,7 @@ TABLE: tuple[Entry, ...] = (
     Entry("kernel/test_udp_reads.py", HERE, "a tracepoint: the same on each kernel that has it"),
     Entry("servers/test_dnsmasq.py", HERE, "a server's own count of what test_udp_reads counts"),
     Entry("servers/test_front_page.py", HERE, "what the README shows, of one kernel's counts"),
+    Entry("servers/test_belonging.py", HERE, "paths of control groups are the same everywhere"),
     Entry("servers/test_serving.py", HERE, "who is shown with which number; counted in test_open"),
     Entry("servers/test_patterns.py", HERE, "nginx's own order; each kernel's is in test_order"),
     Entry("servers/test_exporter.py", HERE, "a view of counts that are compared elsewhere"),

@@ -14,7 +14,7 @@ Example = tuple[str, str]  # a command line, and what it is for
 _SECTIONS: Final = (
     (
         "What to trace",
-        "ports pids comms addresses cgroups netns ipv4 ipv6 unix udp peer"
+        "ports pids comms addresses cgroups units containers pods netns ipv4 ipv6 unix udp peer"
         " slower_than sample failed lost",
     ),
     (

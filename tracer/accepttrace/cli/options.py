@@ -6,6 +6,7 @@ import math
 import os
 import socket
 from collections.abc import Callable, Iterable
+from functools import reduce
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -13,8 +14,10 @@ import click
 
 from accepttrace.cli.completion import ports
 from accepttrace.config import Family, Filters
+from accepttrace.facts.matching import is_below
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+T = TypeVar("T", int, str)
 
 UNITS: Final = {"": 1.0, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 PORT_LIMIT: Final = 65535
@@ -114,6 +117,27 @@ def parse_cgroup(text: str) -> str:
     return _readable(path)
 
 
+def parse_unit(text: str) -> frozenset[str]:
+    """Control groups of a systemd unit. ValueError if no process is in one of this name."""
+    from accepttrace.sockets import belonging
+
+    return belonging.units(_readable(text))
+
+
+def parse_container(text: str) -> frozenset[str]:
+    """Control groups of a container. ValueError as of `parse_unit`."""
+    from accepttrace.sockets import belonging
+
+    return belonging.containers(_readable(text))
+
+
+def parse_pod(text: str) -> frozenset[str]:
+    """Control groups of a Kubernetes pod. ValueError as of `parse_unit`."""
+    from accepttrace.sockets import belonging
+
+    return belonging.pods(_readable(text))
+
+
 def parse_netns(text: str) -> int:
     """A network namespace as its inode number; ValueError if there is no such.
 
@@ -193,7 +217,9 @@ class Parsed(click.ParamType):  # type: ignore[type-arg]  # generic in new relea
         try:
             return self._recorded(value) if past else self._parse(value)
         except ValueError as error:
-            return self.fail(str(error), param, ctx)
+            from accepttrace.views.text import clean  # it may name what others chose
+
+            return self.fail(clean(str(error)), param, ctx)
 
 
 def seconds(low: float, high: float = math.inf) -> Parsed:
@@ -223,6 +249,9 @@ ADDRESS: Final = Parsed("address", parse_address)
 NAME: Final = Parsed("name", parse_name)
 CGROUP: Final = Parsed("cgroup", parse_cgroup)
 NETNS: Final = Parsed("netns", parse_netns, parse_past_netns)
+UNIT: Final = Parsed("unit", parse_unit)
+CONTAINER: Final = Parsed("container", parse_container)
+POD: Final = Parsed("pod", parse_pod)
 
 FILTERS: Final = (
     click.argument("places", type=PORTS, nargs=-1, metavar="[PORTS]...",
@@ -238,6 +267,12 @@ FILTERS: Final = (
                  help="Only sockets that clients reach at this local address: bound to it or any."),
     click.option("--cgroup", "cgroups", type=CGROUP, multiple=True, metavar="PATH",
                  help="Only processes in this control group or below it."),
+    click.option("--unit", "units", type=UNIT, multiple=True, metavar="NAME",
+                 help="Only processes of this systemd unit: nginx, or nginx.service."),
+    click.option("--container", "containers", type=CONTAINER, multiple=True, metavar="NAME",
+                 help="Only those in this container: its name, or the beginning of its number."),
+    click.option("--pod", "pods", type=POD, multiple=True, metavar="NAME",
+                 help="Only those in this Kubernetes pod: NAME, NAMESPACE/NAME or its uid."),
     click.option("--netns", "netns", type=NETNS, multiple=True, metavar="NETNS",
                  help="Only this network namespace: inode number, PID, name or path."),
     click.option("-4", "ipv4", is_flag=True,
@@ -353,9 +388,28 @@ def take_filters(values: dict[str, Any]) -> Filters:
         family=family,
         comms=frozenset(values.pop("comms")),
         addresses=frozenset(values.pop("addresses")),
-        cgroups=frozenset(values.pop("cgroups")),
+        cgroups=_cgroups(values),
     )
 
 
-def _union(sets: Iterable[frozenset[int]]) -> frozenset[int]:
+def _cgroups(values: dict[str, Any]) -> frozenset[str]:
+    """What is in one of each kind that was asked for."""
+    kinds = [frozenset(values.pop("cgroups"))]
+    kinds += [_union(values.pop(kind)) for kind in ("units", "containers", "pods")]
+    asked = [paths for paths in kinds if paths]
+    both = reduce(_in_both, asked) if asked else frozenset()
+    if asked and not both:
+        raise click.UsageError(
+            "no process is in all that was asked for of --cgroup, --unit, --container and --pod"
+        )
+    return both
+
+
+def _in_both(some: frozenset[str], others: frozenset[str]) -> frozenset[str]:
+    """Of two sets of paths, what is in one of each, or below it."""
+    inner = {one for one in some if is_below(one, others)}
+    return frozenset(inner | {one for one in others if is_below(one, some)})
+
+
+def _union(sets: Iterable[frozenset[T]]) -> frozenset[T]:
     return frozenset().union(*sets)

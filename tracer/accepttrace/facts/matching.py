@@ -72,7 +72,7 @@ def process_matches(filters: Filters, process: Named, comm: str = "") -> bool:
     return (
         (not filters.pids or process.pid in filters.pids)
         and (not filters.comms or _name_matches(filters, {process.comm, process.name, comm}))
-        and (not filters.cgroups or _is_below(process.cgroup, filters.cgroups))
+        and (not filters.cgroups or is_below(process.cgroup, filters.cgroups))
     )
 
 
@@ -121,7 +121,8 @@ def _name_matches(filters: Filters, names: set[str]) -> bool:
     return any(comm in names or cut(comm) in names for comm in filters.comms)
 
 
-def _is_below(cgroup: str | None, tops: Iterable[str]) -> bool:
+def is_below(cgroup: str | None, tops: Iterable[str]) -> bool:
+    """Whether the path of a control group is one of these, or below it."""
     if cgroup is None:
         return False
     path = cgroup.strip("/") + "/"

@@ -1,0 +1,159 @@
+"""Control groups by the names that people use: units of systemd, containers, pods.
+
+A container's name and a pod's stand in files of the engine on this machine, which is not asked
+itself. Anybody may call a control group of their own as they like: what lies within a user's
+session, or in another container, is taken only where nothing outside has the name.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from itertools import accumulate
+from typing import Any, Final
+
+from accepttrace.sockets import procfs
+
+ID: Final = re.compile(r"[0-9a-f]{64}")
+SHORTEST: Final = 4  # digits of a container's number that are taken for it
+POD: Final = re.compile(r"pod([0-9a-f]{8}(?:[-_][0-9a-f]{4}){3}[-_][0-9a-f]{12})")
+UNIT: Final = re.compile(r"[^/]+\.(?:service|scope|socket|slice|mount)$")
+SESSION: Final = re.compile(r"user@\d+\.service$")
+MONITOR: Final = "conmon"  # beside a container of podman or CRI-O, not in it
+STATE_BYTES: Final = 1 << 20
+SHOWN: Final = 16  # names that an error lists
+LISTED: Final = 4096  # entries of a folder
+
+DOCKER: Final = "/var/lib/docker/containers"
+STORAGE: Final = "/var/lib/containers/storage/overlay-containers/containers.json"  # podman, CRI-O
+CONTAINERD: Final = "/run/containerd/io.containerd.runtime.v2.task"
+PODS: Final = "/var/log/pods"
+NAMES: Final = ("nerdctl/name", "io.kubernetes.cri.container-name", "io.kubernetes.container.name")
+
+Namer = Callable[[str], Iterable[str]]  # all that a control group of this path is called
+
+
+def units(text: str) -> frozenset[str]:
+    """The control group of a unit: `nginx`, `nginx.service`. ValueError, as of all of these."""
+    names = {text} if UNIT.fullmatch(text) else {text, f"{text}.service"}
+    return _found(text, "unit", lambda path: UNIT.findall(path), names)
+
+
+def containers(text: str) -> frozenset[str]:
+    """That of a container, by its name, or by its number or the beginning of that."""
+
+    def names(path: str) -> Iterator[str]:
+        number = ID.search(_last(path))
+        if not _begins_container(path):
+            return
+        yield procfs.container_id(path) or ""
+        if number:
+            yield from names_of(number[0])
+            if len(text) >= SHORTEST and number[0].startswith(text):
+                yield text
+
+    return _found(text, "container", names, {text})
+
+
+def pods(text: str) -> frozenset[str]:
+    """That of a Kubernetes pod: its name, `NAMESPACE/NAME`, or its uid."""
+    known = pod_names()
+
+    def names(path: str) -> Iterator[str]:
+        for uid in POD.findall(_last(path)):
+            yield uid.replace("_", "-")
+            yield from known.get(uid.replace("_", "-"), ())
+
+    return _found(text, "pod", names, {text})
+
+
+def _found(text: str, noun: str, names: Namer, wanted: set[str]) -> frozenset[str]:
+    if not text.strip():
+        raise ValueError(f"the name of a {noun} is missing")
+    called = {path: set(names(path)) for path in _paths()}
+    depths = {path: _depth(path) for path, some in called.items() if some & wanted}
+    found = {path for path, depth in depths.items() if depth == min(depths.values())}
+    if not found:
+        some = sorted(set().union(*called.values()))[:SHOWN]
+        there = f"; there are {', '.join(some)}" if some else "; there is none"
+        raise ValueError(f"no process is in a {noun} {text!r}{there}")
+    if len(found) > 1:
+        raise ValueError(f"{text!r} may be {' or '.join(sorted(found)[:SHOWN])}: use --cgroup")
+    return frozenset(found)
+
+
+def _paths() -> set[str]:
+    """The control groups of all processes, and those above them."""
+    found: set[str] = set()
+    for pid in procfs.pids():
+        with suppress(OSError):
+            path = procfs.cgroup(pid) or ""
+            found.update(accumulate(path.split("/")[1:], "{}/{}".format, initial=""))
+    return found - {""}
+
+
+def _depth(path: str) -> int:
+    """How many sessions of users and containers it lies within: they name what is in theirs."""
+    above = accumulate(path.split("/")[1:-1], "{}/{}".format, initial="")
+    return sum(bool(SESSION.search(each)) or _begins_container(each) for each in above)
+
+
+def _begins_container(path: str) -> bool:
+    """Whether it is that of a container as a whole."""
+    own, above = procfs.container_id(path), procfs.container_id(path.rpartition("/")[0])
+    return own is not None and own != above and MONITOR not in _last(path)
+
+
+def _last(path: str) -> str:
+    return path.rpartition("/")[2]
+
+
+def names_of(number: str) -> frozenset[str]:
+    """What docker, podman, CRI-O or containerd call the container of this number (64 digits)."""
+    found = {str(_json(f"{DOCKER}/{number}/config.v2.json").get("Name", "")).lstrip("/")}
+    for one in _stored():
+        if one.get("id") == number and isinstance(one.get("names"), list):
+            found |= {str(name) for name in one["names"]}
+    for namespace in _listed(CONTAINERD):
+        notes = _json(f"{CONTAINERD}/{namespace}/{number}/config.json").get("annotations")
+        if isinstance(notes, dict):
+            found |= {str(notes[key]) for key in NAMES if key in notes}
+    return frozenset(found - {""})
+
+
+def pod_names() -> dict[str, tuple[str, str]]:
+    """uid → `NAME`, `NAMESPACE/NAME`. Source: folders of logs, NAMESPACE_NAME_UID."""
+    found = {}
+    for folder in _listed(PODS):
+        namespace, _, rest = folder.partition("_")
+        name, _, uid = rest.rpartition("_")
+        if namespace and name:
+            found[uid] = (name, f"{namespace}/{name}")
+    return found
+
+
+def _stored() -> list[dict[str, Any]]:
+    stored = _read(STORAGE)
+    return [one for one in stored if isinstance(one, dict)] if isinstance(stored, list) else []
+
+
+def _json(path: str) -> dict[str, Any]:
+    found = _read(path)
+    return found if isinstance(found, dict) else {}
+
+
+def _read(path: str) -> object:
+    """The JSON in a file; None where there is none that can be read."""
+    try:
+        return json.loads(procfs.text(path, STATE_BYTES))
+    except (OSError, ValueError, RecursionError):
+        return None
+
+
+def _listed(folder: str) -> list[str]:
+    try:
+        return procfs.names(folder, LISTED)
+    except OSError:
+        return []
