@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 
-from accepttrace.facts.records import Process
+from accepttrace.facts.records import TICKS_PER_S, Process
 from accepttrace.sockets import procfs
 from accepttrace.sockets.cputime import cpu_times
 
@@ -61,11 +61,11 @@ def test_it_is_the_user_and_system_time_of_stat() -> None:
     before = stat_s()
     (found,) = cpu_times([me, Process(2**22 + 1)]).values()
     after = stat_s()
-    tick_s = 1 / procfs.TICKS_PER_S
+    tick_s = 1 / TICKS_PER_S
     assert before - 2 * tick_s <= found.used_s <= after + 2 * tick_s
     assert found.start_ticks == 7
 
 
 def stat_s() -> float:
     fields = procfs.text("/proc/self/stat").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / procfs.TICKS_PER_S
+    return (int(fields[11]) + int(fields[12])) / TICKS_PER_S

@@ -100,7 +100,8 @@ def test_what_was_lost_at_one_of_several_is_of_the_namespace() -> None:
     scene.lose(1, replace(loss, sure=False))
     assert scene.told == []
     scene.lose(2, replace(loss, packets=7), replace(loss, cause="cookie", packets=2))
-    scene.lose(3, replace(loss, packets=7), replace(loss, cause="cookie", packets=2))
+    # Fewer by now: some turned out to be of a listener that is gone.
+    scene.lose(3, replace(loss, packets=3), replace(loss, cause="cookie", packets=2))
     (one,) = scene.it.events
     assert one.lost == {"dropped_overflow": 2, "cookie": 2}
     assert (one.netns, one.family, one.local_address, one.local_port, one.until_s) == (

@@ -17,7 +17,7 @@ from typing import Any, cast
 import pytest
 
 from accepttrace.errors import AcceptTraceError, UnsupportedError
-from accepttrace.facts.records import Unread
+from accepttrace.facts.records import TICKS_PER_S, Unread
 from accepttrace.probe.holders import EpollSet, Waiter, Waiters, Way
 from accepttrace.sockets import fromproc, namespaces, procfs, syscalls, unixsockets
 from accepttrace.sockets.diag import kcmp
@@ -210,7 +210,7 @@ def test_a_young_process_is_asked_at_every_look(clock: Clock) -> None:
     speaker = Speaker()
     speaker.names = {ME: "worker"}
     people = speaker.people
-    ticks = (time.clock_gettime(time.CLOCK_BOOTTIME) - YOUNG_S + 2) * procfs.TICKS_PER_S
+    ticks = (time.clock_gettime(time.CLOCK_BOOTTIME) - YOUNG_S + 2) * TICKS_PER_S
     for _ in range(3):
         clock.now += 0.1
         people.meet([Facts(ME, ME, int(ticks), "w", {}, {}, sure=True)])

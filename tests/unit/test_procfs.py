@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from accepttrace.facts.records import NS_PER_TICK
+from accepttrace.facts.records import NS_PER_TICK, TICKS_PER_S
 from accepttrace.sockets import procfs, syscalls
 from accepttrace.sockets.facts import NOT, UNKNOWN, Waiting
 from accepttrace.sockets.fromproc import ProcSource
@@ -274,8 +274,8 @@ def test_a_thread_of_the_kernel_is_known_by_its_flag(
 
 
 def test_ticks_are_those_of_this_machine() -> None:
-    assert os.sysconf("SC_CLK_TCK") == procfs.TICKS_PER_S
-    assert procfs.TICKS_PER_S * NS_PER_TICK == 1_000_000_000
+    assert os.sysconf("SC_CLK_TCK") == TICKS_PER_S
+    assert TICKS_PER_S * NS_PER_TICK == 1_000_000_000
 
 
 def test_all_descriptors_are_read_where_there_is_room_for_one_more(

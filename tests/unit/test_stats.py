@@ -272,6 +272,7 @@ def test_a_member_there_for_a_moment_spoils_nothing() -> None:
     there = [1.0, 1.0, 1.0, 1e-5]
     together = chi_square_sf(sum((x - 100_033) ** 2 / 100_033 for x in many[:3]), 2)
     assert even_split_p(many, there).p == pytest.approx(together, rel=0.01)
+    assert even_split_p((100, 3), (100.0, 1.0)) == (1, 0)  # of two nothing is left to compare
 
 
 def test_members_alike_in_nothing() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from accepttrace.facts.records import NS_PER_TICK
+from accepttrace.facts.records import TICKS_PER_S
 
 
 class Kin(NamedTuple):
@@ -49,4 +49,4 @@ class Surroundings:
         """Since when a process runs."""
         if not (self.now_ticks and start_ticks):
             return None
-        return max(self.now_ticks - start_ticks, 0) * NS_PER_TICK / 1e9
+        return max(self.now_ticks - start_ticks, 0) / TICKS_PER_S

@@ -15,7 +15,9 @@ WaitsIn = Literal["epoll", "accept", "recv", "poll", "select", "io_uring"]  # re
 Via = Literal["syscall", "io_uring", "kernel"]
 Book = Literal["balanced", "unbalanced", "unchecked"]
 # USER_HZ, the unit of /proc/PID/stat: 100 on x86 and arm64, whatever the kernel's own HZ is.
+TICKS_PER_S: Final = 100
 NS_PER_TICK: Final = 10_000_000
+US_PER_S: Final = 1_000_000
 BOOKS: Final[tuple[Book, ...]] = ("balanced", "unchecked", "unbalanced")  # the worst last
 # What processes without a PID in the tracer's own PID namespace are called, all together.
 OUTSIDE: Final = "outside this PID namespace"

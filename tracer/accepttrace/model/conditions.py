@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
+from accepttrace.facts.records import US_PER_S
 from accepttrace.model.verdict import FAULTS, counted
 
 if TYPE_CHECKING:
@@ -280,7 +281,7 @@ def _waited_at_most_us(row: ListenerRow, snapshot: Snapshot, longest_us: int) ->
     """
     if row.oldest_wait_us is not None:
         return row.oldest_wait_us
-    return snapshot.elapsed_s * 1e6 + longest_us if row.accepted else math.inf
+    return snapshot.elapsed_s * US_PER_S + longest_us if row.accepted else math.inf
 
 
 def _max_queue(condition: Condition, snapshot: Snapshot) -> Outcome:

@@ -12,6 +12,7 @@ from typing import Final
 from accepttrace.config import Filters
 from accepttrace.facts.records import (
     BOOKS,
+    US_PER_S,
     AcceptorCount,
     Book,
     Counts,
@@ -312,7 +313,7 @@ def _sides(entries: Iterable[Entry], now_us: int) -> Mapping[Socket, Side]:
             continue
         side = found[entry.socket]
         side.counts.append(count)
-        lately = now_us - entry.active_s * 1e6 <= LATELY_S * 1e6
+        lately = now_us - entry.active_s * US_PER_S <= LATELY_S * US_PER_S
         side.active += not entry.ended and (lately or entry.waits is True)
     return found
 
@@ -370,9 +371,11 @@ def _maybe_moved(known: Known) -> bool:
 
 
 def _passage(known: Known, side: Side, evidence: Evidence) -> Passage:
-    since_us = evidence.began_us + round(known.since_s * 1e6)
+    since_us = evidence.began_us + round(known.since_s * US_PER_S)
     now_us = evidence.now_us
-    until_us = now_us if known.until_s is None else evidence.began_us + round(known.until_s * 1e6)
+    until_us = (
+        now_us if known.until_s is None else evidence.began_us + round(known.until_s * US_PER_S)
+    )
     flow = known.flow or _NOTHING
     waits_us = None
     if not any(count.wait_unknown for count in side.counts):

@@ -60,7 +60,7 @@ def summed(entries: Sequence[Entry], visible: Visible) -> Sum:
         empty += count.empty or 0
         wasted += count.wasted or 0
     bounds = percentiles(histogram, QUANTILES, longest)
-    measured = bounds[-1] is not None
+    measured = None not in bounds
     places = localities([count.locality for count in counts])
     return Sum(
         accepts=accepts,

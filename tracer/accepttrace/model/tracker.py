@@ -11,6 +11,7 @@ from accepttrace.facts.matching import process_matches
 from accepttrace.facts.meta import Meta
 from accepttrace.facts.reading import Reading
 from accepttrace.facts.records import (
+    US_PER_S,
     Baseline,
     Counts,
     Flow,
@@ -363,8 +364,8 @@ class Tracker:
         self._yardsticks.split(self._presence.entries, self._all_counted, interval)
 
     def _check(self, counts: Counts, after: Passed | None) -> None:
-        began_us = round((self._started_s or 0.0) * 1e6)
-        evidence = Evidence(counts, after, began_us, round(counts.at_s * 1e6))
+        began_us = round((self._started_s or 0.0) * US_PER_S)
+        evidence = Evidence(counts, after, began_us, round(counts.at_s * US_PER_S))
         self._reconciler.update(self._listeners, self._tallies, evidence)
 
     def _let_go(self, counts: Counts) -> Gone:

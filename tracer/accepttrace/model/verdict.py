@@ -278,7 +278,7 @@ def _standouts(there: Sequence[Member], facts: _Facts, *, certain: bool) -> list
 
 
 def _standout(one: Member, p: float | None) -> Standout:
-    ratio = one.accepts / one.expected if one.expected else 1.0
+    ratio = one.accepts / one.expected
     return Standout(one.pid, one.inode, one.accepts, one.expected, ratio, p)
 
 

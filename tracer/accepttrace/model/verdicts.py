@@ -10,6 +10,7 @@ from operator import or_
 from typing import Final, NamedTuple
 
 from accepttrace.facts.records import (
+    US_PER_S,
     Holder,
     LocalPort,
     Losses,
@@ -307,7 +308,7 @@ def _stuck(rows: Sequence[ListenerRow], taken: Mapping[object, int]) -> Finding 
     there = [holder for holder in worst.holders if holder.waits is not False] or worst.holders
     who = ", ".join(f"pid {holder.pid}" for holder in there[:3])
     limit = "" if worst.capacity is None else f" of {worst.capacity:,}"
-    oldest = (worst.oldest_wait_us or 0) / 1e6
+    oldest = (worst.oldest_wait_us or 0) / US_PER_S
     text = (
         f"nobody accepts from socket {worst.inode}{f' ({who})' if who else ''}:"
         f" {worst.queue:,}{limit} wait, the oldest for {oldest:.0f} s"

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Final, NamedTuple
 
 from accepttrace.config import By
-from accepttrace.facts.records import NS_PER_TICK
+from accepttrace.facts.records import TICKS_PER_S, US_PER_S
 from accepttrace.model.census import ProcessKey
 from accepttrace.model.entries import Bygone, Entry, Key
 from accepttrace.model.fairshare import Stay, fair_shares, until
@@ -18,7 +18,6 @@ from accepttrace.model.recent import Parts, Trends, Windows
 from accepttrace.model.watch import Watch
 
 MEASURED: Final = tuple(by for by in GRAINS if by != "group")  # a group shares with nobody
-_TICKS_PER_S: Final = 1e9 / NS_PER_TICK
 Takers = Iterable[tuple[SetKey, Key, Stay]]
 Stays = Sequence[tuple[Entry, Stay]]  # those who could have taken something, and when
 
@@ -37,7 +36,7 @@ class Interval(NamedTuple):
 
     def begin_of(self, process: ProcessKey) -> float:
         """When it could have taken the first connection: from its start on."""
-        start_s = process[1] / _TICKS_PER_S - self.ahead_s
+        start_s = process[1] / TICKS_PER_S - self.ahead_s
         return min(max(self.begin_s, start_s), self.end_s)
 
 
@@ -310,7 +309,6 @@ def _last_s(entry: Entry, interval: Interval) -> float:
 
     One that was queued before the process was there came to it as it began.
     """
-    ready_s = entry.count.ready_us / 1e6 if entry.count else 0.0
-    if not ready_s:
+    if entry.count is None or not entry.count.ready_us:
         return interval.end_s
-    return min(max(_begin_s(entry, interval), ready_s), interval.end_s)
+    return min(max(_begin_s(entry, interval), entry.count.ready_us / US_PER_S), interval.end_s)

@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from functools import partial
 from typing import Final, Literal
 
-from accepttrace.facts.records import Unread
+from accepttrace.facts.records import TICKS_PER_S, Unread
 from accepttrace.sockets import procfs
 from accepttrace.sockets.facts import UNKNOWN, Facts
 from accepttrace.sockets.helper import Helper
@@ -106,7 +106,7 @@ class ProcSource:
         self._facts.pop(pid, None)
 
     def _young(self) -> set[int]:
-        edge = (time.clock_gettime(time.CLOCK_BOOTTIME) - YOUNG_S) * procfs.TICKS_PER_S
+        edge = (time.clock_gettime(time.CLOCK_BOOTTIME) - YOUNG_S) * TICKS_PER_S
         return {pid for pid, start in self._started.items() if start > edge}
 
     def _scan(self, until_s: float) -> None:

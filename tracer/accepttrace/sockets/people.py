@@ -6,7 +6,7 @@ import time
 from collections.abc import Collection
 from typing import Final, NamedTuple
 
-from accepttrace.facts.records import Process, Unread
+from accepttrace.facts.records import TICKS_PER_S, Process, Unread
 from accepttrace.sockets import procfs
 from accepttrace.sockets.facts import Facts
 from accepttrace.sockets.helper import Helper
@@ -83,7 +83,7 @@ class People:
         silent_s = self._silent.get((facts.pid, facts.start_ticks))
         if silent_s is not None:
             return silent_s
-        edge = (time.clock_gettime(time.CLOCK_BOOTTIME) - YOUNG_S) * procfs.TICKS_PER_S
+        edge = (time.clock_gettime(time.CLOCK_BOOTTIME) - YOUNG_S) * TICKS_PER_S
         return FRESH_S if is_named and facts.start_ticks < edge else 0.0
 
     def _is_silent(self, process: Process) -> bool:

@@ -16,12 +16,11 @@ from itertools import islice
 from typing import Final, TypeVar
 
 from accepttrace.facts.kin import Kin
-from accepttrace.facts.records import NS_PER_TICK, Process
+from accepttrace.facts.records import Process
 from accepttrace.sockets.names import is_spawned, worker_name
 
 T = TypeVar("T")
 
-TICKS_PER_S: Final = 1_000_000_000 // NS_PER_TICK  # of the times in `stat`
 FILE_BYTES: Final = 65536
 CMDLINE_BYTES: Final = 4096
 DESCRIPTORS_READ: Final = 65536  # of one process

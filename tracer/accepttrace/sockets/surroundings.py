@@ -12,7 +12,7 @@ from typing import Final
 
 from accepttrace.facts.datagrams import Receiver
 from accepttrace.facts.kin import Kin, NetSettings, Surroundings
-from accepttrace.facts.records import Holder, Listener, Serving
+from accepttrace.facts.records import TICKS_PER_S, Holder, Listener, Serving
 from accepttrace.sockets import procfs
 from accepttrace.sockets.diag.kcmp import same_file
 from accepttrace.sockets.diag.netns import call_inside
@@ -43,7 +43,7 @@ def surroundings(
         users=dict(_users(uid for uid in uids if uid is not None)),
         settings={n: _settings(n, path_of) for n in {row.netns for row in rows}},
         same_file=_same_files(rows) if compared else {},
-        now_ticks=int(time.clock_gettime(time.CLOCK_BOOTTIME) * procfs.TICKS_PER_S),
+        now_ticks=int(time.clock_gettime(time.CLOCK_BOOTTIME) * TICKS_PER_S),
     )
 
 

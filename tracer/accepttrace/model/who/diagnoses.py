@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-from accepttrace.facts.records import NS_PER_TICK, Holder, Listener
+from accepttrace.facts.records import TICKS_PER_S, US_PER_S, Holder, Listener
 from accepttrace.model.labels import few
 from accepttrace.model.verdict import STUCK_US, counted
 from accepttrace.model.who.diagnosis import KINDS, Diagnosis, Kind
@@ -118,7 +118,7 @@ def _waits_long(group: Group, answer: Answer) -> Iterator[Diagnosis]:
     queued = sum(row.queue or 0 for row in rows)
     text = (
         f"{_lost_part(rows, group.size)[0]}: {queued:,} wait, the oldest for"
-        f" {(worst.oldest_us or 0) / 1e6:.1f} s; to be accepted by {names}"
+        f" {(worst.oldest_us or 0) / US_PER_S:.1f} s; to be accepted by {names}"
     )
     yield Diagnosis.of("WAITS LONG", worst, text, tuple(row.inode for row in rows), tuple(there))
 
@@ -321,7 +321,7 @@ def _later_than_their_master(group: Group, answer: Answer) -> float:
         starts[one.pid] - starts[one.parent] if one and one.parent in starts else 0
         for one in waiting
     ]
-    return min(later, default=0) * NS_PER_TICK / 1e9
+    return min(later, default=0) / TICKS_PER_S
 
 
 def _owners(groups: Sequence[Group], answer: Answer) -> Iterator[Diagnosis]:

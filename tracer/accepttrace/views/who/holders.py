@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from accepttrace.config import named_ranges, ranges
 from accepttrace.facts.kin import Surroundings
-from accepttrace.facts.records import NS_PER_TICK, Holder, Process
+from accepttrace.facts.records import TICKS_PER_S, Holder, Process
 from accepttrace.model.labels import few
 from accepttrace.model.who.places import pod_of, unit_of
 from accepttrace.model.who.programs import without_numbers
@@ -144,7 +144,7 @@ def _generations(some: list[Member]) -> list[list[Member]]:
 
 
 def _gap_s(earlier: Member, later: Member) -> float:
-    return (later.holder.start_ticks - earlier.holder.start_ticks) * NS_PER_TICK / 1e9
+    return (later.holder.start_ticks - earlier.holder.start_ticks) / TICKS_PER_S
 
 
 def kind_of(holder: Holder, around: Surroundings) -> object:
