@@ -28,7 +28,14 @@ from accepttrace.facts.records import (
 from accepttrace.model.entries import SEVERAL, Bygone, Entry
 from accepttrace.model.pattern import Pattern, Run, Seen, Turn, read
 from accepttrace.model.snapshot import Snapshot
-from accepttrace.model.stats.order import Taker, chance_runs, chance_steady, log_runs, log_turns
+from accepttrace.model.stats.order import (
+    Taker,
+    chance_runs,
+    chance_steady,
+    log_runs,
+    log_turns,
+    p_always,
+)
 from accepttrace.model.turns import pattern
 from accepttrace.views.jsonl import summary_line
 from accepttrace.views.jsonl import verdict as as_json
@@ -259,6 +266,12 @@ def test_runs_win_what_a_mixture_over_all_chains_wins() -> None:
     assert exp(log_runs(takers)) == pytest.approx(fmean(won))
 
 
+def test_a_p_value_is_1_where_the_bets_lost_and_the_mean_of_several_counts() -> None:
+    assert [p_always(log(won)) for won in (1 / 8, 1.0, 8.0)] == pytest.approx([1.0, 1.0, 1 / 8])
+    assert p_always(log(30), log(10)) == pytest.approx(1 / 20)
+    assert 0.0 < p_always(5000.0) < 1e-300
+
+
 def test_accepts_without_a_place_win_nothing() -> None:
     assert log_runs([Taker(9, 0, 0, 0), Taker(12, 0, 0, 0)]) == 0.0
 
@@ -280,6 +293,9 @@ def test_turns_win_what_bets_on_them_win_and_lose() -> None:
     first = [Taker(10, 9, 9, 0), Taker(12, 12, 12, 0), Taker(20, 19, 19 - hits, hits)]
     won = [(bet / (12 / 22)) ** hits if bet > 12 / 22 else 1.0 for bet in bets]
     assert log_turns(first) == pytest.approx(log(fmean(won)))
+    of_four = [Taker(10, 9, 9 - hits - misses, hits), *[Taker(10, 10, 10, 0)] * 3]
+    won = [(bet * 3) ** hits * ((1 - bet) * 3 / 2) ** misses for bet in bets]
+    assert log_turns(of_four) == pytest.approx(log(fmean(won)))
 
 
 def test_those_that_are_gone_together_count_each_with_an_even_part() -> None:

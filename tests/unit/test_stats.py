@@ -267,6 +267,12 @@ def test_more_even_counts_what_is_as_even(more: int) -> None:
     assert more_even_p([50 + more, 50 - more]).p == pytest.approx(exact, abs=0.002)
 
 
+def test_chi_square_needs_five_for_each() -> None:
+    assert even_split_p((8, 2)).p == pytest.approx(chi_square_sf(3.6, 1))
+    exact = sum(comb(9, k) for k in (0, 1, 2, 7, 8, 9)) / 2**9
+    assert even_split_p((7, 2)).p == pytest.approx(exact)
+
+
 def test_a_member_there_for_a_moment_spoils_nothing() -> None:
     many = [100_000, 100_300, 99_800, 2]
     there = [1.0, 1.0, 1.0, 1e-5]

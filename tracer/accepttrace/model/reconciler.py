@@ -104,8 +104,8 @@ class Reconciler:
 
     def _is_idle(self, inode: int, known: Known) -> bool:
         """Whether nothing ever came, so that no reading says more than the last one."""
-        verdict, account = self._verdicts.get(inode), self._accounts.get(inode)
-        if verdict is None or account is None or known.queue or known.queues or self._rowless:
+        verdict, account = self.verdict(inode), self._accounts.get(inode)
+        if account is None or known.queue or known.queues or self._rowless:
             return False
         return verdict.mean == 0 and verdict.book == "balanced" and account.is_exact
 

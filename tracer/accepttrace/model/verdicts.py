@@ -320,7 +320,8 @@ def _sole(rows: Sequence[ListenerRow], entries: Iterable[Entry]) -> Finding | No
     """One listener, that one process accepts from."""
     if len(rows) > 1:
         return None
-    row, number = rows[0], rows[0].accepted
+    (row,) = rows
+    number = row.accepted
     others, may = _apart(row.holders)
     if len(may) > 1:
         return _takes_all(row, may, entries)
