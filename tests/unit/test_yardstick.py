@@ -180,6 +180,15 @@ def test_who_began_to_wait_late_though_he_was_there_has_no_part_yet() -> None:
     assert it.ratios() == pytest.approx({1: 20 / 15, 2: 0.0})
 
 
+def test_who_took_nothing_and_waits_no_more_is_held_to_no_share() -> None:
+    it = Run()
+    it.read([row(1, 10)], listener(100, [one(1), one(2)]))
+    assert it.ratios() == {1: 2.0, 2: 0.0}
+    for _ in range(6):  # a worker that was seen to wait is believed to do so for five looks
+        it.read([row(1, 10)], listener(100, [one(1), one(2, False)]))
+    assert it.ratios().get(2) is None
+
+
 def test_who_waited_and_then_asked_in_vain_has_a_part_all_the_time() -> None:
     it = Run()
     it.read([], listener(100, [one(1), one(2)]))

@@ -231,11 +231,10 @@ class Yardsticks:
         if grain == "socket":
             yield from self._sockets(takers, taken, interval)
             return
-        sizes, key, whole = Counter(e.members for e, _ in takers), GRAINS[grain].key, interval.whole
+        key = GRAINS[grain].key
         for entry, stay in takers:
             if grain != "thread" or entry.fresh or not entry.ended:
-                alone = sizes[entry.members] == 1  # it has all, however long it was there
-                yield entry.members, key(entry), whole if alone else stay
+                yield entry.members, key(entry), stay
 
     def _sockets(self, takers: Stays, taken: Collection[SetKey], interval: Interval) -> Takers:
         """Those that were open all the time, and those that somebody took something from."""
