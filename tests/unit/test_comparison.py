@@ -149,6 +149,20 @@ def test_a_place_of_one_run_alone_is_named_and_not_compared() -> None:
     )
 
 
+def test_the_busiest_of_both_runs_together_comes_first() -> None:
+    ports = (80, 81, 82)
+
+    def both(*taken: int) -> Snapshot:
+        model = tracker(Filters(ports=frozenset(ports)))
+        there = [listener(port, [holder(port)], port=port) for port in ports]
+        counts = [count(port, n, port) for port, n in zip(ports, taken, strict=True)]
+        feed(model, 1, counts, there)
+        return model.summary("process")
+
+    found = compare(both(5, 9, 1), both(5, 2, 30))
+    assert [one.place.local_port for one in found] == [82, 81, 80]
+
+
 def test_it_is_shown_with_a_mark() -> None:
     runs = run(250, 250, 250, 250), run(400, 200, 200, 200)
     shown = text(compare(*runs), NAMES, runs)

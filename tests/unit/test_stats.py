@@ -313,6 +313,12 @@ def test_outliers_are_named_with_holms_correction() -> None:
     assert outliers([171, 142, 169, 153, 167, 139, 142, 156]) == []
 
 
+def test_of_a_million_a_small_part_too_much_is_named() -> None:
+    found = outliers((503_500, 496_500))
+    assert {one.member for one in found} == {0, 1}
+    assert found[0].p == pytest.approx(2 * 2 * binomial_sf(503_500, 1_000_000, 0.5))
+
+
 @pytest.mark.parametrize(
     ("members", "total", "doubled"),
     [(2, 7, 1.0), (8, 300, 1.5), (64, 3000, 1.3), (512, 60_000, 1.3), (512, 700, 9.0)],

@@ -58,9 +58,8 @@ class Holds:
         return None if without_descriptor else sum(known) + self._more.get(process, 0)
 
     def _at(self, process: ProcessKey, port: LocalPort, sockets: set[Socket]) -> int | None:
-        there = self._sockets[process, port]
-        if not there <= sockets:
-            there = set(filter(self._listeners.is_open, there)) or there
+        found = self._sockets[process, port]
+        there = set(filter(self._listeners.is_open, found)) or found
         return self._opened.of(*process, port) if there <= sockets else None
 
     def _find_sockets(self, kept: Iterable[Entry]) -> None:
