@@ -57,6 +57,7 @@ def test_only_the_loader_that_comes_first_is_chosen_by_itself() -> None:
         ((FENTRY, KPROBE, works), KPROBE),
         ((FENTRY, works), None),
         ((works, KPROBE), works),
+        ((replace(works, reason="no"), KPROBE), None),
     ):
         found = Diagnosis((), ways)
         assert found.chosen is chosen

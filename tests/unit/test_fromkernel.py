@@ -191,9 +191,10 @@ def test_facts_stand_as_long_as_nothing_changes(kernel: Kernel) -> None:
     kernel.passes()
     assert kernel.source.facts([7, 8], full=False)[2].waits == {7: UNKNOWN, 8: EPOLL}
     assert look(replace(holdings), 7, 8) == set()
+    assert look(replace(holdings, epolls={2: [*sets[2]]}), 7, 8) == set()
     assert look(replace(holdings, tables=[table(1, i7=3), two]), 7, 8) == {1}
-    assert look(replace(holdings, tables=[one, two, table(1, 9, i7=2)]), 7, 8) == {1}
-    assert look(holdings, 7, 8) == {1}
+    more = replace(holdings, tables=[one, two, table(1, 9, i7=2)])
+    assert [look(each, 7, 8) for each in (more, holdings, more, holdings)] == [{1}] * 4
     assert look(replace(holdings, waiters={7: queue, 8: replace(watch)}), 7, 8) == {2}
     assert look(replace(holdings, epolls={2: [EpollSet(9, 70, True)]}), 7, 8) == {2}
     assert look(replace(holdings, epolls={**sets, 5: [EpollSet(3, 70, False)]}), 7, 8) == {2}
