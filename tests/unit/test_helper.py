@@ -7,6 +7,8 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
+from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -216,6 +218,43 @@ def test_a_child_of_ours_ends_no_child_of_its_parent(asker: Helper) -> None:
     with child(asker.close) as pid:
         wait_until(lambda: procfs.is_zombie(pid))
     assert list(asker.map(_pid, [0], soon())) == [(0, before)]
+
+
+def _stop(_: int) -> None:
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def test_a_child_that_cannot_go_on_ends_with_its_parent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(helper, "BLOCKED_S", 60)
+    read, write = os.pipe()
+
+    def ask() -> None:
+        asker = Helper()
+        ((_, pid),) = asker.map(_pid, [0], soon(60))
+        os.write(write, str(pid).encode())
+        list(asker.map(_stop, [0], soon(60)))
+
+    with child(ask):
+        stopped = int(os.read(read, 20))
+        wait_until(lambda: procfs._stat(stopped)[1][procfs.STATE] == "T")
+    try:
+        wait_until(lambda: not procfs.exists(stopped) or procfs.is_zombie(stopped))
+    finally:
+        os.close(read)
+        os.close(write)
+        with suppress(ProcessLookupError):
+            os.kill(stopped, signal.SIGKILL)
+
+
+@pytest.mark.parametrize(("state", "runs"), [("R", True), ("D", False), ("S", False), ("Z", False)])
+def test_who_waits_for_a_disk_does_not_run(
+    state: str, runs: bool, asker: Helper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert list(asker.map(_sleep, [0], soon())) == [(0, 0)]
+    assert asker._child is not None
+    line = f"7 (a) R) {state} 1 7".encode()
+    monkeypatch.setattr(helper, "open", lambda *_: BytesIO(line), raising=False)
+    assert asker._child._runs() is runs
 
 
 def test_a_child_that_is_gone_does_not_run() -> None:

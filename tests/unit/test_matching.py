@@ -13,7 +13,14 @@ from hypothesis import strategies as st
 
 from accepttrace.config import Filters
 from accepttrace.errors import UsageError
-from accepttrace.facts.matching import cut, listener_matches, process_matches
+from accepttrace.facts.matching import (
+    cut,
+    is_any,
+    listener_matches,
+    process_matches,
+    same_address,
+    unmapped,
+)
 from accepttrace.facts.records import Inventory
 from accepttrace.probe import filtering, wire
 from accepttrace.sockets.inventory import InventoryReader, held_by
@@ -94,6 +101,20 @@ def test_the_kernel_is_asked_for_the_family_of_the_clients() -> None:
         (Filters(addresses=frozenset({"::1"})), 0),
     ):
         assert filtering.settings_of(filters).family == family
+
+
+def test_an_address_of_ipv4_may_stand_in_one_of_ipv6() -> None:
+    for address, plain in (
+        ("::ffff:10.0.0.1", "10.0.0.1"),
+        ("10.0.0.1", "10.0.0.1"),
+        ("::1", "::1"),
+    ):
+        assert unmapped(address) == plain
+        assert same_address(address, plain)
+    for other in ("10.0.0.0", "10.0.0.2", "::1"):
+        assert not same_address("10.0.0.1", other)
+    every = ("0.0.0.0", "::", "::ffff:0.0.0.0", "127.0.0.1", "::1", "::ffff:10.0.0.1")
+    assert [is_any(address) for address in every] == [True] * 3 + [False] * 3
 
 
 LONG = "prometheus-node-exporter"

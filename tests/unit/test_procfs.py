@@ -315,6 +315,11 @@ def test_a_process_whose_leader_has_ended_has_another_thread() -> None:
     thread.join()
 
 
+def test_another_thread_may_have_a_lower_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(procfs, "names", lambda _, __: ["9", "7"])
+    assert procfs.living_thread(9) == 7
+
+
 def test_a_name_is_looked_for_in_some_generations_of_parents(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -329,5 +334,6 @@ def test_a_name_is_looked_for_in_some_generations_of_parents(
     monkeypatch.setattr(os, "readlink", lambda path: programs[int(path.split("/")[2])])
     names = {pid: procfs.name((pid, pid, "python3")) for pid in (85, 86, 89, 90)}
     assert names == {85: "python3", 86: "shop.py", 89: "shop.py", 90: "shop.py"}
-    programs[90] = "/usr/bin/other"
-    assert procfs.name((89, 89, "python3")) == "python3"
+    for other in ("/usr/bin/other", "/usr/bin/python3.1"):
+        programs[90] = other
+        assert procfs.name((89, 89, "python3")) == "python3"

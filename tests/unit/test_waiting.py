@@ -22,9 +22,10 @@ POLLFD = struct.Struct("=ihh")
 
 
 def test_poll_waits_for_input_alone() -> None:
-    entries = [(5, 0x1, 0), (6, 0x40, 0), (7, 0x4, 0x1), (8, 0x2 | 0x8 | 0x10, 0), (300, 0x45, 0)]
+    entries = [(5, 0x1, 0), (6, 0x40, 0), (7, 0x4, 0x1), (8, 0x2 | 0x8 | 0x10, 0)]
+    entries += [(300, 0x45, 0), (1 << 24, 0x1, 0)]
     data = b"".join(POLLFD.pack(*entry) for entry in entries)
-    assert syscalls.poll_list(data) == {5, 6, 300}
+    assert syscalls.poll_list(data) == {5, 6, 300, 1 << 24}
     assert syscalls.poll_list(b"") == frozenset()
 
 

@@ -131,7 +131,7 @@ class _Child:
         began = time.monotonic()
         while True:
             end = SIZE_BYTES + int.from_bytes(self._held[:SIZE_BYTES], "little")
-            if len(self._held) >= end > SIZE_BYTES:
+            if len(self._held) >= end:
                 data, self._held = self._held[SIZE_BYTES:end], self._held[end:]
                 return data
             now = time.monotonic()

@@ -19,8 +19,9 @@ RTA_DST: Final = 1
 RTA_OIF: Final = 4
 RTN_LOCAL: Final = 2
 RTM_F_FIB_MATCH: Final = 0x2000  # the entry itself: that of a local address has its own device
-# rtmsg: family, length of the destination in bits, five bytes that nobody asks for, type, flags
-ROUTE: Final = struct.Struct("=BB5xBI")
+# rtmsg, of a request: family, length of the destination in bits, nothing, flags; of an answer: type
+ASKED: Final = struct.Struct("=BB6xI")
+ROUTE: Final = struct.Struct("=7xB4x")
 NO_WAY: Final = {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EACCES, errno.EINVAL}
 
 
@@ -40,7 +41,7 @@ def route_to(address: str) -> Route | None:
     """In the network namespace of the calling thread; None: there is no route. OSError."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     packed = socket.inet_pton(family, address)
-    body = ROUTE.pack(family, len(packed) * 8, 0, RTM_F_FIB_MATCH)
+    body = ASKED.pack(family, len(packed) * 8, RTM_F_FIB_MATCH)
     body += netlink.ATTRIBUTE.pack(netlink.ATTRIBUTE.size + len(packed), RTA_DST) + packed
     request = netlink.framed(RTM_GETROUTE, body, NLM_F_REQUEST)
     with socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, socket.NETLINK_ROUTE) as link:
@@ -61,5 +62,5 @@ def _decoded(reply: bytes) -> Route | None:
         raise OSError(errno.EBADMSG, "no route in the answer")
     index = netlink.attribute(body, RTA_OIF, ROUTE.size)
     device = netlink.device(int.from_bytes(index, sys.byteorder)) if index else None
-    _, _, kind_of_route, _ = ROUTE.unpack_from(body)
-    return Route(kind_of_route == RTN_LOCAL, device)
+    (route_type,) = ROUTE.unpack_from(body)
+    return Route(route_type == RTN_LOCAL, device)
