@@ -55,33 +55,33 @@ class Row:
 ROWS: tuple[Row, ...] = (
     Row(
         name="5.10",
-        minutes=12,
+        minutes=7,
         suite="bullseye",
         headers=True,
         why="oldest supported: older sock_reuseport, memlock accounting, no cookies in tracing",
     ),
     Row(
         name="6.1",
-        minutes=6,
+        minutes=4,
         suite="bookworm",
         headers=True,
         why="Debian 12; last layout before sk_data_ready, inlined queue_add, old accept prototype",
     ),
     Row(
         name="6.12",
-        minutes=5,
+        minutes=3,
         suite="trixie",
         why="Debian 13; accept takes proto_accept_arg since 6.10",
     ),
     Row(
         name="7.x",
-        minutes=10,
+        minutes=5,
         suite="sid",
         why="the newest released kernel that Debian builds",
     ),
     Row(
         name="6.1-arm64",
-        minutes=3,
+        minutes=2,
         suite="bookworm",
         package="linux-image-arm64",
         arch="arm64",
@@ -92,7 +92,7 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(
         name="6.12-arm64",
-        minutes=4,
+        minutes=3,
         suite="trixie",
         package="linux-image-arm64",
         arch="arm64",
@@ -110,7 +110,7 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(
         name="6.1-headers",
-        minutes=4,
+        minutes=2,
         suite="bookworm",
         headers=True,
         flavour="bcc compiles against kernel headers",

@@ -170,6 +170,8 @@ def _environment(row: matrix.Row) -> dict[str, str]:
         "ACCEPTTRACE_EXPECTED_TYPES": ",".join(row.attach),
         "ACCEPTTRACE_REQUIRE_KERNEL": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
+        # No test here asks for one, and loading them takes seconds in each row.
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
         **there,
     }
 
