@@ -21,6 +21,7 @@ OLDEST, NEWEST = ("5.10",), ("7.x",)
 PLAIN = (*OLDEST, "6.1", "6.12", *NEWEST)
 ENDS = OLDEST + NEWEST
 BETWEEN = PLAIN[1:3]
+BEFORE_RECV_LENGTH = PLAIN[:2]  # sock_recv_length: 6.3
 ARM = ("6.12-arm64",)
 ARMS = ("6.1-arm64", *ARM)
 HEADERS = ("5.10-headers", "6.1-headers")
@@ -88,6 +89,12 @@ TABLE: tuple[Entry, ...] = (
         "servers/test_verdicts.py", HERE, "the model judges; what it judges is counted elsewhere"
     ),
     Entry("kernel/test_udp_reads.py", HERE, "a tracepoint: the same on each kernel that has it"),
+    Entry(
+        "kernel/test_udp_reads.py",
+        BEFORE_RECV_LENGTH,
+        "a trampoline, where the kernel has no such tracepoint",
+        variants="fentry|kprobe",
+    ),
     Entry("servers/test_dnsmasq.py", HERE, "a server's own count of what test_udp_reads counts"),
     Entry("servers/test_front_page.py", HERE, "what the README shows, of one kernel's counts"),
     Entry("servers/test_belonging.py", HERE, "paths of control groups are the same everywhere"),

@@ -7,6 +7,7 @@
 #include "tcp/graft.bpf.h"
 #include "tcp/request.bpf.h"
 #include "udp/datagrams.bpf.h"
+#include "udp/reads.bpf.h"
 
 /* Entered after the caller slept, so threads asleep in accept() at attach are counted too. */
 SEC("fentry/__inet_accept")
@@ -176,6 +177,14 @@ int fexit_udp_enqueue(__u64 *ctx)
 {
 	if ((int)ctx[2])
 		dropped(DIRECT, (void *)ctx[0], datagrams_in((void *)ctx[1]));
+	return 0;
+}
+
+/* Entered after the caller slept, and only with a packet: also for who was asleep at attach. */
+SEC("fentry/skb_consume_udp")
+int fentry_consume_udp(__u64 *ctx)
+{
+	consumed((void *)ctx[0], (void *)ctx[1], ctx[2]);
 	return 0;
 }
 

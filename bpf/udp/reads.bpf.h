@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause) */
-/* Which process read how many packets from a UDP socket, at the end of its receive calls. */
+/* Which process read how many packets from a UDP socket. */
 #ifndef ACCEPTTRACE_READS_H
 #define ACCEPTTRACE_READS_H
 
@@ -35,15 +35,14 @@ static __always_inline bool is_udp(struct sock *sk)
 	       BPF_CORE_READ(sk, sk_type) == SOCK_DGRAM;
 }
 
-static __always_inline void received(struct sock *sk, int length, int flags)
+/* By the current process. */
+static __always_inline void packet_read(struct sock *sk)
 {
 	struct task_struct *task = (void *)bpf_get_current_task();
 	struct reader_key key = {};
 	struct receiver *receiver;
 	struct reader *reader;
 
-	if (!is_udp(sk) || !took_packet(sk, length, flags))
-		return;
 	receiver = wanted_receiver(PROBED, sk);
 	if (!receiver)
 		return;
@@ -55,6 +54,26 @@ static __always_inline void received(struct sock *sk, int length, int flags)
 		reader = reader_meet(&key, receiver->owner);
 	if (reader)
 		add(&reader->packets, 1);
+}
+
+/* At the end of a receive call. */
+static __always_inline void received(struct sock *sk, int length, int flags)
+{
+	if (is_udp(sk) && took_packet(sk, length, flags))
+		packet_read(sk);
+}
+
+/*
+ * Where a receive call is done with a packet that it has copied. The length is negated if it only
+ * peeked; that of an empty packet cannot be, but such a one is still in the queue (unless another
+ * call took it in between), and what was taken never is.
+ */
+static __always_inline void consumed(struct sock *sk, struct sk_buff *skb, int length)
+{
+	bool peeked = length < 0 || (!length && BPF_CORE_READ(skb, next));
+
+	if (is_udp(sk) && !peeked)
+		packet_read(sk);
 }
 
 #endif

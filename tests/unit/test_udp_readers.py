@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from jsonschema import Draft202012Validator
 
 import accepttrace.views
@@ -13,6 +14,7 @@ from accepttrace.facts.datagrams import ReaderCount
 from accepttrace.facts.records import OUTSIDE, Holder
 from accepttrace.facts.sight import Sight
 from accepttrace.model.datagrams import Reader, ReceiverSnapshot
+from accepttrace.probe.load import btf, loaders
 from accepttrace.probe.plans import READS_BLIND, UDP_PLANS
 from accepttrace.views import receivers as table
 from accepttrace.views.readers import READERS, SOCKETS, shared_reads
@@ -127,6 +129,21 @@ def test_a_socket_that_was_read_has_a_row_of_its_own() -> None:
     first, crowd = sorted(model.snapshot().sockets, key=lambda row: row.folded)
     assert (first.inode, first.read) == (7, 5)
     assert (crowd.folded, crowd.read, crowd.readers) == (398, 0, ())
+
+
+def test_one_hook_sees_who_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tracepoint, before it a trampoline, and none where there is neither."""
+    monkeypatch.setattr(loaders, "has_function", lambda name: name != "sock_recv_length")
+    monkeypatch.setattr(btf, "parameters", lambda _: 2)
+    for tracepoint, expected in ((True, ["raw_tp_recv_length"]), (False, ["fentry_consume_udp"])):
+        monkeypatch.setattr(loaders, "has_tracepoint", lambda _, there=tracepoint: there)
+        for plan in UDP_PLANS[:2]:
+            found = loaders.usable_hooks(plan)
+            assert [one.program for one in found if one.proves == "read"] == expected
+    fallback = UDP_PLANS[1].fallback
+    assert fallback
+    assert not fallback.needs_trampolines
+    assert fallback.with_hooks(loaders.usable_hooks(fallback)).blind_spots[-1] == READS_BLIND
 
 
 def test_a_kernel_without_the_tracepoint_says_so() -> None:

@@ -18,9 +18,9 @@ class Hook:
     """One BPF program and where it sits.
 
     `proves`: the count that shows that it fired. `parameters`: of the kernel function; None: any.
-    `without`: a function in whose absence alone it is needed. `optional`: a kernel that lacks the
-    function does not do what it would see. `counts`: fields of `struct listener` that it adds to,
-    and that no other number rests on.
+    `without`: a function or tracepoint in whose absence alone it is needed. `optional`: a kernel
+    that lacks the function does not do what it would see, or it is not seen there. `counts`:
+    fields of `struct listener` that it adds to, and that no other number rests on.
     """
 
     program: str
@@ -218,9 +218,28 @@ PLANS: tuple[Plan, ...] = (FENTRY, KPROBE, TRACEPOINT)
 
 # "sock: add tracepoint for send recv length", 6.3 (commit not looked up).
 _READS = Hook("raw_tp_recv_length", "sock_recv_length", "read", optional=True)
-READS_BLIND = "which process reads a socket that several hold (from kernel 6.3 on)"
+# Before that. No kprobe, for it would keep those of softirqs from running when they interrupt it.
+_READS_BEFORE = Hook(
+    "fentry_consume_udp", "skb_consume_udp", "read", without="sock_recv_length", optional=True
+)
+READS_BLIND = (
+    "which process reads a socket that several hold (from kernel 6.3 on, or where fentry works)"
+)
 _UDP = Sight.of("selected", "datagrams", "dropped", "read")
 _UDP_BLIND = "datagrams that a selector, a socket filter or a tunnel took away"
+_UDP_KPROBE = Plan(
+    "kprobe",
+    (
+        Hook("kprobe_select_sock", "reuseport_select_sock", "selected"),
+        Hook("kretprobe_select_sock", "reuseport_select_sock", "selected"),
+        Hook("kprobe_udp_enqueue", "__udp_enqueue_schedule_skb", "datagrams"),
+        Hook("kretprobe_udp_enqueue", "__udp_enqueue_schedule_skb", "dropped"),
+        _READS,
+    ),
+    _UDP,
+    (_UDP_BLIND, _INTERRUPTED),
+    listing="iter_receivers",
+)
 # In this order everywhere: UDP is received in softirqs, which no task preempts.
 UDP_PLANS: tuple[Plan, ...] = (
     Plan(
@@ -230,24 +249,13 @@ UDP_PLANS: tuple[Plan, ...] = (
             Hook("fentry_udp_enqueue", "__udp_enqueue_schedule_skb", "datagrams"),
             Hook("fexit_udp_enqueue", "__udp_enqueue_schedule_skb", "dropped"),
             _READS,
+            _READS_BEFORE,
         ),
         _UDP,
         (_UDP_BLIND,),
         listing="iter_receivers",
     ),
-    Plan(
-        "kprobe",
-        (
-            Hook("kprobe_select_sock", "reuseport_select_sock", "selected"),
-            Hook("kretprobe_select_sock", "reuseport_select_sock", "selected"),
-            Hook("kprobe_udp_enqueue", "__udp_enqueue_schedule_skb", "datagrams"),
-            Hook("kretprobe_udp_enqueue", "__udp_enqueue_schedule_skb", "dropped"),
-            _READS,
-        ),
-        _UDP,
-        (_UDP_BLIND, _INTERRUPTED),
-        listing="iter_receivers",
-    ),
+    replace(_UDP_KPROBE, hooks=(*_UDP_KPROBE.hooks, _READS_BEFORE), fallback=_UDP_KPROBE),
     Plan(
         "tracepoint",
         (_READS,),

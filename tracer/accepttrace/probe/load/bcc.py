@@ -59,7 +59,7 @@ class Compiled:
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        self.hooks = loaders.usable_hooks(plan)
+        self.hooks = tuple(filter(_compiles, loaders.usable_hooks(plan)))
         self._sockets_link: int | None = None
         self._bpf: Any = None
         with _explained(plan):
@@ -125,11 +125,20 @@ class Compiled:
             self._sockets_link = iterators.link(self._bpf.load_func(name, kind.TRACING).fd)
 
 
+def _by_btf() -> bool:
+    return btf.VMLINUX.exists() and not os.environ.get(BY_HEADERS)
+
+
+def _compiles(hook: Hook) -> bool:
+    """Whether the text has its program, or it cannot do without: trampolines stand on BTF."""
+    return _by_btf() or not (hook.is_trampoline and hook.optional)
+
+
 @contextmanager
 def _placed() -> Iterator[tuple[str, list[str]]]:
     """The text with what it must know of the kernel's structs, and flags; within, its headers."""
     text = source()
-    if btf.VMLINUX.exists() and not os.environ.get(BY_HEADERS):
+    if _by_btf():
         with headers.stubs():
             yield offsets.definitions(text) + text, ["-DPLACED_BY_BTF"]
     else:

@@ -142,7 +142,9 @@ def _fits(hook: Hook) -> bool:
         return not hook.optional or has_tracepoint(hook.site)
     if hook.parameters is not None and hook.parameters != btf.parameters(hook.site):
         return False
-    return has_function(hook.site) and not (hook.without and has_function(hook.without))
+    if hook.without and (has_function(hook.without) or has_tracepoint(hook.without)):
+        return False
+    return has_function(hook.site)
 
 
 @cache
