@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from accepttrace.cli.exporter import parse_listen
 from accepttrace.errors import UsageError
 from accepttrace.run.export.web import Web, bound
 from accepttrace.run.export.webconfig import WebConfig, read_web_config
@@ -152,6 +153,32 @@ def test_by_tls_and_with_a_new_certificate_when_it_is_replaced(tmp_path: Path) -
         assert raw(port, b"GET /metrics HTTP/1.1\r\n\r\n")[:4] != b"HTTP"
         certificate(tmp_path, "two")
         assert by_tls(port, tmp_path / "cert.pem", "two") == BODY
+
+
+def test_any_address_is_one_of_either_version() -> None:
+    with bound("", 0) as listener:
+        port = listener.getsockname()[1]
+        for host in ("127.0.0.1", "::1") if listener.family == socket.AF_INET6 else ("127.0.0.1",):
+            socket.create_connection((host, port), timeout=30).close()
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("127.0.0.1:9436", ("127.0.0.1", 9436)),
+        ("[::1]:80", ("::1", 80)),
+        (":9436", ("", 9436)),
+        ("localhost:0", ("localhost", 0)),
+    ],
+)
+def test_where_it_listens_is_read(text: str, address: tuple[str, int]) -> None:
+    assert parse_listen(text) == address
+
+
+@pytest.mark.parametrize("text", ["9436", "::1:9436", "[::1:9436", "a:b", "a:70000", ""])
+def test_what_is_no_address_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        parse_listen(text)
 
 
 @pytest.mark.parametrize(("text", "said"), BAD, ids=[said for _, said in BAD])

@@ -39,13 +39,13 @@ _NEEDED: Final = {"prometheus_client": "prometheus_client", "yaml": "PyYAML", "b
 
 
 def parse_listen(text: str) -> tuple[str, int]:
-    """`127.0.0.1:9436`, `[::1]:9436`, `:9436` (any address); port 0: one that is free."""
+    """`127.0.0.1:9436`, `[::1]:9436`, `:9436` (any address: ""); port 0: one that is free."""
     host, colon, port = text.rpartition(":")
     if not colon:
         raise ValueError(f"{text!r} is no address with a port: write {LISTEN}")
     if host.startswith("[") != host.endswith("]") or (":" in host and not host.startswith("[")):
         raise ValueError(f"{text!r}: write IPv6 as [::1]:9436")
-    return host.strip("[]") or "::", 0 if port == "0" else parse_port(port)
+    return host.strip("[]"), 0 if port == "0" else parse_port(port)
 
 
 def _need(*modules: str) -> None:

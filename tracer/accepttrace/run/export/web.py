@@ -226,13 +226,28 @@ def _written(response: Response) -> bytes:
 
 
 def bound(host: str, port: int) -> socket.socket:
-    """A listening socket at the first address that a name has. OSError."""
-    family, kind, protocol, _, address = socket.getaddrinfo(
-        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    )[0]
-    listener = socket.socket(family, kind, protocol)
+    """A listening socket at the first address of a name that works; "": any address. OSError."""
+    flags = socket.AI_PASSIVE
+    found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=flags)
+    if not host:  # one of IPv6 serves both
+        found.sort(key=lambda one: one[0] != socket.AF_INET6)
+    failed: OSError | None = None
+    for family, _, _, _, address in found:
+        try:
+            return _listening(family, address, both=not host)
+        except OSError as error:
+            failed = failed or error
+    raise failed or OSError(f"{host} has no address")
+
+
+def _listening(
+    family: socket.AddressFamily, address: tuple[object, ...], *, both: bool
+) -> socket.socket:
+    listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, not both)
         listener.bind(address)
         listener.listen(BACKLOG)
     except BaseException:
