@@ -25,7 +25,7 @@ COUNTERS: Final = (
     *("migrated_in", "migrated_out"),
 )  # of a ListenerRow
 MOST_GONE: Final = 4096  # sites and workers that are remembered, beside those that are there
-MOST_NAMES: Final = 32  # of workers at one site
+MOST_NAMES: Final = 256  # of workers at one site
 OTHERS: Final = "other programs"
 _SHORTEST: Final = 3  # waits below 2^3 µs are in one bucket
 _LONGEST: Final = 26  # and those from 2^26 µs (67 s) on in the last one
