@@ -24,6 +24,11 @@ pytest.importorskip("yaml")
 
 BODY = b"# the text\n" * 100_000
 PASSWORD = "secret"
+# The last one is that of the hash which stands in for users that are not there.
+WRONG = (
+    *(("alice", "wrong"), ("bob", PASSWORD), ("", ""), ("alice", "\0")),
+    ("bob", "nobody has this"),
+)
 BAD = [
     ("- a list", "names and values"),
     ("tls_server_config: 3", "names and values"),
@@ -116,7 +121,7 @@ def test_what_is_no_request_is_refused(head: bytes) -> None:
 def test_only_users_with_their_password_may_read(users: WebConfig) -> None:
     with serving(users) as port:
         assert get(port)[0] == 401
-        for name, password in (("alice", "wrong"), ("bob", PASSWORD), ("", ""), ("alice", "\0")):
+        for name, password in WRONG:
             assert get(port, Authorization=basic(name, password))[0] == 401
         for junk in ("Basic", "Basic !!!", "Basic YQ==", "Bearer x"):
             assert get(port, Authorization=junk)[0] == 401
