@@ -172,8 +172,17 @@ def test_it_is_shown_with_a_mark() -> None:
     assert line.split() == "most, to its share 1.00x 1.60x beyond chance".split()
     (line,) = [line for line in shown.splitlines() if line.startswith("  connections")]
     assert line.split() == ["connections", "1,000", "1,000"]
-    (line,) = [line for line in shown.splitlines() if "100.0" in line]
-    assert line.split()[-2:] == ["100.0", "100.0"]
+    assert shown.splitlines()[3:10] == [
+        "0.0.0.0:80                    BEFORE   AFTER",
+        "  connections                  1,000   1,000",
+        "  a second                     100.0   100.0",
+        "  workers that took any            4       4",
+        "  verdict                ROUND ROBIN  UNEVEN",
+        "  most, to its share           1.00x   1.60x  beyond chance",
+        "  lost by clients                  0       0",
+    ]
+    back = text(compare(*reversed(runs)), NAMES, (runs[1], runs[0]))
+    assert "  most, to its share      1.60x        1.00x  beyond chance" in back.splitlines()
     assert text([], NAMES, runs).endswith("\n\nno connections in either\n")
 
 

@@ -22,6 +22,7 @@ from accepttrace.model.ledger import Ledger
 from accepttrace.probe.load import btf
 from accepttrace.run.events import Asked
 from accepttrace.run.eventsource import fits, require_events
+from accepttrace.views.columns.connections import TABLE
 from accepttrace.views.connections import (
     FIELDS,
     LEDGER_FIELDS,
@@ -120,6 +121,11 @@ def test_a_table_says_who_came_and_to_where() -> None:
 def test_columns_stand_where_their_titles_do(form: Any, cells_of_time: int) -> None:
     table = Plain(Stamps(form, BEGAN_NS), 300, "any")
     head = table.begin(META, 1)
+    titles = (
+        "EVENT       PID     TID WORKER         COMM        FD PEER                  LOCAL"
+        "               INODE      NETNS   GROUP   WAIT QUEUE   CPU RXCPU SAME ERROR  CONNS"
+    )
+    assert head == f"{'TIME':<{cells_of_time}} {titles}\n"
     early, late = ACCEPT, ACCEPT._replace(time_ns=BEGAN_NS + 9_999_900_000_000)
     assert head.index("EVENT") == cells_of_time + 1
     for line in (table.rows([event]) for event in (early, late)):
@@ -133,11 +139,20 @@ def test_as_many_columns_as_fit_are_shown() -> None:
 
     assert titles(1) == titles(11) == titles(18) == "TIME"
     assert titles(19).split() == ["TIME", "PID"]
-    wide = titles(300)
+    base, more = TABLE.chosen("accept")
+    order = [column.title for column in (*base, *more)]
     for width in range(19, 200):
         shown = titles(width)
         assert len(shown) <= width
-        assert set(shown.split()) <= set(wide.split())
+        assert {*shown.split()} == {*order[: len(shown.split())]}
+    assert len(titles(300).split()) == len(order)
+
+
+def test_times_of_events_are_to_the_microsecond() -> None:
+    times = [-1_000, 0, 999, 1_000, 1_000_000_000, 1_000_000_999_999_999]
+    shown = ["-0.000001", "0.000000", "0.000000", "0.000001", "1.000000", "1000000.999999"]
+    assert Stamps("unix", BEGAN_NS).texts(times) == shown
+    assert Stamps("relative", 7).texts([each + 7 for each in times]) == shown
 
 
 @given(names)

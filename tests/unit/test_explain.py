@@ -182,3 +182,11 @@ def test_the_list_has_the_beginning_of_each_as_far_as_it_fits() -> None:
     assert len(cut) > 20
     assert max(map(len, cut)) > 55
     assert listing() == listing(80)
+
+
+def test_what_is_like_a_word_is_five_words_at_most() -> None:
+    assert near("wait")[:5] == near("wait")
+    assert len(near("wait")) == len(near("accept")) == 5
+    assert near("max")
+    assert "UNEVEN" in near("une")
+    assert "UNEVEN" not in near("un")

@@ -195,6 +195,43 @@ def test_the_word_of_the_fair_mark_stands_where_it_has_room() -> None:
     assert (said[0], said[-3:]) == (True, [False, True, False])
 
 
+def test_columns_that_are_asked_for_are_there_as_far_as_they_fit() -> None:
+    def titles(width: int) -> list[str]:
+        keys = ("pid", "accepts", "local", "listener")
+        picture = drawn(four_workers(), (width, 24), sight={"columns": keys})
+        return found(picture, "PID").split()
+
+    assert titles(30) == titles(200) == ["PID", "ACCEPTS", "LOCAL", "LISTENER"]
+    assert titles(29) == titles(19) == ["PID", "ACCEPTS", "LOCAL"]
+    assert titles(18) == ["PID", "ACCEPTS"]
+
+
+def test_what_shares_are_of_is_their_title() -> None:
+    def title(window_s: float | None, recent: int | None) -> str:
+        snapshot = with_rows(four_workers(), {"recent_accepts": recent, "recent_ratio": None})
+        line = found(drawn(replace(snapshot, window_s=window_s), (120, 24)), "SHARE")
+        return line.partition("SHARE, ")[2].partition("  ")[0]
+
+    assert title(None, None) == title(10.0, None) == title(None, 5) == "ALL 3s"
+    assert title(10.0, 5) == "LAST 10s"
+
+
+def test_a_row_of_several_places_is_named_by_what_they_have_in_common() -> None:
+    def label(**facts: Any) -> str:
+        rows = with_rows(four_workers(by="process"), facts)
+        picture = drawn(rows, (160, 24))
+        return plain([rows_of(picture)[0]]).partition("worker ")[2].partition(" ")[0]
+
+    shown = {
+        "*:80": {"local_address": None},
+        "0.0.0.0:*": {"local_port": None},
+        "0.0.0.0%lo:80": {"device": "lo"},
+    }
+    for place, facts in shown.items():
+        assert label(**facts) == place
+    assert label(local_address=None, local_port=None)[:1] in "█▏▎▍▌▋▊▉┊"
+
+
 def test_queues_of_several_sockets_are_one_number() -> None:
     def of(*facts: tuple[int | None, int | None, int]) -> tuple[str, str]:
         (one, *_) = reuseport([1]).listeners

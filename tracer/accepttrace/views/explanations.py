@@ -16,6 +16,7 @@ from accepttrace.views.columns import tcp, udp
 from accepttrace.views.columns.column import Column
 from accepttrace.views.losses import LOST, NOT_LOST, OVERFLOW, SHARED, Cause
 
+NEAR: Final = 5  # words, where none is the one asked for
 Kind = Literal["verdict", "pattern", "loss", "missed", "who", "question", "remedy", "column", "udp"]
 
 
@@ -642,7 +643,7 @@ def find(word: str) -> list[Explanation]:
 
 
 def near(word: str) -> list[str]:
-    """Words that are like it, the nearest first; at most 5."""
+    """Words that are like it, the nearest first; at most NEAR."""
     from difflib import get_close_matches
 
     asked = _plain(word)
@@ -651,8 +652,8 @@ def near(word: str) -> list[str]:
         for name in (one.word, *one.names):
             known.setdefault(_plain(name), one.word)
     parts = [name for name in known if len(asked) > 2 and asked in name]
-    like = [*get_close_matches(asked, known, n=5), *parts]
-    return list(dict.fromkeys(known[name] for name in like))[:5]
+    like = [*get_close_matches(asked, known, n=NEAR), *parts]
+    return list(dict.fromkeys(known[name] for name in like))[:NEAR]
 
 
 def _plain(word: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
 from accepttrace.model.grains import GRAINS
@@ -50,7 +50,7 @@ class Field:
     cells: list[list[Span]]
     total: str = ""
     align: Align = "right"
-    width: int = 0
+    width: int = field(init=False)
 
     def __post_init__(self) -> None:
         texts = ["".join(text for text, _ in spans) for spans in self.cells]
