@@ -132,7 +132,7 @@ def test_what_is_below_has_a_third_of_the_window_but_two_lines_at_least(
 
     snapshot = four_workers()
     above = len(header.header(snapshot, 80))
-    lines = framed(snapshot, 80, height, body, [(("after", ""),)])
+    lines = framed(snapshot, 80, height, body, [(("after", ""),)], footer=True, full=False)
     assert rooms == [height - above - said - 1]
     shown = plain(lines).splitlines()
     assert len(shown) == min(height, above + said + 1)

@@ -206,6 +206,47 @@ def test_columns_that_are_asked_for_are_there_as_far_as_they_fit() -> None:
     assert titles(18) == ["PID", "ACCEPTS"]
 
 
+def long_named() -> Snapshot:
+    names = ({"name": "nginx: a worker with a long name, really"}, {"name": "w"})
+    return with_rows(four_workers((5, 4)), *names)
+
+
+def test_room_is_handed_out_to_names_and_bars_by_turns() -> None:
+    """A name has 7 cells, then 14, then 32; a bar 6, then 15 before the name has more, then 40."""
+
+    def widths(width: int) -> tuple[int, int]:
+        titles = found(drawn(long_named(), (width, 24)), "WORKER")
+        assert titles.endswith("WAIT p99")
+        share = titles.index("SHARE")
+        return share - 2, titles.index("xFAIR") - len("100.0% ") - 1 - share
+
+    for spare in range(40):
+        who = 7 + min(spare, 7) + min(max(spare - 7 - 9, 0), 18)
+        bar = 6 + min(max(spare - 7, 0), 9) + max(spare - 7 - 9 - 18, 0)
+        assert widths(47 + spare) == (who, bar)
+    titles = found(drawn(long_named(), (400, 24)), "WORKER")
+    assert titles.index("xFAIR") - titles.index("SHARE") - len("100.0% ") - 1 == 40
+
+
+def test_names_stand_on_the_left_and_numbers_on_the_right() -> None:
+    lines = text(drawn(long_named(), (100, 24)))
+    (long,), (short,) = ([one for one in lines if one[1:5] == pid] for pid in ("1001", "1002"))
+    assert short.startswith(" 1002 w   ")
+    assert [line.rindex("%") for line in (long, short)] == [long.rindex("%")] * 2
+
+
+def test_what_does_not_fit_is_left_out_with_all_that_matters_less() -> None:
+    order = ["WORKER", "xFAIR", "QUEUE", "/s", "WAIT", "p99"]
+    shown = []
+    for width in range(12, 60):
+        titles = found(drawn(long_named(), (width, 24)), "WORKER").split()
+        known = [title for title in titles if title in order]
+        assert {*known} == {*order[: len(known)]}
+        shown.append(len(known))
+    assert shown == sorted(shown)
+    assert (shown[0], shown[-1]) == (1, 6)
+
+
 def test_what_shares_are_of_is_their_title() -> None:
     def title(window_s: float | None, recent: int | None) -> str:
         snapshot = with_rows(four_workers(), {"recent_accepts": recent, "recent_ratio": None})
@@ -222,7 +263,7 @@ def test_a_row_of_several_places_is_named_by_what_they_have_in_common() -> None:
         picture = drawn(rows, (160, 24))
         return plain([rows_of(picture)[0]]).partition("worker ")[2].partition(" ")[0]
 
-    shown = {
+    shown: dict[str, dict[str, Any]] = {
         "*:80": {"local_address": None},
         "0.0.0.0:*": {"local_port": None},
         "0.0.0.0%lo:80": {"device": "lo"},

@@ -40,8 +40,8 @@ def framed(
     body: Body,
     after: Sequence[Line] = (),
     *,
-    footer: bool = True,
-    full: bool = False,
+    footer: bool,
+    full: bool,
 ) -> list[Line]:
     """The lines of a view: at most `width` cells each, at most `height` of them.
 

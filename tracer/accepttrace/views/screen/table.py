@@ -377,7 +377,7 @@ def _least(key: str, one: Field) -> int:
 
 def _used(fields: Iterable[Field]) -> int:
     widths = [one.width for one in fields]
-    return sum(widths) + len(GAP) * max(len(widths) - 1, 0)
+    return sum(widths) + len(GAP) * (len(widths) - 1)
 
 
 def _widen(one: Field, wanted: int, room: int) -> None:
