@@ -8,18 +8,21 @@ import resource
 import socket
 import time
 from collections.abc import Iterator
+from threading import Thread
 
 import pytest
 
 from accepttrace.config import Filters
 from accepttrace.facts.connections import ConnectionEvent, Kind, Wish
 from accepttrace.probe.connections import Connections
+from accepttrace.run.eventsource import EventSource
 
 from .clients import address_of, inode_of, listen, port_of
 from .conftest import NOBODY, Tracing, Way, attached, name, offered
 from .echoing import Logged, connect, echoing, group
 
 CONNECTIONS = 40
+CHURN = 1_100  # listeners: more than a sixteenth of what the map holds
 CLOCKS_US = 1_000  # between two clocks that are read one after the other
 ALL: frozenset[Kind] = frozenset(("accept", "failed", "reset", "dropped"))
 
@@ -209,3 +212,36 @@ def test_what_is_lost_has_lines_of_its_own(writing: Tracing) -> None:
         assert sorted(one.peer_port or 0 for one in reset) == sorted(ports)
         assert dropped == {port_of_late}
     assert {one.type for one in seen} <= {"reset", "dropped"}
+
+
+def test_rows_of_closed_listeners_and_ended_threads_are_let_go_and_stay_counted(
+    writing: Tracing,
+) -> None:
+    """More of them come and go than the maps may hold before they are looked through."""
+    own = Filters(pids=frozenset((os.getpid(),)))
+    source = EventSource(writing.session, own)
+    try:
+        source.begin(Wish(ALL))
+        mine = set()
+        for number in range(CHURN):
+            with listen(8) as listener, socket.create_connection(listener.getsockname()):
+                mine.add(inode_of(listener))
+                if number % 4:
+                    listener.accept()[0].close()
+                else:
+                    thread = Thread(target=lambda one=listener: one.accept()[0].close())
+                    thread.start()
+                    thread.join()
+        assert mine <= {one.inode for one in writing.session.counts().listeners}
+        for _ in range(2):
+            source.let_go()
+        left = writing.session.counts()
+        assert not mine & {one.inode for one in left.listeners}
+        assert not mine & {one.listener_inode for one in left.acceptors}
+        source.stop(time.sleep)
+        seen = [event for events in source.batches() for event in events]
+        account = source.account()
+    finally:
+        source.close()
+    assert (account.accepts, account.counts.accepts, account.counts.lost) == (CHURN, CHURN, 0)
+    assert sum(event.type == "accept" for event in seen) == CHURN

@@ -10,14 +10,13 @@ from typing import Final
 
 from accepttrace.config import Config
 from accepttrace.facts.connections import ConnectionEvent, Kind, Wish
-from accepttrace.facts.records import Gone
 from accepttrace.facts.sight import Sight
 from accepttrace.model.ledger import ledger_of
 from accepttrace.probe.session import Session, open_session
 from accepttrace.run import readyfile
 from accepttrace.run.eventsource import EventSource, require_events
 from accepttrace.run.output import Output, say, standard_output
-from accepttrace.run.pace import READ_S, Pace, unbroken
+from accepttrace.run.pace import READ_S, Pace
 from accepttrace.run.run import collect_seldom
 from accepttrace.run.subject import meta_of
 from accepttrace.run.terminal import window
@@ -118,7 +117,7 @@ class _Events:
                 return
             if now >= chores_s:
                 chores_s = now + _CHORES_S
-                self._drop_rows_of_the_dead()
+                self._source.let_go()
             self._pace.wait(min(_LATE_S, end_s - now), readable=self._source.fileno())
             self._show_until(self._over)
 
@@ -144,13 +143,6 @@ class _Events:
     def _write(self, text: str) -> None:
         self._out.write(text)
         self._out.flush()
-
-    def _drop_rows_of_the_dead(self) -> None:
-        """So that the maps, which count beside, have room."""
-        if self._session.crowded():
-            counts = self._session.counts()
-            with unbroken():
-                self._source.forget(Gone(acceptors=tuple(counts.ended)), counts)
 
     def _end(self) -> None:
         """What came until now is shown, if the reader takes it."""

@@ -10,9 +10,10 @@ from accepttrace.config import Config, Filters
 from accepttrace.errors import UnsupportedError
 from accepttrace.facts.connections import KINDS, Account, ConnectionEvent, Wish
 from accepttrace.facts.matching import by_process, is_any, is_ipv4, process_matches, same_address
-from accepttrace.facts.records import Counts, Gone, Process
+from accepttrace.facts.records import Counts, Gone, ListenerCount, Process
 from accepttrace.probe.load import btf
 from accepttrace.probe.session import Session
+from accepttrace.run.pace import unbroken
 from accepttrace.run.subject import Keeper
 from accepttrace.run.tcp import NOBODY, TcpSubject
 from accepttrace.sockets.inventory import InventoryReader
@@ -98,6 +99,7 @@ class EventSource:
         self._stopped_s: float | None = None
         self._before = 0  # accepts in rows that were deleted
         self._left_out = 0
+        self._stopped: set[int] = set()  # listeners, when it was last looked
 
     def fileno(self) -> int:
         """Ready when so much waits that it should be read at once."""
@@ -131,6 +133,20 @@ class EventSource:
         if (filters.family or filters.addresses) and not fits(filters, event):
             return False
         return not by_process(filters) or self._people.match(event)
+
+    def let_go(self) -> None:
+        """Rows of threads that ended and listeners that closed, where they begin to fill the maps
+        which count beside. To be called now and then.
+        """
+        if self._session.crowded():
+            counts = self._session.counts()
+            stopped = {one.inode for one in counts.listeners if one.stops}
+            stopped -= self._session.listening().keys()
+            closed, self._stopped = stopped & self._stopped, stopped
+            used = {_place(one) for one in counts.listeners if one.inode not in closed}
+            unused = {_place(one) for one in counts.listeners} - used
+            with unbroken():
+                self.forget(Gone(tuple(counts.ended), tuple(closed), tuple(unused)), counts)
 
     def forget(self, gone: Gone, counts: Counts) -> None:
         """Delete rows of the maps which count beside, as they were read last."""
@@ -188,6 +204,10 @@ class TcpWithEvents(TcpSubject):
 
     def _forget(self, gone: Gone, counts: Counts) -> None:
         self.events.forget(gone, counts)
+
+
+def _place(listener: ListenerCount) -> tuple[int, int]:
+    return listener.netns, listener.local_port
 
 
 def _accepts(counts: Counts) -> int:
