@@ -1,4 +1,4 @@
-"""The figures of the README: start, memory, CPU of the live table, exactness at 40,000/s.
+"""The figures: start, memory, CPU of the live table, exactness and events at 40,000/s.
 
 Run as root: `make bench`. Everything is measured from outside, on the command as users start it.
 """
@@ -18,10 +18,11 @@ import tempfile
 import termios
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from accepttrace.lab.clients import Plan
 from accepttrace.lab.load import Load
@@ -110,34 +111,41 @@ def live_cpu(rate: int, workers: int = 64, seconds: float = 20.0) -> None:
     print(f"live screen, {workers:>3} workers, {rate:>6}/s  {100 * share:.1f} % of one core")
 
 
-def flood(mode: str, rate: int = 40_000, seconds: int = 30) -> None:
-    """Connections at full speed: every one must be in the counts of the worker that took it."""
-    pair = subprocess.Popen(
+@contextmanager
+def flooded(mode: str, rate: int, seconds: int) -> Iterator[tuple[str, Callable[[], Any]]]:
+    """A server: its port, and what lets connections come at full speed and says how many did."""
+    with subprocess.Popen(
         (FLOOD, "pair", mode, "18080", "-w", "4", "-r", str(rate), "-d", str(seconds), "-g"),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-    )
-    assert pair.stdin is not None
-    assert pair.stdout is not None
-    assert pair.stderr is not None
-    port = pair.stderr.readline().split()[1]
+    ) as pair:
+        assert pair.stderr is not None
+        yield pair.stderr.readline().split()[1], lambda: json.loads(pair.communicate("\n")[0])
+
+
+@contextmanager
+def traced(*options: str, **streams: Any) -> Iterator[subprocess.Popen[str]]:
+    """Attached and proved; in a session of its own, as from another terminal."""
     with tempfile.TemporaryDirectory() as folder:
         ready = Path(folder, "ready")
-        tracer = subprocess.Popen(
-            (ACCEPTTRACE, "-p", port, "-o", "jsonl", "--ready-file", ready),
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        while not ready.exists():
-            time.sleep(0.001)
-        pair.stdin.write("\n")
-        pair.stdin.flush()
-        made = json.loads(pair.stdout.readline())
+        call = (str(ACCEPTTRACE), *options, "-o", "jsonl", "--ready-file", str(ready))
+        with subprocess.Popen(call, text=True, start_new_session=True, **streams) as tracer:
+            while not ready.exists():
+                time.sleep(0.001)
+            yield tracer
+
+
+def flood(mode: str, rate: int = 40_000, seconds: int = 30) -> None:
+    """Connections at full speed: every one must be in the counts of the worker that took it."""
+    with (
+        flooded(mode, rate, seconds) as (port, load),
+        traced("top", "-p", port, stdout=subprocess.PIPE) as tracer,
+    ):
+        made = load()
         tracer.send_signal(signal.SIGINT)
         summary = json.loads(tracer.communicate()[0].splitlines()[-1])
-    pair.communicate()
     counted: dict[str, int] = {}
     for row in summary["acceptors"]:
         if row["accepts"]:
@@ -152,6 +160,25 @@ def flood(mode: str, rate: int = 40_000, seconds: int = 30) -> None:
         raise SystemExit(1)
 
 
+def events(rate: int = 40_000, seconds: int = 30) -> None:
+    """The same with a line of JSON for each, and what that takes of a core."""
+    streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+    with (
+        flooded("reuseport", rate, seconds) as (port, load),
+        traced("events", "-p", port, **streams) as tracer,
+    ):
+        running = Live(tracer.pid, 0.0)
+        before = running.cpu_s()
+        made = load()
+        used = running.cpu_s() - before
+        tracer.send_signal(signal.SIGINT)
+        said = tracer.communicate()[1].strip()
+    print(f"events, {made['rate']:,}/s for {seconds} s: {100 * used / made['seconds']:.1f} % of one"
+          f" core, {1e6 * used / made['accepts']:.1f} us each; {said}")  # fmt: skip
+    if f"{made['accepts']:,} accepts counted" not in said:
+        raise SystemExit(1)
+
+
 def main() -> None:
     """All of them."""
     if len(sys.argv) < 2:
@@ -162,6 +189,7 @@ def main() -> None:
             live_cpu(rate, workers)
     flood("reuseport")
     flood("shared")
+    events()
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from accepttrace.cli.events import events as command
 from accepttrace.cli.events import parse_peer
 from accepttrace.config import Config, Filters
-from accepttrace.errors import UsageError
+from accepttrace.errors import AcceptTraceError, UsageError
 from accepttrace.facts.connections import Account, ConnectionEvent, EventCounts
 from accepttrace.facts.records import Baseline
 from accepttrace.run.eventreplay import Recorded, matches
@@ -25,9 +25,11 @@ from accepttrace.run.events import Asked
 from accepttrace.run.record import Recorder, Rotation
 from accepttrace.run.replay import Recording, ReplaySubject
 from accepttrace.store.steps import Happened
+from accepttrace.views.connections import Csv, Plain, Stamps
 from accepttrace.views.screen.state import Wish
 
 from .pictures import META, SEES
+from .strangers import NASTY, is_harmless
 from .test_connections import ACCEPT, AT_NS, EVENTS
 from .test_recording import PORTS, reading
 
@@ -257,3 +259,34 @@ def test_never_more_than_a_line_is_in_memory(tmp_path: Path) -> None:
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < 1.2 * peaks[0]
+
+
+NASTY_EVENTS = (
+    {"local_address": "\x1b[2J"},
+    {"peer_address": "not an address"},
+    {"time_ns": 10**30},
+    {"time_ns": -(10**30)},
+    {"wait_us": 10**400},
+    {"queue": -(10**400)},
+)
+
+
+@pytest.mark.parametrize("values", NASTY_EVENTS, ids=lambda one: next(iter(one)))
+def test_an_event_that_makes_no_sense_is_one_line(tmp_path: Path, values: dict[str, Any]) -> None:
+    """Anybody may have written it."""
+    recorder = Recorder(tmp_path / "run.gz", KEEPING, Rotation())
+    recorder.begin(META, SEES, Baseline(), 0.0)
+    recorder.note([ACCEPT, ACCEPT._replace(**values)])
+    recorder.end()
+    reader = Recorded(Recording(tmp_path / "run.gz"), Filters(), Asked().wish)
+    with pytest.raises(AcceptTraceError, match="an event in .*run.gz makes no sense"):
+        list(reader.batches())
+
+
+def test_words_of_an_event_that_anybody_wrote_are_harmless() -> None:
+    for word in NASTY:
+        event = ACCEPT._replace(name=word, comm=word, error=word)
+        for form in (Csv(Stamps("iso", 0)), Plain(Stamps("iso", 0), 300, "any")):
+            text = form.rows([event])
+            assert text.count("\n") == 1
+            assert is_harmless(text[:-1])

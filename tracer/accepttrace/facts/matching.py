@@ -91,6 +91,15 @@ def cut(name: str) -> str:
     return name.encode("utf-8", "replace")[:COMM_LENGTH].decode("utf-8", "replace")
 
 
+def is_address(text: str) -> bool:
+    """Whether it is an address at all."""
+    try:
+        _packed(text)
+    except (OSError, ValueError):
+        return False
+    return True
+
+
 def is_ipv4(address: str) -> bool:
     """Whether it is an address of IPv4, be it one that stands in an address of IPv6."""
     return _packed(address).startswith(_MAPPED)

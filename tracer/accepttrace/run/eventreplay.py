@@ -7,8 +7,9 @@ from dataclasses import replace
 from typing import Final
 
 from accepttrace.config import Config, Filters
+from accepttrace.errors import AcceptTraceError
 from accepttrace.facts.connections import Account, ConnectionEvent, EventCounts, Wish
-from accepttrace.facts.matching import by_process, is_within, process_matches
+from accepttrace.facts.matching import by_process, is_address, is_within, process_matches
 from accepttrace.facts.records import Process
 from accepttrace.model.ledger import Ledger, ledger_of
 from accepttrace.run.events import Asked, lines_for, say_what_is_not_seen
@@ -19,6 +20,7 @@ from accepttrace.run.replay import Recording, require_events, say_if_cut
 from accepttrace.store.steps import Accounted, Happened
 from accepttrace.views.connections import summary
 
+_BEYOND: Final = 1 << 63  # what no number of the kernel reaches, and no year
 _NOTHING: Final = Account(0.0, EventCounts(0, 0, 0, 0, 0))
 
 
@@ -32,12 +34,14 @@ class Recorded:
         self._there = self._left_out = 0
 
     def batches(self) -> Iterator[list[ConnectionEvent]]:
-        """As they were written, without what is left out."""
+        """As they were written, without what is left out. AcceptTraceError: somebody else did."""
         for step in self._recording.steps():
             if isinstance(step, Accounted):
                 self._account = step.account
             elif isinstance(step, Happened):
                 self._there += len(step.events)
+                if not all(map(makes_sense, step.events)):
+                    raise AcceptTraceError(f"an event in {self._recording.path} makes no sense")
                 events = [event for event in step.events if event.type in self._wish.kinds]
                 kept = [event for event in events if self._wanted(event)]
                 self._left_out += len(events) - len(kept)
@@ -58,6 +62,13 @@ class Recorded:
         if wish.peer is not None and not is_within(event.peer_address or "::", wish.peer):
             return False
         return matches(self._filters, event)
+
+
+def makes_sense(event: ConnectionEvent) -> bool:
+    """Whether it can be shown: anybody may have written it. Of names all can."""
+    addresses = event.local_address, event.peer_address or "::"
+    numbers = (abs(value) for value in event if isinstance(value, int))
+    return event.time_ns >= 0 and max(numbers) < _BEYOND and all(map(is_address, addresses))
 
 
 def matches(filters: Filters, event: ConnectionEvent) -> bool:
