@@ -197,6 +197,14 @@ def test_the_readings_between_them_make_the_same_pictures(run_gz: Path, tmp_path
     assert back[0].time == one[2].time
 
 
+def test_events_are_no_end_of_a_replay(run_gz: Path) -> None:
+    said: list[str] = []
+    subject = ReplaySubject(Config(), Recording(run_gz), lambda: said.append("over"))
+    for _ in range(SECONDS):
+        said.append(subject.refresh().time[17:19])
+    assert said == ["01", "02", "03", "over", "04", "over", "05"]
+
+
 def test_the_command_prints_them_and_says_what_became_of_all(run_gz: Path) -> None:
     (meta, *events, last), said = shown(run_gz, "--slower-than", "3ms", "-n", "3")
     assert (meta["type"], meta["sample"], last["type"]) == ("meta", 1, "summary")
