@@ -68,6 +68,11 @@ def test_what_is_wrong_with_a_group_is_looked_for_again_and_said_once_it_has_las
         assert [one.kind for one in it.update(Inventory((first, second)), 1, elapsed_s)] == kinds
 
 
+def test_a_lone_socket_that_nobody_waits_on_is_left_to_the_verdicts() -> None:
+    it, dead = Findings(), Inventory((listener(100, [holder(1, False)]),))
+    assert [it.update(dead, 1, elapsed_s) for elapsed_s in (1.0, 9.0)] == [[], []]
+
+
 def test_packets_that_were_dropped_are_one_event_while_it_goes_on() -> None:
     model, there = tracker(), [listener(100, [holder(1)])]
     feed(model, 1, [count(1, 5)], there, counted=[seen()])

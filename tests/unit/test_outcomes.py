@@ -264,6 +264,22 @@ def test_the_longest_queue_is_told_with_where_it_was(
     assert (found.held, found.measured, found.text, found.certain) == expected
 
 
+def test_the_longest_queue_is_that_of_any_listener() -> None:
+    both = tuple(
+        replace(EVEN.listeners[0], inode=inode, queue_max=longest)
+        for inode, longest in ((200, 0), (201, 1))
+    )
+    for rows in (both, both[::-1]):
+        found = outcome("max-queue", 0, replace(EVEN, listeners=rows))
+        assert (found.held, found.measured, found.text) == (False, 1, "socket 201")
+
+
+def test_of_two_workers_chance_may_give_one_more_than_half() -> None:
+    found = outcome("max-share", 0.5, seen(reuseport((55, 45), "process")))
+    assert (found.held, found.measured) == (None, 0.55)
+    assert found.text.endswith("; chance alone reaches 60.0% 1 time in 20")
+
+
 @pytest.mark.parametrize("name", ["arrived", "queue", "queue_max"])
 def test_what_arrived_or_waits_has_come(name: str) -> None:
     nothing = nothing_came()

@@ -62,6 +62,23 @@ def row_of(it: Tracker, by: By = "worker", **facts: object) -> AcceptorRow:
     return found
 
 
+def test_equal_rows_stand_by_place_by_who_waits_and_by_number() -> None:
+    it = tracker(Filters())
+    holders = [holder(1, False), holder(3), holder(2)]
+    there = [listener(100, holders), listener(101, [holder(4)], port=79)]
+    taken = [count(pid, 5, tid=tid) for pid, tid in ((1, 10), (3, 31), (3, 30), (2, 99))]
+    for second in (1.0, 20.0):  # the first has not asked for so long that it does not wait
+        feed(it, second, [*taken, count(4, 5, 101, tid=40)], there)
+    assert [row.tid for row in it.snapshot("thread").acceptors] == [40, 99, 30, 31, 10]
+
+
+def test_a_rate_is_per_second_however_short_the_interval() -> None:
+    it = tracker()
+    feed(it, 1, [count(1, 5)], [listener(100, [holder(1)])])
+    feed(it, 1.5, [count(1, 9)], [listener(100, [holder(1)])])
+    assert row_of(it, "worker", pid=1).rate == 8.0
+
+
 def test_a_worker_has_all_that_is_known_of_it() -> None:
     it = model()
     one = replace(
