@@ -293,6 +293,21 @@ def test_members_of_a_group_are_named_after_the_one_that_serves_them() -> None:
     assert found.finding.text.startswith("worker 3 took 3.96x its share")
 
 
+def test_of_many_that_are_gone_all_but_the_last_are_named_together() -> None:
+    """Each second another worker takes 30 and ends, while the one that stays takes 10."""
+    it, steady = model(), holder(1)
+    feed(it, 0, [], [listener(holders=[steady, holder(1000)])])
+    for second in range(1, 81):
+        ended = [count(1000 + each, 30) for each in range(second)]
+        there = [listener(holders=[steady, holder(1000 + second)])]
+        feed(it, second, [count(1, 10 * second), *ended], there)
+    (found,) = it.summary().verdicts
+    assert found.finding.text == "those that are gone took 1.50x its share (450 of 3,200)"
+    assert [(one.pid, one.accepts, one.expected) for one in found.finding.standouts] == [
+        *((None, 450, 300.0), (1, 800, 1600.0))
+    ]
+
+
 def test_connections_held_are_those_of_the_port_and_its_family() -> None:
     where = LocalPort(NETNS, 80, "ipv4")
     opened = Opened(2.0, frozenset({80}), {1: 1, 2: 2}, {(1, where): 520, (2, where): 20})
@@ -320,7 +335,10 @@ def case(counts: Sequence[int], fair: float = 100.0, **facts: object) -> Case:
 
 
 def test_one_alone_and_nobody() -> None:
-    assert judge(case([])) == Finding("TOO FEW", "nobody waits here, and nothing came")
+    nobody = judge(case([]))
+    assert nobody == Finding("TOO FEW", "nobody waits here, and nothing came")
+    assert (nobody.members, nobody.connections) == (0, 0)
+    assert not Case("worker", case([1, 9]).members, drawn=True).is_certain  # nothing says so
     alone = Finding("ONE ACCEPTOR", "worker 1 alone accepts here: 1 connection", 1, 1)
     assert judge(case([1])) == alone
     gone = Member("gone", 9, None, 4, 0.0, there=False)
