@@ -136,6 +136,8 @@ def test_ranges_that_meet_are_no_difference() -> None:
     assert beyond((1, 2), (2.1, 3)) is True
     assert beyond((2.1, 3), (1, 2)) is True
     assert beyond((None, None), (2, 3)) is None
+    for known in ((None, 2, 3, 4), (1, None, 3, 4), (1, 2, None, 4), (1, 2, 3, None)):
+        assert beyond(known[:2], known[2:]) is None
 
 
 def test_a_place_of_one_run_alone_is_named_and_not_compared() -> None:

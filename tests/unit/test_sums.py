@@ -11,7 +11,7 @@ import pytest
 from accepttrace.facts.buckets import bucket_of, upper_bound
 from accepttrace.facts.records import Locality
 from accepttrace.model.entries import Entry
-from accepttrace.model.histogram import MOST, octaves, percentiles
+from accepttrace.model.histogram import MOST, octaves, percentiles, rank
 from accepttrace.model.sums import Sum, Visible, errno_name, summed
 from tests.unit.pictures import count
 
@@ -109,6 +109,10 @@ def test_the_local_part_is_of_those_that_were_looked_at() -> None:
 
 def test_an_error_without_a_name_is_a_number() -> None:
     assert [errno_name(number) for number in (24, 99999)] == ["EMFILE", "99999"]
+
+
+def test_the_least_of_all_has_the_first_rank() -> None:
+    assert [rank(quantile, 5) for quantile in (0.0, 0.2, 0.21, 1.0)] == [1, 1, 2, 5]
 
 
 def test_without_a_longest_value_bounds_are_those_of_buckets() -> None:

@@ -75,6 +75,12 @@ def test_healthy_servers_have_none() -> None:
     assert kinds((sock(1, process(10)),), TWO) == []
 
 
+def test_who_descends_from_another_is_of_its_family_whatever_it_is_called() -> None:
+    near = {one.pid: one for one in (kin(9, 1, 9), kin(10, 9, 10), kin(11, 1, 11))}
+    found = families([process(9, "a"), process(10, "b"), process(11, "c", start=5)], near)
+    assert [[one.pid for one in some] for some in found or ()] == [[11], [9, 10]]
+
+
 def test_each_process_is_named_once_with_the_socket_that_it_waits_on() -> None:
     idle, waits = process(10, waits=False, fd=6), process(10, fd=7)
     for order in ((idle, waits), (waits, idle)):

@@ -414,7 +414,7 @@ class Tracker:
         places, place = self._listeners.places, place_of(row)
         if not places.has_room(place):
             least = min(places.own, key=self._accepts_at) if accepts else place
-            if least == place or self._accepts_at(least) >= accepts:
+            if self._accepts_at(least) >= accepts:
                 return places.wider(place)
             self._move(least, places.merge(least))
         return place
