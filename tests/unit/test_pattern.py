@@ -151,6 +151,15 @@ def test_runs_shorter_than_chance_makes_are_another_pattern() -> None:
     assert found.text.endswith("; runs of 1.0 on average, by chance 1.5")
 
 
+@pytest.mark.parametrize(
+    ("accepts", "word"), [((29, 25, 23, 23), "ROUND ROBIN"), ((30, 24, 23, 23), "OTHER")]
+)
+def test_who_takes_a_fifth_more_takes_no_turns(accepts: Sequence[int], word: str) -> None:
+    found = read(Seen([Turn(pid, None, n, n, 0, n - 1) for pid, n in enumerate(accepts)], None))
+    assert found is not None
+    assert found.word == word
+
+
 def test_two_that_never_take_two_in_a_row_take_turns() -> None:
     assert named([0, 1] * 20).word == "ROUND ROBIN"
 

@@ -66,10 +66,11 @@ def test_equal_rows_stand_by_place_by_who_waits_and_by_number() -> None:
     it = tracker(Filters())
     holders = [holder(1, False), holder(3), holder(2)]
     there = [listener(100, holders), listener(101, [holder(4)], port=79)]
+    there.append(listener(102, [holder(5)], address="127.0.0.1"))
     taken = [count(pid, 5, tid=tid) for pid, tid in ((1, 10), (3, 31), (3, 30), (2, 99))]
     for second in (1.0, 20.0):  # the first has not asked for so long that it does not wait
-        feed(it, second, [*taken, count(4, 5, 101, tid=40)], there)
-    assert [row.tid for row in it.snapshot("thread").acceptors] == [40, 99, 30, 31, 10]
+        feed(it, second, [*taken, count(5, 5, 102, tid=1), count(4, 5, 101, tid=40)], there)
+    assert [row.tid for row in it.snapshot("thread").acceptors] == [40, 99, 30, 31, 10, 1]
 
 
 def test_a_rate_is_per_second_however_short_the_interval() -> None:

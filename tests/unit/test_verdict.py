@@ -345,9 +345,9 @@ def fixed_clients(accepts: int, clients: int, unknown: int = 0) -> Finding:
         replace(listener(200 + n, [holder(1 + n)], group=7, size=2), selector="hash")
         for n in range(2)
     ]
-    top = replace(count(1, accepts, 200), clients=(1 << clients) - 1, wait_unknown=unknown)
-    other = replace(count(2, 40, 201), clients=(1 << 128) - 1)
-    feed(model, 1, [top, other], members)
+    other = replace(count(1, 40, 200), clients=(1 << 128) - 1)
+    top = replace(count(2, accepts, 201), clients=(1 << clients) - 1, wait_unknown=unknown)
+    feed(model, 1, [other, top], members)
     return only(model.snapshot()).finding
 
 

@@ -50,7 +50,8 @@ def found(it: SetWatch) -> tuple[float, dict[object, float]]:
 def test_a_stretch_goes_on_while_its_members_are_the_same() -> None:
     it = SetWatch(0.0)
     take(it, 0, 1, {"a": 19, "b": 3})
-    take(it, 1, 2, {"a": 18, "b": 0})
+    both: dict[Hashable, Stay] = dict.fromkeys("ab", Stay(1, 2))
+    it.take_in(both, {"a": 18}, Stay(1, 2), 2.0)
     assert found(it) == evidence({"a": 37, "b": 3})
     assert it.members.named(0.5)
     assert it.whole == {"a": Part(37, 20.0), "b": Part(3, 20.0)}
