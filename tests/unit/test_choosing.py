@@ -99,6 +99,10 @@ def test_traffic_that_does_not_arrive_is_no_fault_of_a_hook(
     with pytest.raises(LoopbackError, match="firewall"):
         machine.first(Config())
     assert [tracer.plan for tracer in machine.made] == [FENTRY]
+    machine.unloadable = (FENTRY,)
+    machine.faults = {KPROBE: LoopbackError("the firewall drops it")}
+    with pytest.raises(LoopbackError, match="firewall"):
+        machine.first(Config(), (FENTRY, KPROBE, TRACEPOINT))
 
 
 @pytest.mark.parametrize(

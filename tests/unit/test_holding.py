@@ -11,12 +11,15 @@ import pytest
 
 from accepttrace.config import Filters
 from accepttrace.errors import UnsupportedError
+from accepttrace.facts.kin import Surroundings
 from accepttrace.facts.records import (
     Holder,
+    Inventory,
     ListenerFact,
     LocalPort,
     NamespaceCount,
     Opened,
+    Process,
     Program,
     Serving,
     TcpCounters,
@@ -449,6 +452,29 @@ def test_what_members_of_a_group_have_in_common() -> None:
     alone = ListenerFact(4, 0, "hash")  # in no group
     assert share_of(2, (), alone, False) == ("reuseport", None, 2, None, None)
     assert share_of(1, (), None, False).sharing is None
+
+
+def test_open_files_are_compared_unless_that_is_not_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Those who only serve are looked at with them."""
+    asked: list[tuple[object, object]] = []
+
+    def note(_: object, __: object, serving: object, compared: object) -> Surroundings:
+        asked.append((serving, compared))
+        return Surroundings()
+
+    monkeypatch.setattr("accepttrace.sockets.surroundings.surroundings", note)
+    monkeypatch.setattr(unixinventory, "Holding", Fake)
+    served = (Serving(Process(1, 2), LocalPort(OWN, 80, "ipv4"), 3),)
+    for reader, serving in (
+        (Tcp(monkeypatch, Filters()).reader, served),
+        (UnixReader(Filters(), ()), ()),
+    ):
+        asked.clear()
+        reader.surroundings(Inventory((), serving=served))
+        reader.surroundings(Inventory((), serving=served), compared=False)
+        assert asked == [(serving, True), ((), False)]
 
 
 def on_path(inode: int, name: str) -> UnixSocket:

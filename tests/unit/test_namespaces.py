@@ -81,8 +81,8 @@ def test_a_namespace_is_entered_by_a_path_that_still_leads_there(machine: Machin
     assert known.path(5) == second
     machine.files[second] = 6
     assert known.path(5) == third
-    machine.files[third] = 6
-    for number in (5, 6):
+    machine.files[third] = 4  # below the number asked for
+    for number in (0, 5, 6):
         with pytest.raises(FileNotFoundError, match=f"no network namespace {number}"):
             known.path(number)
 

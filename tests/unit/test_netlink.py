@@ -74,7 +74,8 @@ def test_a_request_asks_for_a_dump_with_the_memory_of_sockets(
 
 
 def test_rows_come_in_order_over_datagrams_and_families(monkeypatch: pytest.MonkeyPatch) -> None:
-    four = [message(ROW, b"one") + message(OTHER, b"x") + message(ROW, b"four"), message(ROW, b"")]
+    other = message(OTHER, code(-1))
+    four = [message(ROW, b"one") + other + message(ROW, b"four"), message(ROW, b"")]
     Link(monkeypatch, [*four, message(DONE, code(0))], [message(ROW, b"six") + message(DONE)])
     assert dump((socket.AF_INET, socket.AF_INET6)) == (b"one", b"four", b"", b"six")
 

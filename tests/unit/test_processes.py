@@ -195,17 +195,6 @@ def test_a_name_is_read_again_after_a_while_and_when_comm_changes(clock: Clock) 
     assert people.unread == ()
 
 
-def test_a_new_name_is_shown_where_nothing_else_has_changed(clock: Clock) -> None:
-    source, speaker = Answers(), Speaker()
-    processes = Processes(source, cast("Helper", speaker))
-    source.found = {ME: Facts(ME, ME, 1, "w", {7: 3}, {7: ACCEPT}, sure=True)}
-    for name in ("first", "second"):
-        speaker.names = {ME: name}
-        clock.now += FRESH_S
-        processes.refresh([7], full=False)
-        assert [holder.name for holder in processes.holders(7)] == [name]
-
-
 def test_a_young_process_is_asked_at_every_look(clock: Clock) -> None:
     speaker = Speaker()
     speaker.names = {ME: "worker"}
@@ -215,6 +204,10 @@ def test_a_young_process_is_asked_at_every_look(clock: Clock) -> None:
         clock.now += 0.1
         people.meet([Facts(ME, ME, int(ticks), "w", {}, {}, sure=True)])
     assert len(speaker.asked) == 3
+    older = Facts(ME, ME, int(ticks) - 3 * TICKS_PER_S, "w", {}, {}, sure=True)
+    for _ in range(3):
+        people.meet([older])
+    assert len(speaker.asked) == 4
 
 
 def test_who_is_silent_goes_by_comm_and_is_asked_ever_later(clock: Clock) -> None:
@@ -228,6 +221,11 @@ def test_who_is_silent_goes_by_comm_and_is_asked_ever_later(clock: Clock) -> Non
         asked_at += [second] * (len(speaker.asked) - before)
     assert asked_at == [0, SILENT_S, 3 * SILENT_S, 7 * SILENT_S]
     assert people.unread == (Unread("w", "its command line does not come", ME, holders=False),)
+    people.meet([])  # it holds nothing any more
+    for after_s, asked in ((0, 5), (SILENT_S - 1, 5), (1, 6)):  # as if met for the first time
+        clock.now += after_s
+        people.meet([old()])
+        assert len(speaker.asked) == asked
     speaker.names = {ME: "worker"}
     clock.now += 20 * SILENT_S
     assert people.meet([old()])[ME].name == "worker"

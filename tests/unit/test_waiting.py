@@ -132,6 +132,13 @@ def test_an_epoll_set_waits_for_input_or_is_about_to() -> None:
     assert waiting.epoll_targets(targets(*entries)) == {1, 2, 3, 4}
 
 
+def test_numbers_of_an_epoll_set_are_hexadecimal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waiting, "_socket_device", lambda: 0x1A)
+    line = "tfd: 5 events: {} data: 5  pos:0 ino:{} sdev:{}\n"
+    entries = (("1", "1f", "1a"), ("1", "2f", "10"), ("10", "3f", "1a"))
+    assert waiting.epoll_targets("".join(line.format(*entry) for entry in entries)) == {0x1F}
+
+
 def test_sets_are_read_until_there_is_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
     """What was not read may have the others."""
     texts = {4: targets((1, 7)), 5: targets((1, 8)), 6: targets((1, 9))}
