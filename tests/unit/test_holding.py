@@ -32,7 +32,7 @@ from accepttrace.probe.udp import Queue
 from accepttrace.sockets import fromkernel, holding, inventory, receivers, unixinventory
 from accepttrace.sockets.diag.tcp import ListenSocket, Look
 from accepttrace.sockets.diag.udp import UdpSocket
-from accepttrace.sockets.diag.unix import UnixSocket
+from accepttrace.sockets.diag.unix import SocketFile, UnixSocket
 from accepttrace.sockets.holding import Holding
 from accepttrace.sockets.inventory import InventoryReader
 from accepttrace.sockets.receivers import ReceiverReader
@@ -386,6 +386,21 @@ def test_unix_listeners_are_asked_for_where_they_were_found(
     everywhere = frozenset({OWN, OTHER, THIRD})
     assert held.asks == [(True, frozenset()), (False, frozenset()), (True, everywhere)]
     assert held.finished == [([11, 12, 13], False), ([11, 12, 13], True)]
+
+
+def test_a_unix_listener_is_found_by_its_name_or_by_its_file(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One that was bound by a relative name is asked for by a path that leads there."""
+    file = SocketFile(8, 1, 9)
+    rows = (replace(on_path(11, "./a"), file=file), on_path(12, "@x@@"), on_path(13, "/other"))
+    files = {"/run/a": file}
+    monkeypatch.setattr(unixinventory, "Holding", Fake)
+    monkeypatch.setattr(unixinventory, "unix_sockets", lambda at: () if at else rows)
+    monkeypatch.setattr(unixinventory, "file_at", lambda path: files[path])  # no abstract one
+    monkeypatch.setattr(Fake, "closed", 0)
+    found = UnixReader(Filters(), ("/run/a", "@x")).read().listeners
+    assert sorted(row.inode for row in found) == [11, 12]
 
 
 def test_listeners_are_in_the_order_of_their_ports(monkeypatch: pytest.MonkeyPatch) -> None:

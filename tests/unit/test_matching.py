@@ -16,6 +16,7 @@ from accepttrace.errors import UsageError
 from accepttrace.facts.matching import (
     cut,
     is_any,
+    is_within,
     listener_matches,
     process_matches,
     same_address,
@@ -115,6 +116,16 @@ def test_an_address_of_ipv4_may_stand_in_one_of_ipv6() -> None:
         assert not same_address("10.0.0.1", other)
     every = ("0.0.0.0", "::", "::ffff:0.0.0.0", "127.0.0.1", "::1", "::ffff:10.0.0.1")
     assert [is_any(address) for address in every] == [True] * 3 + [False] * 3
+
+
+def test_an_address_is_in_a_network_or_beside_it() -> None:
+    mapped = bytes(10) + b"\xff\xff"
+    four = mapped + bytes([10, 1, 0, 0]), b"\xff" * 14 + bytes(2)
+    six = bytes([0x20, 1, 0xD, 0xB8]) + bytes(12), b"\xff" * 4 + bytes(12)
+    inside = {"10.1.0.0": four, "10.1.255.255": four, "::ffff:10.1.2.3": four, "2001:db8::7": six}
+    outside = {"10.0.255.255": four, "10.2.0.0": four, "::10.1.2.3": four, "2001:db9::": six}
+    assert all(is_within(address, network) for address, network in inside.items())
+    assert not any(is_within(address, network) for address, network in outside.items())
 
 
 LONG = "prometheus-node-exporter"

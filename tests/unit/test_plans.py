@@ -12,6 +12,7 @@ from accepttrace.probe.plans import (
     KPROBE,
     KPROBE_IN_PROCESSES,
     PLANS,
+    READS_BLIND,
     TRACEPOINT,
     UDP_PLANS,
     Plan,
@@ -40,6 +41,15 @@ def test_what_is_not_said_to_be_seen_is_not() -> None:
     assert Sight().facts == frozenset()
     for fact in get_args(Fact):
         assert Sight.of(fact).facts == {fact}
+
+
+@pytest.mark.parametrize("plan", [*PLANS, *UDP_PLANS], ids=lambda plan: plan.attach)
+def test_where_no_hook_sees_who_reads_that_is_said(plan: Plan) -> None:
+    assert plan.with_hooks(plan.hooks) is plan
+    others = plan.with_hooks(hook for hook in plan.hooks if hook.proves != "read")
+    assert (others is plan) is not plan.sees.read
+    assert not others.sees.read
+    assert (READS_BLIND in others.blind_spots) is plan.sees.read
 
 
 @pytest.mark.parametrize("plan", [*PLANS, *UDP_PLANS], ids=lambda plan: plan.attach)

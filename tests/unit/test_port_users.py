@@ -91,7 +91,7 @@ def test_routes_are_decoded() -> None:
     assert routes._decoded(reply(24, route(1))) == Route(False, name)
     assert routes._decoded(reply(24, route(3))) == Route(False, name)  # a broadcast address
     assert routes._decoded(reply(2, struct.pack("=i", -errno.ENETUNREACH))) is None
-    with pytest.raises(PermissionError):
+    with pytest.raises(PermissionError, match="Operation not permitted"):
         routes._decoded(reply(2, struct.pack("=i", -errno.EPERM)))
     bare = struct.pack("=8BI", 2, 32, 0, 0, 254, 2, 253, 2, 0)
     assert routes._decoded(reply(24, bare)) == Route(True, None)

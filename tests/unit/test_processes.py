@@ -90,6 +90,7 @@ def test_who_waited_lately_still_waits_while_busy(clock: Clock) -> None:
     for at_s, said in ((4, ACCEPT), (3 + LATELY_S - 0.1, ACCEPT), (3 + LATELY_S, UNKNOWN)):
         assert shown.look(UNKNOWN, at_s) == said
     assert shown.look(EPOLL, 100) == EPOLL
+    assert shown.look(UNKNOWN, 200) == UNKNOWN
 
 
 def test_who_sleeps_in_something_else_waits_no_more_after_a_pause(clock: Clock) -> None:

@@ -65,12 +65,12 @@ def message(*attributes: bytes, kind: int = socket.SOCK_STREAM) -> bytes:
 def test_a_message_of_the_kernel() -> None:
     whole = message(
         attribute(unix.UNIX_DIAG_NAME, b"/run/s\0"),
-        attribute(unix.UNIX_DIAG_VFS, unix.PAIR.pack(33, 8 << 20 | 0xFFFFF)),
+        attribute(unix.UNIX_DIAG_VFS, unix.PAIR.pack(33, 9 << 20 | 0xFFFFF)),
         attribute(unix.UNIX_DIAG_RQLEN, unix.PAIR.pack(5, 4)),
         attribute(unix.UNIX_DIAG_UID, netlink.COUNTER.pack(1000)),
         kind=socket.SOCK_SEQPACKET,
     )
-    file = SocketFile(8, 0xFFFFF, 33)
+    file = SocketFile(9, 0xFFFFF, 33)
     assert decode(whole) == UnixSocket(4711, "/run/s", True, file, 5, 4, 1000)
     assert decode(message()) == UnixSocket(4711, "(no name)", False, None, None, None, None)
     assert decode(message(attribute(unix.UNIX_DIAG_UID, bytes(3)))).uid is None
