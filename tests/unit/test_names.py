@@ -37,6 +37,7 @@ if __name__ == "__main__":
         (f"2:cpu:/\n1:name=systemd:/docker/{ID}\n0::/\n", f"/docker/{ID}", ID[:12]),
         ("3:memory:/a\n2:cpu,cpuacct:/a/longest\n", "/a/longest", None),
         ("2:cpu:/much/longer\n0::/a\n", "/a", None),
+        ("0:/b\n0::/a\n", "/a", None),
         ("0::/lxc.payload.rp77\n", "/lxc.payload.rp77", "rp77"),
         ("0::/lxc.payload.rp77/init.scope\n", "/lxc.payload.rp77/init.scope", "rp77"),
         ("0::/lxc/web/ns\n", "/lxc/web/ns", "web"),

@@ -219,7 +219,7 @@ def test_a_line_of_udp_is_read_by_its_fields() -> None:
 
 
 def test_a_table_without_its_first_file_cannot_be_read(tmp_path: Path) -> None:
-    line = " 0: {}:0050 0:0 {} 00000000:0000000B 00:0 0 33 0 77 1\n"
+    line = " 0: {}:0050 0:0 {} 00000000:0000001B 00:0 0 33 0 77 1\n"
     six = line.format("0" * 32, "0A")
     (tmp_path / "tcp6").write_text(f"title\n{six}")
     with pytest.raises(FileNotFoundError):
@@ -228,7 +228,7 @@ def test_a_table_without_its_first_file_cannot_be_read(tmp_path: Path) -> None:
     four = line.format("0100007F", "0A") + others
     (tmp_path / "tcp").write_text(f"title\n{four}")
     found = [(one.family, one.address, one.queue) for one in proctcp.listening(str(tmp_path))]
-    assert found == [("ipv4", "127.0.0.1", 11), ("ipv6", "::", 11)]
+    assert found == [("ipv4", "127.0.0.1", 27), ("ipv6", "::", 27)]
     (tmp_path / "tcp6").unlink()  # a kernel without IPv6
     assert [one.family for one in proctcp.listening(str(tmp_path))] == ["ipv4"]
 
