@@ -31,11 +31,17 @@ def log_mixture(counts: Sequence[int], shares: Sequence[float], spread: float) -
     a share of 1/k deviates by what the bet is on. 0 if nothing was counted.
     """
     concentration = spread / _DEVIATION**2
+    cells = list(zip(counts, shares, strict=True))
+    gains = {cell: _gain(*cell, concentration) for cell in set(cells)}  # many are alike
     won = lgamma(concentration) - lgamma(concentration + sum(counts))
-    for count, share in zip(counts, shares, strict=True):
-        prior = concentration * share
-        won += lgamma(prior + count) - lgamma(prior) - count * log(share)
+    for cell in cells:
+        won += gains[cell]
     return won
+
+
+def _gain(count: int, share: float, concentration: float) -> float:
+    prior = concentration * share
+    return lgamma(prior + count) - lgamma(prior) - count * log(share)
 
 
 def log_split(counts: Sequence[int], shares: Sequence[float]) -> float:
@@ -118,10 +124,11 @@ class MemberEvidence(Generic[Member]):
         taken = [counts.get(member, 0) for member in weights]
         shares = expected_shares(taken, list(weights.values()))
         stake = _log_stake(self._stretch) - log(max(len(weights), 1))
+        total, cells = sum(taken), list(zip(taken, shares, strict=True))
+        won = {cell: log_member(cell[0], total, cell[1]) for cell in set(cells)}  # many are alike
         self._now = {
-            member: _log_add(self._opened.get(member, -inf), stake)
-            + log_member(count, sum(taken), share)
-            for member, count, share in zip(weights, taken, shares, strict=True)
+            member: _log_add(self._opened.get(member, -inf), stake) + won[cell]
+            for member, cell in zip(weights, cells, strict=True)
         }
 
     def close_stretch(self) -> None:

@@ -133,6 +133,7 @@ def _away(count: int, mean: float) -> int:
     return (count >= mean + 1) - (count <= mean - 1)
 
 
+@lru_cache(maxsize=1024)
 def _log_two_sided(count: int, total: int, share: float) -> float:
     away = _away(count, total * share)
     above = log_binomial_sf(count, total, share) if away >= 0 else 0.0
