@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
+from itertools import chain
 from typing import Final, NamedTuple
 
 from accepttrace.facts.records import Locality
 from accepttrace.probe import pidns, wire
 from accepttrace.probe.load import loaders
-from accepttrace.probe.maps import Map
+from accepttrace.probe.maps import MANY, Map
 from accepttrace.probe.shares import Shares
 
 Identity = tuple[int, int, int]  # listener inode, TID (0: a crew), start
@@ -59,19 +60,23 @@ class AcceptorRows:
         self._last: dict[Identity, _Seen] = {}
         self._slot_of: dict[bytes, wire.U32] = {}  # by key, as last read; only we free a slot
 
-    def read(self) -> list[wire.Acceptor]:
+    def read(self) -> dict[Identity, wire.Acceptor]:
         """Of all acceptors."""
-        rows = [row for row in self._in_slots() if row.who.tid]
-        rows += [row for _, row in self._acceptors.items() if row.who.tid]
-        self._last = {shown(row): _Seen.of(row) for row in rows}
+        found = [*self._in_slots(), *(row for _, row in self._acceptors.items())]
+        rows = {identity(row.who): row for row in found if row.who.tid}
+        self._last = {shown(row): _Seen.of(row) for row in rows.values()}
         return rows
 
-    def accepts(self) -> Counter[int]:
+    def accepts(self) -> dict[int, int]:
         """By inode of the listener, and nothing else: read quickly."""
-        found: Counter[int] = Counter()
-        for row in self._in_slots():
-            found[row.who.inode] += row.accepts
-        for accepts, inodes in self._acceptors.columns(_ACCEPTS, _INODE):
+        found: defaultdict[int, int] = defaultdict(int)
+        parts = [self._acceptors.columns(_ACCEPTS, _INODE)]
+        if len(self._slot_of) < MANY:
+            for row in self._in_slots():
+                found[row.who.inode] += row.accepts
+        else:  # slots without an owner are empty
+            parts.append(self._slots.columns(_ACCEPTS, _INODE))
+        for accepts, inodes in chain.from_iterable(parts):
             for number, inode in zip(accepts, inodes, strict=True):
                 found[inode] += number
         return found

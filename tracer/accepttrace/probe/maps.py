@@ -6,7 +6,7 @@ import ctypes as c
 import errno
 from collections.abc import Iterator, Sequence
 from sys import byteorder
-from typing import ClassVar, Generic, Literal, TypeVar
+from typing import ClassVar, Final, Generic, Literal, TypeVar
 
 from accepttrace.probe import _syscall as sys
 from accepttrace.probe.preemption import not_preempted
@@ -15,7 +15,7 @@ Key = TypeVar("Key", bound=c.Structure)
 Value = TypeVar("Value", bound=c.Structure)
 
 _BATCH = 256
-_MANY = 64  # elements of an array: from so many on it is quicker to read it whole
+MANY: Final = 64  # elements of an array: from so many on it is quicker to read it whole
 Number = Literal["I", "Q"]  # of 32 and of 64 bits
 
 
@@ -45,10 +45,11 @@ class Map(Generic[Key, Value]):
 
     def elements(self, keys: Sequence[Key]) -> list[Value]:
         """Of an array map, those of these numbers."""
-        if len(keys) < _MANY:
+        if len(keys) < MANY:
             return [value for key in keys if (value := self.get(key)) is not None]
-        found = [value for _, values, count in self._batches() for value in values[:count]]
-        return [found[int.from_bytes(key, byteorder)] for key in map(bytes, keys)]
+        batches = [values for _, values, _ in self._batches()]
+        numbers = [int.from_bytes(key, byteorder) for key in map(bytes, keys)]
+        return [batches[number // _BATCH][number % _BATCH] for number in numbers]
 
     def put(self, key: Key, value: Value) -> None:
         """Store `value` under `key`; OSError (E2BIG) where the map is full."""
@@ -97,7 +98,7 @@ class Map(Generic[Key, Value]):
         return found
 
     def columns(self, *fields: tuple[int, Number]) -> Iterator[tuple[list[int], ...]]:
-        """Some numbers of each value in a hash map, batch by batch: much cheaper than its objects.
+        """Some numbers of each value in a map, batch by batch: much cheaper than its objects.
 
         Each field by its offset and its format; no value is of a size that it does not divide.
         """

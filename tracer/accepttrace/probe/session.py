@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ctypes as c
 import os
+import struct
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from accepttrace.config import Config, Filters
 from accepttrace.errors import UnsupportedError
@@ -43,6 +44,9 @@ _VIA: dict[int, Via] = {
     wire.VIA_IO_URING: "io_uring",
     wire.VIA_KERNEL: "kernel",
 }
+_BUCKET: Final = c.sizeof(c.c_uint64)
+# Buckets without anything: 128, 64, 32 ... of them, which add up to any number below 256.
+_EMPTY: Final = tuple(bytes(_BUCKET << power) for power in reversed(range(8)))
 
 
 class Session(Tracer):
@@ -71,7 +75,7 @@ class Session(Tracer):
         errors = self._acceptors.errors()
         rows, ended = self._settled_acceptors()
         cpus = self._acceptors.localities() if self.plan.locality else {}
-        acceptors = tuple(self._acceptor(row, errors, cpus) for row in rows)
+        acceptors = tuple(self._acceptor(*row, errors, cpus) for row in rows.items())
         at_s = clock.monotonic_s()
         return Counts(
             acceptors,
@@ -155,25 +159,25 @@ class Session(Tracer):
         if {a.pid for a in mine} != {os.getpid()}:
             raise UnsupportedError("the PID of this process was counted wrong")
 
-    def _settled_acceptors(self) -> tuple[list[wire.Acceptor], frozenset[Identity]]:
+    def _settled_acceptors(self) -> tuple[dict[Identity, wire.Acceptor], frozenset[Identity]]:
         """All rows; which of them are of ended threads, and so final.
 
         A call still pending (kprobe) after all rows were read has ended without success.
         """
-        rows = {identity(row.who): row for row in self._acceptors.read()}
+        rows = self._acceptors.read()
         final = {identity(row.who): row for row in self._acceptors.read_ended(rows.values())}
         rows.update(final)
         refused = self._pending_refusals()
         again = {}
         if any(row.pending for row in rows.values()):
-            again = {identity(row.who): row for row in self._acceptors.read()}
+            again = self._acceptors.read()
         _add_refusals(rows, refused)
         for key, row in rows.items():
             later = again.get(key) if row.pending else None
             if later is not None and later.pending and later.accepts == row.accepts:
                 row.empty += 1
                 row.wasted += row.pending == wire.PENDING_WASTED
-        return list(rows.values()), frozenset(map(shown, final.values()))
+        return rows, frozenset(map(shown, final.values()))
 
     def _pending_refusals(self) -> Mapping[tuple[int, int], int]:
         """By PID and TID, the socket (inode) whose last accept() never got as far as its queue."""
@@ -196,12 +200,12 @@ class Session(Tracer):
 
     def _acceptor(
         self,
+        key: Identity,
         value: wire.Acceptor,
         errors: dict[Identity, dict[int, int]],
         cpus: Mapping[Identity, Locality],
     ) -> AcceptorCount:
         sees, crew = self.plan.sees, bool(value.who.tid & wire.CREW)
-        key = identity(value.who)
         inode, tid, start_ns = shown(value)
         inferred = crew and self.plan.infers_failures
         # The last bucket shows how long some wait was at least: threads of a crew that write the
@@ -289,8 +293,11 @@ class Session(Tracer):
 
 def _filled(buckets: c.Array[c.c_uint64]) -> tuple[int, ...]:
     """Up to the last that is not empty: most are, and there may be ten thousand acceptors."""
-    used = len(bytes(buckets).rstrip(b"\0"))
-    return tuple(buckets[: -(-used // c.sizeof(c.c_uint64))])
+    data, used = bytes(buckets), len(buckets)
+    for empty in _EMPTY:  # rstrip() looks at one byte after the other
+        if data.endswith(empty, 0, used * _BUCKET):
+            used -= len(empty) // _BUCKET
+    return struct.unpack_from(f"{used}Q", data)
 
 
 def open_session(config: Config) -> Session:

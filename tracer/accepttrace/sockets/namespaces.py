@@ -13,6 +13,7 @@ import os
 import time
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
+from itertools import islice
 from typing import Final, TypeVar
 
 from accepttrace.errors import AcceptTraceError, UnsupportedError
@@ -77,7 +78,7 @@ class Namespaces:
     def _gather(self, threads: Threads) -> None:
         found: dict[int, list[str]] = {number: [path] for number, path in _named().items()}
         for number, pairs in threads.items():
-            for pid, tid in pairs:
+            for pid, tid in islice(pairs, PATHS):
                 _add(found, number, f"{procfs.task(pid, tid)}/ns/net")
         for pid, own in self._by_pid.items():
             if own is not None:
