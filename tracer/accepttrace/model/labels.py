@@ -61,8 +61,8 @@ def of_process(entries: Sequence[Entry], census: Census, by_thread: bool) -> Who
         comm=first.count.comm if by_thread and first.count else comm,
         name=_of_thread(first, process) if by_thread and not several else process.name or comm,
         alive=alive and not (by_thread and first.ended),
-        waits=_any(entry.waits for entry in entries),
-        left=alive and all(entry.left for entry in entries),
+        waits=_any([entry.waits for entry in entries]),
+        left=alive and False not in [entry.left for entry in entries],
         ended=first.ended if several else 0,
         cgroup=process.cgroup,
         container=process.container,
@@ -100,7 +100,7 @@ def of_sockets(
         comm=comms.pop() if len(comms) == 1 else "",
         name=f"{len(processes)} x {few(names)}" if len(processes) > 1 else few(names),
         alive=is_open,
-        waits=_any(entry.waits for entry in entries) if is_open else None,
+        waits=_any([entry.waits for entry in entries]) if is_open else None,
         ended=sum(map(listeners.folded, sockets)),
     )
 
@@ -155,7 +155,6 @@ def common(values: Sequence[T]) -> T | None:
     return values[0] if values and all(value == values[0] for value in values) else None
 
 
-def _any(answers: Iterable[bool | None]) -> bool | None:
+def _any(known: Sequence[bool | None]) -> bool | None:
     """True if one is; None if that is not known."""
-    known = list(answers)
     return True if True in known else (None if None in known or not known else False)

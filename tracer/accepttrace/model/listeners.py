@@ -40,6 +40,7 @@ class Known:
     """One socket: `listed` as it last stood in an inventory, `counted` by the kernel side."""
 
     listed: Listener | None = None
+    members: SetKey = ()  # whom it shares its connections with; (): it was never listed
     counted: ListenerCount | None = None
     open: bool = True
     missing: int = 0  # inventories in a row that lacked it
@@ -126,6 +127,7 @@ class Known:
     def look(self, listener: Listener) -> None:
         """Take in what an inventory says of it now."""
         before, self.listed = self.listed, listener
+        self.members = _members(listener)
         self.open, self.until_s, self.missing = True, None, 0
         if listener.queue is not None:
             self.queue_max = max(listener.queue, self.queue_max or 0)
@@ -370,10 +372,7 @@ class Listeners:
     def set_of(self, socket: Socket) -> SetKey:
         """Whom it shares its connections with."""
         known = self._known.get(socket) if isinstance(socket, int) else None
-        listed = known.listed if known else None
-        if listed is None or listed.group is None:
-            return ("socket", socket)
-        return ("group", listed.group, listed.netns, listed.family, listed.local_port)
+        return (known.members if known else ()) or ("socket", socket)
 
     def row(
         self, inode: int, accepted: int, uncounted: Uncounted, verdict: Verdict
@@ -542,6 +541,13 @@ class Listeners:
             looked_at = known.facts.netns in namespaces
             known.miss(self._elapsed_s, looked_at, inode in moved)
             self._changes += was_open != known.open
+
+
+def _members(listener: Listener) -> SetKey:
+    if listener.group is None:
+        return ("socket", listener.inode)
+    place = (listener.netns, listener.family, listener.local_port)
+    return ("group", listener.group, *place)
 
 
 def _note_group(known: Known, listener: Listener, elapsed_s: float) -> None:

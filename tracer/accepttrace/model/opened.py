@@ -51,7 +51,7 @@ class Holds:
         ports = {port for socket in sockets if (port := self._ports.get(socket))}
         numbers = [self._at(process, port, sockets) for port in ports]
         known = [number for number in numbers if number is not None]
-        if not known or len(known) < len(numbers):
+        if not numbers or len(known) < len(numbers):
             return None
         ways = {entry.count.via for entry in entries if entry.count and entry.count.accepts}
         without_descriptor = "kernel" in ways or ("io_uring" in ways and not any(known))

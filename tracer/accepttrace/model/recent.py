@@ -191,8 +191,8 @@ class Recent:
 def _changes(
     taken: Mapping[Key, int], expected: Mapping[Key, float]
 ) -> list[tuple[Key, int, float]]:
-    keys = taken.keys() | expected.keys()
-    return [(key, taken.get(key, 0), expected.get(key, 0.0)) for key in keys]
+    changes = [(key, taken.get(key, 0), share) for key, share in expected.items()]
+    return changes + [(key, taken[key], 0.0) for key in taken.keys() - expected.keys()]
 
 
 class Windows:

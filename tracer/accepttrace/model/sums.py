@@ -50,9 +50,10 @@ def summed(entries: Sequence[Entry], visible: Visible) -> Sum:
     counts = [entry.count for entry in entries if entry.count is not None]
     if not counts:
         return _nothing(visible)
-    histogram: Sequence[int] = ()
-    accepts, longest, waited, empty, wasted = 0, 0, 0, 0, 0
-    for count in counts:
+    first, *others = counts
+    histogram, longest, waited = first.wait_us, first.wait_max_us, first.waited_us
+    accepts, empty, wasted = first.accepts, first.empty or 0, first.wasted or 0
+    for count in others:
         histogram = add(histogram, count.wait_us)
         longest = max(longest, count.wait_max_us)
         waited += count.waited_us

@@ -92,7 +92,9 @@ class Tallies:
                 continue
             entry = self._live.get(key) or self._meet(key, count)
             if count.pid and not count.process_start_ns:
-                entry.process = self._census.key_of(count)  # it may become known later
+                process = self._census.key_of(count)  # it may become known later
+                self.changes += process != entry.process
+                entry.process = process
             if self._advance(entry, count, now_s):
                 moved.add(count.listener_inode)
         self._parting = parting
@@ -149,6 +151,7 @@ class Tallies:
             del self._ended[key]
         self._closed.pop(inode, None)
         self._sums.pop(inode, None)
+        self.changes += 1
         for entry in parts if place is not None else ():
             self._sum(entry, place)
 

@@ -101,6 +101,7 @@ class Tracker:
         self._strays = Strays()
         self._losses = Losses()
         self._orders: tuple[Order, ...] = ()
+        self._swept = -1  # changes of entries when yardsticks last forgot those that are gone
         self._divided_s: float | None = None  # when the yardstick was last put to it
         self._unread: tuple[Unread, ...] = ()
         self._unix: tuple[str, ...] = ()
@@ -437,7 +438,10 @@ class Tracker:
                 self._tallies.fold(socket, ELSEWHERE if ours else None)
         entries = self._presence.entries
         self._census.keep({e.process for e in entries if not isinstance(e.process, Bygone)})
-        self._yardsticks.keep(entries)
+        changes = self._listeners.changes + self._tallies.changes
+        if changes != self._swept:
+            self._swept = changes
+            self._yardsticks.keep(entries)
         self._watch.keep({entry.members for entry in entries})
 
     def _program(self, entry: Entry) -> Bygone:

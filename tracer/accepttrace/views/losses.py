@@ -60,7 +60,11 @@ SHARED: Final = {
 def losses(snapshot: Snapshot, width: int) -> list[Line]:
     """One sentence an address that lost something, then those where that is not clear."""
     lines: list[Line] = []
-    places = _places(snapshot.listeners)
+    listeners = snapshot.listeners
+    lost = (listeners and _parts(listeners)) or _any(listeners, "dropped_unclear")
+    if not lost and not snapshot.namespace_losses:
+        return lines  # as nearly always
+    places = _places(listeners)
     for place, rows in places.items():
         parts = _parts(rows)
         if parts:
@@ -89,6 +93,8 @@ def lost_by_clients(snapshot: Snapshot) -> str:
 def full_queues(snapshot: Snapshot, width: int) -> list[Line]:
     """Queues that hold no more: the next connection is dropped."""
     lines: list[Line] = []
+    if not fullness(snapshot):
+        return lines
     for place, there in _places([row for row in snapshot.listeners if row.open]).items():
         crowded = [row for row in there if row.queue_full_s is not None]
         if crowded:
@@ -120,6 +126,8 @@ def _since(snapshot: Snapshot, crowded: Sequence[ListenerRow]) -> str:
 def delays(snapshot: Snapshot, width: int) -> list[Line]:
     """What kept clients waiting and lost none of them: one sentence an address."""
     lines: list[Line] = []
+    if not _any(snapshot.listeners, "refused_accepts", "oldest_wait_us", "half_open"):
+        return lines
     for place, rows in _places(snapshot.listeners).items():
         refused = sum(row.refused_accepts or 0 for row in rows)
         if refused:
@@ -208,6 +216,10 @@ def total(rows: Sequence[ListenerRow], field: str) -> int | None:
     """The sum over the listeners; None if it is not known of all of them, or there are none."""
     values = [getattr(row, field) for row in rows]
     return sum(values) if values and None not in values else None
+
+
+def _any(rows: Sequence[ListenerRow], *fields: str) -> bool:
+    return any(any(map(attrgetter(field), rows)) for field in fields)
 
 
 def _places(rows: Sequence[ListenerRow]) -> dict[str, list[ListenerRow]]:

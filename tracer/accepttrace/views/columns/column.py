@@ -18,6 +18,7 @@ Unit = Literal[
 
 UNKNOWN: Final = (None, "")
 NOTHING: Final = (None, 0)
+_NUMBERS: Final = (int, float)  # `int | float` takes three times as long
 
 
 def words(values: Sequence[object]) -> list[str]:
@@ -172,7 +173,7 @@ class Table(Generic[Row]):
         if not column.adds_up:
             return None
         found = [(column.value(row), row) for row in rows]
-        known = [value for value, _ in found if isinstance(value, int | float)]
+        known = [value for value, _ in found if isinstance(value, _NUMBERS)]
         complete = all(value is not None or not self.is_open(row) for value, row in found)
         return sum(known) if known and complete else None
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from accepttrace.facts.record import record
 from accepttrace.model.grains import GRAINS
 from accepttrace.model.recent import Trend, together
 from accepttrace.model.snapshot import AcceptorRow, ListenerRow, Snapshot, Verdict
@@ -20,7 +21,7 @@ from accepttrace.views.text import clean
 Place = tuple[object, ...]  # netns, family, address, port, device; empty where rows have several
 
 
-@dataclass(frozen=True)
+@record(frozen=True, slots=False)
 class Item:
     """A row that can be selected. `taken` and `ratio`: in the window, else since the start.
 

@@ -42,7 +42,7 @@ def server(section: Section) -> str:
 def name_of(section: Section) -> str:
     """What those who accept there are called, as far as that is one name."""
     rows = [item.row for item in section.items if not item.row.serves]
-    for names in ([row.name for row in rows], [row.comm for row in rows]):
+    for names in ({row.name for row in rows}, {row.comm for row in rows}):
         found = {_NUMBER.sub("", name).partition(": ")[0] for name in names if name}
         if len(found) == 1:
             return clean(found.pop())
@@ -56,8 +56,8 @@ def sharing(sockets: Sequence[ListenerRow]) -> str:
     number = sum(max(socket.folded, 1) for socket in sockets)
     kinds = {socket.sharing for socket in sockets}
     if kinds == {"reuseport"}:
-        chosen = {formats.selector(s.selector, s.selector_program) for s in sockets if s.selector}
-        by = f" by {chosen.pop()}" if len(chosen) == 1 else ""
+        chosen = {(s.selector, s.selector_program) for s in sockets if s.selector}
+        by = f" by {formats.selector(*chosen.pop())}" if len(chosen) == 1 else ""
         return plural(number, "reuseport socket") + by
     text = plural(number, "socket")
     if kinds == {"shared"} and number == 1:
