@@ -81,7 +81,7 @@ class Known:
         known = [self.queue_max]
         if self.counted:
             known += [self.counted.queue_max, self.counted.queue_start]
-        return max((length for length in known if length is not None), default=None)
+        return max([length for length in known if length is not None], default=None)
 
     @property
     def epoch(self) -> int:
@@ -345,9 +345,11 @@ class Listeners:
         if not at_work:
             return listed.holders
         return tuple(
-            holder
-            for holder in listed.holders
-            if known.waits.get(key := (holder.pid, holder.start_ticks)) or key not in at_work
+            [
+                holder
+                for holder in listed.holders
+                if known.waits.get(key := (holder.pid, holder.start_ticks)) or key not in at_work
+            ]
         )
 
     def _waiting_in_groups(self) -> Mapping[SetKey, set[ProcessKey]]:
