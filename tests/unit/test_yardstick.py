@@ -16,7 +16,7 @@ from accepttrace.model.listeners import Listeners, SetKey
 from accepttrace.model.recent import Part
 from accepttrace.model.tracker import Tracker
 from accepttrace.model.watch import Watch
-from accepttrace.model.yardstick import Interval, Yardstick, Yardsticks, is_group
+from accepttrace.model.yardstick import Interval, Yardstick, Yardsticks, by_set, is_group
 from tests.unit.pictures import META, SEES, count, holder, listener
 
 WHOLE = Stay(0.0, 10.0)
@@ -48,7 +48,7 @@ def split(
 ) -> None:
     takers = [(of, key, WHOLE) for of, key in stays]
     last = dict.fromkeys(taken, last_s)
-    it.split(takers, taken, lambda: dict(counts or {}), WHOLE, last)
+    it.split(by_set(takers), taken, lambda: dict(counts or {}), WHOLE, last)
 
 
 def test_each_set_is_divided_among_its_own() -> None:
@@ -65,7 +65,7 @@ def test_each_set_is_divided_among_its_own() -> None:
 def test_a_stay_is_from_the_first_begin_to_the_last_end() -> None:
     it = Yardstick()
     takers = [(A, "x", Stay(0, 4)), (A, "x", Stay(6, 10)), (A, "y", Stay(5, 10))]
-    it.split(takers, {A: 20}, dict, WHOLE, {A: 10.0})
+    it.split(by_set(takers), {A: 20}, dict, WHOLE, {A: 10.0})
     assert (it.expected("x"), it.expected("y")) == pytest.approx((15, 5))
 
 
@@ -73,7 +73,7 @@ def test_who_came_after_the_last_connection_has_no_part_in_it() -> None:
     for last_s, parts in ((8.0, (13, 3)), (5.0, (16, 0)), (4.9, (16, 0))):
         it = Yardstick()
         takers = [(A, "x", Stay(0, 10)), (A, "y", Stay(5, 10))]
-        it.split(takers, {A: 16}, dict, WHOLE, {A: last_s})
+        it.split(by_set(takers), {A: 16}, dict, WHOLE, {A: last_s})
         assert (it.expected("x"), it.expected("y")) == pytest.approx(parts, abs=0.01)
 
 

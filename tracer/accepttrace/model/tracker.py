@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
@@ -206,7 +206,7 @@ class Tracker:
         )
         kept = [entry for entry in self._entries() if rows.keeps(entry)]
         shown = rows.shown(kept)
-        accepted: Counter[Socket] = Counter()
+        accepted: defaultdict[Socket, int] = defaultdict(int)
         for entry in kept:
             accepted[entry.socket] += entry.accepts
         crowds = self._crowds(shown, accepted)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
@@ -261,9 +261,9 @@ def _inode(rows: Sequence[ListenerRow]) -> int:
     return inode
 
 
-def _taken(entries: Iterable[Entry]) -> Counter[object]:
+def _taken(entries: Iterable[Entry]) -> Mapping[object, int]:
     """By inode, the accepts of the last interval."""
-    sums: Counter[object] = Counter()
+    sums: defaultdict[object, int] = defaultdict(int)
     for entry in entries:
         sums[entry.socket] += entry.interval
     return sums

@@ -19,6 +19,7 @@ from accepttrace.model.watch import Watch
 
 MEASURED: Final = tuple(by for by in GRAINS if by != "group")  # a group shares with nobody
 Takers = Iterable[tuple[SetKey, Key, Stay]]
+Sets = Mapping[SetKey, Mapping[Key, Stay]]  # the members of each
 Stays = Sequence[tuple[Entry, Stay]]  # those who could have taken something, and when
 
 
@@ -50,19 +51,19 @@ class Yardstick:
 
     def split(
         self,
-        takers: Takers,
+        takers: Sets,
         taken: Mapping[SetKey, int],
         counts: Callable[[], Mapping[Key, int]],
         whole: Stay,
         last: Mapping[SetKey, float],
     ) -> None:
-        """Divide what each set has `taken` among its `takers`, each of whom counts once.
+        """Divide what each set has `taken` among its `takers`.
 
         `last`: when the last one of each came. `counts`: what each took, in all sets; not asked
         where there is no window.
         """
         parts: defaultdict[Key, float] = defaultdict(float)
-        for shared, stays in _by_set(takers).items():
+        for shared, stays in takers.items():
             if len(stays) > 1:
                 self._shared |= stays.keys()
             for taker, part in fair_shares(until(stays, last[shared]), taken[shared]).items():
@@ -159,7 +160,7 @@ class Yardsticks:
         all_counted: Callable[[Socket], bool],
         interval: Interval,
     ) -> None:
-        taken: Counter[SetKey] = Counter()
+        taken: defaultdict[SetKey, int] = defaultdict(int)
         last: defaultdict[SetKey, float] = defaultdict(float)
         for entry in moved:
             taken[entry.members] += entry.fresh
@@ -167,11 +168,12 @@ class Yardsticks:
         takers = [entry for entry in entries if entry.members in taken and self._takes(entry)]
         self._bar(moved, takers, all_counted)
         there = [(entry, _stay(entry, interval)) for entry in takers]
+        sockets = by_set(self._sockets(there, taken, interval))
         for grain, yardstick in self._by_grain.items():
             counts = partial(_taken_by, GRAINS[grain].key, moved)
-            stays = self._takers(grain, there, taken, interval)
+            stays = sockets if grain == "socket" else by_set(_takers(grain, there))
             yardstick.split(stays, taken, counts, interval.whole, last)
-        self._tell(moved, there, last, interval)
+        self._tell(moved, there, sockets, last, interval)
         for entry in moved:
             entry.fresh = 0
 
@@ -179,29 +181,22 @@ class Yardsticks:
         self,
         moved: Sequence[Entry],
         takers: Stays,
+        sockets: Sets,
         last: Mapping[SetKey, float],
         interval: Interval,
     ) -> None:
         """The watch gets each set's members: the sockets of a group, else who accepts there."""
         sizes = Counter(entry.members for entry, _ in takers)
         shared = {key for key in last if is_group(key) or sizes[key] > 1 or self._watch.get(key)}
-        stays = _by_set(self._members(takers, shared, interval))
-        counts: defaultdict[SetKey, Counter[Key]] = defaultdict(Counter)
+        alone = {key for key in shared if not is_group(key)}
+        processes = by_set((e.members, e.process, s) for e, s in takers if e.members in alone)
+        counts: defaultdict[SetKey, defaultdict[Key, int]] = defaultdict(lambda: defaultdict(int))
         for entry in moved:
             if entry.members in shared and not entry.barred:
                 counts[entry.members][_member(entry)] += entry.fresh
         for key, those in counts.items():
-            self._watch.take_in(key, stays[key], those, interval.whole, last[key])
-
-    def _members(self, takers: Stays, shared: Collection[SetKey], interval: Interval) -> Takers:
-        groups = {key for key in shared if is_group(key)}
-        if groups:
-            yield from self._sockets(
-                [one for one in takers if one[0].members in groups], groups, interval
-            )
-        for entry, stay in takers:
-            if entry.members in shared and not is_group(entry.members):
-                yield entry.members, _member(entry), stay
+            stays = (sockets if is_group(key) else processes).get(key, {})
+            self._watch.take_in(key, stays, those, interval.whole, last[key])
 
     def join(self, one: Entry, other: Entry) -> None:
         """The first has become part of the second."""
@@ -224,17 +219,6 @@ class Yardsticks:
 
     def _shares(self, socket: Socket) -> bool:
         return not isinstance(socket, int) or self._listeners.is_listed(socket)
-
-    def _takers(
-        self, grain: By, takers: Stays, taken: Collection[SetKey], interval: Interval
-    ) -> Takers:
-        if grain == "socket":
-            yield from self._sockets(takers, taken, interval)
-            return
-        key = GRAINS[grain].key
-        for entry, stay in takers:
-            if grain != "thread" or entry.fresh or not entry.ended:
-                yield entry.members, key(entry), stay
 
     def _sockets(self, takers: Stays, taken: Collection[SetKey], interval: Interval) -> Takers:
         """Those that were open all the time, and those that somebody took something from."""
@@ -264,14 +248,21 @@ class Yardsticks:
         return self._before is None or entry.waited
 
 
-def _taken_by(key: Callable[[Entry], Key], moved: Iterable[Entry]) -> Counter[Key]:
-    counts: Counter[Key] = Counter()
+def _takers(grain: By, takers: Stays) -> Takers:
+    key = GRAINS[grain].key
+    for entry, stay in takers:
+        if grain != "thread" or entry.fresh or not entry.ended:
+            yield entry.members, key(entry), stay
+
+
+def _taken_by(key: Callable[[Entry], Key], moved: Iterable[Entry]) -> Mapping[Key, int]:
+    counts: defaultdict[Key, int] = defaultdict(int)
     for entry in moved:
         counts[key(entry)] += entry.fresh
     return counts
 
 
-def _by_set(takers: Takers) -> Mapping[SetKey, Mapping[Key, Stay]]:
+def by_set(takers: Takers) -> Sets:
     """The members of each set, each once, from its first begin to its last end."""
     found: defaultdict[SetKey, dict[Key, Stay]] = defaultdict(dict)
     for shared, taker, stay in takers:
