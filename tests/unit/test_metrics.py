@@ -187,8 +187,8 @@ def test_of_too_many_series_the_first_stay_and_the_rest_is_counted() -> None:
     found = samples(later, totals, OWN, size)
     left = {s.labels for s in found if s.metric == metrics.ACCEPTS}
     assert left == {s.labels for s in whole if s.metric == metrics.ACCEPTS}
-    (omitted,) = (s.value for s in found if s.metric == metrics.OMITTED)
-    assert omitted == 100
+    omitted = {s.labels: s.value for s in found if s.metric == metrics.OMITTED}
+    assert omitted == {("listener",): 0, ("worker",): 100}
 
 
 def test_listeners_that_are_gone_leave_after_a_while() -> None:

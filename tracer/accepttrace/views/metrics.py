@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from operator import itemgetter
+from functools import partial
+from operator import attrgetter
 from typing import Final, Literal, NamedTuple
 
 from accepttrace.facts.records import Losses
@@ -158,7 +159,9 @@ REFRESHED: Final = _of_tracer(
     *("last_refresh_timestamp_seconds", "gauge"), "When everything was read last, Unix time."
 )
 OMITTED: Final = _of_tracer(
-    *("series_omitted", "gauge"), "Series that were left out, to keep to the limit of series."
+    *("omitted", "gauge"),
+    "Listeners and workers that were left out, to keep to the limit of series.",
+    "about",
 )
 BUILD: Final = _of_tracer(
     *("build_info", "gauge"),
@@ -275,35 +278,39 @@ def samples(snapshot: Snapshot, totals: Totals, own: Own, most: int) -> list[Sam
     many as it likes, takes nothing away from them.
     """
     kept, omitted = _within(_piles(snapshot, totals), most)
-    return [*kept, *_of_run(snapshot, totals, own), Sample(OMITTED, (), omitted)]
+    left_out = (Sample(OMITTED, (about,), number) for about, number in omitted.items())
+    return [*kept, *_of_run(snapshot, totals, own), *left_out]
 
 
-def _within(piles: Iterable[list[Sample]], most: int) -> tuple[list[Sample], int]:
-    """As many whole piles as there is room for, in their order; and how many series are left."""
+class _Pile(NamedTuple):
+    """What stands or falls together: all of one listener, or of one worker."""
+
+    since_s: float
+    about: Literal["listener", "worker"]
+    make: Callable[[], list[Sample]]
+
+
+def _within(piles: Iterable[_Pile], most: int) -> tuple[list[Sample], dict[str, int]]:
+    """As many whole piles as there is room for, in their order; and how many are left, which are
+    not made."""
     kept: list[Sample] = []
-    used = omitted = 0
+    omitted = {"listener": 0, "worker": 0}
+    room = most
     for pile in piles:
-        size = sum(sample.series for sample in pile)
-        if omitted or used + size > most:
-            omitted += size
+        made = pile.make() if room >= 0 else []
+        room -= sum(sample.series for sample in made)
+        if room >= 0:
+            kept += made
         else:
-            used += size
-            kept += pile
+            omitted[pile.about] += 1
     return kept, omitted
 
 
-def _piles(snapshot: Snapshot, totals: Totals) -> Iterator[list[Sample]]:
-    """What stands or falls together: of one listener, or of one worker; the oldest first."""
+def _piles(snapshot: Snapshot, totals: Totals) -> list[_Pile]:
+    """The oldest first."""
     verdicts = _verdicts(snapshot)
     piles = [
-        (
-            known.since_s,
-            [
-                *_of_listening(site, totals),
-                *_of_sockets(site, known),
-                *verdicts.get(site, ()),
-            ],
-        )
+        _Pile(known.since_s, "listener", partial(_of_site, site, totals, verdicts))
         for site, known in totals.sites.items()
         if totals.shows(site)
     ]
@@ -311,22 +318,30 @@ def _piles(snapshot: Snapshot, totals: Totals) -> Iterator[list[Sample]]:
     for member, worker in totals.workers.items():
         workers.setdefault(_worker_labels(member, totals.naming), []).append(worker)
     piles += [
-        (those[0].since_s, list(_of_workers(labels, those, totals.naming)))
+        _Pile(those[0].since_s, "worker", partial(_of_workers, labels, those, totals.naming))
         for labels, those in workers.items()
     ]
-    piles.sort(key=itemgetter(0))
-    return (pile for _, pile in piles)
+    return sorted(piles, key=attrgetter("since_s"))
 
 
-def _of_workers(labels: Labels, those: list[Worker], naming: Naming) -> Iterator[Sample]:
+def _of_site(site: Site, totals: Totals, verdicts: Mapping[Site, Sequence[Sample]]) -> list[Sample]:
+    return [
+        *_of_listening(site, totals),
+        *_of_sockets(site, totals.sites[site]),
+        *verdicts.get(site, ()),
+    ]
+
+
+def _of_workers(labels: Labels, those: Sequence[Worker], naming: Naming) -> list[Sample]:
     """As a rule one; names may differ in what is not shown of them."""
-    yield Sample(ACCEPTS, labels, sum(worker.accepts for worker in those))
+    found = [Sample(ACCEPTS, labels, sum(worker.accepts for worker in those))]
     held = [w.open_connections for w in those if w.open_connections is not None]
     if held:
-        yield Sample(OPEN, labels, sum(held))
+        found.append(Sample(OPEN, labels, sum(held)))
     pids = [worker.pid for worker in those if worker.pid is not None]
     if naming == "slot" and len(pids) == 1:
-        yield Sample(WORKER_PID, labels, pids[0])
+        found.append(Sample(WORKER_PID, labels, pids[0]))
+    return found
 
 
 def _of_listening(site: Site, totals: Totals) -> Iterator[Sample]:
