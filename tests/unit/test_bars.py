@@ -211,6 +211,17 @@ def test_a_limit_of_rows_counts_what_it_hides() -> None:
     assert "pid 1002" not in text
 
 
+@pytest.mark.parametrize("height", range(6, 30))
+def test_a_limit_of_rows_leaves_room_for_what_it_hides(height: int) -> None:
+    lines = plain(render(four_workers(), 80, height, rows=1)).splitlines()
+    assert len(lines) <= height
+    assert re.search(r"^… [23] more rows \([\d,]+ accepts\)$", lines[-1])
+
+
+def test_a_wait_of_nothing_is_the_longest_where_there_is_no_other() -> None:
+    assert "  1 wait  p50 0us  p90 0us  p99 0us  max 0us" in plain(render(waits(0), 80, 24))
+
+
 def test_without_waiting_times_it_says_so() -> None:
     model = tracker()
     feed(model, 1, [], [listener(1)])

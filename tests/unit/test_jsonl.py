@@ -272,7 +272,8 @@ def test_a_name_of_stray_bytes_still_makes_a_line() -> None:
 
 def test_fractions_have_the_decimals_that_they_mean() -> None:
     decimals = dict.fromkeys(("rate", "queue_mean", "queue_full_s", "elapsed_s"), 3)
-    decimals |= dict.fromkeys(("over_s", "since_s", "expected"), 3)
+    decimals |= dict.fromkeys(("over_s", "since_s", "expected", "began_s", "until_s"), 3)
+    decimals |= {"mean_run": 3, "chance_run": 3, "chance_steady": 4}
     decimals |= dict.fromkeys(("fair_ratio", "recent_ratio", "wasted_per_accept"), 4)
     decimals |= dict.fromkeys(("ratio", "chance_ratio", "open_ratio"), 4)
     decimals |= dict.fromkeys(("share", "recent_share", "cpu", "local"), 6)

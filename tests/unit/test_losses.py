@@ -593,3 +593,13 @@ def test_the_longest_wait_and_fullness_count() -> None:
     assert fullness(brief) == "queue full (5 of 5)"
     assert fullness(replace(brief, elapsed_s=0.9)) == "queue full (5 of 5) all the time"
     assert fullness(replace(brief, listeners=(second,))) == ""
+
+
+def test_syns_and_acks_are_counted_apart_and_together() -> None:
+    for syns, acks in ((3, 1), (1, 1), (2, 6)):
+        words = f"{syns} SYN{'s' * (syns > 1)} and {acks} final ACK{'s' * (acks > 1)} dropped"
+        lost = {"overflow_syn": syns, "overflow_ack": acks}
+        assert in_words(lost) == [f"{words} (queue full)"]
+        assert in_words({**lost, "dropped_overflow": syns + acks}) == [f"{words} (queue full)"]
+    assert in_words({"overflow_syn": 1}) == ["1 SYN dropped (queue full)"]
+    assert in_words({"overflow_ack": 2}) == ["2 final ACKs dropped (queue full)"]

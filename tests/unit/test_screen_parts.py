@@ -82,6 +82,9 @@ def test_a_queue_is_shown_with_its_row_where_the_row_is_alone_on_it() -> None:
     assert queues(four_workers((5,))) == [True]
     assert queues(reuseport([5, 4])) == [True, True]
     assert queues(reuseport([5, 4], by="process")) == [False, False]
+    group = reuseport([5, 4], by="group")
+    rows = tuple(replace(row, queue=37) for row in group.listeners)
+    assert " 74 " in found(drawn(replace(group, listeners=rows), (120, 24)), "▶")
 
 
 @pytest.mark.parametrize(
@@ -180,6 +183,12 @@ def test_the_first_column_says_what_a_row_is_and_how_many_there_are(
     lines = text(drawn(four_workers(by=by), (120, 24)))
     assert any(line.startswith(f" {title} ") for line in lines)
     assert any(line.startswith(f" TOTAL {number} ") for line in lines)
+
+
+def test_those_without_a_number_are_as_many_as_their_names() -> None:
+    nameless = ({"pid": None, "name": name} for name in ("a", "b", "b"))
+    lines = text(drawn(with_rows(four_workers(), *nameless), (120, 24)))
+    assert any(line.startswith(" TOTAL 3 ") for line in lines)
 
 
 def test_the_word_of_the_fair_mark_stands_where_it_has_room() -> None:
@@ -460,7 +469,7 @@ def test_waits_of_who_stands_out_are_beside_those_of_the_others() -> None:
     assert alone.startswith("  its connections wait 2.0ms at p99  ")
     assert said(waited(None, 100, 100, 100)) == ""
     model = Tracker(META, None, 0.0, SEES)
-    most = count(1, 900, waits_us=[9000, *[2000] * 198])
+    most = count(1, 900, waits_us=[9000, *[2000] * 148, *[5] * 50])
     feed(model, 3, [most, count(2, 50)], [listener(100, [holder(1), holder(2)])])
     assert "wait 2.1ms at p99" in said(model.snapshot())
     assert said(waited(0, 0, 0, 0)).startswith("  its connections wait 0us at p99 (others 0us)  ")
@@ -525,6 +534,13 @@ def test_the_page_of_a_worker_has_its_threads_and_how_many_more() -> None:
     unknown = replace(four_workers(by="thread"), acceptors=(replace(row, tid=None),))
     lines = page("worker", four_workers(), threads=unknown)
     assert any(line.startswith("       n/a         610 accepts") for line in lines)
+
+
+def test_the_page_of_a_worker_draws_its_waits() -> None:
+    assert any("###" in line for line in page("worker", four_workers()))
+    assert any("###" in line for line in page("histogram", four_workers()))
+    nobody = Tracker(META, None, 0.0, SEES).snapshot()
+    assert any("nobody listens" in line for line in page("histogram", nobody))
 
 
 def test_a_row_of_no_process_has_no_sockets_or_threads_of_its_own() -> None:

@@ -17,7 +17,7 @@ from accepttrace.model.datagrams import Reader, ReceiverSnapshot
 from accepttrace.probe.load import btf, loaders
 from accepttrace.probe.plans import READS_BLIND, UDP_PLANS
 from accepttrace.views import receivers as table
-from accepttrace.views.readers import READERS, SOCKETS, shared_reads
+from accepttrace.views.readers import shared_reads
 from accepttrace.views.receiverlines import csv_fields, csv_rows, snapshot_line
 from accepttrace.views.text import plain
 
@@ -115,11 +115,24 @@ def test_csv_has_what_each_read() -> None:
 
 
 def test_sentences_and_the_names_in_one_are_bounded() -> None:
-    counts = [count(pid, 1, inode) for inode in range(1, SOCKETS + 3) for pid in range(1, 12)]
-    found = sentences(picture(*counts, sockets=SOCKETS + 2))
-    assert len(found) == SOCKETS + 1
-    assert found[0].endswith(f" and {11 - READERS} more")
+    counts = [count(pid, 1, inode) for inode in range(1, 7) for pid in range(1, 12)]
+    found = sentences(picture(*counts, sockets=6))
+    assert len(found) == 4 + 1
+    assert found[0].endswith(f" pid 8 comm 1 ({1 / 11:.1%}) and 3 more")
     assert found[-1] == "2 more sockets with several readers: see JSON"
+    for number in (4, 5):
+        last = sentences(picture(*counts, sockets=number))[-1]
+        assert last.startswith("127.0.0.1:53 (inode 4)" if number == 4 else "1 more socket with")
+    eight = [count(pid, 1) for pid in range(1, 9)]
+    assert sentences(picture(*eight))[0].endswith(" pid 8 comm 1 (12.5%)")
+
+
+def test_sockets_that_are_read_most_come_first() -> None:
+    counts = [
+        count(pid, pid * n, inode) for inode, n in ((1, 5), (2, 50), (3, 7)) for pid in (1, 2)
+    ]
+    found = sentences(picture(*counts, sockets=3))
+    assert [line.split()[2].rstrip("):") for line in found] == ["2", "3", "1"]
 
 
 def test_a_socket_that_was_read_has_a_row_of_its_own() -> None:

@@ -25,11 +25,8 @@ def export_svg(lines: Sequence[Line], title: str, width: int) -> str:
         record=True,
         file=io.StringIO(),
         width=width,
-        force_terminal=True,
         color_system="truecolor",
         no_color=False,
-        legacy_windows=False,
-        highlight=False,
     )
     console.print(_Frame([*map(_indented, lines), ()]), end="")
     return _WEB_FONT.sub("", console.export_svg(title=title))
