@@ -59,6 +59,7 @@ def test_seconds_have_three_decimals() -> None:
     (line, *_) = csvrows.rows(snapshot, columns=("pid", "accepts")).splitlines()
     assert line == "2026-01-02T12:00:03.000Z,3.0,1001,610"
     later = replace(snapshot, elapsed_s=3.0006)
+    assert {row["elapsed_s"] for row in table(later)} == {"3.001"}
     assert csvrows.rows(later, columns=("pid",)).startswith("2026-01-02T12:00:03.000Z,3.001,1001")
 
 
