@@ -3,6 +3,7 @@
  * Who holds the sockets asked for, and who waits on them: one pass over the descriptors of all
  * processes, without a system call for each. An object of its own, because `who` needs no other.
  */
+#define HOLDERS
 #include "holders/opened.bpf.h"
 #include "holders/pass.bpf.h"
 #include "holders/waiters.bpf.h"
@@ -55,6 +56,16 @@ static __always_inline void not_walked(__u32 inode)
 		*pass = 0;
 }
 
+/* PID << 32 | TID as seen from the namespace of who asks. */
+static __always_inline __u64 thread_seen(struct visit *visit)
+{
+	__u32 pidns = visit->here->pidns;
+
+	if (pidns)
+		return thread_in(pidns, (void *)visit->task);
+	return (__u64)visit->tgid << 32 | (__u32)visit->task->pid;
+}
+
 static __always_inline bool begin(struct visit *visit, __u32 kind, __u32 id, __u32 netns)
 {
 	struct task_struct___id *leader = visit->task->group_leader;
@@ -66,6 +77,8 @@ static __always_inline bool begin(struct visit *visit, __u32 kind, __u32 id, __u
 		return true;
 	piece.tid = tid;
 	piece.netns = netns;
+	if (kind != PIECE_SOCKET)
+		piece.thread = thread_seen(visit);
 	piece.start_ns = leader->start_boottime;
 	bpf_probe_read_kernel(piece.comm, sizeof(piece.comm), &leader->comm);
 	here->kind = kind;

@@ -41,6 +41,7 @@ struct progress {
 	__u32 counts; /* whether this pass counts connections */
 	__u32 counted; /* connections that ever had a row in that map */
 	__u32 uncounted; /* connections without a row: no number of this pass is right */
+	__u32 pidns; /* from which PIDs are seen: inode number; 0: the initial one */
 };
 
 /* Map `seen`: what this pass has written already, as far as there is room to remember. */
@@ -75,7 +76,10 @@ enum piece_kind {
 	PIECE_SOCKET, /* id: inode; pairs: how somebody waits, who */
 };
 
-/* All ones, 16 bytes, mark the beginning: nothing else can look so, comm ends in a zero. */
+/*
+ * All ones, 16 bytes, mark the beginning: nothing else can look so, comm ends in a zero. PIDs and
+ * TIDs here and in pairs are those of the initial PID namespace, but for `thread`.
+ */
 struct piece {
 	__u64 mark[2];
 	__u32 kind;
@@ -83,6 +87,7 @@ struct piece {
 	__u32 tid; /* the thread whose descriptors these are */
 	__u32 netns; /* its network namespace; of a socket: the socket's */
 	__u64 start_ns; /* of the thread group leader, CLOCK_BOOTTIME */
+	__u64 thread; /* of a process: PID << 32 | TID as seen from `pidns` */
 	char comm[16]; /* of the thread group leader */
 };
 
@@ -109,10 +114,10 @@ enum waits {
 };
 
 _Static_assert(sizeof(struct asked) == 16 * ASKED_PORT_WORDS + 8, "asked");
-_Static_assert(sizeof(struct progress) == 40, "progress");
+_Static_assert(sizeof(struct progress) == 44, "progress");
 _Static_assert(sizeof(struct seen) == 16, "seen");
 _Static_assert(sizeof(struct open_key) == 12, "open_key");
-_Static_assert(sizeof(struct piece) == 56, "piece");
+_Static_assert(sizeof(struct piece) == 64, "piece");
 _Static_assert(sizeof(struct pair) == 8, "pair");
 
 #endif

@@ -4,8 +4,7 @@
 #define ACCEPTTRACE_PASS_H
 
 #include "holders/holders.h"
-#include "kernel.h"
-#include <bpf/bpf_helpers.h>
+#include "numbers.bpf.h"
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

@@ -14,16 +14,18 @@ import pytest
 from accepttrace.config import Config, Filters
 from accepttrace.errors import UnsupportedError
 from accepttrace.facts.records import OUTSIDE
+from accepttrace.probe.holders import HolderIterator
 from accepttrace.probe.session import Session, open_session
 
-from .clients import port_of
-from .conftest import ATTEMPTS, EXPECTED, Account, Way, iterator, name, offered
+from .clients import inode_of, port_of
+from .conftest import ATTEMPTS, EXPECTED, Account, Way, iterator, name, offered, wait_until
 from .echoing import group
 from .pidspaces import below, beside, serving
 from .reading import settled
 
 CLIENTS = 60
 SERVERS = ("inside", "nested", "outside", "sibling")
+SLEEPERS = 5  # one of each, but two outside
 LATE_S = 300  # a session in an emulated machine
 
 
@@ -31,7 +33,26 @@ def opened(way: Way) -> Session:
     return open_session(Config(attach=way.attach, loader=way.loader))  # type: ignore[arg-type]
 
 
-def found_by(way: Way, filters: Filters, channel: socket.socket) -> dict[str, Any]:
+def waiters(listeners: list[socket.socket]) -> list[list[int]]:
+    """Of each, who sleeps in accept(), by the kernel's list of open files."""
+    inodes = [inode_of(listener) for listener in listeners]
+    found: list[list[int]] = []
+
+    def all_sleep() -> bool:
+        now = files.read(LATE_S)
+        assert now is not None
+        found[:] = [[one.who for one in now.waiters[inode].found] for inode in inodes]
+        return sum(map(len, found)) == SLEEPERS
+
+    with HolderIterator() as files:
+        files.ask([port_of(listeners[0])])
+        wait_until(all_sleep, "all servers wait", LATE_S)
+    return found
+
+
+def found_by(
+    way: Way, filters: Filters, channel: socket.socket, listeners: list[socket.socket]
+) -> dict[str, Any]:
     """What a tracer in this very namespace counts until the channel says that all is done."""
     try:
         session = opened(way)
@@ -44,11 +65,15 @@ def found_by(way: Way, filters: Filters, channel: socket.socket) -> dict[str, An
         channel.sendall(b"ready")
         channel.recv(1)
         picture = settled(account, "process")
+        waiting = waiters(listeners)
+        kept = sum(not one.pid for one in session.counts().acceptors)
         skipped = sum((session.skipped() or {}).values())
     rows = [row for row in picture.acceptors if row.accepts]
     return {
         "rows": [(row.pid, row.accepts) for row in rows],
         "unnamed": [row.name for row in rows if row.pid is None],
+        "waiting": waiting,
+        "kept": kept,
         "book": picture.books.word,
         "skipped": skipped,
     }
@@ -72,10 +97,12 @@ def traced(way: Way, *, alone: bool) -> tuple[Counter[str], dict[str, Any]]:
                 below(serving(nested, "nested")) as other,
             ):
                 filters = Filters(ports=frozenset({port}), pids=frozenset({pid} if alone else ()))
-                found = {**found_by(way, filters, theirs), "inside": pid, "nested": other}
+                found = found_by(way, filters, theirs, listeners)
+                found |= {"inside": pid, "nested": other}
                 theirs.sendall(json.dumps(found).encode())
 
-        there.enter_context(beside(serving(outside, "outside")))
+        for _ in range(2):
+            there.enter_context(beside(serving(outside, "outside")))
         there.enter_context(below(serving(sibling, "sibling")))
         there.enter_context(below(trace))
         theirs.close()
@@ -134,6 +161,8 @@ def test_pids_are_those_of_the_tracers_own_namespace(way: Way) -> None:
         (None, took["outside"] + took["sibling"]),
     }
     assert found["unnamed"] == [OUTSIDE]
+    assert found["kept"] == 2  # a row of each listener: nobody knows when one of them ends
+    assert found["waiting"] == [[found["inside"]], [found["nested"]], [0, 0], [0]]
     assert found["book"] == "balanced"
 
 

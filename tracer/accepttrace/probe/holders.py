@@ -12,7 +12,7 @@ import os
 import socket
 import struct
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal, NamedTuple
 
@@ -47,7 +47,7 @@ PROTOCOLS: Final[dict[Protocol, tuple[int, int]]] = {
     "unix": (0, socket.AF_UNIX),
 }
 PROGRAMS: Final = ("iter_holders", "iter_holders_old")  # the second where there is no bpf_loop()
-HEADER: Final = struct.Struct("=IIIIQ16s")  # struct piece without its mark
+HEADER: Final = struct.Struct("=IIIIQQ16s")  # struct piece without its mark
 PAIR: Final = struct.Struct("=II")
 READ_BYTES: Final = 65536
 
@@ -55,7 +55,8 @@ READ_BYTES: Final = 65536
 class Waiter(NamedTuple):
     """An entry of a socket's wait queue.
 
-    `who`: a PID; of `epoll` the number of the set (0: no room for one); of `other` 0.
+    `who`: a PID, 0 of a process that has none here; of `epoll` the number of the set (0: no room
+    for one); of `other` 0.
     """
 
     way: Way
@@ -115,7 +116,8 @@ class HolderIterator:
         self._object: int | None = None
         self._link: int | None = None
         self._fd: int | None = None  # of a pass that is under way
-        _require_host()
+        self._pidns = _seen_from()
+        self._numbers: dict[int, int] = {}  # PIDs here, by those of the initial PID namespace
         self._object, self._link = _load()
         self._asked = Map(self._map("asked"), U32, wire.Asked)
         self._progress = Map(self._map("progress"), U32, wire.Progress)
@@ -236,7 +238,7 @@ class HolderIterator:
             counted = 0
         self._pass += 1
         progress = wire.Progress(pass_number=self._pass, epolls=epolls, walked=walked)
-        progress.counts, progress.counted = self._counts, counted
+        progress.counts, progress.counted, progress.pidns = self._counts, counted, self._pidns
         self._progress.put(U32(0), progress)
         self._parts = []
         if not self._again:
@@ -257,6 +259,10 @@ class HolderIterator:
             piece = before.get(text) or _Piece.of(text)
             self._known[text] = piece
             is_new |= piece.add_to(found)
+        if self._pidns:
+            self._numbers = {one.inode: one.pid for one in self._known.values() if one.pid}
+            for inode, waiters in found.waiters.items():
+                found.waiters[inode] = _as_seen(waiters, self._numbers)
         return found, is_new
 
     def _read_opened(self) -> dict[tuple[int, LocalPort], int] | None:
@@ -267,10 +273,12 @@ class HolderIterator:
             self._opened.clear()
         if after is None or after.uncounted:
             return None
+        now = [(key, row.connections) for key, row in rows if row.pass_number == self._pass]
+        pids = self._numbers if self._pidns else {key.tgid: key.tgid for key, _ in now}
         return {
-            (key.tgid, LocalPort(key.netns, key.port, FAMILIES[key.family])): row.connections
-            for key, row in rows
-            if row.pass_number == self._pass
+            (pids[key.tgid], LocalPort(key.netns, key.port, FAMILIES[key.family])): connections
+            for key, connections in now
+            if key.tgid in pids
         }
 
     def _map(self, name: str) -> int:
@@ -280,27 +288,31 @@ class HolderIterator:
 class _Piece:
     """One piece, decoded."""
 
-    __slots__ = ("epolls", "inode", "is_new", "netns", "table", "waiters")
+    __slots__ = ("epolls", "inode", "is_new", "netns", "pid", "table", "waiters")
 
     def __init__(self) -> None:
         self.table: Table | None = None
         self.epolls: list[EpollSet] = []
         self.waiters: Waiters | None = None
-        self.inode = 0  # of an epoll piece: the PID
+        self.inode = 0  # of a process: its PID in the initial PID namespace,
+        self.pid = 0  # and here
         self.netns = 0
         self.is_new = False
 
     @classmethod
     def of(cls, text: bytes) -> _Piece:
-        kind, number, tid, netns, start_ns, comm = HEADER.unpack_from(text)
+        kind, number, _, netns, start_ns, thread, comm = HEADER.unpack_from(text)
         piece = cls()
         pairs = PAIR.iter_unpack(text[HEADER.size :])
         piece.inode, piece.netns = number, netns
         if kind == wire.PIECE_SOCKET:
             piece._take_waiters(pairs)
             return piece
+        if not thread:  # it has no PID here
+            return piece
         name = comm.partition(b"\0")[0].decode("utf-8", "replace")
-        piece.table = Table(number, tid, netns, start_shown(start_ns), name)
+        piece.pid, tid = thread >> 32, thread & 0xFFFFFFFF
+        piece.table = Table(piece.pid, tid, netns, start_shown(start_ns), name)
         if kind == wire.PIECE_PROCESS:
             for fd, inode in pairs:
                 piece.table.fds.setdefault(inode, fd)
@@ -317,7 +329,7 @@ class _Piece:
             found.waiters[self.inode] = self.waiters
             found.sockets[self.inode] = self.netns
         elif self.epolls:
-            found.epolls.setdefault(self.inode, []).extend(self.epolls)
+            found.epolls.setdefault(self.pid, []).extend(self.epolls)
         elif self.table is not None:
             found.tables.append(self.table)
         return self.is_new
@@ -342,17 +354,25 @@ class _Piece:
         self.waiters = Waiters(tuple(found), complete)
 
 
+def _as_seen(waiters: Waiters, numbers: Mapping[int, int]) -> Waiters:
+    """With PIDs as they are seen here, by those of the initial PID namespace."""
+    found = (
+        one if one.way in ("epoll", "other") else one._replace(who=numbers.get(one.who, 0))
+        for one in waiters.found
+    )
+    return Waiters(tuple(found), waiters.complete)
+
+
 def _mark(words: c.Array[c.c_uint64], ports: Collection[int]) -> None:
     for port in ports:
         words[port >> 6] |= 1 << (port & 63)
 
 
-def _require_host() -> None:
-    """The iterator shows PIDs of the machine: elsewhere they would be those of others."""
+def _seen_from() -> int:
+    """The PID namespace, as `pidns` has it; `UnsupportedError` where BPF may not be used."""
     if not privileges.may_trace():
         raise UnsupportedError("BPF needs CAP_BPF and CAP_PERFMON", privileges.ADVICE)
-    if not pidns.is_initial():
-        raise UnsupportedError("this is not the machine's own PID namespace")
+    return pidns.seen_from()
 
 
 def _load() -> tuple[int, int]:

@@ -62,6 +62,7 @@ class Progress(c.Structure):
         ("counts", c.c_uint32),
         ("counted", c.c_uint32),
         ("uncounted", c.c_uint32),
+        ("pidns", c.c_uint32),
     )
 
 

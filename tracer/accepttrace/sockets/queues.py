@@ -34,7 +34,7 @@ class Queue:
         """A worker that asks for no input does not wait for connections."""
         found = waiters.found
         sets = [waiter for waiter in found if waiter.way == "epoll"]
-        named = all(waiter.who for waiter in sets)
+        named = all(waiter.who for waiter in found if waiter.way != "other")
         return cls(
             {w.who: WAITING[CALLS[w.way]] for w in found if w.way in CALLS and w.input},
             frozenset(waiter.who for waiter in sets if waiter.input),
