@@ -394,6 +394,13 @@ def test_what_was_counted_before_any_list_is_gone_after_two_as_well() -> None:
         assert scene.it.is_open(100) is is_open
 
 
+def test_sizes_of_a_group_have_their_time_in_milliseconds() -> None:
+    scene = Scene()
+    scene.second = 0.23456
+    scene.read(listener(group=7, size=3))
+    assert [one.elapsed_s for one in scene.it.known[100].sizes] == [1.235]
+
+
 def test_who_came_after_the_start_came_late() -> None:
     scene = Scene()
     scene.read(listener(), unread=(Unread("x", "y", 1),))

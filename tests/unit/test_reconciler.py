@@ -467,6 +467,14 @@ def test_arrivals_go_on_where_the_kernel_begins_anew() -> None:
     assert it.after(other, later, 8) == 8
 
 
+def test_what_is_closed_for_good_keeps_its_verdict_and_others_get_theirs() -> None:
+    scene = Scene()
+    scene.read([listener(), listener(101)], [passing(flow(1)), passing(flow(1), 101)])
+    scene.listeners.finish(100)
+    scene.read([listener(101)], [passing(flow(9)), passing(flow(2), 101)], [taker(2, 101)])
+    assert [scene.it.verdict(inode).imbalance for inode in (100, 101)] == [1, 0]
+
+
 def test_ports_are_idle_where_nothing_comes_and_nobody_listens() -> None:
     it, other = Arrivals(), (NETNS, 81)
     it.at({PORT: 5, other: 7})

@@ -154,6 +154,7 @@ def test_where_nobody_saw_the_others_wait_one_may_have_taken_all(
     may = [holder(pid, waits) for pid, waits in enumerate(others, 2)]
     rows = [count(pid, accepts) for pid in range(1, takers + 1)]
     found = verdicts(rows, [listener(holders=[holder(1, None), *may, holder(9, False)])])
+    assert {one.finding.members for one in found if one.finding.word == "ONE ACCEPTOR"} <= {1}
     texts = [one.finding.text for one in found if one.finding.word == "ONE ACCEPTOR"]
     text = f"pid 1 (nginx: worker) took all {accepts} connections; {len(may)} more hold the socket"
     assert [one.startswith(text) for one in texts] == [True] * said
