@@ -185,6 +185,15 @@ def test_hooks_know_better_and_leave_the_rest_to_the_counters() -> None:
     assert found.shared((1, 2)) == ()
 
 
+def test_what_hooks_counted_is_not_divided_among_others() -> None:
+    """SYNs and final ACKs; one that began lately has no hooks yet."""
+    found = started()
+    after = replace(AT_START, overflows=116, listen_drops=166)
+    feed(found, {1: 17, 3: 6}, after, traced=(1, 2, 3), counted=(hooked(1, 8, 2), hooked(2, 0)))
+    assert found.of(3) == Dropped(6, 6, 0, 0, 0, 0)
+    assert found.shared((1, 2, 3)) == ()
+
+
 def test_a_listener_that_closed_unlisted_left_its_drops_as_it_went() -> None:
     found = started()
     after = replace(AT_START, overflows=194, listen_drops=244)
