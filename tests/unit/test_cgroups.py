@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,8 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         f"38 35 0:31 / {tmp_path} rw - tmpfs tmpfs rw",
         "39 35 0:32 / - cgroup2 cut off",
     ]
-    monkeypatch.setattr(cgroups, "_mounts", lambda: _mounted(mounts))
+    text = "\n".join(mounts).encode()
+    monkeypatch.setattr(cgroups, "open", lambda *_: BytesIO(text), raising=False)
     groups = {1: "/init.scope", 2: "/a/b/c", 3: None}
     monkeypatch.setattr(procfs, "pids", lambda: {1, 2, 3, 4})
 
@@ -34,10 +36,6 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
     monkeypatch.setattr(procfs, "cgroup", cgroup)
     return tmp_path
-
-
-def _mounted(lines: list[str]) -> list[str]:
-    return sorted(filter(None, map(cgroups._mount, lines)), key=len, reverse=True)
 
 
 @pytest.mark.parametrize(

@@ -177,7 +177,10 @@ def test_connections_are_listed_only_where_the_kernel_does_not_count_them(world:
     by_kernel, by_proc = world.holding(kernel=True), world.holding(kernel=False)
     assert (by_kernel.lists_connections, by_proc.lists_connections) == (False, True)
     assert (by_kernel.opened, by_proc.opened) == (world.kernel.opened, None)
+    unsearched = "connections of those that hold no listener"
+    assert unsearched not in {one.name for one in by_proc.unread}
     by_proc.count_connections(frozenset({80}), [], took_s=1.0)
+    assert unsearched in {one.name for one in by_proc.unread}
     assert by_proc.opened == Opened(world.now, frozenset({80}), {}, {}, frozenset())
     for after_s, due in ((49.75, False), (0.25, True)):
         world.now += after_s
