@@ -34,7 +34,7 @@ Version: {version}
 Section: admin
 Priority: optional
 Architecture: all
-Depends: python3 (>= 3.10), python3-click, python3-rich, libbpf1
+Depends: python3 (>= 3.10), python3-click, python3-rich, libbpf1 | libbpf0
 Recommends: python3-bpfcc
 Suggests: python3-msgspec, python3-prometheus-client, python3-bcrypt, python3-yaml
 Maintainer: {program} developers <{program}@localhost>

@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause)
-# Bare Debian systems, as debootstrap makes them from the mirror of this machine's apt: provision.sh
+# Bare systems, as debootstrap makes them, of Debian from the mirror of this machine's apt: provision.sh
 # and then the two commands of the README are run in each for real, on this machine's kernel, with the
 # tests that depend on the distribution (ROOTS in vm/places.py). They are made side by side, but trace
 # in turn, because some tests look at all programs that are loaded.
@@ -8,11 +8,14 @@
 # Before that, in a copy of each that is as bare, what is handed out (packages.py) is installed there,
 # without a compiler, and has to trace a real server.
 #
-# usage: test_provision.sh [SUITE...]     default: bookworm trixie
+# usage: test_provision.sh [SUITE...]     default: bookworm trixie; of Ubuntu: jammy noble, where the
+#        package ubuntu-keyring and Ubuntu's own mirror are there
 #
 # Everything is mounted in a mount namespace that ends with its processes. So nothing stays mounted,
 # however this ends, and what is removed afterwards has nothing of this machine below it.
 set -eu
+UBUNTU=http://archive.ubuntu.com/ubuntu
+UBUNTU_KEYS=/usr/share/keyrings/ubuntu-archive-keyring.gpg
 LIMIT_S=1800 # for each suite; the tests take turns
 here=$(cd "$(dirname "$0")" && pwd)
 
@@ -125,7 +128,16 @@ inside() { # SUITE ROOT MIRROR DIST
 	suite=$1 root=$2 dist=$4
 	started=$(date +%s)
 	exec 9>"${root%/*}/turn"
-	step debootstrap debootstrap --variant=minbase --include=systemd "$suite" "$root" "$3"
+	case $suite in
+	jammy | noble) # newer than Debian's debootstrap may be: all Ubuntu suites are made alike
+		set -- "$@" --keyring=$UBUNTU_KEYS --components=main,universe
+		script=/usr/share/debootstrap/scripts/gutsy
+		;;
+	*) script='' ;;
+	esac
+	mirror=$3
+	shift 4
+	step debootstrap debootstrap --variant=minbase --include=systemd "$@" "$suite" "$root" "$mirror" $script
 	packages_hold
 	furnish
 	step "provision.sh run" enter sh vagrant/provision.sh run
@@ -171,8 +183,15 @@ main() {
 	(cd "$here/.." && make --no-print-directory dist DIST="$dist")
 	# Children to wait for, because a shell does not hear signals while a command runs.
 	for suite in "$@"; do
+		from=$mirror
+		case $suite in
+		jammy | noble)
+			[ -e $UBUNTU_KEYS ] || skip "no $UBUNTU_KEYS: apt-get install ubuntu-keyring"
+			from=$UBUNTU
+			;;
+		esac
 		timeout --kill-after=20 "$LIMIT_S" unshare --mount \
-			sh "$here/test_provision.sh" --inside "$suite" "$scratch/$suite" "$mirror" "$dist" &
+			sh "$here/test_provision.sh" --inside "$suite" "$scratch/$suite" "$from" "$dist" &
 		children="$children $!"
 	done
 	for child in $children; do

@@ -17,6 +17,7 @@ from accepttrace.probe.plans import LISTINGS, PROGRAMS, Hook, Plan
 
 GLOBAL_DATA = "settings"  # no map of its own, but global data: all of the section .data
 PREFIX = 8  # of the object's name, in the name that the kernel knows such a map by
+_UNREAD = "failed to find valid kernel BTF"  # of libbpf before 1.0, of kinds that are newer
 ENOTSUPP = 524  # the kernel's own; no C library has a name for it
 
 
@@ -109,6 +110,11 @@ class Loaded:
             lib.bpf_program__set_autoload(self._program(name), name in wanted)
         code = lib.bpf_object__load(self._object)
         if code < 0:
+            if _UNREAD in lib.log.text() and btf.VMLINUX.exists():
+                raise UnsupportedError(
+                    f"{lib.path} is too old for this kernel: it cannot read its type information",
+                    "install libbpf 1.0 or newer, or trace with --loader bcc",
+                )
             raise refused(f"load the {self.plan.attach} programs", -code)
         # The inventory of groups is extra: without it groups are known by address alone.
         link = lib.bpf_program__attach_iter(self._program(self.plan.listing), None)
