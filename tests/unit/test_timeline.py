@@ -60,6 +60,7 @@ def test_all_of_it_is_in_some_part(seconds: int) -> None:
         {3: sum((n % 7) + 2 for n in range(2, seconds + 1, 2)),
          10: sum((n % 7) + 2 for n in range(1, seconds + 1, 2))}
     )  # fmt: skip
+    assert {part.lost for part in parts} == {0}
     assert max(part.queue or 0 for part in parts) == min(seconds, 4)
     edges = [(part.began_s, part.until_s) for part in parts]
     assert len({until_s - began_s for began_s, until_s in edges[:-1]}) <= 1  # all are as long
