@@ -512,9 +512,10 @@ def test_udp_sockets_have_the_facts_of_their_namespace(monkeypatch: pytest.Monke
     sockets = {OWN: (bound(11), bound(20)), OTHER: (bound(12),), THIRD: (bound(13), bound(14, 9))}
     monkeypatch.setattr(receivers, "Holding", Fake)
     monkeypatch.setattr(receivers, "udp_sockets", lambda path: sockets[int((path or "/1")[1:])])
-    monkeypatch.setattr(receivers, "call_inside", lambda path, ask: ask() if path == "/5" else ())
     member = Member(11, 4, 2, "ebpf", Program(3, "p"))
-    queues = (Queue(11, 7, member), Queue(12, 0, None))
+    queues = (Queue(11, 7, member),)
+    there = {"/5": (Queue(12, 0, None),)}
+    monkeypatch.setattr(receivers, "call_inside", lambda path, _: there.get(path, ()))
     monkeypatch.setattr(Fake, "closed", 0)
     reader = ReceiverReader(Filters(ports=frozenset({53}), pids=frozenset({1})), lambda: queues)
     held = cast("Fake", reader._holding)

@@ -62,3 +62,11 @@ def test_a_run_says_in_words_what_it_was_asked_for(protocol: Any, one: str, ever
         for asked in (":80", "")
     ]
     assert said == [one, every]
+
+
+def test_what_was_dropped_before_is_known_where_all_was_looked_at() -> None:
+    count = {1: records.NamespaceCount(1, {7: 3})}
+    for complete, elsewhere in ((True, 0), (False, None)):
+        before = records.Baseline(namespaces=count, complete=complete)
+        dropped = [before.drops(*place) for place in ((1, 7), (1, 8), (2, 7))]
+        assert dropped == [3, 0, elsewhere]

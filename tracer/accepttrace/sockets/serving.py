@@ -38,7 +38,6 @@ class ServingReader:
             if number and where in holders and pid not in holders[where]
         ]
         found.sort(key=lambda one: (-one[0], one[1]))
-        assert opened is not None or not found
         self._last = tuple(self._named(opened, found)) if opened else ()
         return self._last
 

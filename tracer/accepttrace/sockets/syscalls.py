@@ -42,7 +42,7 @@ CALLS: Final[dict[int, Call]] = {
 ACCEPT_SYMBOLS: Final = {"inet_csk_accept", "inet_csk_wait_for_connect"}
 LITTLE: Final = "little"  # both machines above
 POLLFD_BYTES: Final = 8  # int fd, short events, short revents
-POLL_INPUT: Final = 0x1 | 0x40  # POLLIN, POLLRDNORM
+POLL_INPUT: Final = 0x41  # POLLIN, POLLRDNORM
 MEMORY_BYTES: Final = 8192  # a longer poll or select list is not read
 THREADS_READ: Final = 1024  # of one process
 

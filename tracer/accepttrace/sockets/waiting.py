@@ -21,7 +21,7 @@ from accepttrace.sockets.facts import NOT, UNKNOWN, Waiting
 
 THREADS_READ: Final = 64  # of one process; a larger one that shows nothing stays unknown
 SETS_BYTES: Final = 1_048_576  # of all epoll sets of one process
-EPOLL_INPUT: Final = 0x1 | 0x40  # EPOLLIN, EPOLLRDNORM
+EPOLL_INPUT: Final = 0x41  # EPOLLIN, EPOLLRDNORM
 EPOLL_ONESHOT: Final = 1 << 30
 TARGET: Final = re.compile(
     r"^tfd:\s*\d+\s+events:\s*([0-9a-f]+).*?\bino:([0-9a-f]+) sdev:([0-9a-f]+)", re.MULTILINE
