@@ -152,7 +152,7 @@ def test_a_restart_in_between_which_the_port_is_closed_is_one_reload() -> None:
     gone = [replace(seen(lost=3), stops=1)]
     feed(model, 2, [count(1, 5)], [], counted=gone)
     assert words(model.snapshot()) == [
-        "CLOSED 1 socket closed, 1 of 1 worker gone (nginx: worker), 3 connections reset"
+        "CLOSED 1 socket closed, held by 1 worker (nginx: worker), 3 connections reset"
     ]
     feed(model, 4, [count(1, 5)], [listener(101, [holder(2)])], counted=[*gone, seen(101)])
     assert words(model.snapshot()) == [

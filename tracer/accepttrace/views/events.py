@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 from accepttrace.model.snapshot import Event, EventKind, Snapshot
@@ -119,7 +120,10 @@ def _grown(event: Event) -> list[str]:
 
 def _closed(event: Event) -> list[str]:
     again = f", {event.opened} opened since" if event.opened else ""
-    return [f"{plural(event.closed or 0, 'socket')} closed{again}", *_partly(event)]
+    # They need not have ended with it.
+    held = [f"held by {plural(event.left, 'worker')}{_called(event)}"] if event.left else []
+    came = _partly(replace(event, left=0))
+    return [f"{plural(event.closed or 0, 'socket')} closed{again}", *held, *came]
 
 
 def _called(event: Event) -> str:
