@@ -17,7 +17,8 @@ from cosmic_ray.ast import ast_nodes, get_ast
 from cosmic_ray.mutating import mutate_code
 from cosmic_ray.plugins import get_operator, operator_names
 
-PACKAGE = Path("tracer/accepttrace")
+from tests.mutants.known import PACKAGE
+
 ROOMS = ("facts", "model", "sockets", "views")
 # Of the probe, what needs no kernel.
 PURE = ("choosing", "clock", "filtering", "lockdown", "plans", "privileges")

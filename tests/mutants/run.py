@@ -14,47 +14,35 @@ import os
 import shutil
 import sys
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 
+from tests.mutants.known import known_changes
 from tests.mutants.noticing import Tests
-from tests.mutants.places import PACKAGE, Mutant, all_files, draw
+from tests.mutants.places import all_files, draw
 
 ROOT = Path(__file__).resolve().parents[2]
-KNOWN = Path(__file__).with_name("known.txt")
 ENOUGH = 0.9
-
-
-@dataclass(frozen=True)
-class Known:
-    """A line of known.txt."""
-
-    file: str
-    before: str
-    after: str
-    reason: str
-
-    def is_of(self, mutant: Mutant) -> bool:
-        """Whether it is about this change."""
-        return (
-            PACKAGE / self.file == mutant.file
-            and self.before == mutant.before
-            and (self.after == "*" or self.after in mutant.after)
-        )
 
 
 def main() -> int:
     """Parse, run, print; returns the exit status."""
     options = _options()
     os.chdir(ROOT)
-    known = _known()
+    known = known_changes()
     mutants = draw(options.files or all_files(), options.number, options.seed)
     noticed = survivors = 0
     with tempfile.TemporaryDirectory(prefix="accepttrace-mutants-") as place:
         os.chmod(place, 0o755)  # some tests become another user
         tests = Tests(_copied(Path(place) / "tree"))
         for mutant in mutants:
-            reason = next((one.reason for one in known if one.is_of(mutant)), "")
+            reason = next(
+                (
+                    one.reason
+                    for one in known
+                    if one.is_of(mutant.file, mutant.before, mutant.after)
+                ),
+                "",
+            )
             if not reason and tests.notice(mutant):
                 noticed += 1
                 continue
@@ -68,19 +56,6 @@ def main() -> int:
     others = len(mutants) - tried
     print(f"{noticed} of {tried} changes noticed, {share:.1%}; {others} known besides")
     return int(share < ENOUGH)
-
-
-def _known() -> list[Known]:
-    """Raises SystemExit for a line that is no longer in its file, or says nothing of the change."""
-    lines = [line for line in KNOWN.read_text().splitlines() if not line.startswith("#")]
-    known = [Known(*line.split(" | ")) for line in lines]
-    for one in known:
-        code = " ".join((PACKAGE / one.file).read_text(encoding="utf-8").split())
-        if one.before not in code:
-            raise SystemExit(f"{KNOWN}: not in {one.file}: {one.before}")
-        if one.after in one.before:
-            raise SystemExit(f"{KNOWN}: true of every change: {one.before} | {one.after}")
-    return known
 
 
 def _copied(tree: Path) -> Path:
