@@ -27,6 +27,7 @@ enum access { DIRECT, PROBED };
 #define READ_BIT(pointer, field) BPF_CORE_READ_BITFIELD_PROBED(pointer, field)
 #define READS_BITS 1
 #define READS_PLACES 1
+#define READS_NUMBERS 1
 #define HAS_FIELD(record, field) bpf_core_field_exists(((struct record *)0)->field)
 #define SIZE_OF(record) bpf_core_type_size(struct record)
 #define CHECK_AND_USE_AS_ONE(index)

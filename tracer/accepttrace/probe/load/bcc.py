@@ -20,7 +20,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from accepttrace.errors import UnsupportedError
-from accepttrace.probe import iterators
+from accepttrace.probe import iterators, pidns
 from accepttrace.probe.iterators import Record
 from accepttrace.probe.load import bcc_install, btf, headers, loaders, offsets
 from accepttrace.probe.load.quiet import Caught, caught
@@ -58,6 +58,11 @@ class Compiled:
     loader: loaders.Name = "bcc"
 
     def __init__(self, plan: Plan) -> None:
+        if pidns.seen_from():
+            raise UnsupportedError(
+                "bcc knows no PIDs of a PID namespace",
+                "use --loader libbpf, or run in the machine's own (--pid=host)",
+            )
         self.plan = plan
         self.hooks = tuple(filter(_compiles, loaders.usable_hooks(plan)))
         self._sockets_link: int | None = None
