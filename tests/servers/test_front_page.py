@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -52,6 +53,7 @@ def _answers(command: str, answer: str, folder: Path) -> None:
     done = subprocess.run(
         (sys.executable, "-m", "accepttrace", *words),
         cwd=folder,
+        env={**os.environ, "COLUMNS": "100"},  # as wide as they stand there
         capture_output=True,
         text=True,
         timeout=60,

@@ -110,12 +110,14 @@ class Loaded:
             lib.bpf_program__set_autoload(self._program(name), name in wanted)
         code = lib.bpf_object__load(self._object)
         if code < 0:
-            if _UNREAD in lib.log.text() and btf.VMLINUX.exists():
+            error = refused(f"load the {self.plan.attach} programs", -code)
+            unread = _UNREAD in lib.log.text() and btf.VMLINUX.exists()
+            if unread and isinstance(error, UnsupportedError):  # not for want of memory
                 raise UnsupportedError(
                     f"{lib.path} is too old for this kernel: it cannot read its type information",
                     "install libbpf 1.0 or newer, or trace with --loader bcc",
                 )
-            raise refused(f"load the {self.plan.attach} programs", -code)
+            raise error
         # The inventory of groups is extra: without it groups are known by address alone.
         link = lib.bpf_program__attach_iter(self._program(self.plan.listing), None)
         self._sockets_link = link or None
