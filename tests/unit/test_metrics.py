@@ -232,3 +232,18 @@ def test_promtool_finds_nothing_wrong(naming: Naming) -> None:
     text = exposition.text(made(picture, naming), naming, "")
     done = subprocess.run(("promtool", "check", "metrics"), input=text, capture_output=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
+def test_queues_that_are_full_are_counted_where_every_limit_is_known() -> None:
+    picture = four_workers()
+    (row,) = picture.listeners
+    full, free = replace(row, queue_full_s=0.5), replace(row, inode=101)
+
+    def full_queues(*rows: object) -> float | None:
+        found = scraped(made(replace(picture, listeners=rows)))  # type: ignore[arg-type]
+        return value(found, "accept_queues_full")
+
+    assert full_queues(full, free, replace(full, inode=102)) == 2
+    assert full_queues(free) == 0
+    for unknown in (replace(free, queue=None), replace(free, capacity=None)):
+        assert full_queues(full, unknown) is None

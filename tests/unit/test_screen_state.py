@@ -136,7 +136,8 @@ def test_the_filter_takes_keys_while_it_is_typed() -> None:
     assert (kept.filter, kept.typing) == ("qG", False)
     assert press(kept, "q", DRAWN).ended
     assert press(kept, "escape", DRAWN).filter == ""
-    assert press(state, "escape", DRAWN).filter == ""
+    left = press(state, "escape", DRAWN)
+    assert (left.filter, left.typing) == ("", False)
 
 
 def test_what_is_pasted_goes_into_the_filter_alone() -> None:

@@ -90,6 +90,10 @@ def test_who_shares_nothing_has_no_band() -> None:
     assert Part(0, 1, takers=4).fair is None
 
 
+def test_no_share_is_less_than_none_or_more_than_all() -> None:
+    assert Part(0, 1, Counter({Worker(1, ""): 1}), takers=2).fair == (0.0, 1.0)
+
+
 def test_the_busiest_places_are_shown_and_none_with_one_of_a_hundred_connections() -> None:
     def shown(*taken: int) -> list[int]:
         ports = range(80, 80 + len(taken))
