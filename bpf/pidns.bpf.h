@@ -5,6 +5,11 @@
 
 #include "numbers.bpf.h"
 
+VERIFIED_ONCE __u64 current_in(__u32 pidns)
+{
+	return thread_in(pidns, (void *)bpf_get_current_task());
+}
+
 /* PID << 32 | TID of the current thread as seen from the tracer; 0: it has none there. */
 static __always_inline __u64 current_pid(void)
 {
@@ -12,7 +17,7 @@ static __always_inline __u64 current_pid(void)
 
 	if (!READS_NUMBERS || !want || !want->pidns)
 		return bpf_get_current_pid_tgid();
-	return thread_in(want->pidns, (void *)bpf_get_current_task());
+	return current_in(want->pidns);
 }
 
 #endif
