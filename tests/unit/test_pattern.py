@@ -322,6 +322,10 @@ def test_those_that_are_gone_together_count_each_with_an_even_part() -> None:
     assert chance_steady(folded) == pytest.approx(chance_steady(takers), rel=0.1)
 
 
+def test_where_one_took_all_nobody_came_after_another() -> None:
+    assert chance_steady([Taker(7, 7, 6, 0), Taker(0, 0, 0, 0)]) == 0
+
+
 def fed(found: Sequence[Turn], inode: int | None = 100, **facts: object) -> Snapshot:
     """What a run says that has read these."""
     model = tracker()

@@ -222,6 +222,8 @@ def test_old_workers_of_a_killed_master() -> None:
     assert (one.kind, one.pids) == ("OLD WORKERS", (10, 11))
     assert [one.kind for one in found((sock(1, process(10)),), near)] == ["OLD WORKERS"]
     assert kinds((sock(1, process(10, "srv")),), near) == []
+    both = (sock(1, process(10, "srv"), process(11)),)  # one that may be alone, and one that is not
+    assert [one.pids for one in found(both, near) if one.kind == "OLD WORKERS"] == [(11,)]
     healthy = (sock(1, process(20, "nginx: master", waits=False), process(21)),)
     assert kinds(healthy, near) == []
 
