@@ -115,7 +115,8 @@ def test_files_that_hold_something_else_name_nothing(
     for path in (f"DOCKER/{A}/config.v2.json", "STORAGE", f"CONTAINERD/x/{A}/config.json"):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text(text)
-    assert belonging.names_of(A) <= {"7"}
+    stored, namespaces = belonging._stored(), belonging._listed(belonging.CONTAINERD)
+    assert belonging._names_of(A, stored, namespaces) <= {"7"}
     with pytest.raises(ValueError, match=A[:12]):
         belonging.containers("web")
 

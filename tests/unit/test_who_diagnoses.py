@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from accepttrace.facts.kin import Kin, NetSettings, Surroundings
+from accepttrace.facts.places import pod_of, unit_of
 from accepttrace.facts.records import Holder, Inventory, Listener, Options, Program, Unread
 from accepttrace.model.who.diagnoses import diagnoses, holders_of
 from accepttrace.model.who.diagnosis import ADVICE, KINDS, Diagnosis
 from accepttrace.model.who.families import families
-from accepttrace.model.who.places import pod_of, unit_of
 from accepttrace.model.who.programs import program_of
 from accepttrace.model.who.tree import answer
 from accepttrace.model.who.ways import way_of

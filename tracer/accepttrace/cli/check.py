@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from accepttrace.cli import whounix
+from accepttrace.cli.extras import need_msgspec
 from accepttrace.cli.help import Command
 from accepttrace.cli.options import (
     Parsed,
@@ -22,7 +23,6 @@ from accepttrace.cli.options import (
     way_options,
     ways_of,
 )
-from accepttrace.cli.record import need_msgspec
 from accepttrace.config import Config
 from accepttrace.errors import EXIT_BAD_VERDICT, EXIT_NO_VERDICT, UsageError
 from accepttrace.model.conditions import Condition, Name, result

@@ -8,8 +8,8 @@ from typing import Final, Literal
 
 import click
 
+from accepttrace.cli.extras import need_msgspec
 from accepttrace.cli.help import Command
-from accepttrace.cli.record import need_msgspec
 from accepttrace.run.output import standard_output
 from accepttrace.run.pace import Pace
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from accepttrace.cli.extras import need_msgspec
 from accepttrace.cli.help import Command
 from accepttrace.cli.options import (
     Parsed,
@@ -19,7 +20,6 @@ from accepttrace.cli.options import (
     way_options_of_events,
     ways_of,
 )
-from accepttrace.cli.record import need_msgspec
 from accepttrace.config import Config
 from accepttrace.run.pace import Pace
 

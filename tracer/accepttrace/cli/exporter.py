@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from accepttrace.cli.extras import need
 from accepttrace.cli.help import Command
 from accepttrace.cli.options import (
     Parsed,
@@ -24,7 +24,7 @@ from accepttrace.cli.options import (
     ways_of,
 )
 from accepttrace.config import Config
-from accepttrace.errors import AcceptTraceError, UnsupportedError
+from accepttrace.errors import AcceptTraceError
 from accepttrace.run.pace import Pace
 from accepttrace.run.run import Run, trace
 
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from accepttrace.run.sinks import Screen
 
 LISTEN: Final = "127.0.0.1:9436"
-_NEEDED: Final = {"prometheus_client": "prometheus_client", "yaml": "PyYAML", "bcrypt": "bcrypt"}
 
 
 def parse_listen(text: str) -> tuple[str, int]:
@@ -48,14 +47,8 @@ def parse_listen(text: str) -> tuple[str, int]:
     return host.strip("[]"), 0 if port == "0" else parse_port(port)
 
 
-def _need(*modules: str) -> None:
-    """UnsupportedError where something of the extra is not installed."""
-    for module in modules:
-        if find_spec(module) is None:
-            raise UnsupportedError(
-                f"the exporter needs the Python package {_NEEDED[module]}, which is not installed",
-                "install it: pip install 'accepttrace[exporter]'",
-            )
+def _need(module: str, package: str) -> None:
+    need("the exporter needs", module, package, "exporter")
 
 
 def _bound(address: tuple[str, int]) -> socket.socket:
@@ -76,7 +69,8 @@ def _web_config(path: Path | None) -> WebConfig:
 
     if path is None:
         return WebConfig()
-    _need("yaml", "bcrypt")
+    _need("yaml", "PyYAML")
+    _need("bcrypt", "bcrypt")
     return read_web_config(path)
 
 
@@ -150,7 +144,7 @@ def exporter(**values: Any) -> None:
     A scrape gets the last reading at once. docs/exporter.md has the metrics, rules for alerts, and
     a dashboard.
     """
-    _need("prometheus_client")
+    _need("prometheus_client", "prometheus_client")
     from accepttrace.run.export.exporting import Exports
 
     exports = Exports(values["workers"], values["max_series"], values["keep"])

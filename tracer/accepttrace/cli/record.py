@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from accepttrace.cli.extras import need_msgspec
 from accepttrace.cli.help import Command
 from accepttrace.cli.options import (
     UNITS,
@@ -23,7 +23,6 @@ from accepttrace.cli.options import (
     ways_of,
 )
 from accepttrace.config import Config
-from accepttrace.errors import UnsupportedError
 from accepttrace.run.pace import Pace
 from accepttrace.run.run import Run, trace
 
@@ -48,15 +47,6 @@ def parse_limit(text: str) -> tuple[str, float]:
     except ValueError:
         units = ", ".join(filter(None, UNITS))
         raise ValueError(f"{text!r} is neither a size (100MB) nor a time ({units})") from None
-
-
-def need_msgspec() -> None:
-    """UnsupportedError where recordings cannot be written or read."""
-    if find_spec("msgspec") is None:
-        raise UnsupportedError(
-            "recordings need the Python package msgspec, which is not installed",
-            "install it: pip install 'accepttrace[record]'",
-        )
 
 
 @click.command(

@@ -9,9 +9,9 @@ from typing import Any
 
 import click
 
+from accepttrace.cli.extras import need_msgspec
 from accepttrace.cli.help import Command
 from accepttrace.cli.options import Parsed
-from accepttrace.cli.record import need_msgspec
 from accepttrace.cli.views import view_options, views_of
 from accepttrace.config import Config
 from accepttrace.run.pace import Pace

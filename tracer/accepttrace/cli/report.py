@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
 import click
 
+from accepttrace.cli.extras import need, need_msgspec
 from accepttrace.cli.help import Command
 from accepttrace.cli.options import Parsed
-from accepttrace.cli.record import need_msgspec
-from accepttrace.errors import UnsupportedError
 
 FORMS: Final = (".html", ".svg", ".json")
 
@@ -46,11 +44,9 @@ def report(file: Path, output: Path) -> None:
     The page needs no network: the JavaScript that draws it is in it.
     """
     need_msgspec()
-    if output.suffix != ".json" and find_spec("vl_convert") is None:
-        raise UnsupportedError(
-            "reports need the Python package vl-convert-python, which is not installed",
-            "install it: pip install 'accepttrace[report]'; -o FILE.json does without",
-        )
+    if output.suffix != ".json":
+        without = "; -o FILE.json does without"
+        need("reports need", "vl_convert", "vl-convert-python", "report", without)
     from accepttrace.run.replay import Recording, say_if_cut
     from accepttrace.run.report import write_report
 

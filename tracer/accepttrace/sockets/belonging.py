@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import accumulate
 from typing import Any, Final
 
+from accepttrace.facts.places import pod_of
 from accepttrace.sockets import procfs
 
-ID: Final = re.compile(r"[0-9a-f]{64}")
 SHORTEST: Final = 4  # digits of a container's number that are taken for it
-POD: Final = re.compile(r"pod([0-9a-f]{8}(?:[-_][0-9a-f]{4}){3}[-_][0-9a-f]{12})")
 UNIT: Final = re.compile(r"[^/]+\.(?:service|scope|socket|slice|mount)$")
 SESSION: Final = re.compile(r"user@\d+\.service$")
 MONITOR: Final = "conmon"  # beside a container of podman or CRI-O, not in it
@@ -43,14 +42,15 @@ def units(text: str) -> frozenset[str]:
 
 def containers(text: str) -> frozenset[str]:
     """That of a container, by its name, or by its number or the beginning of that."""
+    stored, namespaces = _stored(), _listed(CONTAINERD)
 
     def names(path: str) -> Iterator[str]:
-        number = ID.search(_last(path))
+        number = procfs.CONTAINER.search(_last(path))
         if not _begins_container(path):
             return
         yield procfs.container_id(path) or ""
         if number:
-            yield from names_of(number[0])
+            yield from _names_of(number[0], stored, namespaces)
             if len(text) >= SHORTEST and number[0].startswith(text):
                 yield text
 
@@ -62,9 +62,9 @@ def pods(text: str) -> frozenset[str]:
     known = pod_names()
 
     def names(path: str) -> Iterator[str]:
-        for uid in POD.findall(_last(path)):
-            yield uid.replace("_", "-")
-            yield from known.get(uid.replace("_", "-"), ())
+        if uid := pod_of(_last(path)):
+            yield uid
+            yield from known.get(uid, ())
 
     return _found(text, "pod", names, {text})
 
@@ -110,13 +110,15 @@ def _last(path: str) -> str:
     return path.rpartition("/")[2]
 
 
-def names_of(number: str) -> frozenset[str]:
+def _names_of(
+    number: str, stored: Sequence[dict[str, Any]], namespaces: Sequence[str]
+) -> frozenset[str]:
     """What docker, podman, CRI-O or containerd call the container of this number (64 digits)."""
     found = {str(_json(f"{DOCKER}/{number}/config.v2.json").get("Name", "")).lstrip("/")}
-    for one in _stored():
+    for one in stored:
         if one.get("id") == number and isinstance(one.get("names"), list):
             found |= {str(name) for name in one["names"]}
-    for namespace in _listed(CONTAINERD):
+    for namespace in namespaces:
         notes = _json(f"{CONTAINERD}/{namespace}/{number}/config.json").get("annotations")
         if isinstance(notes, dict):
             found |= {str(notes[key]) for key in NAMES if key in notes}

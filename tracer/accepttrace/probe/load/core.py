@@ -110,14 +110,7 @@ class Loaded:
             lib.bpf_program__set_autoload(self._program(name), name in wanted)
         code = lib.bpf_object__load(self._object)
         if code < 0:
-            error = refused(f"load the {self.plan.attach} programs", -code)
-            unread = _UNREAD in lib.log.text() and btf.VMLINUX.exists()
-            if unread and isinstance(error, UnsupportedError):  # not for want of memory
-                raise UnsupportedError(
-                    f"{lib.path} is too old for this kernel: it cannot read its type information",
-                    "install libbpf 1.0 or newer, or trace with --loader bcc",
-                )
-            raise error
+            raise refused(f"load the {self.plan.attach} programs", -code)
         # The inventory of groups is extra: without it groups are known by address alone.
         link = lib.bpf_program__attach_iter(self._program(self.plan.listing), None)
         self._sockets_link = link or None
@@ -163,6 +156,13 @@ def refused(what: str, code: int) -> Exception:
         code = errno.ENOMEM
     if code in (errno.ENOMEM, errno.EMFILE, errno.ENFILE):  # not the kernel's fault
         return OSError(code, os.strerror(code))
+    if code == errno.ESRCH and _UNREAD in library().log.text() and btf.VMLINUX.exists():
+        return UnsupportedError(
+            f"{library().path} is too old for this kernel: it cannot read its type information",
+            "install libbpf 1.0 or newer, or trace with --loader bcc",
+            detail=library().log.text(),
+            code=code,
+        )
     reason = os.strerror(code) if code else "refused"
     name = errno.errorcode.get(code, str(code))
     if code == ENOTSUPP:

@@ -9,9 +9,9 @@ from typing import Final, NamedTuple
 
 from accepttrace.config import named_ranges, ranges
 from accepttrace.facts.kin import Surroundings
+from accepttrace.facts.places import pod_of, unit_of
 from accepttrace.facts.records import TICKS_PER_S, Holder, Process
 from accepttrace.model.labels import few
-from accepttrace.model.who.places import pod_of, unit_of
 from accepttrace.model.who.programs import without_numbers
 from accepttrace.views.formats import span
 from accepttrace.views.text import cells, clean, clip, flowed, pad

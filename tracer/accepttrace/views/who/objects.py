@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from accepttrace.facts.kin import Surroundings
+from accepttrace.facts.places import pod_of, unit_of
 from accepttrace.facts.records import Holder, Listener, Process, Serving
 from accepttrace.model.who.diagnoses import diagnoses
 from accepttrace.model.who.diagnosis import Diagnosis
-from accepttrace.model.who.places import pod_of, unit_of
 from accepttrace.model.who.serving import open_of
 from accepttrace.model.who.tree import Answer, Socket
 from accepttrace.views.jsonl import HOLDER_FIELDS, PROGRAM_FIELDS, dump, named
