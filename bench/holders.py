@@ -26,12 +26,13 @@ REFRESHES = 5
 
 
 class Size(NamedTuple):
-    """As `crowd` takes them: `held` of the processes wait for all listeners."""
+    """As `crowd` takes them: `held` of the processes wait for all listeners, others for `each`."""
 
     processes: int
     listeners: int
     held: int
     files: int
+    each: int = 0
 
 
 SIZES = (
@@ -40,12 +41,13 @@ SIZES = (
     Size(100, 10, 10, 10_000),
     Size(1_000, 100, 1_000, 0),
     Size(10_000, 1_000, 10, 10),
+    Size(10_000, 1_000, 0, 0, 1),
 )
 
 
 def main() -> None:
     """Measure each size in a process of its own, for its peak of memory."""
-    print(f"{'processes':>9} {'listeners':>9} {'held by':>8} {'files':>7}", end="")
+    print(f"{'processes':>9} {'listeners':>9} {'held by':>8} {'files':>7} {'each':>4}", end="")
     print(f" {'first':>8} {'refresh':>8} {'peak':>8} {'who':>8}")
     for size in SIZES:
         if os.fork() == 0:
@@ -65,6 +67,7 @@ def measure(size: Size) -> None:
         subprocess.run((*ACCEPTTRACE, "who"), capture_output=True, check=True)
         who = resource.getrusage(resource.RUSAGE_CHILDREN)
     print(f"{size.processes:>9,} {size.listeners:>9,} {size.held:>8,} {size.files:>7,}", end="")
+    print(f" {size.each:>4}", end="")
     print(
         f" {first * 1e3:>5.0f} ms {sum(later) / REFRESHES * 1e3:>5.0f} ms {peak:>4.0f} MiB", end=""
     )

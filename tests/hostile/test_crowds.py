@@ -1,21 +1,32 @@
-"""Somebody opens and closes listeners by the thousand, beside a server whose numbers matter."""
+"""Listeners by the thousand beside a server whose numbers matter, and processes by ten thousand."""
 
 from __future__ import annotations
 
 import json
+import os
+import re
 import signal
 import socket
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 from accepttrace.lab.acceptors import RESET_ON_CLOSE
-from tests.hostile.processes import END_S, SLACK_S, seconds_to_end, started, wait_for
+from tests.hostile.processes import ACCEPTTRACE, END_S, SLACK_S, seconds_to_end, started, wait_for
 
 MANY, CLIENTS = 3000, 200
 LINE_BYTES = 20_000
+PROCESSES, LISTENERS, HOLD_ALL = 10_000, 1_000, 10  # the other processes hold one each
+HOLDERS = (1 + HOLD_ALL) * LISTENERS + PROCESSES - HOLD_ALL  # of all listeners; 1: the parent
+MOST_MIB = 100
+# 2 s where it takes 0.1 s to read a file of each of so many processes, on any machine.
+MOST_READS = 20
+TRIES = 3  # others use the machine, too
 # Opens so many SO_REUSEPORT listeners; `churn`: again and again.
 CROWD = """
 import resource, socket, sys, time
@@ -86,3 +97,61 @@ def idle_ones(snapshot: dict[str, list[dict[str, int]]]) -> int:
 
 def server_port(ports: str) -> int:
     return int(ports.partition(",")[2])
+
+
+def test_ten_thousand_processes_on_a_thousand_listeners_are_told_in_two_seconds(
+    tmp_path: Path,
+) -> None:
+    with crowd(tmp_path):
+        for _ in range(TRIES):
+            before = seconds_to_read_all()
+            took_s, peak_mib = who(tmp_path / "lines")
+            allowed_s = MOST_READS * (before + seconds_to_read_all()) / 2
+            if took_s < allowed_s:
+                break
+    text = (tmp_path / "lines").read_text()
+    shared = re.findall(r"shared by (\d+) processes\s+likely inherited from \d+ crowd\b", text)
+    assert (len(shared), sum(map(int, shared))) == (LISTENERS, HOLDERS)
+    assert peak_mib < MOST_MIB
+    assert took_s < allowed_s
+
+
+@contextmanager
+def crowd(folder: Path) -> Iterator[None]:
+    """So many processes, which are gone at the end of the block."""
+    source = Path(__file__).parents[2] / "bench" / "crowd.c"
+    program = folder / "crowd"
+    if subprocess.run(["cc", "-O1", "-o", program, source], capture_output=True).returncode:
+        pytest.skip("there is no C compiler")
+    command = [str(program), *map(str, (PROCESSES, LISTENERS, HOLD_ALL, 0, 1))]
+    before = len(os.listdir("/proc"))
+    with subprocess.Popen(command, stdin=-1, stdout=-1) as process:
+        assert process.stdout
+        try:
+            assert process.stdout.readline()
+            yield
+        finally:
+            process.kill()
+            wait_for(lambda: len(os.listdir("/proc")) < before + PROCESSES / 2, "their end")
+
+
+def seconds_to_read_all() -> float:
+    """Of a processor, for /proc/PID/status of all processes."""
+    began = time.process_time()
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        with suppress(OSError):
+            fd = os.open(f"/proc/{name}/status", os.O_RDONLY)
+            try:
+                os.read(fd, 65536).decode().split("\n")
+            finally:
+                os.close(fd)
+    return time.process_time() - began
+
+
+def who(lines: Path) -> tuple[float, float]:
+    """(seconds of a processor that it took, its most memory in MiB)."""
+    with lines.open("wb") as file, subprocess.Popen((*ACCEPTTRACE, "who"), stdout=file) as process:
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0
+    return used.ru_utime + used.ru_stime, used.ru_maxrss / 1024

@@ -211,6 +211,25 @@ def test_a_young_process_is_asked_at_every_look(clock: Clock) -> None:
     assert len(speaker.asked) == 4
 
 
+def test_where_reading_names_takes_long_a_young_process_is_asked_at_times(clock: Clock) -> None:
+    class Slow(Speaker):
+        def map(
+            self, _: object, whom: Collection[tuple[int, int, str]], until_s: float
+        ) -> Iterator[tuple[tuple[int, int, str], str | None]]:
+            clock.now += 0.2
+            return super().map(_, whom, until_s)
+
+    speaker = Slow()
+    speaker.names = {ME: "worker"}
+    people = speaker.people
+    young = int(time.clock_gettime(time.CLOCK_BOOTTIME) * TICKS_PER_S)
+    began = clock.now
+    for after_s, asked in ((0.2, 1), (2.1, 1), (2.3, 2), (4.2, 2), (4.4, 3)):
+        clock.now = began + after_s
+        people.meet([Facts(ME, ME, young, "w", {}, {}, sure=True)])
+        assert len(speaker.asked) == asked, after_s
+
+
 def test_who_is_silent_goes_by_comm_and_is_asked_ever_later(clock: Clock) -> None:
     speaker = Speaker()
     people = speaker.people

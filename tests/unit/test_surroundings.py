@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import pwd
 import socket
@@ -17,6 +16,7 @@ from accepttrace.facts.kin import Kin, NetSettings, Surroundings
 from accepttrace.facts.records import Holder, Listener
 from accepttrace.sockets import procfs
 from accepttrace.sockets import surroundings as around
+from accepttrace.sockets.diag import kcmp
 from accepttrace.sockets.diag.kcmp import same_file
 from accepttrace.sockets.surroundings import surroundings
 
@@ -163,7 +163,7 @@ def test_the_kernel_is_asked_by_the_number_of_the_machine(monkeypatch: pytest.Mo
         asked.append(arguments)
         return -1 if arguments[0] == 272 else 1
 
-    monkeypatch.setattr(ctypes, "CDLL", lambda _: SimpleNamespace(syscall=syscall))
+    monkeypatch.setattr(kcmp, "_syscall", lambda: syscall)
     for machine, known in (("x86_64", False), ("aarch64", None), ("riscv64", None)):
         monkeypatch.setattr(os, "uname", lambda m=machine: SimpleNamespace(machine=m))
         assert same_file((7, 3), (8, 4)) is known

@@ -110,7 +110,9 @@ def _open(filters: Filters, *sought: Sought) -> WhoReader:
 def _watch(reader: WhoReader, interval_s: float, show: Callable[[Answer], None]) -> None:
     """Until a signal asks to end. On a terminal each picture takes the place of the last."""
     from accepttrace.run.pace import Pace
+    from accepttrace.run.run import collect_seldom
 
+    collect_seldom()
     pace = Pace(interval_s, None)
     show(reader.look())
     for _ in pace.ticks(lambda: None):

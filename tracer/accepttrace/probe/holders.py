@@ -14,6 +14,7 @@ import struct
 import time
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from sys import intern
 from typing import Final, Literal, NamedTuple
 
 from accepttrace.errors import UnsupportedError
@@ -181,7 +182,8 @@ class HolderIterator:
             self._counts = count
         deadline = time.monotonic() + limit_s
         while self._continue(deadline):
-            found, is_new = self._decoded(b"".join(self._parts))
+            data, self._parts = b"".join(self._parts), []
+            found, is_new = self._decoded(data)
             # Those who were listed before an epoll set was met may have it open, too.
             if not is_new or self._again:
                 self._again = False
@@ -292,7 +294,7 @@ class _Piece:
 
     def __init__(self) -> None:
         self.table: Table | None = None
-        self.epolls: list[EpollSet] = []
+        self.epolls: tuple[EpollSet, ...] = ()
         self.waiters: Waiters | None = None
         self.inode = 0  # of a process: its PID in the initial PID namespace,
         self.pid = 0  # and here
@@ -310,17 +312,17 @@ class _Piece:
             return piece
         if not thread:  # it has no PID here
             return piece
-        name = comm.partition(b"\0")[0].decode("utf-8", "replace")
         piece.pid, tid = thread >> 32, thread & 0xFFFFFFFF
-        piece.table = Table(piece.pid, tid, netns, start_shown(start_ns), name)
-        if kind == wire.PIECE_PROCESS:
-            for fd, inode in pairs:
-                piece.table.fds.setdefault(inode, fd)
-        else:
-            piece.epolls = [
+        if kind == wire.PIECE_EPOLLS:
+            piece.epolls = tuple(
                 EpollSet(fd & ~wire.EPOLL_ASLEEP, epoll, bool(fd & wire.EPOLL_ASLEEP))
                 for fd, epoll in pairs
-            ]
+            )
+            return piece
+        name = intern(comm.partition(b"\0")[0].decode("utf-8", "replace"))
+        piece.table = Table(piece.pid, tid, netns, start_shown(start_ns), name)
+        for fd, inode in pairs:
+            piece.table.fds.setdefault(inode, fd)
         return piece
 
     def add_to(self, found: Holdings) -> bool:

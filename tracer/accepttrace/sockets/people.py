@@ -13,7 +13,8 @@ from accepttrace.sockets.helper import Helper
 
 NAMES_S: Final = 0.3  # of reading command lines, in one refresh
 FRESH_S: Final = 30.0  # a name that is older is read again
-YOUNG_S: Final = 5.0  # a process may get its title shortly after it began
+YOUNG_S: Final = 5.0  # a process may get its title shortly after it began,
+REST: Final = 10  # ... but where it takes long to read names, not at each refresh
 SILENT_S: Final = 60.0  # who did not answer is asked again, each time twice as late
 
 _Who = tuple[int, int]  # PID and start_ticks
@@ -46,12 +47,14 @@ class People:
         now = time.monotonic()
         due = [facts for facts in holders if self._is_due(facts, now)]
         names = self._names(due, now + NAMES_S)
+        young_s = REST * (time.monotonic() - now)
         for facts in due:
             name = names.get(facts.pid)
             process = procfs.describe(
                 facts.pid, facts.start_ticks, facts.comm, facts.comm if name is None else name
             )
-            self._known[facts.pid] = _Known(process, now + self._grace_s(facts, name is not None))
+            grace_s = self._grace_s(facts, name is not None, young_s)
+            self._known[facts.pid] = _Known(process, now + grace_s)
         present = {facts.pid: facts.start_ticks for facts in holders}
         for pid in self._known.keys() - present:
             del self._known[pid]
@@ -78,13 +81,15 @@ class People:
             return True
         return now >= known.due_s or known.process.comm != facts.comm
 
-    def _grace_s(self, facts: Facts, is_named: bool) -> float:
-        """How long its name stands."""
+    def _grace_s(self, facts: Facts, is_named: bool, young_s: float) -> float:
+        """How long its name stands. `young_s`: of one that may still get its title."""
         silent_s = self._silent.get((facts.pid, facts.start_ticks))
         if silent_s is not None:
             return silent_s
         edge = (time.clock_gettime(time.CLOCK_BOOTTIME) - YOUNG_S) * TICKS_PER_S
-        return FRESH_S if is_named and facts.start_ticks < edge else 0.0
+        if not is_named:
+            return 0.0
+        return FRESH_S if facts.start_ticks < edge else young_s
 
     def _is_silent(self, process: Process) -> bool:
         return (process.pid, process.start_ticks) in self._silent

@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable
 from contextlib import suppress
 from itertools import islice
+from sys import intern
 from typing import Final, TypeVar
 
 from accepttrace.facts.kin import Kin
@@ -85,13 +86,16 @@ def kin(pid: int) -> Kin:
     """Whose child it is, its user and its CPUs."""
     comm, fields = _stat(pid)
     start, parent, session = (int(fields[place]) for place in (STARTTIME, PPID, SESSION))
-    status = dict(
-        each.split(":", 1) for each in text(f"/proc/{pid}/status").split("\n") if ":" in each
-    )
-    uids, cpus = status.get("Uid", "").split(), status.get("Cpus_allowed_list", "").strip()
+    status = text(f"/proc/{pid}/status")
+    uids, cpus = _values(status, "Uid"), _values(status, "Cpus_allowed_list")
     uid = int(uids[1]) if len(uids) > 1 else None
     stopped = fields[STATE] in ("T", "t")
-    return Kin(pid, start, comm, parent, session, uid, cpus or None, stopped)
+    return Kin(pid, start, comm, parent, session, uid, intern(cpus[0]) if cpus else None, stopped)
+
+
+def _values(status: str, name: str) -> list[str]:
+    """Of a line of /proc/PID/status; none: it is not there. In a comm, newlines are escaped."""
+    return f"\n{status}".partition(f"\n{name}:")[2].partition("\n")[0].split()
 
 
 def cmdline(pid: int, tid: int) -> tuple[str, ...]:
@@ -152,10 +156,8 @@ def _unescaped(name: str) -> str:
 
 def ns_pid(pid: int) -> int | None:
     """The PID that the process has in its own PID namespace (last value of NSpid)."""
-    for line in text(f"/proc/{pid}/status").split("\n"):
-        if line.startswith("NSpid:"):
-            return int(line.split()[-1])
-    return None
+    numbers = _values(text(f"/proc/{pid}/status"), "NSpid")
+    return int(numbers[-1]) if numbers else None
 
 
 def netns(path: str) -> int:
@@ -219,7 +221,7 @@ def describe(pid: int, start_ticks: int, comm: str, name: str) -> Process:
         start_ticks=start_ticks,
         comm=comm,
         name=name,
-        cgroup=path,
+        cgroup=path and intern(path),  # many processes have the same
         container=container_id(path),
         ns_pid=inner,
     )
