@@ -56,7 +56,7 @@ def test_a_namespace_has_some_paths_but_not_all(machine: Machine, tmp_path: Path
     for pid in range(10, 10 + namespaces.PATHS):
         machine.lives(pid, number)
     machine.lives(50, 1)
-    machine.known.refresh(threads={number: [(70, 71)], 6: [(80, 81), (80, 82)]})
+    machine.known.refresh(full=True, threads={number: [(70, 71)], 6: [(80, 81), (80, 82)]})
     paths = machine.known.paths
     assert paths[1] == []  # we are in it ourselves
     assert paths[number][:3] == [
@@ -104,6 +104,22 @@ def test_who_is_known_already_is_not_read(machine: Machine) -> None:
     machine.pids -= {10, 20}
     known.refresh()
     assert (known.paths, known.unread) == ({1: []}, (denied[0],))
+
+
+def test_where_some_are_known_the_others_are_looked_for_after_a_while(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(procfs, "pids", lambda: pytest.fail("listed"))
+    known: namespaces.Threads = {7: [(20, 20)]}
+    machine.known.refresh(threads=known)
+    assert set(machine.known.paths) == {1, 7}
+    machine.lives(10, 5)
+    monkeypatch.setattr(procfs, "pids", lambda: machine.pids)
+    machine.known.refresh(threads=known)
+    assert set(machine.known.paths) == {1, 7}
+    machine.known._full_at -= namespaces.FULL_EVERY_S
+    machine.known.refresh(threads=known)
+    assert set(machine.known.paths) == {1, 5, 7}
 
 
 def test_a_thread_of_the_kernel_hides_nothing(machine: Machine) -> None:

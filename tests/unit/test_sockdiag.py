@@ -16,7 +16,7 @@ import pytest
 
 from accepttrace.errors import AcceptTraceError, UnsupportedError
 from accepttrace.facts import addresses
-from accepttrace.sockets.diag import proctcp
+from accepttrace.sockets.diag import netlink, proctcp
 from accepttrace.sockets.diag import tcp as sockdiag
 from accepttrace.sockets.diag.netns import call_inside
 from accepttrace.sockets.diag.tcp import ListenSocket, listeners
@@ -174,6 +174,19 @@ def test_a_namespace_that_is_gone_is_one_clear_error() -> None:
     with pytest.raises(AcceptTraceError, match="cannot enter the network namespace") as caught:
         listeners("/proc/999999999/ns/net")
     assert caught.value.hint
+
+
+def test_a_device_goes_by_the_name_that_it_has_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = {7: "eth0"}
+    monkeypatch.setattr(socket, "if_indextoname", names.__getitem__)
+    address = bytes(16)
+    bound, unbound = (
+        netlink.MESSAGE.pack(2, 10, 0, 0, b"\0P", b"\0\0", address, address, index, *[0] * 7)
+        for index in (7, 0)
+    )
+    assert [sockdiag.decode(body).device for body in (bound, unbound)] == ["eth0", None]
+    names[7] = "lan0"
+    assert [sockdiag.decode(body).device for body in (bound, unbound)] == ["lan0", None]
 
 
 def test_short_messages_are_refused() -> None:

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from accepttrace.sockets.unixinventory import UnixReader
 
 AGAIN_S: Final = 10.0  # a parent may end that held nothing
-PART: Final = 0.01  # of the time, at most, where it takes long
+PART: Final = 0.01  # of the time, at most, where it takes long,
+QUIET_PART: Final = 0.001  # and while the same processes hold the same sockets
 
 
 class KinshipReader:
@@ -34,7 +35,8 @@ class KinshipReader:
             return None
         found = self._sockets.surroundings(inventory, compared=False)
         now_s = time.monotonic()
+        took_s = now_s - began_s
         self._known = held
-        self._soonest_s = now_s + (now_s - began_s) / PART
-        self._due_s = max(now_s + AGAIN_S, self._soonest_s)
+        self._soonest_s = now_s + took_s / PART
+        self._due_s = now_s + max(AGAIN_S, took_s / QUIET_PART)
         return found

@@ -11,7 +11,7 @@ import errno
 import fcntl
 import os
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Set
 from contextlib import suppress
 from itertools import islice
 from typing import Final, TypeVar
@@ -50,21 +50,28 @@ class Namespaces:
         """Bring `paths` up to date.
 
         `threads`: those that are known already, by namespace, as (PID, TID). Of the others only
-        new processes are read, and all of them after a while, or with `full`.
+        new processes are read, and all of them after a while, or with `full`. Where any are known
+        already, the others are looked for only then: they are few, and it takes long.
         """
         now = time.monotonic()
-        if full or now - self._full_at > FULL_EVERY_S:
+        due = full or now - self._full_at > FULL_EVERY_S
+        if due:
             self._by_pid.clear()
             self._denied.clear()
             self._full_at = now
-        present = procfs.pids()
         known = {pid for found in threads.values() for pid, _ in found}
-        for pid in (self._by_pid.keys() - present) | known:
+        self._forget(known)
+        if due or not threads:
+            present = procfs.pids()
+            self._forget(self._by_pid.keys() - present)
+            for pid in present - self._by_pid.keys() - known:
+                self._by_pid[pid] = self._of(pid)
+        self._gather(threads)
+
+    def _forget(self, pids: Set[int]) -> None:
+        for pid in pids:
             self._by_pid.pop(pid, None)
             self._denied.pop(pid, None)
-        for pid in present - self._by_pid.keys() - known:
-            self._by_pid[pid] = self._of(pid)
-        self._gather(threads)
 
     def path(self, number: int) -> str | None:
         """By which a namespace can be entered; None: we are in it. OSError if it is gone."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 import errno
 import socket
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Final, TypeVar
 
 from accepttrace.errors import AcceptTraceError, UnsupportedError
@@ -217,6 +218,14 @@ def decode(body: bytes) -> ListenSocket:
 
     The name of a device is looked up in the network namespace of the calling thread.
     """
+    found = _decoded(body)
+    if found.interface:
+        return replace(found, device=netlink.device(found.interface))
+    return found
+
+
+@lru_cache(maxsize=2048)  # most listeners are as they were at the last look
+def _decoded(body: bytes) -> ListenSocket:
     values = netlink.fields(body)
     family, sport, src = values[0], values[4], values[6]
     interface, cookie_low, cookie_high, _expires, queue, backlog, uid, inode = values[8:]
@@ -231,7 +240,6 @@ def decode(body: bytes) -> ListenSocket:
         cookie=(cookie_high << 32) + cookie_low,
         v6only=v6only(body, family),
         interface=interface,
-        device=netlink.device(interface),
         drops=netlink.meminfo(body, netlink.SK_MEMINFO_DROPS),
     )
 
