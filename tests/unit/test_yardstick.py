@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from random import Random
 
 import pytest
 
@@ -12,14 +14,24 @@ from accepttrace.facts.reading import Reading
 from accepttrace.facts.records import AcceptorCount, Counts, Holder, Inventory, Listener
 from accepttrace.model.entries import Bygone, Entry, Key
 from accepttrace.model.fairshare import Stay
+from accepttrace.model.grains import GRAINS
 from accepttrace.model.listeners import Listeners, SetKey
 from accepttrace.model.recent import Part
+from accepttrace.model.snapshot import AcceptorRow, Snapshot
 from accepttrace.model.tracker import Tracker
 from accepttrace.model.watch import Watch
-from accepttrace.model.yardstick import Interval, Yardstick, Yardsticks, by_set, is_group
+from accepttrace.model.yardstick import (
+    MEASURED,
+    Interval,
+    Yardstick,
+    Yardsticks,
+    by_set,
+    is_group,
+)
 from tests.unit.pictures import META, SEES, count, holder, listener
 
 WHOLE = Stay(0.0, 10.0)
+KEY = GRAINS["worker"].key
 A: SetKey = ("group", 1, 7)
 B: SetKey = ("socket", 100)
 
@@ -52,7 +64,7 @@ def split(
 
 
 def test_each_set_is_divided_among_its_own() -> None:
-    it = Yardstick()
+    it = Yardstick(KEY)
     split(it, [(A, "x"), (A, "y"), (A, "y"), (B, "y"), (B, "alone")], {A: 10, B: 6})
     split(it, [(B, "alone")], {B: 5})
     assert [it.expected(key) for key in ("x", "y", "alone", "nobody")] == [5.0, 8.0, 8.0, 0.0]
@@ -63,7 +75,7 @@ def test_each_set_is_divided_among_its_own() -> None:
 
 
 def test_a_stay_is_from_the_first_begin_to_the_last_end() -> None:
-    it = Yardstick()
+    it = Yardstick(KEY)
     takers = [(A, "x", Stay(0, 4)), (A, "x", Stay(6, 10)), (A, "y", Stay(5, 10))]
     it.split(by_set(takers), {A: 20}, dict, WHOLE, {A: 10.0})
     assert (it.expected("x"), it.expected("y")) == pytest.approx((15, 5))
@@ -71,14 +83,14 @@ def test_a_stay_is_from_the_first_begin_to_the_last_end() -> None:
 
 def test_who_came_after_the_last_connection_has_no_part_in_it() -> None:
     for last_s, parts in ((8.0, (13, 3)), (5.0, (16, 0)), (4.9, (16, 0))):
-        it = Yardstick()
+        it = Yardstick(KEY)
         takers = [(A, "x", Stay(0, 10)), (A, "y", Stay(5, 10))]
         it.split(by_set(takers), {A: 16}, dict, WHOLE, {A: last_s})
         assert (it.expected("x"), it.expected("y")) == pytest.approx(parts, abs=0.01)
 
 
 def test_a_row_that_joins_another_brings_its_part() -> None:
-    it = Yardstick((60.0,))
+    it = Yardstick(KEY, (60.0,))
     split(it, [(A, "x"), (A, "y"), (B, "z")], {A: 10, B: 3}, {"x": 9, "y": 1, "z": 3})
     for old, new in (("x", "z"), ("y", "y"), ("nobody", "other")):
         it.move(old, new)
@@ -88,14 +100,14 @@ def test_a_row_that_joins_another_brings_its_part() -> None:
 
 
 def test_one_that_was_alone_does_not_make_another_comparable() -> None:
-    it = Yardstick()
+    it = Yardstick(KEY)
     split(it, [(A, "x"), (B, "y")], {A: 10, B: 3})
     it.move("x", "y")
     assert (it.expected("y"), it.shared("y")) == (13.0, False)
 
 
 def test_what_no_row_uses_is_forgotten() -> None:
-    it = Yardstick((60.0,))
+    it = Yardstick(KEY, (60.0,))
     split(it, [(A, "x"), (A, "y"), (B, "z")], {A: 10, B: 3}, {"x": 9, "y": 1})
     it.keep({"x", "z"})
     assert [it.expected(key) for key in ("x", "y", "z")] == [5.0, 0.0, 3.0]
@@ -122,12 +134,73 @@ def test_who_becomes_part_of_another_brings_his_part_to_rows_of_every_kind() -> 
     yardsticks, gone = it.model._yardsticks, Bygone("httpd", kept=True)
     yardsticks.join(Entry(100, (2, 0)), Entry(200, gone))
     kinds: tuple[By, ...] = ("worker", "process", "thread")
-    new: dict[By, Key] = dict(zip(kinds, ((200, gone), gone, (200, gone, None)), strict=True))
-    assert [yardsticks.of(by).expected(new[by]) for by in kinds] == [5.0, 5.0, 5.0]
+    assert [expected(yardsticks, by, Entry(200, gone)) for by in kinds] == [5.0, 5.0, 5.0]
     yardsticks.keep([Entry(200, gone)])
-    assert yardsticks.of("worker").expected((100, (1, 0))) == 0.0
-    assert yardsticks.of("worker").expected((200, gone)) == 5.0
+    assert expected(yardsticks, "worker", Entry(100, (1, 0))) == 0.0
+    assert expected(yardsticks, "worker", Entry(200, gone)) == 5.0
     assert yardsticks.of("socket").expected(200) == 10.0
+
+
+def expected(yardsticks: Yardsticks, by: By, entry: Entry) -> float:
+    return yardsticks.of(by).expected(yardsticks.of(by).key(entry))
+
+
+def test_a_coarser_one_adds_up_what_its_rows_stand_for() -> None:
+    it = Yardstick(GRAINS["thread"].key, (60.0,))
+    threads = [Entry(100, (1, 0), (1, 0)), Entry(100, (1, 0), (2, 0)), Entry(100, (2, 0), (3, 0))]
+    keys = [it.key(thread) for thread in threads]
+    it.split({A: dict.fromkeys(keys, WHOLE)}, {A: 9}, lambda: {keys[0]: 9}, WHOLE, {A: 10.0})
+    coarser = it.coarser(GRAINS["worker"].key)
+    first, second = map(coarser.key, threads[1:])
+    assert [coarser.expected(key) for key in (first, second)] == [6.0, 3.0]
+    assert coarser.recent(60.0, 10.0) == {first: Part(9, 6.0), second: Part(0, 3.0)}
+    assert [coarser.shared(key) for key in (first, second, keys[0])] == [True, True, False]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_rows_of_a_kind_are_the_same_whatever_else_is_measured(seed: int) -> None:
+    """Threads, workers and processes have one yardstick until they differ."""
+    kinds: tuple[By, ...] = ("worker", "process", "thread")
+    together = new_model()
+    apart = {by: new_model(by) for by in kinds}
+    chance, taken = Random(seed), Counter[tuple[int, int, int]]()
+    grouped, several = chance.random() < 0.5, chance.randrange(2, 12)
+    inodes = (100, 101) if grouped else (100,)
+    for second in range(1, 13):
+        pids = range(1, chance.randrange(2, 7))
+        for pid in pids:
+            tid = pid if second < several else pid + 10 * chance.randrange(2)
+            taken[inodes[pid % len(inodes)], pid, tid] += chance.randrange(20)
+        rows = [count(pid, n, inode, tid=tid, start=0) for (inode, pid, tid), n in taken.items()]
+        ended = [row for row in rows if row.pid not in pids or chance.random() < 0.1]
+        keys = frozenset((row.listener_inode, row.tid, row.start_ns) for row in ended)
+        holders = {i: [one(p) for p in pids if inodes[p % len(inodes)] == i] for i in inodes}
+        group = 7 if grouped else None
+        listeners = [listener(i, holders[i], group=group, size=len(inodes)) for i in inodes]
+        counts = Counts(tuple(rows), at_s=float(second), ended=keys)
+        reading = Reading(counts, Inventory(tuple(listeners)), wall="")
+        gone = {key[:2] for key in together.update(reading).acceptors}
+        for by, model in apart.items():
+            model.update(reading)
+            assert shares(together.snapshot(by)) == shares(model.snapshot(by))
+        for key in [key for key in taken if (key[0], key[2]) in gone]:
+            del taken[key]
+
+
+def new_model(*grains: By) -> Tracker:
+    kinds = grains or MEASURED
+    return Tracker(META, None, 0.0, SEES, kinds, window_s=4.0, windows=(4.0, 30.0))
+
+
+def shares(picture: Snapshot) -> object:
+    """By row, what is compared with an even split, rounded."""
+
+    def figures(row: AcceptorRow) -> tuple[object, ...]:
+        ratios = (row.fair_ratio, row.recent_ratio, row.recent_share, *row.trend)
+        known = tuple(None if ratio is None else round(ratio, 6) for ratio in ratios)
+        return (row.pid, row.tid, row.name, row.accepts, row.recent_accepts, *known)
+
+    return sorted(map(figures, picture.acceptors), key=repr)
 
 
 def test_a_group_is_distinguished_from_a_socket() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -167,6 +167,16 @@ class Recent:
             if part is not None:
                 _part(slot.parts, new).add(part.accepts, part.expected)
 
+    def coarser(self, key: Callable[[Key], Key]) -> Recent:
+        """The same by what `key` makes of each."""
+        found = Recent(self._window_s)
+        for slot in self._slots:
+            moved = _Slot(slot.begin_s, slot.end_s)
+            for old, part in slot.parts.items():
+                _part(moved.parts, key(old)).add(part.accepts, part.expected)
+            found._slots.append(moved)
+        return found
+
     def keep(self, keys: Collection[Key]) -> None:
         """Forget all others."""
         for slot in self._slots:
@@ -210,6 +220,12 @@ class Windows:
         """One interval; returns the slot of each that it went to."""
         changes = _changes(taken, expected) if self._recent else ()
         return [recent.add(changes, whole) for recent in self]
+
+    def coarser(self, key: Callable[[Key], Key]) -> Windows:
+        """All of them by what `key` makes of each."""
+        found = Windows()
+        found._recent = {s: recent.coarser(key) for s, recent in self._recent.items()}
+        return found
 
     def __bool__(self) -> bool:
         return bool(self._recent)

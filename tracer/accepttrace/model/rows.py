@@ -195,6 +195,8 @@ class Rows:
             return not (self.filters.comms or self.filters.cgroups)
         if isinstance(process, Bygone):
             return process.kept
+        if not by_process(self.filters):
+            return True
         comm = entry.count.comm if entry.count else ""
         return process_matches(self.filters, self.census.process(process), comm)
 
@@ -213,7 +215,7 @@ class Rows:
         where = [of_place(pile.sockets, self.listeners) for pile in piles]
         who = list(map(self._who, piles))
         ended = [self._ended(pile.key, each, crowds) for pile, each in zip(piles, who, strict=True)]
-        originals = [self._originals(pile, crowds) for pile in piles]
+        originals = list(map(self._originals, piles))
         ratios = map(self._ratio, originals, piles, who, [each.accepts for each in sums])
         keys = [pile.sockets for pile in piles] if self.by == "group" else originals
         parts = zip(
@@ -299,9 +301,10 @@ class Rows:
 
     def _recent_total(self, kept: Sequence[Entry]) -> int:
         """The accepts of all rows in the window."""
-        recent = self.recent or {}
-        key = GRAINS["socket" if self.by == "group" else self.by].key
-        parts = (recent.get(one) for one in {key(entry) for entry in kept})
+        if self.recent is None:
+            return 0
+        key = GRAINS["socket"].key if self.by == "group" else self.yardstick.key
+        parts = (self.recent.get(one) for one in {key(entry) for entry in kept})
         return sum(part.accepts for part in parts if part)
 
     def _folded(self, sockets: Sequence[Socket], crowds: Crowds) -> int:
@@ -316,13 +319,13 @@ class Rows:
         shared = crowds.rows.get(key) if isinstance(key, Place) else None
         return shared.ended if shared else who.ended
 
-    def _originals(self, pile: _Pile, crowds: Crowds) -> Collection[Key]:
+    def _originals(self, pile: _Pile) -> Collection[Key]:
         """What the yardstick knows of a row: of one that is shared, all that share it."""
         if self.by == "socket":
             return pile.sockets
-        if not crowds.shared:
-            return (pile.key,)
-        return {pile.key, *map(GRAINS[self.by].key, pile.entries)}
+        if len(pile.entries) == 1:
+            return (self.yardstick.key(pile.entries[0]),)
+        return set(map(self.yardstick.key, pile.entries))
 
     def _ratio(self, keys: Collection[Key], pile: _Pile, who: Who, accepts: int) -> float | None:
         """None where there is nothing to compare with, or no acceptor to compare."""

@@ -18,6 +18,7 @@ from accepttrace.model.recent import Parts, Trends, Windows
 from accepttrace.model.watch import Watch
 
 MEASURED: Final = tuple(by for by in GRAINS if by != "group")  # a group shares with nobody
+COARSER: Final[tuple[By, ...]] = ("worker", "process")  # than threads, of which they consist
 Takers = Iterable[tuple[SetKey, Key, Stay]]
 Sets = Mapping[SetKey, Mapping[Key, Stay]]  # the members of each
 Stays = Sequence[tuple[Entry, Stay]]  # those who could have taken something, and when
@@ -42,12 +43,27 @@ class Interval(NamedTuple):
 
 
 class Yardstick:
-    """For each row, the accepts that it would have if all splits had been even."""
+    """By what `key` makes of an entry, the accepts that it would have after even splits only."""
 
-    def __init__(self, windows: Collection[float] = ()) -> None:
+    def __init__(self, key: Callable[[Entry], Key], windows: Collection[float] = ()) -> None:
+        self.key = key
         self._windows = Windows(windows)
         self._expected: dict[Key, float] = {}
         self._shared: set[Key] = set()
+
+    def coarser(self, key: Callable[[Entry], Key]) -> Yardstick:
+        """The same of rows that each stand for several of these; of threads alone."""
+
+        def of(old: Key) -> Key:
+            assert isinstance(old, tuple)
+            return key(Entry(*old))
+
+        found = Yardstick(key)
+        found._windows = self._windows.coarser(of)
+        for old, part in self._expected.items():
+            found._expected[of(old)] = found._expected.get(of(old), 0.0) + part
+        found._shared = set(map(of, self._shared))
+        return found
 
     def split(
         self,
@@ -114,14 +130,18 @@ class Yardsticks:
 
     At each reading what the members of a sharing set took since the last one is divided among those
     who could have taken it, for as long as they could. What came while one was not there is not
-    expected of it, and one that left keeps its part.
+    expected of it, and one that left keeps its part. While each process has one thread there, and
+    one socket of each set, workers and processes have what their threads have: one is kept for all.
     """
 
     def __init__(self, grains: Collection[By], listeners: Listeners, watch: Watch) -> None:
         wanted = {"worker", *grains} if "process" in grains else {*grains}  # see `took_part`
         wanted |= {"socket"} if "group" in grains else set()  # of which its recent sums are
+        self._alike = {by for by in COARSER if {by, "thread"} <= wanted}  # to threads, until now
         self._by_grain: dict[By, Yardstick] = {
-            by: Yardstick(watch.windows) for by in MEASURED if by in wanted
+            by: Yardstick(GRAINS[by].key, watch.windows)
+            for by in MEASURED
+            if by in wanted and by not in self._alike
         }
         self._listeners = listeners
         self._watch = watch
@@ -129,7 +149,8 @@ class Yardsticks:
 
     def of(self, by: By) -> Yardstick:
         """The one for rows of this kind; one that never saw anything where there is none."""
-        return self._by_grain.get(by) or Yardstick()
+        kept = self._by_grain.get("thread" if by in self._alike else by)
+        return kept or Yardstick(GRAINS[by].key)
 
     def recent(self, by: By, now_s: float) -> Parts | None:
         """Of rows of this kind by key, of groups by socket, in the window; None: there is none."""
@@ -167,15 +188,23 @@ class Yardsticks:
             last[entry.members] = max(last[entry.members], _last_s(entry, interval))
         takers = [entry for entry in entries if entry.members in taken and self._takes(entry)]
         self._bar(moved, takers, all_counted)
+        if self._alike and not _one_each(takers):
+            self._tell_apart()
         there = [(entry, _stay(entry, interval)) for entry in takers]
         sockets = by_set(self._sockets(there, taken, interval))
         for grain, yardstick in self._by_grain.items():
-            counts = partial(_taken_by, GRAINS[grain].key, moved)
+            counts = partial(_taken_by, yardstick.key, moved)
             stays = sockets if grain == "socket" else by_set(_takers(grain, there))
             yardstick.split(stays, taken, counts, interval.whole, last)
         self._tell(moved, there, sockets, last, interval)
         for entry in moved:
             entry.fresh = 0
+
+    def _tell_apart(self) -> None:
+        """From now on threads, workers and processes differ."""
+        for by in self._alike:
+            self._by_grain[by] = self._by_grain["thread"].coarser(GRAINS[by].key)
+        self._alike.clear()
 
     def _tell(
         self,
@@ -200,13 +229,13 @@ class Yardsticks:
 
     def join(self, one: Entry, other: Entry) -> None:
         """The first has become part of the second."""
-        for grain, yardstick in self._by_grain.items():
-            yardstick.move(GRAINS[grain].key(one), GRAINS[grain].key(other))
+        for yardstick in self._by_grain.values():
+            yardstick.move(yardstick.key(one), yardstick.key(other))
 
     def took_part(self, entry: Entry) -> bool:
         """Whether it ever could have had something, on this listener."""
         return any(
-            yardstick.expected(GRAINS[grain].key(entry))
+            yardstick.expected(yardstick.key(entry))
             for grain, yardstick in self._by_grain.items()
             if grain != "process"
         )
@@ -214,7 +243,7 @@ class Yardsticks:
     def keep(self, entries: Sequence[Entry]) -> None:
         """Forget what no entry uses any more."""
         for grain, yardstick in self._by_grain.items():
-            there = {GRAINS[grain].key(entry) for entry in entries}
+            there = {yardstick.key(entry) for entry in entries}
             yardstick.keep(there if grain != "socket" else there | set(self._listeners.sockets))
 
     def _shares(self, socket: Socket) -> bool:
@@ -248,10 +277,21 @@ class Yardsticks:
         return self._before is None or entry.waited
 
 
+def _one_each(takers: Sequence[Entry]) -> bool:
+    """Whether each process takes part in a set by one thread on one socket."""
+    processes = {(e.members, e.process) for e in takers if _has_part(e)}
+    return len(processes) == len(takers)
+
+
+def _has_part(thread: Entry) -> bool:
+    """Not one that ended, and took nothing: its process may wait on by another."""
+    return bool(thread.fresh) or not thread.ended
+
+
 def _takers(grain: By, takers: Stays) -> Takers:
     key = GRAINS[grain].key
     for entry, stay in takers:
-        if grain != "thread" or entry.fresh or not entry.ended:
+        if grain != "thread" or _has_part(entry):
             yield entry.members, key(entry), stay
 
 
