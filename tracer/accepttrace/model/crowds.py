@@ -26,6 +26,7 @@ CLOSED_APART: Final = 16  # that closed at the same time
 BOUND: Final = ("netns", "family", "local_address", "local_port", "device", "v6only")
 GROUPED: Final = ("group", "group_size", "selector")
 _FACTS: Final = (*BOUND, "backlog", "defers", "sharing", *GROUPED, "program")
+Draw = Callable[[Socket], ListenerRow | None]
 _NAMES: Final = {"defers": "defer_accept", "program": "selector_program"}
 
 
@@ -86,7 +87,7 @@ class Judge(NamedTuple):
     Idle ones in one network namespace with the same verdict have the same row, but for their names.
     """
 
-    draw: Callable[[Socket], ListenerRow | None]
+    draw: Draw
     verdict: Callable[[int], Hashable]
 
 

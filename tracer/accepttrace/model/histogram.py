@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from itertools import accumulate
 from math import ceil
 from operator import add as plus
@@ -51,6 +52,7 @@ def percentiles(
     return [min(_UPPER[bucket], longest) for bucket in buckets]
 
 
+@lru_cache(maxsize=4096)  # workers of an even split have about the same totals
 def rank(quantile: float, total: int) -> int:
     """Which of so many values, in order, is the quantile (0..1): 1 is the smallest."""
     # 0.07 * 100 is a little above 7: do not let it reach rank 8.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple, TypeVar
 
 from accepttrace.config import Filters
@@ -78,10 +78,11 @@ class Known:
     @property
     def longest(self) -> int | None:
         """The longest queue that was met, by the kernel side or by an inventory."""
-        known = [self.queue_max]
-        if self.counted:
-            known += [self.counted.queue_max, self.counted.queue_start]
-        return max([length for length in known if length is not None], default=None)
+        counted, longest = self.counted, self.queue_max
+        for length in (counted.queue_max, counted.queue_start) if counted else ():
+            if length is not None and (longest is None or length > longest):
+                longest = length
+        return longest
 
     @property
     def epoch(self) -> int:
@@ -341,9 +342,9 @@ class Listeners:
         listed = known.listed if known else None
         if known is None or listed is None or not known.open:
             return ()
-        at_work = self._waiting_in_groups().get(self.set_of(inode))
-        if not at_work:
+        if all(known.waits.values()):
             return listed.holders
+        at_work = self._waiting_in_groups().get(self.set_of(inode), ())
         return tuple(
             [
                 holder
@@ -554,13 +555,13 @@ def _members(listener: Listener) -> SetKey:
 
 def _note_group(known: Known, listener: Listener, elapsed_s: float) -> None:
     """Remember the size and the selector of its reuseport group, where they changed."""
-    if listener.group_size is not None:
-        size = GroupSize(elapsed_s, listener.group_size)
-        if not known.sizes or known.sizes[-1].size != size.size:
-            _append(known.sizes, size)
+    size, last_size = listener.group_size, known.sizes[-1].size if known.sizes else None
+    if size is not None and size != last_size:
+        _append(known.sizes, GroupSize(elapsed_s, size))
     if listener.selector is not None:
-        change = SelectorChange(elapsed_s, listener.selector, listener.program)
-        if not known.selectors or replace(known.selectors[-1], elapsed_s=elapsed_s) != change:
+        last = known.selectors[-1] if known.selectors else None
+        if last is None or (last.selector, last.program) != (listener.selector, listener.program):
+            change = SelectorChange(elapsed_s, listener.selector, listener.program)
             _append(known.selectors, change)
 
 

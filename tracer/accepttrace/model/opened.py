@@ -59,8 +59,9 @@ class Holds:
 
     def _at(self, process: ProcessKey, port: LocalPort, sockets: set[Socket]) -> int | None:
         found = self._sockets[process, port]
-        there = set(filter(self._listeners.is_open, found)) or found
-        return self._opened.of(*process, port) if there <= sockets else None
+        if not found <= sockets:
+            found = set(filter(self._listeners.is_open, found)) or found
+        return self._opened.of(*process, port) if found <= sockets else None
 
     def _find_sockets(self, kept: Iterable[Entry]) -> None:
         for entry in kept:

@@ -29,7 +29,7 @@ from accepttrace.facts.records import (
 from accepttrace.facts.sight import Fact, Sight
 from accepttrace.model.census import Census
 from accepttrace.model.cpu import Cpus
-from accepttrace.model.crowds import Crowds, Judge, gathered
+from accepttrace.model.crowds import Crowds, Draw, Judge, gathered
 from accepttrace.model.entries import Bygone, Entry
 from accepttrace.model.events import Journal
 from accepttrace.model.findings import Findings
@@ -101,7 +101,7 @@ class Tracker:
         self._strays = Strays()
         self._losses = Losses()
         self._orders: tuple[Order, ...] = ()
-        self._swept = -1  # changes of entries when yardsticks last forgot those that are gone
+        self._swept = -1  # changes of entries when those that are gone were last forgotten
         self._divided_s: float | None = None  # when the yardstick was last put to it
         self._unread: tuple[Unread, ...] = ()
         self._unix: tuple[str, ...] = ()
@@ -188,6 +188,7 @@ class Tracker:
         return self._now_s - (self._started_s or 0.0)
 
     def _picture(self, by: By, interval_s: float, whole: bool) -> Snapshot:
+        uncounted = self._uncounted()
         rows = Rows(
             by=by,
             listeners=self._listeners,
@@ -209,8 +210,12 @@ class Tracker:
         accepted: defaultdict[Socket, int] = defaultdict(int)
         for entry in kept:
             accepted[entry.socket] += entry.accepts
-        crowds = self._crowds(shown, accepted)
-        listeners = self._listener_rows(shown, accepted, crowds)
+
+        def draw(socket: Socket) -> ListenerRow | None:
+            return self._row_of(socket, accepted.get(socket, 0), uncounted)
+
+        crowds = self._crowds(shown, accepted, draw)
+        listeners = _listener_rows(shown, crowds, draw)
         scene = Scene(
             *(listeners, kept, self._losses, self._now_s, self._elapsed_s, whole),
             opened=self._opened,
@@ -301,9 +306,11 @@ class Tracker:
         """Whether neither the kernel's drops nor the books have anything there."""
         return self._listeners.drops.none_of(inode) and self._reconciler.verdict(inode).is_plain
 
-    def _crowds(self, shown: Sequence[Socket], accepted: Mapping[Socket, int]) -> Crowds:
+    def _crowds(
+        self, shown: Sequence[Socket], accepted: Mapping[Socket, int], draw: Draw
+    ) -> Crowds:
         """Which of the listeners to show share a row."""
-        uncounted, idle, closing = self._uncounted(), [], []
+        idle, closing = [], []
         for socket in shown:
             known = self._listeners.known.get(socket) if isinstance(socket, int) else None
             if known is None or not isinstance(socket, int):
@@ -318,10 +325,6 @@ class Tracker:
                 and self._is_plain(socket)
             ):
                 idle.append(known.listed)
-
-        def draw(socket: Socket) -> ListenerRow | None:
-            return self._row_of(socket, accepted, uncounted)
-
         return gathered(idle, closing, self._listeners, Judge(draw, self._reconciler.verdict))
 
     def _take_in_opened(self, inventory: Inventory) -> None:
@@ -344,9 +347,8 @@ class Tracker:
             self._tallies.begin_interval()
             self._ended = False
         self._census.update(counts.acceptors, inventory, processes)
-        uncounted = self._uncounted()
         for inode in self._listeners.returning(counts, inventory):
-            self._fold(inode, uncounted, returns=True)
+            self._fold(inode, returns=True)
         moved = self._tallies.count(counts, counts.at_s)
         self._listeners.update(counts, inventory, moved, counts.at_s - (self._started_s or 0.0))
         for inode, accepts in self._listeners.uncounted:
@@ -377,14 +379,14 @@ class Tracker:
             if known is not None:
                 known.forgotten += accepts
         self._tallies.end_processes()
-        closed, uncounted = self._listeners.ending, self._uncounted()
+        closed = self._listeners.ending
         acceptors |= self._tallies.close(set(closed))
         for inode in closed:
             self._listeners.finish(inode)
             self._forget_if_nothing_happened(inode)
         finished = list(self._listeners.finished)
         for inode in finished[: max(len(finished) - LAST, 0)]:
-            self._fold(inode, uncounted)
+            self._fold(inode)
         self._sweep()
         return Gone(tuple(acceptors), tuple(self._listeners.parting), self._reconciler.idle_ports)
 
@@ -396,10 +398,10 @@ class Tracker:
             self._journal.close(inode, None)
             self._listeners.drop(inode)
 
-    def _fold(self, inode: int, uncounted: Uncounted, *, returns: bool = False) -> None:
+    def _fold(self, inode: int, *, returns: bool = False) -> None:
         """Sum up a closed listener with the others at its place."""
         known = self._listeners.known[inode]
-        row = self._listeners.row(inode, 0, uncounted, self._reconciler.verdict(inode))
+        row = self._row_of(inode, 0, self._uncounted())
         assert row is not None
         self._journal.close(inode, row)
         accepts = self._accepts_at(inode)
@@ -436,13 +438,12 @@ class Tracker:
             if isinstance(socket, int) and socket not in self._listeners.known:
                 ours = self._listeners.lets_in(socket)
                 self._tallies.fold(socket, ELSEWHERE if ours else None)
-        entries = self._presence.entries
-        self._census.keep({e.process for e in entries if not isinstance(e.process, Bygone)})
         changes = self._listeners.changes + self._tallies.changes
         if changes != self._swept:
-            self._swept = changes
+            self._swept, entries = changes, self._presence.entries
             self._yardsticks.keep(entries)
-        self._watch.keep({entry.members for entry in entries})
+            self._census.keep({e.process for e in entries if not isinstance(e.process, Bygone)})
+            self._watch.keep({entry.members for entry in entries})
 
     def _program(self, entry: Entry) -> Bygone:
         """What a process that ended is summed up as."""
@@ -476,22 +477,8 @@ class Tracker:
             return False
         return bool(counters) if self._sees is None else fact in self._sees.facts
 
-    def _listener_rows(
-        self, shown: Sequence[Socket], accepted: Mapping[Socket, int], crowds: Crowds
-    ) -> tuple[ListenerRow, ...]:
-        uncounted, apart = self._uncounted(), (one for one in shown if one not in crowds.shared)
-        found = [
-            row
-            for one in apart
-            if one not in crowds.rows
-            and (row := self._row_of(one, accepted, uncounted)) is not None
-        ]
-        return tuple(sorted((*found, *crowds.rows.values()), key=_by_place))
-
-    def _row_of(
-        self, socket: Socket, accepted: Mapping[Socket, int], uncounted: Uncounted
-    ) -> ListenerRow | None:
-        number = accepted.get(socket, 0)
+    def _row_of(self, socket: Socket, number: int, uncounted: Uncounted) -> ListenerRow | None:
+        """With so many accepts."""
         if isinstance(socket, Place):
             row = self._listeners.places.rows.get(socket)
             return None if row is None else replace(row, accepted=number)
@@ -522,6 +509,12 @@ class Tracker:
             word=word,
             balanced=self._losses.total == 0 and word != "unbalanced",
         )
+
+
+def _listener_rows(shown: Sequence[Socket], crowds: Crowds, draw: Draw) -> tuple[ListenerRow, ...]:
+    apart = (one for one in shown if one not in crowds.shared and one not in crowds.rows)
+    found = [row for one in apart if (row := draw(one)) is not None]
+    return tuple(sorted((*found, *crowds.rows.values()), key=_by_place))
 
 
 def _by_place(row: ListenerRow) -> tuple[int, str, bool, int]:

@@ -63,7 +63,7 @@ class AcceptorRows:
     def read(self) -> dict[Identity, wire.Acceptor]:
         """Of all acceptors."""
         found = [*self._in_slots(), *(row for _, row in self._acceptors.items())]
-        rows = {identity(row.who): row for row in found if row.who.tid}
+        rows = {identity(who): row for row in found if (who := row.who).tid}
         self._last = {shown(row): _Seen.of(row) for row in rows.values()}
         return rows
 
@@ -195,7 +195,8 @@ def identity(key: wire.AcceptorKey) -> Identity:
 
 def shown(row: wire.Acceptor) -> Identity:
     """By what the model knows it: TIDs as they are seen from here."""
-    return row.who.inode, 0 if row.who.tid & wire.CREW else row.tid, row.who.start_ns
+    who = row.who
+    return who.inode, 0 if who.tid & wire.CREW else row.tid, who.start_ns
 
 
 def _exists(tid: int) -> bool:
