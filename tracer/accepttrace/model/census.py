@@ -15,7 +15,7 @@ class Census:
     def __init__(self) -> None:
         self._known: dict[ProcessKey, Process] = {}
         self._by_pid: dict[int, list[int]] = {}
-        self._holders: set[ProcessKey] = set()
+        self._holders: dict[ProcessKey, Holder] = {}  # as they were found last
         self._others: set[ProcessKey] = set()
 
     def update(
@@ -33,12 +33,15 @@ class Census:
                 for listener in inventory.listeners
                 for holder in listener.holders
             }
-            self._holders = {self._meet(_described(holder)) for holder in holders.values()}
+            before, self._holders = self._holders, {}
+            for key, holder in holders.items():
+                same = before.get(key) is holder
+                self._holders[key if same else self._meet(_described(holder))] = holder
         self._others = {self._meet(process) for process in processes.values()}
 
     def keep(self, processes: Collection[ProcessKey]) -> None:
         """Forget those that are neither alive nor among these."""
-        wanted = self._holders | self._others | set(processes)
+        wanted = {*self._holders, *self._others, *processes}
         for pid, start in self._known.keys() - wanted:
             del self._known[pid, start]
             self._by_pid[pid].remove(start)

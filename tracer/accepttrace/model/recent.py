@@ -116,8 +116,10 @@ class Recent:
                     _part(self._past, key).add(part.accepts, part.expected)
         found = dict(self._past)
         for key, part in self._slots[-1].parts.items():
-            past = found.get(key) or Part()
-            found[key] = Part(past.accepts + part.accepts, past.expected + part.expected)
+            past = found.get(key)
+            if past is not None:
+                part = Part(past.accepts + part.accepts, past.expected + part.expected)
+            found[key] = part
         return found
 
     def trends(self, began_s: float, now_s: float) -> Trends:

@@ -42,6 +42,7 @@ from accepttrace.model.watch import GONE, SetWatch, Watch
 from accepttrace.model.yardstick import is_group
 
 BY_CPU: Final = "the shares follow how the network card spreads packets over the CPUs"
+NONE: Final = Part()  # of who took nothing
 REPEATED: Final = 2  # connections of each client, from where on they are no longer independent
 # Of those that wait for one socket, by how they wait.
 WOKEN: Final[Mapping[str | None, str]] = {
@@ -174,7 +175,7 @@ class Verdicts:
     def _member(
         self, seen: _Seen, parts: Mapping[object, Part], scene: Scene, workers: Workers
     ) -> Member:
-        member, part = seen.member, parts.get(seen.member, Part())
+        member, part = seen.member, parts.get(seen.member, NONE)
         process = inode = None
         if is_group(seen.key) and isinstance(member, int):
             inode, those = member, workers.get(member, set())
