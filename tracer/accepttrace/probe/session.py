@@ -5,13 +5,13 @@ from __future__ import annotations
 import ctypes as c
 import os
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from accepttrace.config import Config, Filters
 from accepttrace.errors import UnsupportedError
 from accepttrace.facts import addresses
-from accepttrace.facts.buckets import lower_bound
+from accepttrace.facts.buckets import bucket_of, lower_bound
 from accepttrace.facts.records import (
     AcceptorCount,
     Counts,
@@ -45,8 +45,7 @@ _VIA: dict[int, Via] = {
     wire.VIA_KERNEL: "kernel",
 }
 _BUCKET: Final = c.sizeof(c.c_uint64)
-# Buckets without anything: 128, 64, 32 ... of them, which add up to any number below 256.
-_EMPTY: Final = tuple(bytes(_BUCKET << power) for power in reversed(range(8)))
+_NOTHING: Final = bytes(_BUCKET * wire.WAIT_BUCKETS)
 
 
 class Session(Tracer):
@@ -210,7 +209,7 @@ class Session(Tracer):
         inferred = crew and self.plan.infers_failures
         # The last bucket shows how long some wait was at least: threads of a crew that write the
         # longest at once may overwrite each other's.
-        waits = _filled(value.wait_us)
+        waits = _filled(value.wait_us, value.wait_max_us)
         return AcceptorCount(
             listener_inode=inode,
             pid=value.pid,
@@ -291,13 +290,21 @@ class Session(Tracer):
         )
 
 
-def _filled(buckets: c.Array[c.c_uint64]) -> tuple[int, ...]:
-    """Up to the last that is not empty: most are, and there may be ten thousand acceptors."""
-    data, used = bytes(buckets), len(buckets)
-    for empty in _EMPTY:  # rstrip() looks at one byte after the other
-        if data.endswith(empty, 0, used * _BUCKET):
-            used -= len(empty) // _BUCKET
-    return struct.unpack_from(f"{used}Q", data)
+def _filled(buckets: c.Array[c.c_uint64], longest_us: int) -> tuple[int, ...]:
+    """Up to that of the longest wait: most are empty, and there may be ten thousand acceptors."""
+    data, used = bytes(buckets), bucket_of(longest_us) + 1
+    if not data.endswith(_NOTHING[used * _BUCKET :]):  # a wait was counted, and not yet compared
+        used = len(buckets)
+    found = struct.unpack_from(f"{used}Q", data)
+    return found if found[-1] else _stripped(found)
+
+
+def _stripped(buckets: Sequence[int]) -> tuple[int, ...]:
+    """Up to the last that is not empty."""
+    used = len(buckets)
+    while used and not buckets[used - 1]:
+        used -= 1
+    return tuple(buckets[:used])
 
 
 def open_session(config: Config) -> Session:
