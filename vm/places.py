@@ -453,6 +453,7 @@ TABLE: tuple[Entry, ...] = (
     ),
     # --- the command, and its loaders
     Entry("kernel/test_cli.py", HERE + ROOTS, "what the command prints and how it ends"),
+    Entry("kernel/test_record_others.py", HERE, "the same of UDP and AF_UNIX"),
     Entry("kernel/test_record.py", HERE, "what a run has read, kept: the same everywhere"),
     Entry("kernel/test_screen.py", HERE, "keys, signals and terminals: the same everywhere"),
     Entry(

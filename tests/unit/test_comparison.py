@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -121,11 +122,24 @@ def test_all_that_a_run_shows_is_measured() -> None:
         "wait_p50": 7,
         "wait_p99": 7,
         "wait_max": 7,
-        "lost": 0,
         "queue_max": 0,
         "empty_accepts": 0,
     }
     assert found.connections == (40, 0)
+
+
+@pytest.mark.parametrize(
+    ("overflow", "on_close", "expected"), [(0, 0, 0), (2, None, 2), (0, None, None)]
+)
+def test_what_clients_lost_is_not_known_where_it_is_not_seen(
+    overflow: int, on_close: int | None, expected: int | None
+) -> None:
+    before = run(30, 10)
+    (row,) = before.listeners
+    row = replace(row, dropped_overflow=overflow, lost_on_close=on_close)
+    (found,) = compare(replace(before, listeners=(row,)), run(30, 10))
+    lost = {one.name: one for one in found.differences}.get("lost")
+    assert (lost.before.value if lost else None) == expected
 
 
 def test_ranges_that_meet_are_no_difference() -> None:
@@ -181,7 +195,7 @@ def test_it_is_shown_with_a_mark() -> None:
         "  workers that took any            4       4",
         "  verdict                ROUND ROBIN  UNEVEN",
         "  most, to its share           1.00x   1.60x  beyond chance",
-        "  lost by clients                  0       0",
+        "  longest queue                    0       0",
     ]
     back = text(compare(*reversed(runs)), NAMES, (runs[1], runs[0]))
     assert "  most, to its share      1.60x        1.00x  beyond chance" in back.splitlines()

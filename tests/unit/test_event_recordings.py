@@ -23,7 +23,7 @@ from accepttrace.facts.records import Baseline
 from accepttrace.run.eventreplay import Recorded, matches
 from accepttrace.run.events import Asked
 from accepttrace.run.record import Recorder, Rotation
-from accepttrace.run.replay import Recording, ReplaySubject
+from accepttrace.run.replay import Recording, replay_of
 from accepttrace.store.steps import Happened
 from accepttrace.views.connections import Csv, Plain, Stamps
 from accepttrace.views.screen.state import Wish
@@ -185,7 +185,7 @@ def test_the_readings_between_them_make_the_same_pictures(run_gz: Path, tmp_path
         recorder.take(reading(second, EACH * second), "shown")
     recorder.end()
     subjects = [
-        ReplaySubject(Config(live=True, replays=True), Recording(path), lambda: None)
+        replay_of(Config(live=True, replays=True), Recording(path), lambda: None)
         for path in (run_gz, tmp_path / "run.gz")
     ]
     for subject in subjects:
@@ -199,7 +199,7 @@ def test_the_readings_between_them_make_the_same_pictures(run_gz: Path, tmp_path
 
 def test_events_are_no_end_of_a_replay(run_gz: Path) -> None:
     said: list[str] = []
-    subject = ReplaySubject(Config(), Recording(run_gz), lambda: said.append("over"))
+    subject = replay_of(Config(), Recording(run_gz), lambda: said.append("over"))
     for _ in range(SECONDS):
         said.append(subject.refresh().time[17:19])
     assert said == ["01", "02", "03", "over", "04", "over", "05"]

@@ -20,6 +20,7 @@ import pytest
 
 from accepttrace.config import Config, Filters
 from accepttrace.errors import AcceptTraceError, UsageError
+from accepttrace.facts.datagrams import ReceiverCounts, Receivers, UdpReading
 from accepttrace.facts.meta import Meta
 from accepttrace.facts.reading import Reading
 from accepttrace.facts.records import (
@@ -32,15 +33,17 @@ from accepttrace.facts.records import (
     PortCount,
 )
 from accepttrace.facts.sight import Sight
+from accepttrace.model.datagrams import ReceiverSnapshot
 from accepttrace.model.snapshot import Snapshot
 from accepttrace.run.record import Recorder, Rotation
-from accepttrace.run.replay import Recording, ReplaySubject
+from accepttrace.run.replay import Recording, ReplaySubject, replay_of, whole
 from accepttrace.store.files import LineReader, LineWriter
 from accepttrace.store.steps import (
     BadLine,
     Beginning,
     Mark,
     Taken,
+    TakenOfUdp,
     line_of,
     reading_of,
     step_of,
@@ -48,6 +51,7 @@ from accepttrace.store.steps import (
 )
 from accepttrace.views.screen.state import Wish
 
+from . import udppictures as udp
 from .pictures import META, SEES, count, counted, holder, listener, tracker
 
 PORTS = Filters(ports=frozenset({80}))
@@ -91,9 +95,32 @@ def recorded(
     return [*pictures, model.summary()]
 
 
-def replayed(path: Path, *, live: bool = False, first: str = "") -> ReplaySubject:
+def recorded_udp(path: Path, seconds: int = 4) -> list[ReceiverSnapshot]:
+    """The same of two UDP sockets, one of which closes and is let go of between two pictures."""
+    recorder, model = Recorder(path, Config(filters=PORTS, udp=True), Rotation()), udp.tracker()
+    recorder.begin(udp.UDP_META, udp.SEES, Baseline(complete=True), 0.0)
+    pictures = []
+    for second in range(1, seconds + 1):
+        open_now = (100, 101) if second == 1 else (100,)
+        counts = tuple(udp.count(inode, inode * second, second) for inode in open_now)
+        sockets = [udp.receiver(inode, [holder(1001)], group=1) for inode in open_now]
+        found = UdpReading(
+            ReceiverCounts(counts, at_s=float(second)),
+            Receivers(tuple(sockets)),
+            f"second {second}",
+        )
+        recorder.take(found, "drained")
+        model.drain(found)
+        recorder.take(found, "shown")
+        model.update(found)
+        pictures.append(model.snapshot())
+    recorder.end()
+    return [*pictures, model.summary()]
+
+
+def replayed(path: Path, *, live: bool = False, first: str = "") -> ReplaySubject[Snapshot]:
     config = Config(filters=PORTS, live=live, replays=True)
-    return ReplaySubject(config, Recording(path), lambda: None, first)
+    return replay_of(config, Recording(path), lambda: None, first)
 
 
 @pytest.fixture(scope="module")
@@ -124,6 +151,13 @@ def filled(kind: Any, numbers: Iterator[int]) -> Any:
     return {int: number, float: number + 0.25, bool: True, str: f'{number} \x1b[31m\ud7ff\n"<'}[
         kind
     ]
+
+
+def test_every_field_of_udp_is_written_and_read_again() -> None:
+    one = filled(UdpReading, itertools.count(2**63))
+    step = step_of(line_of(taken(one, "drained")))
+    assert isinstance(step, TakenOfUdp)
+    assert (step.reading, step.use) == (one, "drained")
 
 
 def test_every_field_is_written_and_read_again() -> None:
@@ -247,9 +281,32 @@ def test_a_replay_shows_what_the_run_showed(tmp_path: Path) -> None:
     assert subject.summary() == summary
 
 
+def test_one_of_udp_shows_what_the_run_showed(tmp_path: Path) -> None:
+    *shown, summary = recorded_udp(tmp_path / "run.gz")
+    subject = replay_of(Config(udp=True), Recording(tmp_path / "run.gz"), lambda: None)
+    subject._every = 1
+    assert [subject.refresh() for _ in shown] == shown
+    assert subject.refresh() == shown[-1]
+    assert subject.summary() == summary
+    assert subject.look(Wish(moved=-2)) == shown[-3]
+    assert [(row.inode, row.datagrams) for row in shown[-1].sockets] == [(100, 400), (101, 101)]
+
+
+def test_one_of_udp_judges_compares_and_draws_nothing(tmp_path: Path, run_gz: Path) -> None:
+    recorded_udp(tmp_path / "run.gz")
+    with pytest.raises(UsageError, match="is a recording of UDP, which accepts nothing"):
+        whole(Recording(tmp_path / "run.gz"))
+    mixed = tmp_path / "mixed"
+    first, *_ = gzip.decompress(run_gz.read_bytes()).splitlines(keepends=True)
+    _, *others = gzip.decompress((tmp_path / "run.gz").read_bytes()).splitlines(keepends=True)
+    mixed.write_bytes(b"".join((first, *others)))
+    with pytest.raises(AcceptTraceError, match="makes no sense"):
+        replayed(mixed).refresh()
+
+
 def test_it_is_over_where_the_last_interval_begins(run_gz: Path) -> None:
     said: list[str] = []
-    subject = ReplaySubject(Config(), Recording(run_gz), lambda: said.append("over"))
+    subject = replay_of(Config(), Recording(run_gz), lambda: said.append("over"))
     for _ in range(5):
         said.append(subject.refresh().time[17:19])
     assert said == ["01", "02", "03", "over", "04", "over", "05"]

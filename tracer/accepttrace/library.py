@@ -154,7 +154,7 @@ class Replayed:
         from accepttrace.run.replay import Recording, whole
 
         self._recording = Recording(Path(path))
-        self._subject: ReplaySubject = whole(self._recording, by)
+        self._subject: ReplaySubject[Snapshot] = whole(self._recording, by)
 
     def __iter__(self) -> Iterator[Snapshot]:
         return self._subject.pictures()

@@ -202,7 +202,8 @@ def check(**values: Any) -> None:
         unix=names,
     )
     if names is not None:
-        _check_unix(config, conditions)
+        _check_known_of_unix(conditions)
+        whounix.check_traced(config)
     demanded = tuple(conditions), values["output"], values["early"]
     if values["recording"] is not None:
         raise SystemExit(_judge(values["recording"], config, *demanded))
@@ -220,9 +221,8 @@ def _attach(config: Config) -> Subject[Snapshot]:
     return TcpSubject(config)
 
 
-def _check_unix(config: Config, conditions: Iterable[Condition]) -> None:
+def _check_known_of_unix(conditions: Iterable[Condition]) -> None:
     """UsageError where what is asked of UNIX sockets is not known of them."""
-    whounix.check_traced(config)
     unknown = [one.name for one in conditions if one.name in UNKNOWN_OF_UNIX]
     if unknown:
         raise UsageError(
@@ -231,19 +231,21 @@ def _check_unix(config: Config, conditions: Iterable[Condition]) -> None:
         )
 
 
-def _judge(path: Path, asked: Config, *demanded: Any) -> int:
+def _judge(path: Path, asked: Config, conditions: tuple[Condition, ...], *how: Any) -> int:
     """Of a recording; what was traced, and how, is settled."""
     need_msgspec()
-    from accepttrace.run.replay import AT_ONCE_S, Recording, ReplaySubject, say_if_cut
+    from accepttrace.run.replay import AT_ONCE_S, Recording, replay_of_accepts, say_if_cut
 
     settled = Config(by="process", duration_s=asked.duration_s)
     if replace(asked, locality=False, patterns=False) != settled:
         raise click.UsageError("--recording goes with conditions only: what was traced is settled")
     recording = Recording(path)
+    if recording.beginning.meta.protocol == "unix":
+        _check_known_of_unix(conditions)
     config = Config(filters=recording.beginning.filters, by="process", replays=True)
     pace = Pace(AT_ONCE_S, None)
-    over = pace.enough
-    status = _run(Run(config, pace), lambda _: ReplaySubject(config, recording, over), *demanded)
+    run, over = Run(config, pace), pace.enough
+    status = _run(run, lambda _: replay_of_accepts(config, recording, over), conditions, *how)
     say_if_cut(recording)
     return status
 

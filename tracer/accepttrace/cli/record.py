@@ -8,26 +8,27 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from accepttrace.cli import whounix
 from accepttrace.cli.extras import need_msgspec
 from accepttrace.cli.help import Command
 from accepttrace.cli.options import (
     UNITS,
     Parsed,
     duration_option,
-    filter_options,
     interval_option,
     parse_seconds,
+    place_options,
     ready_file_option,
     take_filters,
     way_options,
     ways_of,
 )
+from accepttrace.cli.views import check_of_udp
 from accepttrace.config import Config
 from accepttrace.run.pace import Pace
 from accepttrace.run.run import Run, trace
 
 if TYPE_CHECKING:
-    from accepttrace.model.snapshot import Snapshot
     from accepttrace.run.output import Output
     from accepttrace.run.record import Recorder, Rotation
     from accepttrace.run.sinks import Screen
@@ -60,7 +61,9 @@ def parse_limit(text: str) -> tuple[str, float]:
     ),
 )
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
-@filter_options
+@place_options
+@click.option("--unix", is_flag=True, help="UNIX sockets instead: all, or by PATH or @NAME.")
+@click.option("--udp", is_flag=True, help="UDP sockets instead.")
 @interval_option("Time between two readings", 1.0)
 @duration_option()
 @click.option(
@@ -100,6 +103,9 @@ def record(**values: Any) -> None:
     crash, and when a disk is full.
     """
     need_msgspec()
+    names = whounix.take_names(values)
+    if values["udp"]:
+        check_of_udp(values)
     config = Config(
         filters=take_filters(values),
         interval_s=values["interval"],
@@ -107,9 +113,15 @@ def record(**values: Any) -> None:
         patterns=values["patterns"],
         locality=values["local"],
         events=values["events"],
+        udp=values["udp"],
+        unix=names,
         output=values["output"],
         **ways_of(values),
     )
+    if names is not None:
+        whounix.check_traced(config)
+        if config.events:
+            raise click.UsageError("--events applies to TCP only")
     _record(values["file"], config, _rotation(dict(values["rotate"]), values["keep"]))
 
 
@@ -120,11 +132,19 @@ def _rotation(limits: dict[str, float], keep: int) -> Rotation:
     return Rotation(None if size is None else int(size), limits.get("age_s"), keep)
 
 
-def _subject(config: Config, recorder: Recorder, pace: Pace) -> Subject[Snapshot]:
+def _subject(config: Config, recorder: Recorder, pace: Pace) -> Subject[Any]:
     if config.events:
         from accepttrace.run.record import WithEvents
 
         return WithEvents(config, recorder, pace)
+    if config.udp:
+        from accepttrace.run.udp import UdpSubject
+
+        return UdpSubject(config, recorder)
+    if config.unix is not None:
+        from accepttrace.run.unix import UnixSubject
+
+        return UnixSubject(config, recorder)
     from accepttrace.run.tcp import TcpSubject
 
     return TcpSubject(config, recorder)
@@ -139,7 +159,8 @@ def _record(path: Path, config: Config, rotation: Rotation) -> None:
     recorder = Recorder(path, config, rotation)
 
     def screen(out: Output) -> Screen[Any]:
-        asked = config.filters.describe() or "every listener"
+        asked = whounix.described(config.unix, config.filters)
+        asked = asked or ("every UDP socket" if config.udp else "every listener")
         return AtTheEnd(screen_for(config, out), f"recording {asked} into {path}; Ctrl-C ends it")
 
     try:

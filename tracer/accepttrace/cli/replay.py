@@ -5,18 +5,21 @@ from __future__ import annotations
 import sys
 from datetime import datetime, time, timedelta, timezone
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from accepttrace.cli.extras import need_msgspec
 from accepttrace.cli.help import Command
 from accepttrace.cli.options import Parsed
-from accepttrace.cli.views import view_options, views_of
+from accepttrace.cli.views import check_of_udp, stays, view_options, views_of
 from accepttrace.config import Config
 from accepttrace.run.pace import Pace
 from accepttrace.run.run import Run, trace
 from accepttrace.run.subject import spelled
+
+if TYPE_CHECKING:
+    from accepttrace.run.replay import Recording
 
 
 def parse_speed(text: str) -> float:
@@ -44,6 +47,16 @@ def first_of(moment: time | datetime, started: datetime) -> str:
     return spelled(moment)
 
 
+def _opened(ctx: click.Context, param: click.Parameter, path: Path) -> Recording:  # noqa: ARG001
+    """Before the options: what can be shown depends on what it is of."""
+    need_msgspec()
+    from accepttrace.run.replay import Recording
+
+    recording = Recording(path)
+    ctx.params["udp"] = recording.of_udp
+    return recording
+
+
 @click.command(
     cls=Command,
     examples=(
@@ -52,7 +65,13 @@ def first_of(moment: time | datetime, started: datetime) -> str:
         ("accepttrace replay run.gz --by socket -o csv > run.csv", "all of it, for a spreadsheet"),
     ),
 )
-@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.argument(
+    "recording",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    is_eager=True,
+    callback=_opened,
+)
 @click.option(
     "--speed",
     type=Parsed("speed", parse_speed),
@@ -68,19 +87,20 @@ def first_of(moment: time | datetime, started: datetime) -> str:
 @view_options
 def replay(**values: Any) -> None:
     """Show what `accepttrace record` wrote to FILE: no privileges are needed, nor BPF."""
-    need_msgspec()
-    from accepttrace.run.replay import AT_ONCE_S, Recording, ReplaySubject, say_if_cut
+    from accepttrace.run.replay import AT_ONCE_S, replay_of, say_if_cut
 
-    recording = Recording(values["file"])
-    at = values["at"]
+    recording, at, udp = values["recording"], values["at"], values["udp"]
+    if udp:
+        check_of_udp(values)
     first = "" if at is None else first_of(at, recording.started)
-    config = Config(filters=recording.beginning.filters, replays=True, **views_of(values))
+    filters = recording.beginning.filters
+    config = Config(filters=filters, replays=True, udp=udp, **views_of(values))
     interval_s = _interval_s(recording.beginning.interval_s, values["speed"], config)
     pace = Pace(max(interval_s, AT_ONCE_S), None)
     try:
         # The last picture of a live screen stays until somebody leaves it.
-        over = pace.enough if not config.live else lambda: None
-        trace(Run(config, pace), lambda config: ReplaySubject(config, recording, over, first))
+        over = (lambda: None) if stays(values) else pace.enough
+        trace(Run(config, pace), lambda config: replay_of(config, recording, over, first))
     finally:
         pace.over()
     say_if_cut(recording)

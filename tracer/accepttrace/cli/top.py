@@ -17,23 +17,10 @@ from accepttrace.cli.options import (
     way_options,
     ways_of,
 )
-from accepttrace.cli.views import view_options, views_of
+from accepttrace.cli.views import check_of_udp, view_options, views_of
 from accepttrace.config import Config
 from accepttrace.run.pace import Pace
 from accepttrace.run.run import Run, trace
-
-
-def _only_of_tcp(values: dict[str, Any]) -> None:
-    """UsageError where `--udp` stands beside an option that means nothing to it."""
-    for option, default in (
-        ("by", "worker"),
-        ("histogram", False),
-        ("detail", "full"),
-        ("window", None),
-        ("patterns", False),
-    ):
-        if values[option] != default:
-            raise click.UsageError(f"--{option} applies to TCP only: with --udp a row is a socket")
 
 
 @click.command(
@@ -91,7 +78,7 @@ def top(**values: Any) -> None:
     """
     names = whounix.take_names(values)
     if values["udp"]:
-        _only_of_tcp(values)
+        check_of_udp(values)
     if values["once"] and (values["count"] or values["duration"]):
         raise click.UsageError("--once ends after one interval: it goes with neither -n nor -d")
     config = _config(values, names)

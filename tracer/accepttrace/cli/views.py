@@ -108,6 +108,29 @@ def view_options(command: Command) -> Command:
     return with_options(command, VIEWS)
 
 
+_ONLY_OF_TCP: Final = {
+    "by": "worker",
+    "histogram": False,
+    "detail": "full",
+    "window": None,
+    "patterns": False,
+    "local": False,
+    "events": False,
+}
+
+
+def check_of_udp(values: dict[str, Any]) -> None:
+    """UsageError where an option was given that means nothing to UDP."""
+    for option, default in _ONLY_OF_TCP.items():
+        if values.get(option, default) != default:
+            raise click.UsageError(f"--{option} applies to TCP only: of UDP a row is a socket")
+
+
+def stays(values: dict[str, Any]) -> bool:
+    """Whether the last picture stays on a terminal until somebody leaves it."""
+    return _is_live({**values, "udp": False})
+
+
 def views_of(values: dict[str, Any]) -> dict[str, Any]:
     """Their values, as fields of `Config`."""
     names = ("by", "sort", "columns", "rows", "histogram", "full", "plain", "output")

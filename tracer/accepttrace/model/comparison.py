@@ -186,9 +186,10 @@ def _quantile(histogram: Sequence[int], quantile: float, longest: int | None) ->
 
 
 def _lost(listeners: Sequence[ListenerRow], number: int) -> Measured:
-    """What clients lost; the range is of its part in all that came."""
+    """What clients lost; the range is of its part in all that came. None where it is not seen."""
     gone = sum(map(lost, listeners))
-    if not gone + number:
+    unseen = any(row.dropped_overflow is None or row.lost_on_close is None for row in listeners)
+    if not gone + number or (unseen and not gone):
         return Measured(None)
     return Measured(gone, *proportion(gone, gone + number, ALPHA))
 

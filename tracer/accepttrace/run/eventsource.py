@@ -14,8 +14,8 @@ from accepttrace.facts.records import Counts, Gone, ListenerCount, Process
 from accepttrace.probe.load import btf
 from accepttrace.probe.session import Session
 from accepttrace.run.pace import unbroken
-from accepttrace.run.subject import Keeper
-from accepttrace.run.tcp import NOBODY, TcpSubject
+from accepttrace.run.subject import NOBODY, Keeper
+from accepttrace.run.tcp import TcpSubject
 from accepttrace.sockets.inventory import InventoryReader
 
 _ALL: Final = Wish(KINDS)

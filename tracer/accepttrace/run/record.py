@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from accepttrace.config import Config
 from accepttrace.facts.connections import Account, ConnectionEvent
+from accepttrace.facts.datagrams import UdpReading
 from accepttrace.facts.meta import Meta
 from accepttrace.facts.reading import Reading, Use
 from accepttrace.facts.records import Baseline
@@ -81,7 +82,7 @@ class Recorder:
             )
         )
 
-    def take(self, reading: Reading, use: Use) -> None:
+    def take(self, reading: Reading | UdpReading, use: Use) -> None:
         """One reading, whole in the file when this returns."""
         self._write(taken(reading, use))
         self.readings += 1

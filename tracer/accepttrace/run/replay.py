@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, Generic, TypeVar
 
 from accepttrace.config import By, Config
 from accepttrace.errors import AcceptTraceError, UsageError
+from accepttrace.model.datagrams import ReceiverSnapshot
 from accepttrace.model.snapshot import Snapshot
-from accepttrace.model.tracker import Tracker
 from accepttrace.run.output import say
-from accepttrace.run.subject import in_order, new_tracker
+from accepttrace.run.replaymodels import AcceptModel, ReceiverModel, ReplayModel
 from accepttrace.store.files import LineReader
 from accepttrace.store.steps import (
     Accounted,
@@ -25,10 +25,12 @@ from accepttrace.store.steps import (
     Mark,
     Step,
     Taken,
-    reading_of,
+    TakenOfUdp,
     step_of,
 )
 from accepttrace.views.screen.state import Wish
+
+S = TypeVar("S", bound="Snapshot | ReceiverSnapshot")
 
 AT_ONCE_S: Final = 1e-4  # between two readings where nobody watches
 EVERY: Final = 60  # readings between two points that one can go back to quickly
@@ -53,7 +55,12 @@ class Recording:
         except ValueError as error:
             raise UsageError(f"{path} is no recording of accepttrace: {error}") from None
 
-    def steps(self, skipped: int = 0) -> Iterator[Taken | Happened | Accounted | Mark]:
+    @property
+    def of_udp(self) -> bool:
+        """Whether its readings are of UDP."""
+        return self.beginning.meta.protocol == "udp"
+
+    def steps(self, skipped: int = 0) -> Iterator[Taken | TakenOfUdp | Happened | Accounted | Mark]:
         """What follows the beginning, and so many steps after it."""
         whole = False
         self.why = None
@@ -78,16 +85,17 @@ class Recording:
 
 
 @dataclass(frozen=True, slots=True)
-class _Point:
+class _Point(Generic[S]):
     """Where a replay can go back to: the reading `at`, after so many steps."""
 
     at: int
     steps: int
-    tracker: Tracker
+    model: ReplayModel[S]
 
 
-class ReplaySubject:
-    """As `TcpSubject`, of what was recorded. `over` is called when the last interval has begun.
+class ReplaySubject(Generic[S]):
+    """As the subject of a run, of what was recorded. `over` is called when the last interval has
+    begun.
 
     `first`: when the first picture is from, at the earliest (RFC 3339, UTC).
     """
@@ -96,30 +104,26 @@ class ReplaySubject:
         self,
         config: Config,
         recording: Recording,
+        model: ReplayModel[S],
         over: Callable[[], object],
         first: str = "",
     ) -> None:
         self._config, self._recording, self._over = config, recording, over
         self._first = first
         self._wish = Wish(config.by, config.window_s)
-        self._picture: Snapshot | None = None
+        self._picture: S | None = None
         self._at = 0  # readings shown
         self._every = EVERY
-        self._points = {0: _Point(0, 0, self._new_tracker())}
+        self._points = {0: _Point(0, 0, model)}
         self._go_to(self._points[0])
 
-    def _new_tracker(self) -> Tracker:
-        begun, config = self._recording.beginning, self._config
-        before = (begun.meta, begun.filters, begun.began_s, begun.sees)
-        return new_tracker(config, before, begun.baseline, config.window_s)
-
-    def __enter__(self) -> ReplaySubject:
+    def __enter__(self) -> ReplaySubject[S]:
         return self
 
     def __exit__(self, *_: object) -> None:
         return
 
-    def refresh(self) -> Snapshot:
+    def refresh(self) -> S:
         """The next reading; the same picture where there is none, or where it stands still."""
         if self._picture is None:
             self._move_to(1)
@@ -133,7 +137,7 @@ class ReplaySubject:
             raise UsageError(f"{self._recording.path} has no reading: {why}")
         return self._picture
 
-    def pictures(self) -> Iterator[Snapshot]:
+    def pictures(self) -> Iterator[S]:
         """Each reading that was shown, from here to the last one."""
         last = None
         while (picture := self.refresh()) is not last:
@@ -142,31 +146,31 @@ class ReplaySubject:
 
     def go_on(self) -> None:
         """The first reading is not shown: its interval goes on."""
-        self._tracker.go_on()
+        self._model.go_on()
 
-    def look(self, wish: Wish) -> Snapshot:
+    def look(self, wish: Wish) -> S:
         """The last picture, or another one, as it is wished for from now on."""
         before, self._wish = self._wish, wish
         if wish.anew != before.anew:
             self._move_to(1)
         elif wish.moved != before.moved:
             self._move_to(max(self._at + wish.moved - before.moved, 1))
-        self._tracker.look_back(wish.window_s)
-        self._picture = in_order(self._config, self._tracker.snapshot(wish.by))
+        self._model.look_back(wish.window_s)
+        self._picture = self._model.picture(wish.by)
         return self._picture
 
-    def threads(self) -> Snapshot:
+    def threads(self) -> S | None:
         """The same picture by thread."""
-        return self._tracker.snapshot("thread")
+        return self._model.threads()
 
     def drain(self) -> None:
         """No maps fill."""
 
-    def summary(self, again: bool = True) -> Snapshot:  # noqa: ARG002
+    def summary(self, again: bool = True) -> S:  # noqa: ARG002
         """The whole run, as far as it was replayed."""
         if isinstance(self._ahead, Taken) and self._ahead.use == "confirmed":
-            self._tracker.confirm(reading_of(self._ahead))
-        return in_order(self._config, self._tracker.summary(self._wish.by))
+            self._model.take(self._ahead)
+        return self._model.summary(self._wish.by)
 
     def _move_to(self, at: int) -> bool:
         """To the picture of that reading, or the last one; whether it is another one."""
@@ -176,13 +180,13 @@ class ReplaySubject:
         while self._at < at and self._advance():
             pass
         if self._at != before:
-            self._picture = in_order(self._config, self._tracker.snapshot(self._wish.by))
+            self._picture = self._model.picture(self._wish.by)
         return self._at != before
 
-    def _go_to(self, point: _Point) -> None:
+    def _go_to(self, point: _Point[S]) -> None:
         self._at = point.at
-        self._tracker = deepcopy(point.tracker)
-        self._tracker.look_back(self._wish.window_s)
+        self._model = deepcopy(point.model)
+        self._model.look_back(self._wish.window_s)
         self._taken = point.steps
         self._steps = self._recording.steps(point.steps)
         self._look_ahead()
@@ -202,43 +206,61 @@ class ReplaySubject:
                 break
             self._taken += 1
             self._look_ahead()
-            if isinstance(step, Taken):
-                shown = self._take(step)
+            if isinstance(step, Taken | TakenOfUdp):
+                self._take(step)
+                shown = step.use == "shown"
         if shown:
             self._at += 1
             self._remember()
-        if not (isinstance(self._ahead, Taken) and self._ahead.use != "confirmed"):
+        ahead = self._ahead
+        if not isinstance(ahead, Taken | TakenOfUdp) or ahead.use == "confirmed":
             self._over()
         return shown
 
-    def _take(self, step: Taken) -> bool:
-        reading = reading_of(step)
+    def _take(self, step: Taken | TakenOfUdp) -> None:
         try:
-            if step.use == "drained":
-                self._tracker.drain(reading)
-            else:
-                self._tracker.update(reading)
+            self._model.take(step)
         except _SENSELESS as error:  # it was made by somebody else
             path = self._recording.path
             raise AcceptTraceError(
                 f"reading {self._at + 1} of {path} makes no sense: {error!r}"
             ) from error
-        return step.use == "shown"
 
     def _remember(self) -> None:
         """A point to go back to now and then; of many, every second one is given up."""
-        if not self._config.live or self._at - max(self._points) < self._every:
+        on_a_screen = self._config.live or self._config.udp
+        if not on_a_screen or self._at - max(self._points) < self._every:
             return
-        self._points[self._at] = _Point(self._at, self._taken, deepcopy(self._tracker))
+        self._points[self._at] = _Point(self._at, self._taken, deepcopy(self._model))
         if len(self._points) > POINTS:
             self._points = dict(list(self._points.items())[::2])
             self._every *= 2
 
 
-def whole(recording: Recording, by: By = "process") -> ReplaySubject:
+def replay_of(
+    config: Config, recording: Recording, over: Callable[[], object], first: str = ""
+) -> ReplaySubject[Any]:
+    """Of whatever protocol it is. `over`, `first`: as `ReplaySubject` takes them."""
+    make = ReceiverModel if recording.of_udp else AcceptModel
+    return ReplaySubject(config, recording, make(config, recording.beginning), over, first)
+
+
+def replay_of_accepts(
+    config: Config, recording: Recording, over: Callable[[], object]
+) -> ReplaySubject[Snapshot]:
+    """The same; UsageError where there are none, because it is of UDP."""
+    if recording.of_udp:
+        raise UsageError(
+            f"{recording.path} is a recording of UDP, which accepts nothing",
+            "`accepttrace replay` shows it",
+        )
+    return ReplaySubject(config, recording, AcceptModel(config, recording.beginning), over)
+
+
+def whole(recording: Recording, by: By = "process") -> ReplaySubject[Snapshot]:
     """All of it, for whoever takes the pictures one after the other."""
     config = Config(filters=recording.beginning.filters, by=by, replays=True)
-    return ReplaySubject(config, recording, lambda: None)
+    return replay_of_accepts(config, recording, lambda: None)
 
 
 def require_events(recording: Recording) -> None:

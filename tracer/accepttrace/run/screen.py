@@ -15,7 +15,7 @@ from accepttrace.run.live import Drawer, Loop
 from accepttrace.run.sinks import Screen
 from accepttrace.run.terminal import LEAVE, Terminal, has_blocks, size
 from accepttrace.views.screen.draw import Drawing, Picture, Sight, Window
-from accepttrace.views.screen.glyphs import ASCII, BLOCKS
+from accepttrace.views.screen.glyphs import ASCII, BLOCKS, Glyphs
 from accepttrace.views.screen.paint import Painter
 from accepttrace.views.screen.state import Drawn, State, Wish
 
@@ -44,9 +44,8 @@ class Live(Screen[S]):
         blocks = has_blocks(getattr(out, "encoding", "utf-8"))
         self._out, self._config = out, config
         self._painter = Painter(colored=not os.environ.get("NO_COLOR"), ascii=not blocks)
-        drawer: Drawer[Any] = (
-            _Receivers(forms) if config.udp else Drawing(BLOCKS if blocks else ASCII)
-        )
+        glyphs = BLOCKS if blocks else ASCII
+        drawer: Drawer[Any] = _Receivers(forms, glyphs) if config.udp else Drawing(glyphs)
         state = State(
             wish=Wish(config.by, config.window_s),
             page="histogram" if config.histogram else "table",
@@ -133,13 +132,16 @@ class Live(Screen[S]):
 class _Receivers:
     """Of UDP: the table as it is printed, and a line of keys."""
 
-    def __init__(self, forms: Forms[Any]) -> None:
-        self._forms = forms
+    def __init__(self, forms: Forms[Any], glyphs: Glyphs) -> None:
+        self._forms, self._glyphs = forms, glyphs
 
     def draw(self, shown: Any, state: State, window: Window) -> Picture:
-        """Pause and quit are all there is."""
+        """Pause and quit are all there is, and time in a recording."""
         room = max(window.height - 1, 1)
         lines = list(self._forms.table(shown, window.width, room))[:room]
         lines += [()] * (room - len(lines))
-        text = " q quit  p pause" + ("   PAUSED" if state.paused else "")
+        keys = " q quit  p pause"
+        if state.replays:
+            keys = f" q quit  {self._glyphs.sideways} time  p {'go on' if state.stands else 'stop'}"
+        text = keys + ("   PAUSED" if state.stands else "")
         return Picture([*lines, ((text[: window.width], "bold"),)][: window.height], Drawn())

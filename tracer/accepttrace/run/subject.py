@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import time
 from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeVar
 
 from accepttrace import __version__
 from accepttrace.config import Config, Filters
+from accepttrace.facts.datagrams import UdpReading
 from accepttrace.facts.reading import Reading, Use
 from accepttrace.facts.records import Baseline
 from accepttrace.facts.sight import Sight
@@ -16,12 +17,14 @@ from accepttrace.probe.tracer import Tracer as AttachedTracer
 
 if TYPE_CHECKING:
     from accepttrace.facts.meta import Meta
+    from accepttrace.model.datagrams import ReceiverSnapshot
     from accepttrace.model.snapshot import Snapshot
     from accepttrace.model.tracker import Tracker
     from accepttrace.views.screen.state import Wish
 
 S = TypeVar("S", covariant=True)
 Protocols = Literal["tcp", "udp", "unix"]
+NOBODY: Final = Filters(ports=frozenset({1}))  # an unused port: nothing is counted during a reset
 
 
 class Keeper(Protocol):
@@ -34,8 +37,15 @@ class Keeper(Protocol):
     def begin(self, meta: Meta, sees: Sight, baseline: Baseline, began_s: float) -> None:
         """Nothing was read before."""
 
-    def take(self, reading: Reading, use: Use) -> None:
+    def take(self, reading: Reading | UdpReading, use: Use) -> None:
         """It is about to be used so."""
+
+
+def count_anew(tracer: AttachedTracer, filters: Filters) -> None:
+    """All that was counted is forgotten; nothing is counted while it is."""
+    tracer.filter(NOBODY)
+    tracer.reset()
+    tracer.filter(filters)
 
 
 def utc_now() -> str:
@@ -100,6 +110,15 @@ def in_order(config: Config, snapshot: Snapshot) -> Snapshot:
     if config.sort is None:
         return snapshot
     from accepttrace.views.columns.tcp import ordered
+
+    return ordered(snapshot, config.sort)
+
+
+def receivers_in_order(config: Config, snapshot: ReceiverSnapshot) -> ReceiverSnapshot:
+    """The same of UDP."""
+    if config.sort is None:
+        return snapshot
+    from accepttrace.views.columns.udp import ordered
 
     return ordered(snapshot, config.sort)
 

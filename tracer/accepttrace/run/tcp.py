@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Set as AbstractSet
 from functools import cached_property
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Literal
 
-from accepttrace.config import Config, Filters
+from accepttrace.config import Config
 from accepttrace.facts.reading import Reading, Use
 from accepttrace.facts.records import Counts, Gone, Process
 from accepttrace.probe.session import Session, open_session
 from accepttrace.run.pace import unbroken
-from accepttrace.run.subject import Keeper, in_order, meta_of, new_tracker, utc_now
+from accepttrace.run.subject import Keeper, count_anew, in_order, meta_of, new_tracker, utc_now
 from accepttrace.sockets.cputime import cpu_times
 from accepttrace.sockets.inventory import InventoryReader
 from accepttrace.sockets.kinship import KinshipReader
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from accepttrace.model.tracker import Tracker
     from accepttrace.sockets.unixinventory import UnixReader
     from accepttrace.views.screen.state import Wish
-
-NOBODY: Final = Filters(ports=frozenset({1}))  # an unused port: nothing is counted during a reset
 
 
 class TcpSource:
@@ -114,9 +112,7 @@ class TcpSubject:
             self._tracker = self._new_tracker()
 
     def _restart(self) -> None:
-        self._session.filter(NOBODY)
-        self._session.reset()
-        self._session.filter(self._config.filters)
+        count_anew(self._session, self._config.filters)
 
     def __enter__(self) -> TcpSubject:
         return self

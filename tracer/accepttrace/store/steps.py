@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from accepttrace.config import Filters
 from accepttrace.facts.connections import Account, ConnectionEvent
+from accepttrace.facts.datagrams import UdpReading
 from accepttrace.facts.meta import Meta
 from accepttrace.facts.reading import Reading, Use
 from accepttrace.facts.records import Baseline, LocalPort, Opened, Passed, PortCount
@@ -57,6 +58,13 @@ class Taken(Struct, frozen=True, tag="reading", tag_field="type"):
     held: tuple[tuple[int, LocalPort, int], ...] = ()  # by PID: connections
 
 
+class TakenOfUdp(Struct, frozen=True, tag="udp_reading", tag_field="type"):
+    """The same of UDP."""
+
+    reading: UdpReading
+    use: Literal["shown", "drained"] = "shown"
+
+
 class Happened(Struct, frozen=True, tag="events", tag_field="type"):
     """Events, as they were read: those of one CPU in their order, each an array of its fields."""
 
@@ -75,7 +83,7 @@ class Mark(Struct, frozen=True, tag="mark", tag_field="type"):
     what: Literal["ending", "end"]
 
 
-Step: TypeAlias = Beginning | Taken | Happened | Accounted | Mark
+Step: TypeAlias = Beginning | Taken | TakenOfUdp | Happened | Accounted | Mark
 _ENCODER: Final = msgspec.json.Encoder()
 _DECODER: Final = msgspec.json.Decoder(Step)
 
@@ -96,8 +104,10 @@ def step_of(line: bytes) -> Step:
     return step
 
 
-def taken(reading: Reading, use: Use) -> Taken:
+def taken(reading: Reading | UdpReading, use: Use) -> Taken | TakenOfUdp:
     """A reading as it is written."""
+    if isinstance(reading, UdpReading):
+        return TakenOfUdp(reading, "drained" if use == "drained" else "shown")
     passed, opened = reading.passed, reading.inventory and reading.inventory.opened
     ports = tuple(passed.ports.values()) if passed else ()
     held = tuple((*key, number) for key, number in opened.counts.items()) if opened else ()

@@ -61,10 +61,12 @@ def json_line(
         word: {"file": name, "started": run.meta.started, "elapsed_s": round(run.elapsed_s, 3)}
         for word, name, run in zip(("before", "after"), names, runs, strict=True)
     }
-    places = [
-        {**one.place._asdict(), "differences": list(map(_object, one.differences))} for one in found
-    ]
+    places = [{**_names(one), "differences": list(map(_object, one.differences))} for one in found]
     return dump({"type": "diff", "schema": SCHEMA, **sides, "places": places}) + "\n"
+
+
+def _names(one: Comparison) -> dict[str, object]:
+    return {**one.place._asdict(), "local_port": one.place.local_port or None}
 
 
 def _table(one: Comparison) -> list[str]:
