@@ -36,7 +36,8 @@ Priority: optional
 Architecture: all
 Depends: python3 (>= 3.10), python3-click, python3-rich, libbpf1 | libbpf0
 Recommends: python3-bpfcc
-Suggests: python3-msgspec, python3-prometheus-client, python3-bcrypt, python3-yaml
+Suggests: python3-msgspec, python3-zstandard, python3-prometheus-client, python3-bcrypt,
+ python3-yaml
 Maintainer: {program} developers <{program}@localhost>
 Description: which worker got each incoming connection, and was that fair
  Counts in the kernel, with eBPF, which process, thread and listening socket

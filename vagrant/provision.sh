@@ -61,6 +61,8 @@ debian_wants() {
 	want nginx has nginx
 	[ "$purpose" != run ] || return 0
 	want gcc has gcc
+	want jq has jq
+	want zstd has zstd
 	want libc6-dev has_header stdio.h
 	case $ID in
 	ubuntu) want "linux-tools-common linux-tools-generic" bpftool version ;;
@@ -164,6 +166,8 @@ fedora_wants() {
 	want nginx has nginx
 	[ "$purpose" != run ] || return 0
 	want gcc has gcc
+	want jq has jq
+	want zstd has zstd
 	want glibc-devel has_header stdio.h
 	want bpftool has bpftool
 	want python3-gunicorn has gunicorn

@@ -99,8 +99,8 @@ def parse_limit(text: str) -> tuple[str, float]:
 def record(**values: Any) -> None:
     """Write what is read at each interval to FILE, which must be new, for `accepttrace replay`.
 
-    FILE is gzip of JSON Lines. It can be read at any time, also while it is being written, after a
-    crash, and when a disk is full.
+    FILE is gzip of JSON Lines, or zstd where it ends in .zst. It can be read at any time, also
+    while it is being written, after a crash, and when a disk is full.
     """
     need_msgspec()
     names = whounix.take_names(values)

@@ -4,34 +4,31 @@ from __future__ import annotations
 
 import os
 import stat
-import zlib
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, NoReturn
 
 from accepttrace.errors import AcceptTraceError, UsageError
+from accepttrace.store.codecs import CHUNK, CutError, DamagedError, codec_for, codec_of
 
 LONGEST_LINE: Final = 64 << 20  # bytes; ten thousand listeners with a worker each take 12 MB
-_GZIP: Final = 31  # of zlib: with the header of gzip
-_LEVEL: Final = 3
 _MEMBER: Final = 4 << 20  # bytes of text, after which a member of the file ends
-_CHUNK: Final = 1 << 16
-_MAGIC: Final = b"\x1f\x8b"
 _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class LineWriter:
-    """Gzip members, one after the other. Each line is whole in the file when `write` returns.
+    """Compressed members, one after the other; each line is whole in the file when `write` returns.
 
-    The file is new: none is overwritten, no link followed. AcceptTraceError: it cannot be written.
+    The file is of zstd if its name ends so, else of gzip. It is new: none is overwritten, no link
+    followed. AcceptTraceError: it cannot be written.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.size = 0  # bytes in the file
-        self._deflate = zlib.compressobj(_LEVEL, wbits=_GZIP)
-        self._member = 0
+        self._codec = codec_for(path)
+        self._begin()
         try:
             self._fd = os.open(path, _NEW, 0o600)
         except FileExistsError:
@@ -41,19 +38,19 @@ class LineWriter:
 
     def write(self, line: bytes) -> None:
         """Add a line."""
-        data = self._deflate.compress(line)
-        self._member += len(line)
-        if self._member < _MEMBER:
-            self._put(data + self._deflate.flush(zlib.Z_SYNC_FLUSH))
+        data = self._member.compress(line)
+        self._length += len(line)
+        if self._length < _MEMBER:
+            self._put(data + self._member.flush(self._codec.line))
         else:
-            self._put(data + self._deflate.flush())
-            self._deflate, self._member = zlib.compressobj(_LEVEL, wbits=_GZIP), 0
+            self._put(data + self._member.flush(self._codec.end))
+            self._begin()
 
     def close(self) -> None:
         """End the last member."""
         try:
-            if self._member:
-                self._put(self._deflate.flush())
+            if self._length:
+                self._put(self._member.flush(self._codec.end))
         finally:
             self.abandon()
 
@@ -62,6 +59,9 @@ class LineWriter:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+    def _begin(self) -> None:
+        self._member, self._length = self._codec.member(), 0
 
     def _put(self, data: bytes) -> None:
         rest = memoryview(data)
@@ -113,31 +113,22 @@ class LineReader:
     def _texts(self) -> Iterator[bytes]:
         """What the file decompresses to, a piece at a time."""
         data = self._read()
-        if not data.startswith(_MAGIC):
+        codec = codec_of(data)
+        if codec is None:
             while data:
                 yield data
                 data = self._read()
             return
-        while data:
-            inflate = zlib.decompressobj(wbits=_GZIP)
-            while not inflate.eof:
-                text = self._inflated(inflate, data)
-                if text:
-                    yield text
-                data = inflate.unconsumed_tail
-                if not (data or inflate.eof or len(text) == _CHUNK):  # that might not be all
-                    data = self._read() or self._stop("it was cut")
-            data = inflate.unused_data or self._read()
-
-    def _inflated(self, inflate: zlib._Decompress, data: bytes) -> bytes:
         try:
-            return inflate.decompress(data, _CHUNK)
-        except zlib.error:
+            yield from codec.texts(data, self._read)
+        except DamagedError:
             self._stop("it is damaged")
+        except CutError:
+            self._stop("it was cut")
 
     def _read(self) -> bytes:
         try:
-            return self._file.read(_CHUNK) or b""
+            return self._file.read(CHUNK) or b""
         except OSError as error:
             self._stop(f"it cannot be read: {error.strerror}")
 
