@@ -49,7 +49,7 @@ static __always_inline bool read_ready(struct sock *child, __u64 *ready)
 	return true;
 }
 
-#ifndef HOLDERS /* which traces nothing */
+#ifndef HOLDERS /* which has none */
 /* Global data, which plain loads reach: a look-up in a map would take fifteen instructions. */
 struct settings settings SEC(".data");
 

@@ -134,8 +134,9 @@ static __always_inline __u32 incoming_cpu_members(struct sock_reuseport *group)
 enum { KERNEL_STACK = 16384 };
 
 /* Syscall numbers and registers at sys_exit. A 32-bit task on a 64-bit kernel has other numbers. */
+enum { NR_pidfd_getfd = 438 }; /* newer calls have one number everywhere */
 #if defined(__TARGET_ARCH_x86)
-enum { NR_accept = 43, NR_accept4 = 288 };
+enum { NR_accept = 43, NR_accept4 = 288, NR_recvmsg = 47, NR_recvmmsg = 299 };
 #define SYSCALL_NUMBER(at) ((int)BPF_CORE_READ(at, orig_ax))
 #define SYSCALL_FD(at) ((__u32)BPF_CORE_READ(at, di))
 #define ARGUMENT1(at) ((void *)(at)->di)
@@ -150,7 +151,7 @@ static __always_inline bool is_compat(struct task_struct *task)
 	return BPF_CORE_READ(task, thread_info.status) & TS_COMPAT;
 }
 #elif defined(__TARGET_ARCH_arm64)
-enum { NR_accept = 202, NR_accept4 = 242 };
+enum { NR_accept = 202, NR_accept4 = 242, NR_recvmsg = 212, NR_recvmmsg = 243 };
 #define SYSCALL_NUMBER(at) BPF_CORE_READ(at, syscallno)
 #define SYSCALL_FD(at) ((__u32)BPF_CORE_READ(at, orig_x0))
 #define ARGUMENT1(at) ((void *)(at)->user_regs.regs[0])

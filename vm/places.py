@@ -367,6 +367,13 @@ TABLE: tuple[Entry, ...] = (
             "test_a_selector_of_an_older_group_never_picks_the_newest",
         ),
     ),
+    Entry("kernel/test_passing.py", HERE, "a hook on files that are handed over: where it is none"),
+    Entry(
+        "kernel/test_passing.py",
+        PLAIN[:2],
+        "a hook on files that are handed over",
+        variants="fentry|kprobe",
+    ),
     Entry("kernel/test_top_unix.py", HERE + OLDEST, "the end of system calls on AF_UNIX"),
     Entry("kernel/test_top_unix.py", NEWEST, "the same; names are user space", variants="path"),
     Entry("kernel/test_who_unix.py", HERE + ROOTS, "unix_diag; each ss"),

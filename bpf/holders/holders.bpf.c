@@ -5,7 +5,7 @@
  */
 #define HOLDERS
 #include "holders/opened.bpf.h"
-#include "holders/pass.bpf.h"
+#include "holders/received.bpf.h"
 #include "holders/waiters.bpf.h"
 
 /* Whether this pass has written it already. Forgetful: two things may compete for one place. */
@@ -95,34 +95,6 @@ static __always_inline bool begin_process(struct visit *visit, __u32 kind)
 	struct nsproxy *spaces = visit->task->nsproxy;
 
 	return begin(visit, kind, visit->tgid, spaces ? spaces->net_ns->ns.inum : 0);
-}
-
-static __always_inline bool listens(struct sock *sk)
-{
-	return BPF_CORE_READ(sk, __sk_common.skc_state) == TCP_LISTEN; /* as of UNIX sockets */
-}
-
-static __always_inline bool is_asked(struct sock *sk)
-{
-	__u32 zero = 0;
-	struct asked *asks = bpf_map_lookup_elem(&asked, &zero);
-	__u16 port, protocol;
-
-	if (!asks)
-		return false;
-	if (asks->family == AF_UNIX)
-		return is_of_unix(sk) && listens(sk);
-	if (!is_of_ip(sk))
-		return false;
-	protocol = BPF_CORE_READ(sk, sk_protocol);
-	if (asks->protocol == IPPROTO_TCP) {
-		if (!is_of_tcp(protocol) || !listens(sk))
-			return false;
-	} else if (protocol != asks->protocol) {
-		return false;
-	}
-	port = BPF_CORE_READ(sk, __sk_common.skc_num);
-	return port && (asks->any_port || asks->ports[port >> 6] >> (port & 63) & 1);
 }
 
 /*

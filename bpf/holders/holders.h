@@ -18,6 +18,7 @@ enum {
 	MAX_OPENED = 65536, /* processes that hold connections, by port */
 	MAX_COUNTED = 65536, /* connections with several descriptors, by process */
 	MAX_SLEEPERS = 8, /* of one epoll set, in epoll_wait() */
+	MAX_RECEIVED = 1024, /* sockets that were handed over, by process */
 };
 
 /* Map `asked`, one entry: which sockets. */
@@ -70,6 +71,24 @@ struct counted_key {
 	__u32 tgid;
 };
 
+/* Map `received`: a socket asked for that a process was handed. */
+struct received_key {
+	__u32 inode;
+	__u32 tgid;
+};
+
+struct received {
+	__u64 start_ns; /* of the process, CLOCK_BOOTTIME */
+	__u32 by;
+	__u32 pad;
+};
+
+enum received_by {
+	RECEIVED_MESSAGE = 1, /* SCM_RIGHTS */
+	RECEIVED_GETFD, /* pidfd_getfd() */
+	RECEIVED_OTHER, /* in a system call that does not tell */
+};
+
 enum piece_kind {
 	PIECE_PROCESS = 1, /* id: PID; pairs: descriptor, inode */
 	PIECE_EPOLLS, /* id: PID; pairs: descriptor and EPOLL_ASLEEP, number of the epoll set */
@@ -117,6 +136,7 @@ _Static_assert(sizeof(struct asked) == 16 * ASKED_PORT_WORDS + 8, "asked");
 _Static_assert(sizeof(struct progress) == 44, "progress");
 _Static_assert(sizeof(struct seen) == 16, "seen");
 _Static_assert(sizeof(struct open_key) == 12, "open_key");
+_Static_assert(sizeof(struct received) == 16, "received");
 _Static_assert(sizeof(struct piece) == 64, "piece");
 _Static_assert(sizeof(struct pair) == 8, "pair");
 

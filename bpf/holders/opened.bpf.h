@@ -6,26 +6,7 @@
 #ifndef ACCEPTTRACE_OPENED_H
 #define ACCEPTTRACE_OPENED_H
 
-#include "holders/pass.bpf.h"
-#include "holders/waits.h"
-#include <bpf/bpf_core_read.h>
-
-static __always_inline bool is_of_ip(struct sock *sk)
-{
-	__u16 family = BPF_CORE_READ(sk, __sk_common.skc_family);
-
-	return family == AF_INET || family == AF_INET6;
-}
-
-static __always_inline bool is_of_unix(struct sock *sk)
-{
-	return BPF_CORE_READ(sk, __sk_common.skc_family) == AF_UNIX;
-}
-
-static __always_inline bool is_of_tcp(__u16 protocol)
-{
-	return protocol == IPPROTO_TCP || protocol == IPPROTO_MPTCP;
-}
+#include "holders/asked.bpf.h"
 
 static __always_inline bool is_open(struct sock *sk)
 {

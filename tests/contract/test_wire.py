@@ -44,6 +44,8 @@ HOLDERS = {
     "open_key": holderwire.OpenKey,
     "open_count": holderwire.OpenCount,
     "counted_key": holderwire.CountedKey,
+    "received_key": holderwire.ReceivedKey,
+    "received": holderwire.Received,
 }
 HOLDERS_HEADER = HEADER.parent / "holders" / "holders.h"
 ALL_OF = (
@@ -52,6 +54,7 @@ ALL_OF = (
     "OWNER_",
     "PIECE_",
     "WAITS_",
+    "RECEIVED_",
     "EVENT_",
 )  # kinds that are mirrored as a whole
 Types = list[dict[str, Any]]

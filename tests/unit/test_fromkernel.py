@@ -19,6 +19,7 @@ from accepttrace.probe.holders import (
     Waiters,
     Way,
 )
+from accepttrace.probe.receiving import Receipt
 from accepttrace.sockets.facts import NOT, UNKNOWN, Waiting
 from accepttrace.sockets.fromkernel import KernelSource
 from accepttrace.sockets.helper import Helper
@@ -170,6 +171,24 @@ def test_holders_of_the_sockets_asked_for_and_their_lowest_descriptors(kernel: K
     assert {pid: facts.sure for pid, facts in found.items()} == {1: False, 2: False, 6: True}
     assert set(kernel.source.facts([9], full=False)) == {1, 3}
     assert kernel.source.facts([], full=False) == {}
+
+
+def test_who_was_handed_a_socket_is_the_process_that_has_its_pid_now(kernel: Kernel) -> None:
+    one, two, three = (table(pid, i7=3, i8=4) for pid in (1, 2, 3))
+    received = {
+        (1, 7): Receipt(one.start_ns, "SCM_RIGHTS"),
+        (2, 7): Receipt(two.start_ns - 1, "SCM_RIGHTS"),  # one that had this PID before
+        (2, 8): Receipt(two.start_ns, "pidfd_getfd"),
+        (3, 9): Receipt(three.start_ns, "other"),
+    }
+    kernel.holdings = Holdings([one, two, three], received=received)
+    kernel.passes()
+    found = kernel.source.facts([7, 8], full=False)
+    assert {pid: facts.came for pid, facts in found.items()} == {
+        1: {7: "SCM_RIGHTS"},
+        2: {8: "pidfd_getfd"},
+        3: {},
+    }
 
 
 def test_facts_stand_as_long_as_nothing_changes(kernel: Kernel) -> None:

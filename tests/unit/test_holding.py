@@ -433,7 +433,7 @@ def test_without_the_right_to_use_bpf_there_is_no_list_of_the_kernel(
 ) -> None:
     for refusal in (PermissionError(), UnsupportedError("no BTF")):
 
-        def refuse(_: object, why: Exception = refusal) -> None:
+        def refuse(*_: object, why: Exception = refusal) -> None:
             raise why
 
         monkeypatch.setattr("accepttrace.probe.holders.HolderIterator", refuse)

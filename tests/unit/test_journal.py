@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from accepttrace.config import Filters
-from accepttrace.facts.records import Holder, Listener
+from accepttrace.facts.records import Came, Holder, Listener
 from accepttrace.model import events
 from accepttrace.model.census import Census
 from accepttrace.model.events import SOON_S, Journal
@@ -210,3 +210,29 @@ def test_what_a_change_cost_is_part_of_it() -> None:
     first, second = scene.it.events
     assert first.lost == {"lost_on_close": 3}
     assert second.lost == {"dropped_other": 1}
+
+
+def test_who_was_handed_a_listener_is_an_event_of_its_place_at_once() -> None:
+    def handed(pid: int, came: Came | None) -> Holder:
+        return replace(holder(pid, waits=True), came=came)
+
+    scene = Scene()
+    first = listener(100, [handed(10, None), handed(11, "SCM_RIGHTS")])
+    second = listener(101, [handed(pid, "SCM_RIGHTS") for pid in (11, 12, 13, 14, 9)])
+    third = listener(102, [handed(20, "pidfd_getfd"), handed(21, "other")], port=81)
+    for now_s, rows in ((1.0, [first]), (2.0, [first]), (3.0, [first, second, third])):
+        scene.it.begin(now_s, f"at {now_s}")
+        scene.it.hand_over(rows)
+    name = first.holders[0].name
+    found = {(e.local_port, e.began_s, e.going_on, e.inode, e.text) for e in scene.it.events}
+    four = ", ".join(f"pid {pid} {name}" for pid in (9, 11, 12, 13))
+    assert found == {
+        (80, 1.0, False, 100, f"pid 11 {name} got socket 100 over a UNIX socket (SCM_RIGHTS)"),
+        (80, 3.0, False, 101, f"{four} and 1 more got socket 101 over a UNIX socket (SCM_RIGHTS)"),
+        (81, 3.0, False, 102, f"pid 20 {name} got socket 102 by pidfd_getfd"),
+        (81, 3.0, False, 102, f"pid 21 {name} got socket 102 from another process"),
+    }
+    scene.it.begin(4.0, "at 4")
+    scene.it.hand_over([])
+    scene.it.hand_over([first])  # as if for the first time: it was closed in between
+    assert len(scene.it.events) == 5

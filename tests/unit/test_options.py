@@ -244,7 +244,7 @@ def test_takes_every_filter() -> None:
 
     @contextmanager
     def opened(filters: Filters, sought: Sought) -> Iterator[Look]:
-        assert sought == (True, None)
+        assert sought == Sought()
         seen.append(filters)
         yield Look()
 

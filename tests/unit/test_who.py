@@ -22,7 +22,7 @@ import accepttrace
 import accepttrace.views
 from accepttrace.cli.who import who
 from accepttrace.facts.kin import Kin, Surroundings
-from accepttrace.facts.records import Holder, Inventory, Listener, Options, Program
+from accepttrace.facts.records import Came, Holder, Inventory, Listener, Options, Program
 from accepttrace.model.who.diagnosis import KINDS
 from accepttrace.model.who.tree import answer
 from accepttrace.sockets import procfs
@@ -464,6 +464,28 @@ def test_who_got_a_socket_from_strangers_is_named_up_to_a_limit(strangers: int, 
     assert f"shared by {1 + strangers} processes {words} over a UNIX socket" in shown
 
 
+def test_who_was_seen_as_it_was_handed_a_socket_did_not_inherit_it() -> None:
+    kin = {10: Kin(10, 900, "app", 1, 10, 0, "0")}
+    kin |= {pid: Kin(pid, 1000, "app", 10, 10, 0, "0") for pid in (11, 12, 13, 14)}
+    kin[15] = Kin(15, 1000, "other", 1, 15, 0, "0")
+    came: dict[int, Came] = {11: "SCM_RIGHTS", 12: "pidfd_getfd", 13: "other"}
+    holders = tuple(replace(holder(pid), came=came.get(pid)) for pid in range(10, 16))
+    shared = row(sharing="shared", group_size=None, holders=holders[:5])
+    lines = text(shared, around=Surroundings(kin))
+    shown = " ".join(" ".join(lines).split())
+    assert "pid 11: passed over a UNIX socket (traced)" in shown
+    assert "pid 12: taken by pidfd_getfd (traced)" in shown
+    assert "pid 13: passed (traced)" in shown
+    assert "inherited" not in shown  # 10 may have made it, and 14 inherited it
+    assert [line.split()[1] for line in lines if "by SCM_RIGHTS" in line] == ["11"]
+    found = answer(Inventory((replace(shared, holders=holders),)), Surroundings(kin))
+    assert found.groups[0].sockets[0].way.strangers == (11, 12, 13, 15)
+    alone = replace(shared, holders=(holders[1],))
+    assert "by SCM_RIGHTS" in "".join(text(alone, around=Surroundings(kin)))
+    unknown = answer(Inventory((replace(shared, holders=holders[:3]),)), Surroundings())
+    assert unknown.groups[0].sockets[0].way.strangers == (11, 12)
+
+
 def test_members_stand_in_the_order_of_their_group() -> None:
     rows = [
         row(inode, group=3, options=options(place), backlog=place)
@@ -540,6 +562,7 @@ def test_the_answer_for_programs_is_what_was_read() -> None:
             "cgroup": "/a/b.service",
             "container": "c",
             "ns_pid": 3,
+            "came": None,
             "parent": 9,
             "uid": 33,
             "user": "www",

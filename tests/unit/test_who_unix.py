@@ -220,7 +220,7 @@ def test_what_is_sought() -> None:
         (name, Filters(), (False, name)),
         (name, port, (True, name)),
     ):
-        assert whounix.sought(names, filters) == expected
+        assert whounix.sought(names, filters) == run.Sought(*expected)
     assert whounix.described(None, port) == ":80"
     assert whounix.described(any_name, pid) == "pid 1 UNIX sockets"
     assert whounix.described(name, port) == ":80 /run/s"

@@ -87,7 +87,8 @@ def who(output: str, full: bool, watch: bool, interval: float, udp: bool, **valu
     if udp:
         _udp(filters, output, full)
         return
-    sought, asked = whounix.sought(names, filters), whounix.described(names, filters)
+    sought = whounix.sought(names, filters)._replace(watched=watch)
+    asked = whounix.described(names, filters)
     show = partial(_show, filters if sought.tcp else None, asked, output, full)
     with _open(filters, sought) as reader:
         if watch:

@@ -12,6 +12,7 @@ Family = Literal["ipv4", "ipv6", "unix"]
 Sharing = Literal["sole", "shared", "reuseport"]
 Selector = Literal["hash", "cbpf", "ebpf", "incoming_cpu"]
 WaitsIn = Literal["epoll", "accept", "recv", "poll", "select", "io_uring"]  # recv: of UDP
+Came = Literal["SCM_RIGHTS", "pidfd_getfd", "other"]  # other: io_uring, 32-bit code, seccomp
 Via = Literal["syscall", "io_uring", "kernel"]
 Book = Literal["balanced", "unbalanced", "unchecked"]
 # USER_HZ, the unit of /proc/PID/stat: 100 on x86 and arm64, whatever the kernel's own HZ is.
@@ -328,6 +329,7 @@ class Holder:
     container: str | None = None
     ns_pid: int | None = None
     waits_in: WaitsIn | None = None  # where it was seen to wait; None while `waits` is not True
+    came: Came | None = None  # how it was handed over to this process; None: that was not seen
 
 
 @record(frozen=True, slots=True)

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from typing import Final, cast
 
+from accepttrace.facts.records import Came, Holder, Listener
 from accepttrace.model.census import Census
 from accepttrace.model.findings import key_of
+from accepttrace.model.labels import NAME_LENGTH, few
 from accepttrace.model.listeners import Listeners, Socket
 from accepttrace.model.losses import ON_CLOSE
 from accepttrace.model.sites import Change, SiteKey, Sites, sites
@@ -28,7 +30,12 @@ _FAULTS: Final[Mapping[str, EventKind]] = {
     "IDLE WORKERS": "IDLE WORKERS",
     "UNEVEN OPEN": "UNEVEN OPEN",
 }
-_CHANGES: Final = ("RELOAD", "WORKERS", "GROUP", "CLOSED")
+_CHANGES: Final = ("RELOAD", "WORKERS", "GROUP", "CLOSED", "PASSED")
+_CAME: Final[Mapping[Came, str]] = {
+    "SCM_RIGHTS": "over a UNIX socket (SCM_RIGHTS)",
+    "pidfd_getfd": "by pidfd_getfd",
+    "other": "from another process",
+}
 Key = tuple[object, ...]
 _SHARED: Final = {
     "overflow": "dropped_overflow",
@@ -78,6 +85,7 @@ class Journal:
         self._findings: dict[Key, int] = {}
         self._marks: dict[int, _Mark] = {}
         self._shared: dict[tuple[int, str], int] = {}
+        self._handed: set[tuple[int, int, int]] = set()  # inode, PID and start of who has it
 
     @property
     def events(self) -> tuple[Event, ...]:
@@ -112,6 +120,31 @@ class Journal:
             event = known or self._begin("CLOSED", key)
             self._changes[key] = event.number
             self._keep(_of_change(event, change))
+
+    def hand_over(self, rows: Iterable[Listener]) -> None:
+        """Take in who was seen as it was handed a listener, and has it."""
+        there = {
+            (row.inode, one.pid, one.start_ticks): (row, one)
+            for row in rows
+            for one in row.holders
+            if one.came
+        }
+        new: dict[tuple[SiteKey, Came], list[tuple[Listener, Holder]]] = {}
+        for key in there.keys() - self._handed:
+            row, one = there[key]
+            assert one.came is not None
+            place = SiteKey(row.netns, row.family, row.local_address, row.local_port)
+            new.setdefault((place, one.came), []).append((row, one))
+        self._handed = set(there)
+        for (place, came), pairs in new.items():
+            inodes = {row.inode for row, _ in pairs}
+            socket = f"socket {min(inodes)}" if len(inodes) == 1 else f"{len(inodes)} sockets"
+            who = sorted({(one.pid, one.name[:NAME_LENGTH]) for _, one in pairs})
+            names = few([f"pid {pid} {name}" for pid, name in who])
+            text = f"{names} got {socket} {_CAME[came]}"
+            inode = min(inodes) if len(inodes) == 1 else None
+            event = self._begin("PASSED", place)
+            self._keep(replace(event, going_on=False, inode=inode, text=text))
 
     def lose(self, rows: Iterable[ListenerRow], shared: Iterable[NamespaceLoss]) -> None:
         """Take in what each listener has lost so far, and what was lost at one of several."""

@@ -15,6 +15,7 @@ from accepttrace.model.tallies import UNNAMED
 T = TypeVar("T")
 
 NAMED: Final = 4  # of several processes, named in one row
+NAME_LENGTH: Final = 64  # characters: others choose them
 
 
 class Who(NamedTuple):

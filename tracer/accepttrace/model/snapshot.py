@@ -265,6 +265,7 @@ EventKind = Literal[
     "WORKERS",
     "GROUP",
     "CLOSED",
+    "PASSED",
     "STUCK",
     "UNEVEN",
     "IDLE WORKERS",

@@ -17,6 +17,7 @@ from accepttrace.facts.records import (
     Flow,
     Gone,
     Inventory,
+    Listener,
     Losses,
     Opened,
     Order,
@@ -111,6 +112,7 @@ class Tracker:
         self._journal = Journal(self._listeners, self._census)
         self._findings = Findings()
         self._found: Sequence[Diagnosis] = ()
+        self._listed: Sequence[Listener] = ()  # by the last inventory
 
     def start(self, baseline: Baseline) -> None:
         """What was there when tracing began; read before it is announced that it did."""
@@ -124,6 +126,7 @@ class Tracker:
         self._check(counts, reading.passed)
         if reading.inventory is not None:
             self._unread, self._unix = reading.inventory.unread, reading.inventory.unix
+            self._listed = reading.inventory.listeners
             self._take_in_opened(reading.inventory)
             changes = self._listeners.changes
             self._found = self._findings.update(
@@ -262,6 +265,7 @@ class Tracker:
             self._journal.compare(scene, shown, changes)
             self._journal.judge(verdicts)
             self._journal.find(self._found)
+            self._journal.hand_over(self._listed)
         self._journal.lose(scene.rows, shared)
 
     def _recent(self, by: By) -> Parts | None:

@@ -28,6 +28,9 @@ from accepttrace.probe.clock import start_shown
 from accepttrace.probe.load import core, loaders
 from accepttrace.probe.load.libbpf import library
 from accepttrace.probe.maps import Map
+from accepttrace.probe.plans import AttachType
+from accepttrace.probe.receiving import PROGRAMS as WATCHING
+from accepttrace.probe.receiving import SITE, Receipt, receipts, usable
 from accepttrace.probe.wire import U32
 
 Protocol = Literal["tcp", "udp", "unix"]
@@ -103,6 +106,7 @@ class Holdings:
     epolls: dict[int, list[EpollSet]] = field(default_factory=dict)  # by PID
     waiters: dict[int, Waiters] = field(default_factory=dict)  # by inode
     sockets: dict[int, int] = field(default_factory=dict)  # inode → inode number of its netns
+    received: dict[tuple[int, int], Receipt] = field(default_factory=dict)  # by PID and inode
     # Connections by PID and port; None: this pass did not count them, or not all.
     opened: dict[tuple[int, LocalPort], int] | None = None
 
@@ -110,22 +114,27 @@ class Holdings:
 class HolderIterator:
     """The iterator, loaded. Use as a context manager; leaving it frees it.
 
+    `watched`: who is handed a socket is seen from now on, by the first of these attach types that
+    works; not at all where none does.
+
     Raises `UnsupportedError` where this kernel or these privileges do not allow it.
     """
 
-    def __init__(self, protocol: Protocol = "tcp") -> None:
+    def __init__(self, protocol: Protocol = "tcp", watched: Collection[AttachType] = ()) -> None:
         self._object: int | None = None
         self._link: int | None = None
+        self._watch: int | None = None
         self._fd: int | None = None  # of a pass that is under way
         self._pidns = _seen_from()
         self._numbers: dict[int, int] = {}  # PIDs here, by those of the initial PID namespace
-        self._object, self._link = _load()
+        self._object, self._link, self._watch = _load(watched)
         self._asked = Map(self._map("asked"), U32, wire.Asked)
         self._progress = Map(self._map("progress"), U32, wire.Progress)
         self._epolls = Map(self._map("epolls"), wire.U64, U32)
         self._walked = Map(self._map("walked"), U32, U32)
         self._opened = Map(self._map("opened"), wire.OpenKey, wire.OpenCount)
         self._counted = Map(self._map("counted"), wire.CountedKey, U32)
+        self._received = Map(self._map("received"), wire.ReceivedKey, wire.Received)
         self._protocol = PROTOCOLS[protocol]
         self._parts: list[bytes] = []
         self._again = False  # it is the second pass of a reading
@@ -147,12 +156,20 @@ class HolderIterator:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @property
+    def watches(self) -> bool:
+        """Whether it is seen who is handed a socket."""
+        return self._watch is not None
+
     def close(self) -> None:
         """Free it. May be called twice."""
         self._end()
         if self._link is not None:
             os.close(self._link)
             self._link = None
+        if self._watch is not None:
+            library().bpf_link__destroy(self._watch)
+            self._watch = None
         if self._object is not None:
             library().bpf_object__close(self._object)
             self._object = None
@@ -188,6 +205,7 @@ class HolderIterator:
             if not is_new or self._again:
                 self._again = False
                 found.opened = self._read_opened() if self._counts else None
+                found.received = self._read_received() if self.watches else {}
                 return found
             self._again = True
         return None
@@ -283,6 +301,14 @@ class HolderIterator:
             if key.tgid in pids
         }
 
+    def _read_received(self) -> dict[tuple[int, int], Receipt]:
+        """After the pass: who has a descriptor by then is in it."""
+        found = receipts(self._received)
+        if not self._pidns:
+            return found
+        numbers = self._numbers
+        return {(numbers[p], inode): one for (p, inode), one in found.items() if p in numbers}
+
     def _map(self, name: str) -> int:
         return int(library().bpf_object__find_map_fd_by_name(self._object, name.encode()))
 
@@ -377,33 +403,44 @@ def _seen_from() -> int:
     return pidns.seen_from()
 
 
-def _load() -> tuple[int, int]:
-    """The object and a link of its iterator, by trying."""
+def _load(watched: Collection[AttachType]) -> tuple[int, int, int | None]:
+    """The object, a link of its iterator, and one of what sees who is handed sockets: by trying."""
     loaders.raise_memlock()
-    for name in PROGRAMS:
-        try:
-            return _load_with(name)
-        except UnsupportedError as error:
-            failure = error
+    for watch in (*usable(watched), ""):
+        for name in PROGRAMS:
+            try:
+                return _load_with(name, watch)
+            except UnsupportedError as error:
+                failure = error
     raise failure
 
 
-def _load_with(name: str) -> tuple[int, int]:
+def _load_with(name: str, watch: str) -> tuple[int, int, int | None]:
     lib = library()
     bpf = core.opened("holders")
     try:
         programs = {
-            each: lib.bpf_object__find_program_by_name(bpf, each.encode()) for each in PROGRAMS
+            each: lib.bpf_object__find_program_by_name(bpf, each.encode())
+            for each in (*PROGRAMS, *WATCHING.values())
         }
         for each, program in programs.items():
-            lib.bpf_program__set_autoload(program, each == name)
+            lib.bpf_program__set_autoload(program, each in (name, watch))
         code = lib.bpf_object__load(bpf)
         if code < 0:
             raise core.refused("load the iterator over files", -code)
-        return bpf, iterators.link(lib.bpf_program__fd(programs[name]))
+        link = _attached(programs[watch]) if watch else None
+        return bpf, iterators.link(lib.bpf_program__fd(programs[name])), link
     except OSError as error:
         lib.bpf_object__close(bpf)
         raise core.refused("link the iterator over files", error.errno or 0) from None
     except BaseException:
         lib.bpf_object__close(bpf)
         raise
+
+
+def _attached(program: int) -> int:
+    c.set_errno(0)
+    link = library().bpf_program__attach(program)
+    if not link:
+        raise core.refused(f"attach to {SITE}", c.get_errno())
+    return int(link)

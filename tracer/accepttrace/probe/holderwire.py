@@ -14,6 +14,11 @@ MAX_EPOLLS = 65536
 MAX_WALKED = 65536
 MAX_OPENED = 65536
 MAX_COUNTED = 65536
+MAX_RECEIVED = 1024
+
+RECEIVED_MESSAGE = 1
+RECEIVED_GETFD = 2
+RECEIVED_OTHER = 3
 
 PIECE_PROCESS = 1
 PIECE_EPOLLS = 2
@@ -92,4 +97,23 @@ class CountedKey(c.Structure):
     _fields_ = (
         ("inode", c.c_uint32),
         ("tgid", c.c_uint32),
+    )
+
+
+class ReceivedKey(c.Structure):
+    """struct received_key: a socket in a process."""
+
+    _fields_ = (
+        ("inode", c.c_uint32),
+        ("tgid", c.c_uint32),
+    )
+
+
+class Received(c.Structure):
+    """struct received: that it was handed over, and how."""
+
+    _fields_ = (
+        ("start_ns", c.c_uint64),
+        ("by", c.c_uint32),
+        ("pad", c.c_uint32),
     )

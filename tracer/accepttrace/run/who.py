@@ -18,6 +18,7 @@ from accepttrace.sockets.inventory import InventoryReader, held_by
 if TYPE_CHECKING:
     from accepttrace.config import Filters
     from accepttrace.facts.kin import Surroundings
+    from accepttrace.probe.plans import AttachType
     from accepttrace.sockets.diag.tcp import AskFacts
     from accepttrace.sockets.unixinventory import UnixReader
 
@@ -26,10 +27,14 @@ APART_S: Final = 0.05
 
 
 class Sought(NamedTuple):
-    """Which families. `unix`: names of sockets, or of any (none); None: that is not asked."""
+    """Which families. `unix`: names of sockets, or of any (none); None: that is not asked.
+
+    `watched`: for as long as the reader is there, it is seen who is handed a socket.
+    """
 
     tcp: bool = True
     unix: frozenset[str] | None = None
+    watched: bool = False
 
 
 class WhoReader:
@@ -39,6 +44,7 @@ class WhoReader:
         self._filters = filters
         self._stack = ExitStack()
         self._blind = ""
+        self._watched: tuple[AttachType, ...] = ("fentry", "kprobe") if sought.watched else ()
         self._tcp = self._open_tcp() if sought.tcp else None
         self._unix = None if sought.unix is None else self._open_unix(sought.unix)
 
@@ -64,13 +70,13 @@ class WhoReader:
         self._stack.callback(reader.close)
         if not self._filters.ports:
             reader.find_ports()
-        reader.use(open_iterator())
+        reader.use(open_iterator("tcp", self._watched))
         return reader
 
     def _open_unix(self, names: frozenset[str]) -> UnixReader:
         from accepttrace.sockets.unixinventory import UnixReader
 
-        reader = UnixReader(self._filters, names, open_iterator("unix"))
+        reader = UnixReader(self._filters, names, open_iterator("unix", self._watched))
         self._stack.callback(reader.close)
         return reader
 

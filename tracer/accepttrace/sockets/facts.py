@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from accepttrace.facts.records import WaitsIn
+from accepttrace.facts.records import Came, WaitsIn
 
 
 class Waiting(NamedTuple):
@@ -31,3 +31,4 @@ class Facts:
     fds: Mapping[int, int]  # inode → its lowest descriptor
     waits: Mapping[int, Waiting]  # by inode, at this moment
     sure: bool  # it does not wait at this moment where that is UNKNOWN, but may be busy
+    came: Mapping[int, Came] = field(default_factory=dict)  # by inode, where it was handed over

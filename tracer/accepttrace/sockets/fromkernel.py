@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from accepttrace.facts.records import NS_PER_TICK, Opened, Unread
+from accepttrace.facts.records import NS_PER_TICK, Came, Opened, Unread
 from accepttrace.probe.holders import EpollSet, HolderIterator, Holdings, Table
 from accepttrace.sockets import syscalls
 from accepttrace.sockets.facts import Facts
@@ -19,6 +19,7 @@ QUICK_S: Final = 0.02  # but for one as quick as this
 OPEN_REST: Final = 50  # ... and one that counts connections by 50 times, before the next counts
 ASK_S: Final = 0.05  # for asking what threads sleep in, in one refresh
 NO_SETS: Final[tuple[EpollSet, ...]] = ()
+NOTHING: Final[Mapping[int, Came]] = {}
 
 
 @dataclass(slots=True)
@@ -146,7 +147,12 @@ class KernelSource:
             fds=fds,
             waits={inode: self._queues.waiting(first.pid, inode, sets) for inode in fds},
             sure=all(self._queues.complete(inode) for inode in fds),
+            came=self._came(first, fds) if self._holdings.received else NOTHING,
         )
+
+    def _came(self, table: Table, inodes: Iterable[int]) -> dict[int, Came]:
+        found = ((inode, self._holdings.received.get((table.pid, inode))) for inode in inodes)
+        return {i: one.came for i, one in found if one and one.start_ns == table.start_ns}
 
 
 def _merged(tables: list[Table], wanted: frozenset[int]) -> Mapping[int, int]:

@@ -20,6 +20,7 @@ from accepttrace.sockets.serving import ServingReader
 
 if TYPE_CHECKING:  # not needed until the tracer is ready
     from accepttrace.probe.holders import HolderIterator, Protocol
+    from accepttrace.probe.plans import AttachType
     from accepttrace.sockets.diag.tcp import Look
     from accepttrace.sockets.fromkernel import KernelSource
 
@@ -30,12 +31,14 @@ FULL_S: Final = 5.0  # for a pass over all open files, where that is all there i
 EVERYWHERE_S: Final = 30.0  # namespaces where no process holds a socket asked for are asked, too
 
 
-def open_iterator(protocol: Protocol = "tcp") -> HolderIterator | None:
-    """The kernel's own list of open files; None where it may not be used."""
+def open_iterator(
+    protocol: Protocol = "tcp", watched: Collection[AttachType] = ()
+) -> HolderIterator | None:
+    """The kernel's own list of open files, see there; None where it may not be used."""
     from accepttrace.probe.holders import HolderIterator
 
     try:
-        return HolderIterator(protocol)
+        return HolderIterator(protocol, watched)
     except (UnsupportedError, OSError):
         return None
 

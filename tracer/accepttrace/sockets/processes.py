@@ -7,7 +7,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, Protocol
 
-from accepttrace.facts.records import Holder, Process, Unread
+from accepttrace.facts.records import Came, Holder, Process, Unread
 from accepttrace.sockets.facts import NOT, UNKNOWN, Facts, Waiting
 from accepttrace.sockets.helper import Helper
 from accepttrace.sockets.people import People
@@ -117,8 +117,9 @@ class Processes:
             held.words[inode] = word
             held.open |= word.shown.waits is None or bool(word.shown.waits and not word.seen)
             holder = held.holders.get(inode)
-            if holder is None or not _stands(holder, held.process, fd, word.shown):
-                self._put(held, inode, _holder(held.process, fd, word.shown))
+            came = held.facts.came.get(inode)
+            if holder is None or not _stands(holder, held.process, fd, word.shown, came):
+                self._put(held, inode, _holder(held.process, fd, word.shown, came))
 
     def _ask_the_undecided(self, now: float) -> None:
         undecided = [
@@ -160,16 +161,16 @@ def _word(before: _Word | None, look: Waiting, now: float, last_s: float) -> _Wo
     return _Word(shown, False, seen_s)
 
 
-def _stands(holder: Holder, process: Process, fd: int, waiting: Waiting) -> bool:
+def _stands(holder: Holder, process: Process, fd: int, waiting: Waiting, came: Came | None) -> bool:
     return (
-        holder.fd == fd
+        (holder.fd, holder.came) == (fd, came)
         and (holder.waits, holder.waits_in) == waiting
         and (holder.name, holder.comm, holder.cgroup)
         == (process.name, process.comm, process.cgroup)
     )
 
 
-def _holder(process: Process, fd: int, waiting: Waiting) -> Holder:
+def _holder(process: Process, fd: int, waiting: Waiting, came: Came | None) -> Holder:
     return Holder(
         pid=process.pid,
         start_ticks=process.start_ticks,
@@ -181,4 +182,5 @@ def _holder(process: Process, fd: int, waiting: Waiting) -> Holder:
         container=process.container,
         ns_pid=process.ns_pid,
         waits_in=waiting.where,
+        came=came,
     )

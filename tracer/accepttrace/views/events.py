@@ -23,6 +23,7 @@ STYLES_OF_EVENTS: Final[Mapping[EventKind, str]] = {
     "UNEVEN OPEN": STYLES["UNEVEN OPEN"],
 }
 _SHOWN: Final = 12  # below a table
+_AT_ONCE: Final[tuple[EventKind, ...]] = ("PASSED",)
 
 
 def happened(snapshot: Snapshot, width: int) -> list[Line]:
@@ -67,7 +68,8 @@ def _words(snapshot: Snapshot, event: Event) -> str:
     if event.text is not None and event.going_on and _is_said(snapshot, event):
         return "since then"
     if event.text is not None:
-        ended = "" if event.going_on else f"; until {clock(snapshot, event.until_s)}"
+        over = not event.going_on and event.kind not in _AT_ONCE
+        ended = f"; until {clock(snapshot, event.until_s)}" if over else ""
         return clean(event.text) + ended
     if event.kind == "LOST":
         whose = f" from {plural(event.clients, 'client')}" if event.clients else ""

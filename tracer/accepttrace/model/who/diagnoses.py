@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from accepttrace.facts.records import TICKS_PER_S, US_PER_S, Holder, Listener
-from accepttrace.model.labels import few
+from accepttrace.model.labels import NAME_LENGTH, few
 from accepttrace.model.verdict import STUCK_US, counted
 from accepttrace.model.who.diagnosis import KINDS, Diagnosis, Kind
 from accepttrace.model.who.families import Family, families
@@ -16,7 +16,6 @@ from accepttrace.model.who.programs import program_of
 from accepttrace.model.who.tree import Answer, Group
 from accepttrace.model.who.ways import INIT, ancestors
 
-NAME_LENGTH: Final = 64  # characters: others choose them
 NAMED: Final = 4  # sockets or processes, in a sentence
 SMALL_SOMAXCONN: Final = 511  # below what servers ask for by default
 RELOADED_S: Final = 300.0  # workers that began so long after their master are not its first

@@ -22,7 +22,8 @@ class Way:
 
     `how`: sole: one process has it; inherited: all descend from `source`, which has it, too;
     related: children of one parent or members of one session, none of whose ancestors has it (any
-    more); passed: `strangers` are related to no other holder; activated: `source` is systemd, or
+    more); passed: `strangers` are related to no other holder, or were seen as they were handed it
+    (`Holder.came`); activated: `source` is systemd, or
     systemd-socket-activate, and has it, too. None: not known, as not all holders could be read.
     `same_file`: kcmp's answer, see `Surroundings`.
     """
@@ -41,17 +42,19 @@ def way_of(row: Listener | Receiver, around: Surroundings, partial: bool) -> Way
     if len(row.holders) < 2:
         return Way("sole" if row.holders and not partial else None)
     same = around.same_file.get(row.inode)
+    handed = tuple(holder.pid for holder in row.holders if holder.came)
     if not all(holder.pid in around.kin for holder in row.holders):
-        return Way(None, same_file=same)
+        return Way("passed" if handed else None, None, handed, same)
     holders = {holder.pid: holder for holder in row.holders}
     activator = next((pid for pid in holders if _activates(around.kin[pid])), None)
     if activator is not None:
         return Way("activated", activator, same_file=same)
     tops = [pid for pid in holders if _nearest(pid, holders, around.kin) is None]
-    if len(tops) == 1:
+    if len(tops) == 1 and not handed:
         return Way("inherited", tops[0], same_file=same)
-    strangers = _strangers(tops, holders, around.kin)
-    return Way("passed" if strangers else "related", None, strangers, same)
+    strangers = _strangers([pid for pid in tops if pid not in handed], holders, around.kin)
+    passed = tuple(sorted({*handed, *strangers}))
+    return Way("passed" if passed else "related", None, passed, same)
 
 
 def ancestors(pid: int, kin: Mapping[int, Kin]) -> Iterator[int]:

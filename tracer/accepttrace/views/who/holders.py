@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 from accepttrace.config import named_ranges, ranges
 from accepttrace.facts.kin import Surroundings
 from accepttrace.facts.places import pod_of, unit_of
-from accepttrace.facts.records import TICKS_PER_S, Holder, Process
+from accepttrace.facts.records import TICKS_PER_S, Came, Holder, Process
 from accepttrace.model.labels import few
 from accepttrace.model.who.programs import without_numbers
 from accepttrace.views.formats import span
@@ -25,6 +25,11 @@ GAP_S: Final = 5.0  # between two generations
 GENERATIONS: Final = 3  # more are none
 WORDS: Final[Mapping[bool | None, str]] = {True: "waits", None: "?", False: "holds"}
 ORDER: Final = (True, None, False)
+CAME: Final[Mapping[Came, str]] = {
+    "SCM_RIGHTS": "by SCM_RIGHTS",
+    "pidfd_getfd": "by pidfd_getfd",
+    "other": "passed",
+}
 
 
 class Style(NamedTuple):
@@ -151,7 +156,7 @@ def kind_of(holder: Holder, around: Surroundings) -> object:
     """What holders of one kind have in common, beside whether they wait."""
     kin = around.kin.get(holder.pid)
     own = (kin.uid, kin.parent, kin.stopped) if kin else None
-    return (without_numbers(holder.name), holder.waits_in, holder.cgroup, own)
+    return (without_numbers(holder.name), holder.waits_in, holder.cgroup, holder.came, own)
 
 
 class Row(NamedTuple):
@@ -170,6 +175,7 @@ def _row(some: Sequence[Member], sockets: int, around: Surroundings, opened: Ope
         "" if others or sockets > 1 else f"fd {holder.fd}",
         (holder.waits_in or "") if first.waits else "",
         "not seen to wait" if first.waits is None else "",
+        CAME[holder.came] if holder.came else "",
         _extent(first, sockets),
         opened.text(each.holder.pid for each in some),
     ]

@@ -102,6 +102,7 @@ def _holder(holder: Holder, row: Listener, answer: Answer) -> dict[str, object]:
     number = open_of(holder, row, answer.inventory)
     return {
         **holder_object(holder),
+        "came": holder.came,
         **kin_object(holder, answer.around),
         "open_connections": number,
     }

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from accepttrace.facts.datagrams import Receiver
-from accepttrace.facts.records import Holder, Listener
+from accepttrace.facts.records import Came, Holder, Listener
 from accepttrace.model.who.diagnoses import diagnoses
 from accepttrace.model.who.tree import Answer, Group, Socket
 from accepttrace.model.who.ways import Way
@@ -201,21 +201,24 @@ def way_text(way: Way, holders: Sequence[Holder]) -> Iterator[str]:
     """How they came to hold one socket, and whether it is one open file."""
     if len(holders) < 2 and way.how != "activated":
         return
-    yield _HOW.get(way.how or "", "") or _from(way, holders)
+    if way.how == "passed":
+        yield from _passed(way, holders)
+    else:
+        yield _HOW.get(way.how or "", "") or _from(way, holders)
     if way.same_file is not None:
         yield "one open file (kcmp)" if way.same_file else "NOT one open file (kcmp)"
 
 
+_CAME: Final[Mapping[Came | None, str]] = {
+    "SCM_RIGHTS": "passed over a UNIX socket (traced)",
+    "pidfd_getfd": "taken by pidfd_getfd (traced)",
+    "other": "passed (traced)",
+    None: "unrelated, passed over a UNIX socket or taken by pidfd_getfd",
+}
 _HOW: Final = {"related": "inherited from a parent that has it no more, or passed"}
 
 
 def _from(way: Way, holders: Sequence[Holder]) -> str:
-    if way.how == "passed":
-        named = ", ".join(map(str, way.strangers[:STRANGERS]))
-        more = len(way.strangers) - STRANGERS
-        rest = f" and {more} more" if more > 0 else ""
-        noun = "pid" if len(way.strangers) == 1 else "pids"
-        return f"{noun} {named}{rest}: unrelated, passed over a UNIX socket or taken by pidfd_getfd"
     if way.source is None:
         return "way not known"
     name = next((one.name for one in holders if one.pid == way.source), "")
@@ -223,3 +226,15 @@ def _from(way: Way, holders: Sequence[Holder]) -> str:
     if way.how == "activated":
         return f"socket activation by {origin}"
     return f"likely inherited from {origin}"
+
+
+def _passed(way: Way, holders: Sequence[Holder]) -> Iterator[str]:
+    came = {one.pid: one.came for one in holders}
+    for some in alike(way.strangers, lambda pid: came[pid]):
+        yield f"{_named(some)}: {_CAME[came[some[0]]]}"
+
+
+def _named(pids: Sequence[int]) -> str:
+    more = len(pids) - STRANGERS
+    rest = f" and {more} more" if more > 0 else ""
+    return f"pid{'s' if len(pids) > 1 else ''} {', '.join(map(str, pids[:STRANGERS]))}{rest}"
