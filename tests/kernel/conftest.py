@@ -28,6 +28,8 @@ from accepttrace.run.tcp import TcpSource
 from accepttrace.sockets.holding import open_iterator
 from accepttrace.sockets.inventory import InventoryReader
 
+from .network import own_namespace
+
 ACCEPTTRACE = (sys.executable, "-m", "accepttrace")
 # A VM names the attach types that its kernel must offer; elsewhere whatever works is tested.
 EXPECTED = tuple(filter(None, os.environ.get("ACCEPTTRACE_EXPECTED_TYPES", "").split(",")))
@@ -61,7 +63,8 @@ class Tracing:
     def of(
         self, *ports: int, filters: Filters | None = None, window_s: float | None = None
     ) -> Account:
-        chosen = filters or Filters(ports=frozenset(ports))
+        # What has the same port in another namespace is a stranger's.
+        chosen = filters or Filters(ports=frozenset(ports), netns=own_namespace())
         self.session.filter(NOBODY)  # no row is made while they are all forgotten
         self.session.reset()
         self.session.filter(chosen)

@@ -21,6 +21,8 @@ CLONE_NEWNET = 0x40000000
 SIOCSIFFLAGS = 0x8914
 IFF_UP = 0x1
 SYSCTLS = Path("/proc/sys/net")
+HERE = "/proc/thread-self/ns/net"  # of the calling thread
+SHARED = os.stat(HERE).st_ino  # with the rest of the machine
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,7 @@ def own_network(**switches: object) -> Iterator[None]:
     So do its children; the tracer's hooks see all namespaces. `switches` are named as below
     /proc/sys/net/ipv4 and core.
     """
-    home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    home = os.open(HERE, os.O_RDONLY | os.O_CLOEXEC)
     _libc("unshare", CLONE_NEWNET)
     try:
         _start_loopback()
@@ -51,10 +53,15 @@ def own_network(**switches: object) -> Iterator[None]:
         os.close(home)
 
 
+def own_namespace() -> frozenset[int]:
+    """Of the calling thread, if no other process listens there (`own_network`)."""
+    return frozenset({os.stat(HERE).st_ino}) - {SHARED}
+
+
 @contextmanager
 def visited(namespace: int) -> Iterator[None]:
     """In the network namespace behind a file descriptor, which is closed, until the block ends."""
-    home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    home = os.open(HERE, os.O_RDONLY | os.O_CLOEXEC)
     try:
         _libc("setns", namespace, CLONE_NEWNET)
         yield

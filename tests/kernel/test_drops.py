@@ -279,7 +279,8 @@ def test_another_namespace_has_its_own_counters(tracing: Tracing) -> None:
             other = there.enter_context(listen(2, port=port))
             there.enter_context(sleeping())  # a namespace is found by who is in it
             away = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
-        account = begin(tracing, port)
+        account = tracing.of(filters=Filters(ports=frozenset({port})))
+        settled(account)
         with visited(away):
             dropped = there.enter_context(turned_away(port, 3))
         rows = by_inode(settled(account))

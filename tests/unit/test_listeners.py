@@ -401,6 +401,14 @@ def test_sizes_of_a_group_have_their_time_in_milliseconds() -> None:
     assert [one.elapsed_s for one in scene.it.known[100].sizes] == [1.235]
 
 
+def test_a_group_has_the_sizes_that_it_changed_to() -> None:
+    scene = Scene()
+    for size in (3, 3, 4, 4, 3, 2, 2):
+        scene.read(listener(group=7, size=size))
+    sizes = [(one.elapsed_s, one.size) for one in scene.row().group_sizes]
+    assert sizes == [(1.0, 3), (3.0, 4), (5.0, 3), (6.0, 2)]
+
+
 def test_who_came_after_the_start_came_late() -> None:
     scene = Scene()
     scene.read(listener(), unread=(Unread("x", "y", 1),))

@@ -809,9 +809,10 @@ def test_only_where_the_queue_is_known_do_sleepers_not_wait(clock: Clock) -> Non
     assert len(held.source.asked) == 1  # nothing is open any more
 
 
-def test_a_changed_name_or_control_group_is_shown(clock: Clock) -> None:
+@pytest.mark.parametrize("way", [ACCEPT, UNKNOWN])
+def test_a_changed_name_or_control_group_is_shown(clock: Clock, way: Waiting) -> None:
     held = Held(clock)
-    facts = holds(ME)
+    facts = holds(ME, way=way)
     speaker = Speaker()
     held.processes = Processes(held.source, cast("Helper", speaker))
     names = []
@@ -822,6 +823,17 @@ def test_a_changed_name_or_control_group_is_shown(clock: Clock) -> None:
         names.append([one.name for one in held.processes.holders(7)])
     assert names == [["one"], ["two"]]
     assert held.processes.process(ME) is not None
+
+
+def test_what_was_lately_seen_ends_for_one_that_is_not_read_again(clock: Clock) -> None:
+    held = Held(clock)
+    held.look(holds(1, way=ACCEPT))
+    facts, said = holds(1, way=NOT), []
+    for _ in range(2):
+        held.look(facts)
+        said += [one.waits for one in held.processes.holders(7)]
+        clock.now += PAUSE_S
+    assert said == [True, False]
 
 
 def test_a_light_look_is_short_and_a_full_one_long(scans: Scans) -> None:

@@ -237,6 +237,24 @@ def test_room_is_handed_out_to_names_and_bars_by_turns() -> None:
     assert titles.index("xFAIR") - titles.index("SHARE") - len("100.0% ") - 1 == 40
 
 
+def test_another_column_comes_as_soon_as_it_fits_beside_a_bar_of_15_cells() -> None:
+    def titles(width: int) -> str:
+        return found(drawn(four_workers(), (width, 24)), "WORKER")
+
+    came = [w for w in range(70, 150) if len(titles(w).split()) > len(titles(w - 1).split())]
+    bars = [titles(w).index("xFAIR") - len("100.0% ") - 1 - titles(w).index("SHARE") for w in came]
+    assert len(bars) >= 5
+    assert {*bars} == {15}
+    assert {titles(w).split()[-1] for w in came} == {titles(w + 1).split()[-1] for w in came}
+
+
+def test_a_window_of_few_lines_has_rows_alone() -> None:
+    shown = [text(drawn(four_workers(), (80, height)))[2:] for height in (3, 4, 5)]
+    assert [[line[:5].strip("▶ ") for line in lines] for lines in shown] == [
+        *(["1001"], ["1001", "1002"], ["WORK", "1001", "TOTA"])
+    ]
+
+
 def test_names_stand_on_the_left_and_numbers_on_the_right() -> None:
     lines = text(drawn(long_named(), (100, 24)))
     (long,), (short,) = ([one for one in lines if one[1:5] == pid] for pid in ("1001", "1002"))

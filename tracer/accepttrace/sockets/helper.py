@@ -174,10 +174,7 @@ def _serve(source: int, sink: int) -> None:
         c.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         _keep_only(source, sink)
         stream = os.fdopen(source, "rb")
-        while True:
-            size = int.from_bytes(stream.read(SIZE_BYTES), "little")
-            if not size:
-                break
+        while size := int.from_bytes(stream.read(SIZE_BYTES), "little"):
             function, arguments = pickle.loads(stream.read(size))
             for argument in arguments:
                 _put(sink, pickle.dumps(_result(function, argument)))

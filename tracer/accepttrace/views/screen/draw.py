@@ -123,11 +123,10 @@ def _table(
     if sight.rows is not None:
         free = min(free, sight.rows)
     selected = one.items[at]
-    view = in_view(everything, selected, state.top, free)
+    is_bare = room <= TITLE_AND_TOTAL  # nothing but rows
+    view = in_view(everything, selected, state.top, room if is_bare else free)
     made = Table(one, view, state, selected, canvas, sight.columns)
-    lines = made.lines()
-    if room <= TITLE_AND_TOTAL:
-        lines = lines[1:2]
+    lines = made.lines()[1:-1] if is_bare else made.lines()
     strip = _strip(one, view.top, len(view.entries), canvas) if view.hidden and tall else []
     space: list[Line] = [()] if tall else []
     body = [*space, *strip, *lines, *after, *space, *told]

@@ -197,7 +197,7 @@ class Table:
         self._shorten(taken["who"], natural)
         if "bar" in taken:
             if len(taken) == len(made):
-                extra = self._extra(width - _used(taken.values()) - len(GAP))
+                extra = self._extra(width - _used(taken.values()))
             _widen(taken["bar"], BAR_MOST, width - _used([*taken.values(), *extra]))
             self._draw_bars(taken["bar"])
         elif "part" in taken:
@@ -217,7 +217,7 @@ class Table:
                 continue
             room -= one.width + len(GAP)
             if room < 0:
-                break
+                return found
             found.append(one)
         return found
 
