@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
+from functools import partial
+from random import Random
 
 import pytest
 
@@ -243,3 +245,33 @@ def test_who_looks_further_back_does_not_know_since_when() -> None:
     assert watch.window_s == 60.0
     assert Watch(None, (5.0,)).windows == {5.0}
     assert Watch().windows == frozenset()
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_trends_that_are_asked_for_each_second_are_those_that_are_asked_for_once(seed: int) -> None:
+    chance = Random(seed)
+    often = Recent(12.0)
+    steps: list[Callable[[Recent], object]] = []
+    now_s = 100.0
+    for _ in range(chance.randrange(5, 60)):
+        begin_s, now_s = now_s, now_s + chance.choice((0.25, 0.5, 1.0, 1.0, 2.5, 7.0))
+        taken: dict[Hashable, int] = {one: chance.randrange(9) for one in chance.sample("abcd", 2)}
+        new: list[Callable[[Recent], object]] = [
+            partial(
+                Recent.add,
+                changes=[(one, n, 0.0) for one, n in taken.items()],
+                whole=Stay(begin_s, now_s),
+            )
+        ]
+        if chance.random() < 0.1:
+            new.append(partial(Recent.move, old="a", new="b"))
+        if chance.random() < 0.1:
+            new.append(partial(Recent.keep, keys={"a", "b", "c"}))
+        now_s += chance.choice((0.0, 0.0, 0.0, 3.0))
+        once = Recent(12.0)
+        steps += new
+        for step in steps:
+            step(once)
+        for step in new:
+            step(often)
+        assert often.trends(100.0, now_s) == once.trends(100.0, now_s)

@@ -45,6 +45,7 @@ def _part(parts: Parts, key: Key) -> Part:
 
 
 Trend = Sequence["float | None"]  # per second, the latest last; None: not known
+Rates = dict[Key, list["float | None"]]
 
 
 class Trends(NamedTuple):
@@ -78,13 +79,18 @@ class _Slot:
     parts: Parts = field(default_factory=dict)
 
 
+_Cell = tuple["_Slot | None", float]  # None: a quiet time; how long it lasted
+
+
 class Recent:
     """A window of so many seconds, by key. What it covers is up to a slot longer."""
 
     def __init__(self, window_s: float) -> None:
         self._window_s = window_s
         self._slots: deque[_Slot] = deque()
-        self._past: Parts | None = None  # the sums of all slots but the last; None: to be found
+        # Of all slots but the last, that is added to; None: to be found.
+        self._past: Parts | None = None  # their sums
+        self._rates: tuple[object, Rates] | None = None  # of which cells, and what was taken there
 
     def take_in(
         self, taken: Mapping[Key, int], expected: Mapping[Key, float], whole: Stay
@@ -125,24 +131,33 @@ class Recent:
     def trends(self, began_s: float, now_s: float) -> Trends:
         """By key, what was taken per second in each of the last TREND parts, the latest last.
 
-        None: that was before `began_s`. Who is missing took nothing.
+        None: that was before `began_s`, which is always the same. Who is missing took nothing.
         """
         cells = self._cells(now_s)
         zero: list[float | None] = [None] * TREND
         known = min(len(cells) + int((self._edge_s(now_s) - began_s) / self._slot_s), TREND)
         zero[TREND - known :] = [0.0] * known
-        found: dict[Key, list[float | None]] = {}
-        for age, (slot, lasted_s) in enumerate(cells[:TREND], 1):
-            for key, part in slot.parts.items() if slot else ():
-                trend = found.get(key)
-                if trend is None:
-                    trend = found[key] = zero.copy()
-                trend[-age] = part.accepts / lasted_s
+        earlier = self._earlier(cells[1:TREND], zero)
+        found: dict[Key, Trend] = {**earlier}
+        slot, lasted_s = cells[0] if cells else (None, 0.0)
+        for key, part in slot.parts.items() if slot else ():
+            found[key] = [*earlier.get(key, zero)[:-1], part.accepts / lasted_s]
         return Trends(found, zero)
 
-    def _cells(self, now_s: float) -> list[tuple[_Slot | None, float]]:
+    def _earlier(self, cells: Sequence[_Cell], zero: Sequence[float | None]) -> Rates:
+        """By key, what was taken before the last cell."""
+        of = [slot and slot.begin_s for slot, _ in cells]
+        if self._rates is None or self._rates[0] != of:
+            found: Rates = {}
+            for age, (slot, lasted_s) in enumerate(cells, 2):
+                for key, part in slot.parts.items() if slot else ():
+                    found.setdefault(key, [*zero])[-age] = part.accepts / lasted_s
+            self._rates = (of, found)
+        return self._rates[1]
+
+    def _cells(self, now_s: float) -> list[_Cell]:
         """The slots with how long each lasted, the latest first; None: a quiet time."""
-        cells: list[tuple[_Slot | None, float]] = []
+        cells: list[_Cell] = []
         edge_s = now_s
         for slot in reversed(self._slots):
             whole_s = max(edge_s - slot.begin_s, 1e-3)
@@ -163,7 +178,7 @@ class Recent:
 
     def move(self, old: Key, new: Key) -> None:
         """One has become part of another."""
-        self._past = None
+        self._past = self._rates = None
         for slot in self._slots:
             part = slot.parts.pop(old, None)
             if part is not None:
@@ -184,7 +199,7 @@ class Recent:
         for slot in self._slots:
             for key in slot.parts.keys() - keys:
                 del slot.parts[key]
-                self._past = None
+                self._past = self._rates = None
 
     def _slot(self, whole: Stay) -> _Slot:
         self._forget(whole.end_s)
