@@ -227,6 +227,25 @@ def test_events_are_kept_beside_the_readings(tmp_path: Path) -> None:
     assert int(lines) == CONNECTIONS
 
 
+def test_of_a_sample_the_rest_is_counted(tmp_path: Path) -> None:
+    file = tmp_path / "run.gz"
+    asked = ("--events", "--sample", "10", "-o", "jsonl")
+    with Server("reuseport", workers=2) as server, recorder(server, file, *asked) as process:
+        assert run_load(server.addresses, CONNECTIONS).connected == CONNECTIONS
+        wait_until(lambda: sum(one.accepts for one in server.counts()) == CONNECTIONS, "all")
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=END_S)
+    events, last, said = events_of(file)
+    # One of each 10 of a listener and CPU; of the last ones of each there may be none.
+    assert CONNECTIONS // 10 - 2 * (os.cpu_count() or 1) <= len(events) <= CONNECTIONS // 10 + 4
+    assert (last["shown"], last["accepts"], last["balanced"]) == (len(events), CONNECTIONS, True)
+    assert last["not_sampled"] == CONNECTIONS - len(events)
+    assert f"{last['not_sampled']} not in the sample" in said
+    assert f"and {len(events)} events (one of each 10, none lost) into" in err
+    assert Recording(file).beginning.sample == 10
+    assert json.loads(out)["books"]["accepts"] == CONNECTIONS  # readings have all
+
+
 def test_each_file_of_several_has_its_own_events(server: Server, tmp_path: Path) -> None:
     file = tmp_path / "run.gz"
     with recorder(server, file, "--events", "-i", "0.1", "--rotate", "1s") as process:

@@ -298,3 +298,17 @@ def test_words_of_an_event_that_anybody_wrote_are_harmless() -> None:
             text = form.rows([event])
             assert text.count("\n") == 1
             assert is_harmless(text[:-1])
+
+
+def test_a_sample_is_said_in_the_recording_and_where_it_is_shown(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path / "run.gz", replace(KEEPING, sample=100), Rotation())
+    recorder.begin(META, SEES, Baseline(), 0.0)
+    recorder.note(accepts(1))
+    recorder.end()
+    (first, *_), _ = shown(tmp_path / "run.gz")
+    assert (first["type"], first["sample"]) == ("meta", 100)
+    assert "(one of each 100, none lost) into" in recorder.account()
+    command = (sys.executable, "-m", "accepttrace", "record", str(tmp_path / "x.gz"), "--sample")
+    done = subprocess.run((*command, "2"), capture_output=True, text=True)
+    assert (done.returncode, (tmp_path / "x.gz").exists()) == (2, False)
+    assert "--sample goes with --events" in done.stderr

@@ -75,6 +75,7 @@ class Config:
     locality: bool = False  # compare the CPUs that receive and accept each connection
     patterns: bool = False  # note who accepts after whom
     events: bool = False  # each connection is written down
+    sample: int = 1  # of so many events of a listener, one
     ready_file: Path | None = None
     replays: bool = False  # what is shown was recorded
     live: bool = False  # on a screen whose rows can be grouped, and their window changed

@@ -15,6 +15,7 @@ from accepttrace.cli.options import (
     duration_option,
     filter_options,
     ready_file_option,
+    sample_option,
     seconds,
     take_filters,
     way_options_of_events,
@@ -65,13 +66,7 @@ PEER: Final = Parsed("network", parse_peer)
     metavar="TIME",
     help="Only connections that waited so long to be accepted, or longer: 50ms.",
 )
-@click.option(
-    "--sample",
-    type=click.IntRange(1, 1_000_000),
-    default=1,
-    metavar="N",
-    help="Only one of each N events of a listener, chosen by chance.",
-)
+@sample_option("")
 @click.option("--failed", is_flag=True, help="Accepts that failed, too (EAGAIN is none).")
 @click.option(
     "--lost", is_flag=True, help="Connections that were reset in the queue or dropped, too."

@@ -312,6 +312,17 @@ ready_file_option = click.option(
 )
 
 
+def sample_option(of: str) -> Callable[[Command], Command]:
+    """`--sample`; `of`: what it goes with."""
+    return click.option(
+        "--sample",
+        type=click.IntRange(1, 1_000_000),
+        default=1,
+        metavar="N",
+        help=f"{of}Only one of each N events of a listener, chosen by chance.",
+    )
+
+
 def interval_option(between: str, default_s: float) -> Callable[[Command], Command]:
     """`--interval`: how much time passes between two of them."""
     return click.option(

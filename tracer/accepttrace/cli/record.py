@@ -19,6 +19,7 @@ from accepttrace.cli.options import (
     parse_seconds,
     place_options,
     ready_file_option,
+    sample_option,
     take_filters,
     way_options,
     ways_of,
@@ -85,6 +86,7 @@ def parse_limit(text: str) -> tuple[str, float]:
     is_flag=True,
     help="Each connection, too, for `accepttrace events --recording FILE`.",
 )
+@sample_option("With --events: ")
 @click.option("--patterns", is_flag=True, help="Note who accepts after whom.")
 @click.option("--local", is_flag=True, help="Note on which CPU each connection came.")
 @click.option(
@@ -104,6 +106,8 @@ def record(**values: Any) -> None:
     """
     need_msgspec()
     names = whounix.take_names(values)
+    if values["sample"] > 1 and not values["events"]:
+        raise click.UsageError("--sample goes with --events: readings are always whole")
     if values["udp"]:
         check_of_udp(values)
     config = Config(
@@ -113,6 +117,7 @@ def record(**values: Any) -> None:
         patterns=values["patterns"],
         locality=values["local"],
         events=values["events"],
+        sample=values["sample"],
         udp=values["udp"],
         unix=names,
         output=values["output"],

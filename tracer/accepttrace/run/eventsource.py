@@ -18,7 +18,6 @@ from accepttrace.run.subject import NOBODY, Keeper
 from accepttrace.run.tcp import TcpSubject
 from accepttrace.sockets.inventory import InventoryReader
 
-_ALL: Final = Wish(KINDS)
 _BATCH: Final = 4096  # events that are read at once
 _SETTLING: Final = 5  # times that it is looked whether all is written
 _SETTLING_S: Final = 0.01
@@ -192,7 +191,7 @@ class TcpWithEvents(TcpSubject):
     def _open(self) -> Session:
         session = super()._open()
         self.events = EventSource(session, self._config.filters)
-        self.events.begin(_ALL)
+        self._begin_events()
         return session
 
     def __exit__(self, *_: object) -> None:
@@ -200,7 +199,10 @@ class TcpWithEvents(TcpSubject):
         super().__exit__()
 
     def _restart(self) -> None:
-        self.events.begin(_ALL)
+        self._begin_events()
+
+    def _begin_events(self) -> None:
+        self.events.begin(Wish(KINDS, sample=self._config.sample))
 
     def _forget(self, gone: Gone, counts: Counts) -> None:
         self.events.forget(gone, counts)

@@ -75,7 +75,7 @@ class Recorder:
             self._rotate()
         self._begun = True
         config = self._config
-        sample = 1 if config.events else None
+        sample = config.sample if config.events else None
         self._write(
             Beginning(
                 *(meta, config.filters, sees, baseline, began_s, config.interval_s), sample=sample
@@ -114,8 +114,10 @@ class Recorder:
         """What was recorded, for people."""
         what = plural(self.readings, "reading")
         if self._config.events:
-            lost = f"{self._lost:,} of them lost" if self._lost else "none lost"
-            what += f" and {plural(self.events, 'event')} ({lost})"
+            lost = f"{self._lost:,} lost" if self._lost else "none lost"
+            sample = self._config.sample
+            sampled = f"one of each {sample:,}, " if sample > 1 else ""
+            what += f" and {plural(self.events, 'event')} ({sampled}{lost})"
         before = f", and {plural(self.files - 1, 'file')} before it" if self.files > 1 else ""
         size = f"{self._file.size:,} bytes"
         return f"recorded {what} into {self._path}: {size}{before}"
