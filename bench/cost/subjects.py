@@ -35,6 +35,7 @@ class Subject:
     kind: Kind
     name: str
     call: tuple[str, ...] = ()
+    prints_each: bool = False  # a line for each connection: it reads all the time
 
     @property
     def tells_ready(self) -> bool:
@@ -55,9 +56,13 @@ def subjects(details: Sequence[str]) -> tuple[Subject, ...]:
         *(_uninvolved(attach, details) for attach in TYPES),
         *(_asked(attach, details, what) for attach in TYPES for what in ASKED),
         *map(_events, TYPES if details else ()),
-        Subject("peer", "tcpaccept of bcc", (_first(TCPACCEPT_BCC),)),
-        Subject("peer", "tcpaccept.bt of bpftrace", (_first(TCPACCEPT_BT),)),
+        _peer("tcpaccept of bcc", TCPACCEPT_BCC),
+        _peer("tcpaccept.bt of bpftrace", TCPACCEPT_BT),
     )
+
+
+def _peer(name: str, paths: Sequence[str]) -> Subject:
+    return Subject("peer", name, (_first(paths),), prints_each=True)
 
 
 def _empty(program: str) -> Subject:
@@ -81,7 +86,7 @@ def _events(attach: str) -> Subject:
     """A line of JSON for each connection: what the peers print, too."""
     way = ("--attach", attach, "--loader", "libbpf", "-o", "jsonl", "--ready-file", "{ready}")
     call = (sys.executable, "-m", "accepttrace", "events", "--port", "{port}", *way)
-    return Subject("accepttrace", f"{attach} libbpf, events", call)
+    return Subject("accepttrace", f"{attach} libbpf, events", call, prints_each=True)
 
 
 def _accepttrace(attach: str, loader: str, detail: str, port: str = "{port}") -> Subject:

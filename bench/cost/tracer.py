@@ -73,7 +73,7 @@ def running(subject: Subject, port: int, nudge: Callable[[], object]) -> Iterato
         try:
             traces = ready.exists if subject.tells_ready else _printing(tracer, nudge)
             _wait(process, traces, said)
-            if subject.tells_ready:
+            if not subject.prints_each:
                 tracer.settle()
             yield tracer
         finally:
