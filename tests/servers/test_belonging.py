@@ -58,6 +58,8 @@ def test_a_unit_and_a_container_are_told_apart(groups: tuple[Path, Path]) -> Non
             done = asked("top", str(server.port), *options, "-d", "0.1", "-o", "jsonl")
             assert (done.returncode, done.stderr) == (0, "")
             rows = json.loads(done.stdout.splitlines()[-1])["acceptors"]
+            names = (UNIT, None) if pid == of_unit else (None, NUMBER[:12])
+            assert [(row["unit"], row["container"]) for row in rows] == [names]
             assert {row["pid"] for row in rows} == {pid}, options
         other = ("--container", NUMBER, "--unit", UNIT)
         done = asked("who", *other)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import click
@@ -27,6 +28,7 @@ def groups(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
     monkeypatch.setattr(procfs, "cgroup", lambda pid: paths[pid])
     for name in ("DOCKER", "STORAGE", "CONTAINERD", "PODS"):
         monkeypatch.setattr(belonging, name, str(tmp_path / name))
+    belonging.called.cache_clear()
     return paths
 
 
@@ -107,6 +109,46 @@ def test_a_pod_by_its_name_namespace_and_uid(groups: list[str], tmp_path: Path) 
         belonging.pods("other/web-0")
 
 
+@pytest.mark.usefixtures("groups")
+def test_what_a_process_shows_is_the_name_that_the_engine_gave(tmp_path: Path) -> None:
+    state(tmp_path / "DOCKER" / A / "config.v2.json", {"Name": "/web"})
+    state(tmp_path / "STORAGE", [{"id": B, "names": [f"k8s_app_web-0_shop_{UID}_0"]}])
+    (tmp_path / "PODS" / f"shop_web-0_{UID}").mkdir(parents=True)
+    pod = "shop/web-0"
+    for path, expected in (
+        (f"/system.slice/docker-{A}.scope/in/ner", ("web", None)),
+        (f"{SLICE}/crio-{B}.scope", ("app", pod)),
+        (f"{SLICE}/cri-containerd-{C}.scope", (C[:12], pod)),
+        ("/lxc.payload.box/init.scope", ("box", None)),
+        ("/system.slice/nginx.service", (None, None)),
+        ("/", (None, None)),
+    ):
+        assert belonging.called(path) == expected, path
+
+
+@pytest.mark.usefixtures("groups")
+def test_nobody_takes_the_name_of_a_container_or_a_pod_by_the_name_of_a_group(
+    tmp_path: Path,
+) -> None:
+    state(tmp_path / "DOCKER" / A / "config.v2.json", {"Name": "/web"})
+    (tmp_path / "PODS" / f"shop_web-0_{UID}").mkdir(parents=True)
+    assert belonging.called(f"{USER}/docker-{A}.scope") == (A[:12], None)
+    assert belonging.called(f"/docker/{B}/docker/{A}") == (A[:12], None)
+    assert belonging.called(f"{USER}{SLICE}") == (None, UID)
+    assert belonging.called(f"/docker/{B}{SLICE}") == (B[:12], UID)
+
+
+@pytest.mark.usefixtures("groups")
+def test_names_of_any_length_and_depth_are_bounded(tmp_path: Path) -> None:
+    state(tmp_path / "DOCKER" / A / "config.v2.json", {"Name": "\ud800" + "x" * 100_000})
+    container, _ = belonging.called(f"/docker/{A}")
+    assert container == "?" + "x" * (belonging.NAME_CHARACTERS - 1)
+    began = time.monotonic()
+    assert belonging.called(f"/docker/{A}" + f"/{B[:60]}" * 65) == (container, None)
+    belonging.called(f"/docker/{A}" + "/a" * 2000)
+    assert time.monotonic() - began < 1
+
+
 @pytest.mark.parametrize("text", ["", "[", "7", '{"Name": 7}', "[" * 100_000, '{"annotations": 7}'])
 def test_files_that_hold_something_else_name_nothing(
     text: str, groups: list[str], tmp_path: Path
@@ -116,7 +158,7 @@ def test_files_that_hold_something_else_name_nothing(
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text(text)
     stored, namespaces = belonging._stored(), belonging._listed(belonging.CONTAINERD)
-    assert belonging._names_of(A, stored, namespaces) <= {"7"}
+    assert set(belonging._names_of(A, stored, namespaces)) <= {"7"}
     with pytest.raises(ValueError, match=A[:12]):
         belonging.containers("web")
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from accepttrace.facts.records import NS_PER_TICK, TICKS_PER_S
-from accepttrace.sockets import procfs, syscalls
+from accepttrace.sockets import people, procfs, syscalls
 from accepttrace.sockets.facts import NOT, UNKNOWN, Waiting
 from accepttrace.sockets.fromproc import ProcSource
 from accepttrace.sockets.helper import Helper
@@ -161,7 +161,7 @@ def test_comm_may_hold_spaces_and_parentheses() -> None:
 def test_knows_itself() -> None:
     pid = os.getpid()
     comm, start = procfs.stat(pid)
-    me = procfs.describe(pid, start, comm, procfs.name((pid, pid, comm)))
+    me = people.describe(pid, start, comm, procfs.name((pid, pid, comm)))
     assert me.comm == procfs.text("/proc/self/comm").rstrip("\n")
     assert me.cgroup
     assert me.ns_pid == os.getpid()

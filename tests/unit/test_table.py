@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -164,7 +165,34 @@ def test_a_wider_window_shows_no_less() -> None:
         (titles,) = [set(line.split()) for line in lines if "ACCEPTS" in line]
         assert seen <= titles
         seen = titles
-    assert {"INODE", "QUEUE", "FAILED", "CGROUP"} <= seen
+    assert {"INODE", "QUEUE", "FAILED", "UNIT"} <= seen
+
+
+def shown_with(*changes: dict[str, Any]) -> str:
+    """Of two workers, in a window with room for all."""
+    workers = [
+        replace(holder(pid, cgroup="/x.service"), **changed)
+        for pid, changed in zip((10, 11), changes, strict=True)
+    ]
+    model = tracker(Filters())
+    feed(model, 1, [count(one.pid, 5, 100) for one in workers], [listener(100, workers)])
+    return plain(render(model.snapshot(), 180, 24))
+
+
+def test_where_workers_belong_is_a_column_where_they_differ_and_else_in_the_header() -> None:
+    web = {"container": "web", "pod": "shop/web-0", "ns_pid": 7}
+    alike = shown_with(web, web)
+    assert "2 workers on 1 listener  pod shop/web-0 container web  " in alike
+    assert not {"POD", "CONTAINER", "UNIT"} & {*alike.split()}
+    assert "NSPID" in alike.split()
+    differ = shown_with(web, {"container": "\x1b[2J", "ns_pid": 11})
+    assert {"POD", "CONTAINER", "shop/web-0", "?[2J"} <= {*differ.split()}
+    assert "\x1b" not in differ
+    assert "  unit x.service  " in shown_with({"ns_pid": 10}, {"ns_pid": 11})
+    assert "NSPID" not in shown_with({"ns_pid": 10}, {"ns_pid": 11})
+    long = shown_with(*[{"container": "c" * 320}] * 2)
+    assert f"container {'c' * 39}…  " in long
+    assert "unit x" not in long
 
 
 def test_a_further_column_does_not_shrink_the_listener() -> None:

@@ -381,7 +381,7 @@ def test_the_pod_and_the_unit_of_a_control_group() -> None:
         assert pod_of(path) == uid
     assert (pod_of("/podman"), pod_of(None), unit_of("/a.slice"), unit_of(None)) == (None,) * 4
     assert unit_of("/system.slice/ssh.service/x") == "ssh.service"
-    held = replace(process(10), cgroup=f"/kubepods/pod{uid}/ab")
+    held = replace(process(10), pod=uid)
     assert "  pod 0a1b2c3d" in " ".join(holder_lines([held], TWO, Style(80)))
 
 

@@ -317,7 +317,11 @@ class Baseline:
 
 @record(frozen=True, slots=True)
 class Holder:
-    """A process with a file descriptor on a listener. Source: /proc."""
+    """A process with a file descriptor on a listener. Source: /proc.
+
+    `container`, `pod` (NAMESPACE/NAME): what people call them, where files of the engine on this
+    machine say so, else the number and the uid. `ns_pid`: its PID in its own PID namespace.
+    """
 
     pid: int
     start_ticks: int  # field 22 of /proc/PID/stat: distinguishes a reused PID
@@ -330,6 +334,7 @@ class Holder:
     ns_pid: int | None = None
     waits_in: WaitsIn | None = None  # where it was seen to wait; None while `waits` is not True
     came: Came | None = None  # how it was handed over to this process; None: that was not seen
+    pod: str | None = None
 
 
 @record(frozen=True, slots=True)
@@ -352,6 +357,7 @@ class Process:
     cgroup: str | None = None
     container: str | None = None
     ns_pid: int | None = None
+    pod: str | None = None
 
 
 class Options(NamedTuple):

@@ -96,6 +96,7 @@ def _described(holder: Holder) -> Process:
         cgroup=holder.cgroup,
         container=holder.container,
         ns_pid=holder.ns_pid,
+        pod=holder.pod,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple, TypeVar
 
+from accepttrace.facts.places import unit_of
 from accepttrace.facts.records import Family, Listener, Process
 from accepttrace.model.census import Census
 from accepttrace.model.entries import Bygone, Entry
@@ -32,6 +33,8 @@ class Who(NamedTuple):
     cgroup: str | None = None
     container: str | None = None
     ns_pid: int | None = None
+    unit: str | None = None
+    pod: str | None = None
 
 
 class Where(NamedTuple):
@@ -68,6 +71,8 @@ def of_process(entries: Sequence[Entry], census: Census, by_thread: bool) -> Who
         cgroup=process.cgroup,
         container=process.container,
         ns_pid=process.ns_pid,
+        unit=unit_of(process.cgroup),
+        pod=process.pod,
     )
 
 

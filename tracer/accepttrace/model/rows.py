@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from accepttrace.config import By, Filters
 from accepttrace.facts.matching import by_process, process_matches
+from accepttrace.facts.places import unit_of
 from accepttrace.facts.records import Opened, Serving
 from accepttrace.model.census import Census
 from accepttrace.model.cpu import Cpus
@@ -165,6 +166,8 @@ class Rows:
             cgroup=one.cgroup if one else None,
             container=one.container if one else None,
             ns_pid=one.ns_pid if one else None,
+            unit=unit_of(one.cgroup) if one else None,
+            pod=one.pod if one else None,
         )
 
     def _holds(self, kept: Sequence[Entry]) -> Holds | None:
@@ -278,6 +281,8 @@ class Rows:
             cgroup=who.cgroup,
             container=who.container,
             ns_pid=who.ns_pid,
+            unit=who.unit,
+            pod=who.pod,
         )
 
     def _who(self, pile: _Pile) -> Who:

@@ -236,6 +236,8 @@ class AcceptorRow:
     cgroup: str | None
     container: str | None
     ns_pid: int | None
+    unit: str | None
+    pod: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,14 +7,15 @@ session, or in another container, is taken only where nothing outside has the na
 
 from __future__ import annotations
 
-import json
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from functools import lru_cache
 from itertools import accumulate
 from typing import Any, Final
 
-from accepttrace.facts.places import pod_of
+from accepttrace.facts.places import CONTAINER, pod_of
 from accepttrace.sockets import procfs
 
 SHORTEST: Final = 4  # digits of a container's number that are taken for it
@@ -24,11 +25,15 @@ MONITOR: Final = "conmon"  # beside a container of podman or CRI-O, not in it
 STATE_BYTES: Final = 1 << 20
 SHOWN: Final = 16  # names that an error lists
 LISTED: Final = 4096  # entries of a folder
+NAME_CHARACTERS: Final = 320  # Kubernetes allows 63 of a namespace and 253 of a pod
+REMEMBERED: Final = 4096  # control groups
+LEVELS: Final = 32  # of groups within one another; deeper ones go by what they lie in
 
 DOCKER: Final = "/var/lib/docker/containers"
 STORAGE: Final = "/var/lib/containers/storage/overlay-containers/containers.json"  # podman, CRI-O
 CONTAINERD: Final = "/run/containerd/io.containerd.runtime.v2.task"
 PODS: Final = "/var/log/pods"
+OF_POD: Final = re.compile("k8s_([^_]+)_")  # of CRI-O and docker: k8s_CONTAINER_POD_NAMESPACE_…
 NAMES: Final = ("nerdctl/name", "io.kubernetes.cri.container-name", "io.kubernetes.container.name")
 
 Namer = Callable[[str], Iterable[str]]  # all that a control group of this path is called
@@ -45,7 +50,7 @@ def containers(text: str) -> frozenset[str]:
     stored, namespaces = _stored(), _listed(CONTAINERD)
 
     def names(path: str) -> Iterator[str]:
-        number = procfs.CONTAINER.search(_last(path))
+        number = CONTAINER.search(_last(path))
         if not _begins_container(path):
             return
         yield procfs.container_id(path) or ""
@@ -69,6 +74,26 @@ def pods(text: str) -> frozenset[str]:
     return _found(text, "pod", names, {text})
 
 
+@lru_cache(maxsize=REMEMBERED)
+def called(path: str) -> tuple[str | None, str | None]:
+    """The container and the pod (NAMESPACE/NAME) of a control group, as people call them.
+
+    Their number and uid where no file has a name for them, or where whoever is in a container or
+    in a user's session may have called the group so. None: it is in none.
+    """
+    above = _above(path)
+    container, pod = procfs.container_id(path), None
+    own = next((each for each in reversed(above) if _begins_container(each)), "")
+    number = CONTAINER.search(_last(own))
+    if number and not _depth(own):
+        container = next(iter(_names_of(number[0], _stored(), _listed(CONTAINERD))), container)
+    of_pod = next((each for each in above if pod_of(_last(each))), "")
+    if of_pod:
+        pod = uid = pod_of(_last(of_pod)) or ""
+        _, pod = pod_names().get(uid, (uid, uid)) if not _depth(of_pod) else (uid, uid)
+    return container, pod
+
+
 def _found(text: str, noun: str, names: Namer, wanted: set[str]) -> frozenset[str]:
     if not text.strip():
         raise ValueError(f"the name of a {noun} is missing")
@@ -90,14 +115,19 @@ def _paths() -> set[str]:
     for pid in procfs.pids():
         with suppress(OSError):
             path = procfs.cgroup(pid) or ""
-            found.update(accumulate(path.split("/")[1:], "{}/{}".format, initial=""))
+            found.update(_above(path))
     return found - {""}
 
 
 def _depth(path: str) -> int:
     """How many sessions of users and containers it lies within: they name what is in theirs."""
-    above = accumulate(path.split("/")[1:-1], "{}/{}".format, initial="")
+    above = _above(path)[:-1]
     return sum(bool(SESSION.search(each)) or _begins_container(each) for each in above)
+
+
+def _above(path: str) -> list[str]:
+    """The control groups that it lies within, and itself, from the top on."""
+    return list(accumulate(path.split("/")[1 : LEVELS + 1], "{}/{}".format, initial=""))
 
 
 def _begins_container(path: str) -> bool:
@@ -112,17 +142,23 @@ def _last(path: str) -> str:
 
 def _names_of(
     number: str, stored: Sequence[dict[str, Any]], namespaces: Sequence[str]
-) -> frozenset[str]:
+) -> list[str]:
     """What docker, podman, CRI-O or containerd call the container of this number (64 digits)."""
-    found = {str(_json(f"{DOCKER}/{number}/config.v2.json").get("Name", "")).lstrip("/")}
+    found = [str(_json(f"{DOCKER}/{number}/config.v2.json").get("Name", "")).lstrip("/")]
     for one in stored:
         if one.get("id") == number and isinstance(one.get("names"), list):
-            found |= {str(name) for name in one["names"]}
+            found += map(str, one["names"])
     for namespace in namespaces:
         notes = _json(f"{CONTAINERD}/{namespace}/{number}/config.json").get("annotations")
         if isinstance(notes, dict):
-            found |= {str(notes[key]) for key in NAMES if key in notes}
-    return frozenset(found - {""})
+            found += [str(notes[key]) for key in NAMES if key in notes]
+    in_pod = [match[1] for name in found if (match := OF_POD.match(name))]
+    return [_bounded(name) for name in (*in_pod, *found) if name]
+
+
+def _bounded(name: str) -> str:
+    """A name of any length and of half characters, as others may have chosen it."""
+    return name[:NAME_CHARACTERS].encode("utf-8", "replace").decode()
 
 
 def pod_names() -> dict[str, tuple[str, str]]:
@@ -132,12 +168,21 @@ def pod_names() -> dict[str, tuple[str, str]]:
         namespace, _, rest = folder.partition("_")
         name, _, uid = rest.rpartition("_")
         if namespace and name:
-            found[uid] = (name, f"{namespace}/{name}")
+            found[uid] = (_bounded(name), _bounded(f"{namespace}/{name}"))
     return found
 
 
 def _stored() -> list[dict[str, Any]]:
-    stored = _read(STORAGE)
+    try:
+        return _stored_at(STORAGE, os.stat(STORAGE).st_mtime_ns)
+    except OSError:
+        return []
+
+
+@lru_cache(maxsize=1)
+def _stored_at(path: str, changed_ns: int) -> list[dict[str, Any]]:  # noqa: ARG001
+    """The file names all containers, and may be asked for each of them."""
+    stored = _read(path)
     return [one for one in stored if isinstance(one, dict)] if isinstance(stored, list) else []
 
 
@@ -148,6 +193,8 @@ def _json(path: str) -> dict[str, Any]:
 
 def _read(path: str) -> object:
     """The JSON in a file; None where there is none that can be read."""
+    import json  # where there is a container to be named
+
     try:
         return json.loads(procfs.text(path, STATE_BYTES))
     except (OSError, ValueError, RecursionError):

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
-from typing import Final, NamedTuple
+from collections.abc import Callable, Collection
+from sys import intern
+from typing import Final, NamedTuple, TypeVar
 
 from accepttrace.facts.records import TICKS_PER_S, Process, Unread
-from accepttrace.sockets import procfs
+from accepttrace.sockets import belonging, procfs
 from accepttrace.sockets.facts import Facts
 from accepttrace.sockets.helper import Helper
+
+T = TypeVar("T")
 
 NAMES_S: Final = 0.3  # of reading command lines, in one refresh
 FRESH_S: Final = 30.0  # a name that is older is read again
@@ -50,7 +53,7 @@ class People:
         young_s = REST * (time.monotonic() - now)
         for facts in due:
             name = names.get(facts.pid)
-            process = procfs.describe(
+            process = describe(
                 facts.pid, facts.start_ticks, facts.comm, facts.comm if name is None else name
             )
             grace_s = self._grace_s(facts, name is not None, young_s)
@@ -73,7 +76,7 @@ class People:
             return None
         stranger = Facts(pid, pid, start, comm, {}, {}, False)
         name = self._names([stranger], time.monotonic() + NAMES_S).get(pid, comm)
-        return procfs.describe(pid, start, comm, name)
+        return describe(pid, start, comm, name)
 
     def _is_due(self, facts: Facts, now: float) -> bool:
         known = self._known.get(facts.pid)
@@ -107,3 +110,26 @@ class People:
             elif procfs.exists(pid):
                 self._silent[who] = 2 * self._silent.get(who, SILENT_S / 2)
         return found
+
+
+def describe(pid: int, start_ticks: int, comm: str, name: str) -> Process:
+    """A process, with all else by which people know it. What cannot be read stays unknown."""
+    path = _or_none(procfs.cgroup, pid)
+    container, pod = belonging.called(path) if path else (None, None)
+    return Process(
+        pid=pid,
+        start_ticks=start_ticks,
+        comm=comm,
+        name=name,
+        cgroup=path and intern(path),  # many processes have the same
+        container=container,
+        ns_pid=_or_none(procfs.ns_pid, pid),
+        pod=pod,
+    )
+
+
+def _or_none(read: Callable[[int], T], pid: int) -> T | None:
+    try:
+        return read(pid)
+    except OSError:
+        return None

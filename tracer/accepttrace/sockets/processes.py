@@ -165,8 +165,8 @@ def _stands(holder: Holder, process: Process, fd: int, waiting: Waiting, came: C
     return (
         (holder.fd, holder.came) == (fd, came)
         and (holder.waits, holder.waits_in) == waiting
-        and (holder.name, holder.comm, holder.cgroup)
-        == (process.name, process.comm, process.cgroup)
+        and (holder.name, holder.comm, holder.cgroup, holder.container, holder.pod)
+        == (process.name, process.comm, process.cgroup, process.container, process.pod)
     )
 
 
@@ -183,4 +183,5 @@ def _holder(process: Process, fd: int, waiting: Waiting, came: Came | None) -> H
         ns_pid=process.ns_pid,
         waits_in=waiting.where,
         came=came,
+        pod=process.pod,
     )

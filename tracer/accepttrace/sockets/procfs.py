@@ -10,17 +10,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
 from contextlib import suppress
 from itertools import islice
 from sys import intern
-from typing import Final, TypeVar
+from typing import Final
 
 from accepttrace.facts.kin import Kin
-from accepttrace.facts.records import Process
+from accepttrace.facts.places import CONTAINER
 from accepttrace.sockets.names import is_spawned, worker_name
-
-T = TypeVar("T")
 
 FILE_BYTES: Final = 65536
 CMDLINE_BYTES: Final = 4096
@@ -29,7 +26,6 @@ THREADS_TRIED: Final = 16
 STATE, PPID, SESSION, FLAGS, STARTTIME = 0, 1, 3, 6, 19  # fields of stat behind comm: proc(5)
 PF_KTHREAD: Final = 0x200000  # in the field `flags`
 GENERATIONS: Final = 4  # of parents whose name may be that of a process
-CONTAINER: Final = re.compile(r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 # Those that have a name instead of a number, by the folder of LXC (also LXD, Incus), systemd-nspawn
 # and machined.
 NAMED_CONTAINER: Final = re.compile(
@@ -211,27 +207,6 @@ def living_thread(pid: int) -> int | None:
         if int(name) != pid:
             return int(name)
     return None
-
-
-def describe(pid: int, start_ticks: int, comm: str, name: str) -> Process:
-    """A process, with all else by which people know it. What cannot be read stays unknown."""
-    path, inner = _or_none(cgroup, pid), _or_none(ns_pid, pid)
-    return Process(
-        pid=pid,
-        start_ticks=start_ticks,
-        comm=comm,
-        name=name,
-        cgroup=path and intern(path),  # many processes have the same
-        container=container_id(path),
-        ns_pid=inner,
-    )
-
-
-def _or_none(read: Callable[[int], T], pid: int) -> T | None:
-    try:
-        return read(pid)
-    except OSError:
-        return None
 
 
 def name(who: tuple[int, int, str]) -> str:

@@ -14,9 +14,10 @@ from accepttrace.views import verdicts
 from accepttrace.views.books import word
 from accepttrace.views.formats import many, plural, rate, span
 from accepttrace.views.losses import fullness
-from accepttrace.views.text import Line, Span, clean, flow
+from accepttrace.views.text import Line, Span, clean, clip, flow
 from accepttrace.views.unread import sentence
 
+NAME_CELLS: Final = 40  # of what all processes belong to
 BY_CLIENTS: Final[Mapping[Verdict, Span | None]] = {
     "nothing": None,
     "unclear": ("losses not clear: see below", "yellow"),
@@ -32,6 +33,7 @@ def header(snapshot: Snapshot, width: int) -> list[Line]:
         (plural(accepts, "accept"), "bold"),
         (f"{rate(rate_of(snapshot))}/s", ""),
         (crowd(snapshot), ""),
+        (belonging(snapshot), ""),
         namespaces(snapshot.listeners),
         *loss(snapshot.books.losses, BY_CLIENTS[verdict(snapshot)]),
         word(snapshot.books),
@@ -100,6 +102,17 @@ def rate_of(snapshot: Snapshot) -> float:
     """Accepts per second in the interval of a snapshot."""
     accepts = sum(row.accepts_interval for row in snapshot.acceptors)
     return accepts / snapshot.interval_s if snapshot.interval_s > 0 else 0.0
+
+
+def belonging(snapshot: Snapshot) -> str:
+    """`pod shop/web-0 container app`, or `unit nginx.service`: where all processes belong to it."""
+    rows = [row for row in snapshot.acceptors if row.pid is not None]
+    pods, containers = {row.pod for row in rows}, {row.container for row in rows}
+    named = [("pod", pods), ("container", containers)]
+    if containers == {None}:
+        named.append(("unit", {row.unit for row in rows}))
+    only = [(word, next(iter(names))) for word, names in named if len(names) == 1]
+    return " ".join(f"{word} {clip(clean(name), NAME_CELLS)}" for word, name in only if name)
 
 
 def crowd(snapshot: Snapshot) -> str:

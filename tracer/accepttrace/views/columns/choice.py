@@ -23,7 +23,7 @@ _SOCKETS: Final = (
 )
 _HELD: Final = "open_connections cpu local"
 _MORE: Final = "recent_share recent_accepts empty_accepts wait_max_us failed_accepts"
-_WHERE: Final = "container cgroup ns_pid wasted_per_accept comm"
+_WHERE: Final = "pod container unit cgroup ns_pid wasted_per_accept comm"
 _GROUP: Final = "selector group_size"
 _TROUBLE: Final = f"oldest_wait_us {_LOST} {_GROUP}"
 _REST: Final = f"capacity wasted_wakeups {_MORE} via wait_p90_us wasted_per_accept drops"

@@ -96,6 +96,11 @@ def _via(line: TcpRow) -> str | None:
     return line.row.via or ("several" if line.row.accepts else None)
 
 
+def _inner_pid(line: TcpRow) -> str | None:
+    row = line.row
+    return None if row.ns_pid in (None, row.pid) else str(row.ns_pid)
+
+
 def _wasted_per_accept(line: TcpRow) -> float | None:
     if line.row.wasted_wakeups is None or not line.row.accepts:
         return None
@@ -136,6 +141,13 @@ def _of_sockets(key: str, title: str, help: str, *, adds_up: bool = True) -> Col
     """A counter of listeners, added up; as a rule there is nothing of it."""
     value = _sum_of(key)
     return counter(key, title, help, value=value, hide_if=NOTHING, adds_up=adds_up, by=OF_SOCKETS)
+
+
+def _belonging(key: str, title: str, help: str) -> Column[TcpRow]:
+    """Where all belong to one, the header names it."""
+    return Column(
+        *(key, title, "label", "text", help), least=12, hide_if=UNKNOWN, hide_if_same=True
+    )
 
 
 def _counted(key: str, title: str, help: str) -> Column[TcpRow]:
@@ -395,13 +407,21 @@ COLUMNS: Final[tuple[Column[TcpRow], ...]] = (
         "OUT",
         "queued connections that the kernel moved from here to another socket of the group",
     ),
+    _belonging("pod", "POD", "Kubernetes pod of the process, NAMESPACE/NAME"),
+    _belonging("container", "CONTAINER", "container of the process, by name if known"),
+    _belonging("unit", "UNIT", "systemd unit of the process"),
+    Column("cgroup", "CGROUP", "label", "text", "cgroup of the process", least=12, hide_if=UNKNOWN),
     Column(
-        *("container", "CONTAINER", "label", "text", "container of the process"),
-        least=12,
+        *(
+            "ns_pid",
+            "NSPID",
+            "label",
+            "id",
+            "process id inside its container, where that is another number",
+        ),
+        cell=_inner_pid,
         hide_if=UNKNOWN,
     ),
-    Column("cgroup", "CGROUP", "label", "text", "cgroup of the process", least=12, hide_if=UNKNOWN),
-    Column("ns_pid", "NSPID", "label", "id", "process id inside its container", hide_if=UNKNOWN),
 )
 TABLE: Final = Table(
     columns=COLUMNS,

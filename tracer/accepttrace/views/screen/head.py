@@ -13,7 +13,7 @@ from accepttrace.model.snapshot import AcceptorRow, Snapshot, Verdict
 from accepttrace.model.verdict import FAULTS
 from accepttrace.views import verdicts
 from accepttrace.views.formats import duration, known, plural, rate, seconds, span
-from accepttrace.views.header import loss, unread_lines
+from accepttrace.views.header import belonging, loss, unread_lines
 from accepttrace.views.losses import fullness, lost_by_clients
 from accepttrace.views.screen.board import Board
 from accepttrace.views.screen.glyphs import trend
@@ -73,7 +73,8 @@ def _constants(board: Board) -> list[str]:
         places = len(board.sections)
         return [f"{plural(there, 'listener')} at {places} addresses"] if places else []
     (section,) = board.sections
-    parts = [name_of(section), sharing(section.open_sockets)]
+    belongs = belonging(board.snapshot)
+    parts = [name_of(section), sharing(section.open_sockets), belongs]
     if section.place:
         parts.append(f"on {section.endpoint}")
         parts.append(f"netns {section.place[0]}")

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from accepttrace.config import named_ranges, ranges
 from accepttrace.facts.kin import Surroundings
-from accepttrace.facts.places import pod_of, unit_of
+from accepttrace.facts.places import unit_of
 from accepttrace.facts.records import TICKS_PER_S, Came, Holder, Process
 from accepttrace.model.labels import few
 from accepttrace.model.who.programs import without_numbers
@@ -226,12 +226,19 @@ def _belongs(holder: Holder | Process, around: Surroundings) -> Iterator[str]:
         yield "STOPPED" if kin.stopped else ""
         yield user(kin.uid, around)
         yield f"parent {kin.parent}" if kin.parent else ""
-    if pod := pod_of(holder.cgroup):
-        yield f"pod {pod.partition('-')[0]}"
+    if holder.pod:
+        yield f"pod {clean(_without_uid(holder.pod))}"
     if holder.container:
         yield f"container {clean(holder.container)}"
     elif unit := unit_of(holder.cgroup):
         yield clean(unit)
+    if holder.ns_pid not in (None, holder.pid):
+        yield f"nspid {holder.ns_pid}"
+
+
+def _without_uid(pod: str) -> str:
+    """The beginning of a uid will do; a name is shown whole."""
+    return pod if "/" in pod else pod.partition("-")[0]
 
 
 def user(uid: int | None, around: Surroundings) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from accepttrace.facts.kin import Surroundings
-from accepttrace.facts.places import pod_of, unit_of
+from accepttrace.facts.places import unit_of
 from accepttrace.facts.records import Holder, Listener, Process, Serving
 from accepttrace.model.who.diagnoses import diagnoses
 from accepttrace.model.who.diagnosis import Diagnosis
@@ -95,7 +95,7 @@ def _options(row: Listener) -> dict[str, object]:
 
 def holder_object(holder: Holder) -> dict[str, object]:
     """As in `holders[]`, with where the process belongs."""
-    return named(holder, (*HOLDER_FIELDS, "cgroup", "container", "ns_pid"))
+    return named(holder, (*HOLDER_FIELDS, "cgroup", "container", "ns_pid", "pod"))
 
 
 def _holder(holder: Holder, row: Listener, answer: Answer) -> dict[str, object]:
@@ -131,6 +131,5 @@ def kin_object(holder: Holder | Process, around: Surroundings) -> dict[str, obje
         "cpus": kin.cpus if kin else None,
         "stopped": kin.stopped if kin else None,
         "unit": unit_of(holder.cgroup),
-        "pod": pod_of(holder.cgroup),
         "up_s": None if age is None else round(age, 2),
     }
