@@ -247,3 +247,28 @@ def test_queues_that_are_full_are_counted_where_every_limit_is_known() -> None:
     assert full_queues(free) == 0
     for unknown in (replace(free, queue=None), replace(free, capacity=None)):
         assert full_queues(full, unknown) is None
+
+
+def test_where_a_worker_runs_is_a_series_beside_its_others() -> None:
+    model, totals = tracker(), Totals()
+    workers = [
+        replace(holder(1, cgroup="/x.service"), container="app", pod='shop/web"0'),
+        replace(holder(2, cgroup="/"), pod="0a1b"),
+        holder(3, cgroup="/"),
+    ]
+    feed(model, 1, [count(pid, 5) for pid in (1, 2, 3)], [listener(100, workers)])
+
+    def places(naming: Naming) -> set[tuple[str, ...]]:
+        found = scraped(made(model.snapshot(), naming), naming)
+        names = ("slot", "unit", "container", "namespace", "pod")
+        infos = [dict(labels) for name, labels in found if name == "accepttrace_worker_info"]
+        return {tuple(labels.get(each, "-") for each in names) for labels in infos}
+
+    assert places("slot") == {("0", "x.service", "app", "shop", 'web"0'), ("1", "", "", "", "0a1b")}
+    assert places("name") == set()  # they have nothing in common
+    totals.update(model.snapshot())
+    feed(model, 2, [count(pid, 5) for pid in (1, 2, 3)], [])
+    totals.update(model.snapshot())
+    found = [one.metric for one in samples(model.snapshot(), totals, OWN, 99)]
+    assert metrics.ACCEPTS in found
+    assert metrics.WORKER_INFO not in found

@@ -51,13 +51,28 @@ class Member(NamedTuple):
     part: str = ""
 
 
+class Belongs(NamedTuple):
+    """Where a worker runs, by the names that people use; see `facts.records.Holder`."""
+
+    unit: str | None = None
+    container: str | None = None
+    pod: str | None = None
+
+
+NOWHERE: Final = Belongs()
+
+
 @dataclass(slots=True)
 class Worker:
-    """`open_connections` and `pid` are those of now; None: not known, or it is gone."""
+    """`open_connections`, `pid` and `belongs` are those of now; None: not known, or it is gone.
+
+    `belongs`: what all processes of that name have in common, where they are one series.
+    """
 
     accepts: int = 0
     open_connections: int | None = None
     pid: int | None = None
+    belongs: Belongs = NOWHERE
     since_s: float = 0.0
     seen_s: float = 0.0
 
@@ -204,6 +219,7 @@ class Totals:
     def _take_accepts(self, rows: Iterable[AcceptorRow]) -> None:
         for worker in self.workers.values():
             worker.open_connections = worker.pid = None
+            worker.belongs = NOWHERE
         names: defaultdict[Site, set[str]] = defaultdict(set)
         for member in self.workers:
             names[member.site].add(member.name)
@@ -219,6 +235,8 @@ class Totals:
             worker.seen_s = self._now_s
             self._count_at(site, row.accepts_interval)
             if row.alive and row.pid is not None:
+                belongs = Belongs(row.unit, row.container, row.pod)
+                worker.belongs = belongs if worker.pid is None else _common(worker.belongs, belongs)
                 worker.pid = row.pid
                 there[site, member.name].add(row.pid)
                 opened[member] = _plus(opened.get(member, 0), row.open_connections)
@@ -295,6 +313,10 @@ def _name(name: str, there: set[str]) -> str:
         return OTHERS
     there.add(name)
     return name
+
+
+def _common(one: Belongs, other: Belongs) -> Belongs:
+    return Belongs(*(mine if mine == its else None for mine, its in zip(one, other, strict=True)))
 
 
 def _plus(one: int | None, other: int | None) -> int | None:

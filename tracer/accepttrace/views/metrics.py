@@ -13,6 +13,7 @@ from accepttrace.model.snapshot import Snapshot
 from accepttrace.model.totals import (
     BOUNDS_US,
     ELSEWHERE,
+    Belongs,
     Listening,
     Member,
     Naming,
@@ -83,6 +84,11 @@ OPEN: Final = _of_worker(
 )
 WORKER_PID: Final = _of_worker(
     *("worker_pid", "gauge"), "Process id of the worker that has this slot now."
+)
+WORKER_INFO: Final = _of_worker(
+    *("worker_info", "gauge"),
+    "1; labels say where the worker runs now: systemd unit, container, pod. Empty: in none.",
+    *("unit", "container", "namespace", "pod"),
 )
 ACCEPTED: Final = _of_listener(
     *("listener_accepts", "counter"), "Connections accepted from the listener, by whomever."
@@ -170,7 +176,7 @@ BUILD: Final = _of_tracer(
 )
 
 METRICS: Final = (
-    *(ACCEPTS, OPEN, WORKER_PID),
+    *(ACCEPTS, OPEN, WORKER_PID, WORKER_INFO),
     *(ACCEPTED, WAIT, ARRIVED, QUEUE, LIMIT, FULL, OLDEST, SOCKETS, GROUP, MEMBERS, VERDICT),
     *(DROPS, LOST, MIGRATED, REFUSED, SHARED_DROPS),
     *(EVENTS_LOST, UNREAD, REFRESHES, REFRESHED, OMITTED, BUILD),
@@ -341,7 +347,16 @@ def _of_workers(labels: Labels, those: Sequence[Worker], naming: Naming) -> list
     pids = [worker.pid for worker in those if worker.pid is not None]
     if naming == "slot" and len(pids) == 1:
         found.append(Sample(WORKER_PID, labels, pids[0]))
+    (belongs, *others) = {worker.belongs for worker in those}
+    if any(belongs) and not others:
+        found.append(Sample(WORKER_INFO, (*labels, *_places(belongs)), 1))
     return found
+
+
+def _places(belongs: Belongs) -> Labels:
+    """Unit, container, namespace, pod. A pod without a known name goes by its uid."""
+    namespace, _, pod = (belongs.pod or "").rpartition("/")
+    return tuple(map(clean, (belongs.unit or "", belongs.container or "", namespace, pod)))
 
 
 def _of_listening(site: Site, totals: Totals) -> Iterator[Sample]:
