@@ -14,7 +14,7 @@ from accepttrace.cli import options
 from accepttrace.cli.who import who
 from accepttrace.sockets import belonging, procfs
 
-A, B, C = "a" * 64, "b" * 64, f"ab{'c' * 62}"
+A, B, C, D = "a" * 64, "b" * 64, f"ab{'c' * 62}", "d" * 64
 UID = "0a1b2c3d-0001-4002-8003-00000000000f"
 SLICE = f"/kubepods.slice/kubepods-pod{UID.replace('-', '_')}.slice"
 USER = "/user.slice/user-1000.slice/user@1000.service"
@@ -26,7 +26,7 @@ def groups(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
     paths: list[str] = []
     monkeypatch.setattr(procfs, "pids", lambda: set(range(len(paths))))
     monkeypatch.setattr(procfs, "cgroup", lambda pid: paths[pid])
-    for name in ("DOCKER", "STORAGE", "CONTAINERD", "PODS"):
+    for name in ("DOCKER", "STORAGE", "CONTAINERD", "PODS", "LOGS"):
         monkeypatch.setattr(belonging, name, str(tmp_path / name))
     belonging.called.cache_clear()
     return paths
@@ -114,11 +114,14 @@ def test_what_a_process_shows_is_the_name_that_the_engine_gave(tmp_path: Path) -
     state(tmp_path / "DOCKER" / A / "config.v2.json", {"Name": "/web"})
     state(tmp_path / "STORAGE", [{"id": B, "names": [f"k8s_app_web-0_shop_{UID}_0"]}])
     (tmp_path / "PODS" / f"shop_web-0_{UID}").mkdir(parents=True)
+    (tmp_path / "LOGS").mkdir()
+    (tmp_path / "LOGS" / f"web-0_shop_side-car-{D}.log").touch()
     pod = "shop/web-0"
     for path, expected in (
         (f"/system.slice/docker-{A}.scope/in/ner", ("web", None)),
         (f"{SLICE}/crio-{B}.scope", ("app", pod)),
         (f"{SLICE}/cri-containerd-{C}.scope", (C[:12], pod)),
+        (f"/../..{SLICE}/cri-containerd-{D}.scope", ("side-car", pod)),  # from within another
         ("/lxc.payload.box/init.scope", ("box", None)),
         ("/system.slice/nginx.service", (None, None)),
         ("/", (None, None)),

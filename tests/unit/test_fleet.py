@@ -16,6 +16,7 @@ from accepttrace.cli import cli
 from accepttrace.cli.exporter import LISTEN, parse_listen
 from accepttrace.model.verdict import WORDS
 from accepttrace.probe.privileges import TO_SEE_HOLDERS, TO_TRACE
+from accepttrace.sockets import belonging
 from accepttrace.views import metrics
 
 yaml = pytest.importorskip("yaml")
@@ -157,6 +158,10 @@ def test_the_daemonset_is_confined_and_asks_the_api_for_nothing() -> None:
     assert security["capabilities"]["drop"] == ["ALL"]
     held = {f"CAP_{name}" for name in security["capabilities"]["add"]}
     assert held == {*TO_TRACE, *TO_SEE_HOLDERS, "CAP_SYS_ADMIN", "CAP_SYS_NICE"}
+    mounted = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
+    assert all(mount["readOnly"] for mount in container["volumeMounts"])
+    assert mounted == {one["name"]: one["hostPath"]["path"] for one in pod["volumes"]}
+    assert {*mounted.values()} == {belonging.PODS, belonging.LOGS}
     _, *arguments = container["args"]
     listen = dict(zip(arguments[::2], arguments[1::2], strict=True))["--listen"]
     assert parse_listen(listen)[1] == container["ports"][0]["containerPort"]

@@ -33,6 +33,7 @@ DOCKER: Final = "/var/lib/docker/containers"
 STORAGE: Final = "/var/lib/containers/storage/overlay-containers/containers.json"  # podman, CRI-O
 CONTAINERD: Final = "/run/containerd/io.containerd.runtime.v2.task"
 PODS: Final = "/var/log/pods"
+LOGS: Final = "/var/log/containers"  # POD_NAMESPACE_CONTAINER-NUMBER.log, of any engine
 OF_POD: Final = re.compile("k8s_([^_]+)_")  # of CRI-O and docker: k8s_CONTAINER_POD_NAMESPACE_…
 NAMES: Final = ("nerdctl/name", "io.kubernetes.cri.container-name", "io.kubernetes.container.name")
 
@@ -152,6 +153,10 @@ def _names_of(
         notes = _json(f"{CONTAINERD}/{namespace}/{number}/config.json").get("annotations")
         if isinstance(notes, dict):
             found += [str(notes[key]) for key in NAMES if key in notes]
+    ending = f"-{number}.log"
+    for log in _listed(LOGS):
+        if log.endswith(ending):
+            found.append(log.removesuffix(ending).rpartition("_")[2])
     in_pod = [match[1] for name in found if (match := OF_POD.match(name))]
     return [_bounded(name) for name in (*in_pod, *found) if name]
 
