@@ -19,6 +19,7 @@ from accepttrace.model.who.diagnoses import diagnoses
 from accepttrace.model.who.tree import answer
 from accepttrace.views import events as view
 from accepttrace.views import table
+from accepttrace.views.screen.pages import explained
 from accepttrace.views.text import plain
 from tests.unit.pictures import count, feed, holder, listener, tracker
 
@@ -300,6 +301,27 @@ def test_a_member_that_nobody_waits_on_is_an_event_once_that_has_lasted() -> Non
     feed(model, 5, [count(1001, 9, 200)], members(2))
     ended = [one for one in model.snapshot().events if one.kind == "NOBODY WAITS"]
     assert [(one.until_s, one.going_on) for one in ended] == [(5.0, False)]
+
+
+def test_what_to_do_stands_in_its_line_while_it_goes_on_and_on_the_page_that_explains() -> None:
+    model = tracker()
+    dead = listener(201, [holder(1001, False)], group=7, size=2)
+    for second in range(1, 4):
+        there = [listener(200, [holder(1001)], group=7, size=2), dead]
+        feed(model, second, [count(1001, second, 200)], there)
+        snapshot = model.snapshot()
+    remedy = "-> Close the socket in whoever holds it, or have that accept again"
+    for width in (80, 200):
+        lines = plain(view.line_of(snapshot, only(snapshot), width)).splitlines()
+        assert " ".join(" ".join(lines).split()).endswith(remedy)
+        assert all(len(line) <= width for line in lines)
+    assert remedy in " ".join(plain(table.render(model.summary(), 120, None)).split())
+    page = " ".join(plain(explained(snapshot, 80)).split())
+    assert "NOBODY WAITS (found by who)" in page
+    assert "What to do: Close the socket" in page
+    feed(model, 4, [count(1001, 9, 200)], members(2))
+    model.snapshot()
+    assert remedy not in " ".join(words(model.snapshot()))
 
 
 def relatives(*parents: tuple[int, int], cpus: str = "0-3", **more: Any) -> Surroundings:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Final, cast
 
 from accepttrace.model.snapshot import Event, EventKind, Snapshot
+from accepttrace.model.who.diagnosis import ADVICE, Kind
 from accepttrace.views.formats import endpoint, plural
 from accepttrace.views.losses import in_words
 from accepttrace.views.text import Line, clean, flow
@@ -53,7 +54,14 @@ def line_of(snapshot: Snapshot, event: Event, width: int) -> list[Line]:
     """`12:03:58Z LOST 15 SYNs dropped from 9 clients (queue full)`, on as many lines as needed."""
     spans = [(clock(snapshot, event.began_s), "dim"), (event.kind, _style(event))]
     spans += [(word, "") for word in text(snapshot, event).split()]
+    spans += [(word, "dim") for word in _remedy(event).split()]
     return flow(spans, width, gap=" ", indent="  ")
+
+
+def _remedy(event: Event) -> str:
+    """What to do about what `who` would find, in a sentence; all of it: `accepttrace explain`."""
+    advice = ADVICE.get(cast("Kind", event.kind)) if event.going_on else None
+    return f"-> {advice.do.partition('. ')[0].rstrip('.')}" if advice else ""
 
 
 def text(snapshot: Snapshot, event: Event) -> str:

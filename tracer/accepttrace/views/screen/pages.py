@@ -121,11 +121,12 @@ def histograms(snapshot: Snapshot, width: int) -> list[Line]:
 
 
 def explained(snapshot: Snapshot, width: int) -> list[Line]:
-    """What `accepttrace explain` says of the verdicts on the screen, and of losses."""
+    """What `accepttrace explain` says of the verdicts on the screen, and of what goes on."""
     from accepttrace.views.explain import WIDTH, lines
     from accepttrace.views.explanations import find
 
-    words = dict.fromkeys(one.finding.word for one in snapshot.verdicts)
+    going_on = (one.kind for one in reversed(snapshot.events) if one.going_on)
+    words = dict.fromkeys([*(one.finding.word for one in snapshot.verdicts), *going_on])
     found: list[Line] = []
     for word in words:
         for one in find(word):
