@@ -486,6 +486,18 @@ def test_who_was_seen_as_it_was_handed_a_socket_did_not_inherit_it() -> None:
     assert unknown.groups[0].sockets[0].way.strangers == (11, 12)
 
 
+def test_who_has_another_descriptor_than_its_parent_may_have_been_passed_it() -> None:
+    kin = {10: Kin(10, 900, "node", 1, 10, 0, "0"), 11: Kin(11, 1000, "node", 10, 10, 0, "0")}
+    for fd, words in (
+        (6, "likely inherited from 10 app "),
+        (7, "inherited from 10 app, or passed"),
+    ):
+        holders = (holder(10, "app"), replace(holder(11, "app"), fd=fd))
+        shared = row(sharing="shared", group_size=None, holders=holders)
+        shown = " ".join(" ".join(text(shared, around=Surroundings(kin))).split())
+        assert f"shared by 2 processes {words}" in shown
+
+
 def test_members_stand_in_the_order_of_their_group() -> None:
     rows = [
         row(inode, group=3, options=options(place), backlog=place)

@@ -221,10 +221,12 @@ _HOW: Final = {"related": "inherited from a parent that has it no more, or passe
 def _from(way: Way, holders: Sequence[Holder]) -> str:
     if way.source is None:
         return "way not known"
-    name = next((one.name for one in holders if one.pid == way.source), "")
-    origin = f"{way.source} {clean(name)}".rstrip()
+    source = next((one for one in holders if one.pid == way.source), None)
+    origin = f"{way.source} {clean(source.name if source else '')}".rstrip()
     if way.how == "activated":
         return f"socket activation by {origin}"
+    if source and any(one.fd != source.fd for one in holders):  # fork() keeps the number
+        return f"inherited from {origin}, or passed by it"
     return f"likely inherited from {origin}"
 
 
