@@ -45,6 +45,8 @@ enum {
 	EVENTS_BYTES = 8 << 20, /* the ring buffer; a power of two, and whole pages of any size */
 	EVENTS_WAKE = EVENTS_BYTES / 4, /* the reader comes every 50 ms, and when so much waits */
 	MAX_SAMPLED = 16384,
+	MAX_UNIX_NAMES = 16384,
+	UNIX_PATH = 108, /* of sun_path */
 };
 
 /* Where something was not counted: index into the map `losses`. */
@@ -423,7 +425,22 @@ struct event {
 	__u32 pad;
 	char comm[16];
 	__u8 local[16]; /* network order; IPv4 in the first four */
-	__u8 peer[16];
+	__u8 peer[16]; /* likewise; AF_UNIX: struct unix_peer */
+};
+
+/* Who connected, and when that was known to the kernel: at connect(), as to SO_PEERCRED. */
+struct unix_peer {
+	__u32 pid; /* as seen from `pidns`; 0: it has none there */
+	__u32 uid; /* in the initial user namespace */
+	__u32 pad[2];
+};
+
+/* Map `unix_names`, by inode: a listener of AF_UNIX of which there was an event. */
+struct unix_name {
+	__u32 file_inode; /* the lower half, as unix_diag has it; 0: it is no file */
+	__u32 device;
+	__u32 length; /* of the name */
+	char name[UNIX_PATH]; /* a first byte 0: an abstract one */
 };
 
 /* The one entry of the map `event_wishes`: what is written to the ring buffer. */
@@ -483,6 +500,8 @@ _Static_assert(sizeof(struct order) == 56 + 8 * RUN_BUCKETS, "order");
 _Static_assert(sizeof(struct error_key) == 24, "error_key");
 _Static_assert(sizeof(struct listener) == 208, "listener");
 _Static_assert(sizeof(struct event) == 120, "event");
+_Static_assert(sizeof(struct unix_peer) == 16, "unix_peer");
+_Static_assert(sizeof(struct unix_name) == 120, "unix_name");
 _Static_assert(sizeof(struct event_wish) == 48, "event_wish");
 _Static_assert(sizeof(struct event_count) == 48, "event_count");
 _Static_assert(sizeof(struct peer) == 24, "peer");

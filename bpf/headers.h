@@ -4,6 +4,7 @@
 #define ACCEPTTRACE_HEADERS_H
 
 #define PLACED_BY_HEADERS
+#include <linux/cred.h>
 #include <linux/fs.h>
 #include <linux/fdtable.h>
 #include <linux/pid_namespace.h>
@@ -11,7 +12,9 @@
 #include <linux/sched.h>
 #include <linux/sched/signal.h>
 #include <linux/tcp.h>
+#include <linux/un.h>
 #include <linux/user_namespace.h>
+#include <net/af_unix.h>
 #include <net/net_namespace.h>
 #include <net/sock.h>
 #include <net/tcp.h>

@@ -247,6 +247,11 @@ struct bpf_prog {
 	FIELD(bpf_prog, struct sock_fprog_kern *, orig_prog); /* of classic BPF, as it was given */
 	END;
 };
+struct cred {
+	BEGIN;
+	FIELD_IN(cred, uid, __u32, val);
+	END;
+};
 struct sock;
 typedef struct sock *socket_list[1]; /* of num_socks */
 struct sock_reuseport {
@@ -273,6 +278,38 @@ struct sock {
 	FIELD_IN(sock, sk_uid, __u32, val);
 	FIELD_OR_NOT(sock, unsigned long, sk_ino);
 	FIELD_IN(sock, sk_receive_queue, __u32, qlen);
+	FIELD(sock, struct pid *, sk_peer_pid); /* AF_UNIX: who connected, as to SO_PEERCRED */
+	FIELD(sock, const struct cred *, sk_peer_cred);
+	END;
+};
+struct super_block {
+	BEGIN;
+	FIELD(super_block, __u32, s_dev);
+	END;
+};
+struct dentry {
+	BEGIN;
+	FIELD(dentry, struct inode *, d_inode);
+	FIELD(dentry, struct super_block *, d_sb);
+	END;
+};
+typedef char unix_path[108];
+struct sockaddr_un {
+	BEGIN;
+	FIELD(sockaddr_un, unix_path, sun_path);
+	END;
+};
+typedef struct sockaddr_un unix_addresses[1];
+struct unix_address {
+	BEGIN;
+	FIELD(unix_address, int, len); /* of the family and the name */
+	FIELD(unix_address, unix_addresses, name);
+	END;
+};
+struct unix_sock {
+	BEGIN;
+	FIELD(unix_sock, struct unix_address *, addr); /* of a child: its listener's, shared */
+	FIELD_IN(unix_sock, path, struct dentry *, dentry); /* NULL: of an abstract name */
 	END;
 };
 struct inet_sock {

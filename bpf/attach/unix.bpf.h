@@ -16,10 +16,13 @@ int raw_tp_unix_exit(struct bpf_raw_tracepoint_args *ctx)
 
 	if (!is_accept(SYSCALL_NUMBER(regs)) || is_compat((void *)bpf_get_current_task()))
 		return 0;
-	if (returned >= 0)
+	if (returned >= 0) {
+		event_fd_is(returned);
 		unix_accept_returned(SYSCALL_FD(regs), returned);
-	else
+		event_fd_forget();
+	} else {
 		call_failed(SYSCALL_FD(regs), -returned, true);
+	}
 	return 0;
 }
 

@@ -450,14 +450,17 @@ static __noinline void look_at_order(struct acceptor *acceptor, struct sock *sk)
 	add(&order->left, 1);
 }
 
-/* As an event. In other objects than that of the events it is none, and nothing of it is there. */
+/*
+ * As an event. In other objects than that of the events it is none, and nothing of it is there.
+ * `now` 0: waiting times are not looked at.
+ */
 static __always_inline void told(enum access how, struct sock *listener, struct sock *child,
 				 __u32 inode, __u64 now)
 {
 #ifdef EVENTS
 	__u64 ready;
 
-	if (!ready_us(how, child, &ready))
+	if (!now || !ready_us(how, child, &ready))
 		event_accept(listener, child, inode, WAIT_UNKNOWN);
 	else
 		event_accept(listener, child, inode, ready && ready < now ? now - ready : 0);
@@ -475,8 +478,10 @@ static __always_inline void took(enum access how, bool shared, struct acceptor *
 			look_at_cpus(acceptor, child);
 		if (want->unusual & WITH_ORDER)
 			look_at_order(acceptor, listener);
-		if (want->unusual & WITHOUT_WAITS)
+		if (want->unusual & WITHOUT_WAITS) {
+			told(how, listener, child, acceptor->who.inode, 0);
 			return;
+		}
 	}
 	now = now_us();
 	count(shared, &acceptor->left_us, now);
@@ -498,8 +503,10 @@ static __always_inline void took_unnamed(struct listener *listener, struct setti
 	__u64 now;
 
 	add(&listener->uncounted, 1);
-	if (want->unusual & WITHOUT_WAITS)
+	if (want->unusual & WITHOUT_WAITS) {
+		told(PROBED, sk, child, listener->inode, 0);
 		return;
+	}
 	now = now_us();
 	add(&listener->left_us, now);
 	add(&listener->waited_us, waited_by(child, now));

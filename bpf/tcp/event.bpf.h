@@ -8,6 +8,7 @@
 
 #include "pidns.bpf.h"
 #include "socket.bpf.h"
+#include "unix/event.bpf.h"
 
 #ifdef EVENTS
 
@@ -124,6 +125,13 @@ static __noinline void event_write(struct event_wish *wish, struct event *event)
 		count->written++;
 }
 
+/* AF_UNIX has the connections among its packets. */
+static __always_inline __u32 queue_of(struct sock *listener)
+{
+	return is_of_unix(listener) ? BPF_CORE_READ(listener, sk_receive_queue.qlen)
+				    : BPF_CORE_READ(listener, sk_ack_backlog);
+}
+
 static __always_inline void event_begin(struct event *event, __u32 kind, struct sock *listener,
 					__u32 inode)
 {
@@ -133,7 +141,7 @@ static __always_inline void event_begin(struct event *event, __u32 kind, struct 
 	event->kind = kind;
 	event->inode = inode;
 	event->netns = netns_of(PROBED, listener);
-	event->queue = BPF_CORE_READ(listener, sk_ack_backlog);
+	event->queue = queue_of(listener);
 	event->group = group ? (__s32)BPF_CORE_READ(group, reuseport_id) : GROUP_NONE;
 	event->wait_us = WAIT_UNKNOWN;
 	event->result = RESULT_UNKNOWN;
@@ -145,6 +153,10 @@ static __always_inline void event_begin(struct event *event, __u32 kind, struct 
 static __always_inline void event_of_listener(struct event *event, struct sock *listener)
 {
 	event->family = BPF_CORE_READ(listener, __sk_common.skc_family);
+	if (event->family == AF_UNIX) {
+		unix_name_note(listener, event->inode);
+		return;
+	}
 	event->local_port = port_number(PROBED, listener);
 	address_read(listener, event->local);
 }
@@ -152,6 +164,11 @@ static __always_inline void event_of_listener(struct event *event, struct sock *
 static __always_inline void event_of_child(struct event *event, struct sock *child)
 {
 	event->family = BPF_CORE_READ(child, __sk_common.skc_family);
+	if (event->family == AF_UNIX) {
+		unix_name_note(child, event->inode);
+		unix_peer_read((void *)event->peer, child);
+		return;
+	}
 	event->local_port = port_number(PROBED, child);
 	event->peer_port = __builtin_bswap16(BPF_CORE_READ(child, __sk_common.skc_dport));
 	address_read(child, event->local);

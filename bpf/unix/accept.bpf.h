@@ -5,13 +5,6 @@
 
 #include "tcp/descriptor.bpf.h"
 
-#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
-struct unix_address;
-struct unix_sock {
-	struct unix_address *addr; /* of a child: that of its listener, which both refer to */
-};
-#pragma clang attribute pop
-
 static __always_inline struct unix_address *unix_address_of(struct sock *sk)
 {
 	return BPF_CORE_READ((struct unix_sock *)sk, addr);

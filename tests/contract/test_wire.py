@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from accepttrace.probe import connections, holders, holderwire, plans, wire
+from accepttrace.probe import connections, holders, holderwire, plans, unixconnections, wire
 
 OBJECTS = Path(wire.__file__).parent / "load" / "objects"
 HEADER = Path(__file__).parents[2] / "bpf" / "accepttrace.h"
@@ -117,6 +117,8 @@ def test_events_are_unpacked_as_they_are_written() -> None:
     read = [getattr(event, field[0]) for field in wire.Event._fields_]
     assert [bytes(one) if isinstance(one, c.Array) else one for one in read] == [*values]
     assert c.sizeof(event) == int(sizes["event"]) == connections.LAYOUT.size - 8
+    peer = wire.UnixPeer.from_buffer_copy(bytes(event.peer))
+    assert (peer.pid, peer.uid) == unixconnections.PEER.unpack(bytes(8) + bytes(event))
 
 
 @pytest.mark.parametrize("path", sorted(OBJECTS.glob("*.bpf.o")), ids=lambda path: path.name)

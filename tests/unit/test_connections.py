@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,13 @@ RESET = ConnectionEvent(
     *("reset", AT_NS, None, None, None, None, None, None, "ipv4", "127.0.0.1", 80),
     *(None, None, 99, 4026531833, None, None, 3, 1, None, None, 4),
 )
+UNIX = ConnectionEvent(
+    *("accept", AT_NS, 12, 13, "gunicorn: worker", "gunicorn", 5, None, "unix", None, None),
+    *(None, None, 99, 4026531833, None, None, 3, 1, None, None, 1),
+    path="/run/app.sock",
+    peer_pid=7,
+    peer_uid=33,
+)
 EVENTS = (ACCEPT, RESET, ACCEPT._replace(type="failed", error="EMFILE", fd=None, wait_us=0))
 LEDGER = Ledger(1.5, 10, 6, 1, 2, 0, 1, 0)
 
@@ -71,6 +79,17 @@ def test_json_has_each_field_and_follows_the_schema() -> None:
         assert line == {**expected, "time": "2026-11-27T00:06:37.558351Z"}
     assert list(events[0]) == list(FIELDS)
     assert list(last) == ["type", *LEDGER_FIELDS, "balanced"]
+
+
+def test_of_unix_sockets_the_path_and_who_connected_stand_there() -> None:
+    lines = JsonLines(Stamps("iso", BEGAN_NS))
+    meta, event = read(lines.begin(replace(META, protocol="unix"), 1) + lines.rows((UNIX,)))
+    assert (meta["protocol"], event["family"], event["local_address"]) == ("unix", "unix", None)
+    assert (event["path"], event["peer_pid"], event["peer_uid"]) == ("/run/app.sock", 7, 33)
+    plain = Plain(Stamps("iso", BEGAN_NS), 92, "unix")
+    title, row = (plain.begin(META, 1) + plain.rows((UNIX,))).splitlines()
+    shown = dict(zip(title.split(), row.replace(": ", ":").split(), strict=True))
+    assert (shown["LOCAL"], shown["PEERPID"], shown["QUEUE"]) == ("/run/app.sock", "7", "3")
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from accepttrace.cli import whounix
 from accepttrace.cli.extras import need_msgspec
 from accepttrace.cli.help import Command
 from accepttrace.cli.options import (
     Parsed,
     duration_option,
-    filter_options,
+    place_options,
     ready_file_option,
     sample_option,
     seconds,
@@ -22,6 +23,7 @@ from accepttrace.cli.options import (
     ways_of,
 )
 from accepttrace.config import Config
+from accepttrace.errors import UsageError
 from accepttrace.run.pace import Pace
 
 if TYPE_CHECKING:
@@ -51,6 +53,10 @@ PEER: Final = Parsed("network", parse_peer)
             "sudo accepttrace events 80 --lost --failed -o jsonl",
             "with what was reset or dropped, and accepts that failed, for programs",
         ),
+        (
+            "sudo accepttrace events /run/app.sock",
+            "a UNIX socket; @NAME: an abstract one; --unix: all",
+        ),
         ("sudo accepttrace events 80 --sample 100", "one of each 100, at high rates"),
         (
             "accepttrace events --recording run.gz --slower-than 50ms",
@@ -58,7 +64,8 @@ PEER: Final = Parsed("network", parse_peer)
         ),
     ),
 )
-@filter_options
+@place_options
+@click.option("--unix", is_flag=True, help="UNIX sockets instead: all, or by PATH or @NAME.")
 @click.option("--peer", type=PEER, metavar="ADDRESS/BITS", help="Only clients in this network.")
 @click.option(
     "--slower-than",
@@ -103,6 +110,7 @@ def events(**values: Any) -> None:
     A summary on standard error says whether there was an event for every accept. What this attach
     type cannot see is n/a (null in JSON). A reader that is too slow loses events, and is told so.
     """
+    names = whounix.take_names(values)
     config = Config(
         filters=take_filters(values),
         duration_s=values["duration"],
@@ -110,7 +118,10 @@ def events(**values: Any) -> None:
         output=values["output"],
         **ways_of(values),
         events=True,
+        unix=names,
     )
+    if names is not None:
+        _check_unix(config, values)
     slower_s = values["slower_than"] or 0.0
     pace = Pace(config.interval_s, config.duration_s)  # before attaching: a signal ends it cleanly
     try:
@@ -130,6 +141,16 @@ def events(**values: Any) -> None:
             _replay(values["recording"], config, asked, pace)
     finally:
         pace.over()
+
+
+def _check_unix(config: Config, values: dict[str, Any]) -> None:
+    """UsageError where what is asked of UNIX sockets is not known of them."""
+    whounix.check_traced(config)
+    if values["peer"] is not None or values["slower_than"]:
+        raise UsageError(
+            "of UNIX sockets neither waiting times nor addresses of clients are known",
+            "leave --peer and --slower-than away",
+        )
 
 
 def _replay(path: Path, config: Config, asked: Asked, pace: Pace) -> None:

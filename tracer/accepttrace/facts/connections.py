@@ -27,8 +27,8 @@ class ConnectionEvent(NamedTuple):
     fd: int | None
     error: str | None  # EMFILE
     family: Family
-    local_address: str
-    local_port: int
+    local_address: str | None  # None of AF_UNIX, as the next three
+    local_port: int | None
     peer_address: str | None
     peer_port: int | None
     listener_inode: int
@@ -40,6 +40,19 @@ class ConnectionEvent(NamedTuple):
     received_cpu: int | None  # that handled the last packet of the connection
     local: bool | None  # accepted on that CPU
     connections: int  # that it is about
+    path: str | None = None  # AF_UNIX: the name of the listener, `@NAME` where it is abstract
+    peer_pid: int | None = None  # AF_UNIX: who connected, as SO_PEERCRED; it may be gone
+    peer_uid: int | None = None  # in the initial user namespace
+
+
+class UnixName(NamedTuple):
+    """The name of a listener of AF_UNIX. Source: BPF map `unix_names`.
+
+    `file`: major, minor and lower 32 bits of the inode number of the socket's file; None: abstract.
+    """
+
+    sun_path: bytes
+    file: tuple[int, int, int] | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import ctypes as c
 import errno
+import socket
 import time
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from struct import Struct
 from typing import Final
 
-from accepttrace.facts.addresses import family_of, spelled
+from accepttrace.facts.addresses import FAMILIES, spelled
 from accepttrace.facts.connections import ConnectionEvent, EventCounts, Kind, Wish
-from accepttrace.facts.records import OUTSIDE
+from accepttrace.facts.records import OUTSIDE, Family
 from accepttrace.probe import clock, wire
 from accepttrace.probe.load import loaders
 from accepttrace.probe.maps import Map
@@ -29,6 +30,7 @@ NameOf = Callable[[int, int, str], str]  # PID, its start in nanoseconds as /pro
 # struct event behind the head of its record; tests/contract compares it with the mirror.
 LAYOUT: Final = Struct("<8xQQqIIIIIiiIHHHHhhI16s16s16s")
 _READINGS: Final = 3  # of two clocks, of which the closest are taken: we may be interrupted
+_FAMILIES: Final[dict[int, Family]] = {**FAMILIES, socket.AF_UNIX: "unix"}
 _CPUS: Final = "/sys/devices/system/cpu/possible"
 
 
@@ -79,9 +81,9 @@ class Connections:
                 thread,
                 result if result >= 0 else None,
                 _error(result) if result < 0 else None,
-                family_of(family),
+                _FAMILIES[family],
                 _address(family, local),
-                local_port,
+                local_port or None,
                 _address(family, peer) if known_peer else None,
                 peer_port if known_peer else None,
                 inode,
@@ -156,8 +158,8 @@ def _text(comm: bytes) -> str:
 
 
 @lru_cache(maxsize=8192)
-def _address(family: int, raw: bytes) -> str:
-    return spelled(family, raw)
+def _address(family: int, raw: bytes) -> str | None:
+    return None if family == socket.AF_UNIX else spelled(family, raw)
 
 
 def _error(result: int) -> str | None:

@@ -6,13 +6,18 @@ import os
 import socket
 import time
 from contextlib import ExitStack
-from typing import Final
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
 
 from accepttrace.config import Config, Filters
 from accepttrace.facts.records import Family
 from accepttrace.probe import choosing, plans, wire
 from accepttrace.probe.selftest import CONNECTIONS, LEFT, Traffic
 from accepttrace.probe.session import Session
+
+if TYPE_CHECKING:
+    from accepttrace.probe.connections import NameOf
+    from accepttrace.probe.unixconnections import UnixConnections
 
 UNREAD: Final = "(closed before its name was read)"
 
@@ -54,6 +59,8 @@ class UnixSession(Session):
     _traffic = UnixTraffic
 
     def _settings_for(self, filters: Filters) -> wire.Settings:
+        if filters.ports:  # no such socket has one, so none is wanted, as in no namespace
+            filters = replace(filters, netns=frozenset((0,)))
         settings = super()._settings_for(filters)
         settings.unusual |= wire.WITHOUT_WAITS
         return settings
@@ -62,8 +69,14 @@ class UnixSession(Session):
         """The inventory has the names; the kernel side reads none."""
         return "unix", UNREAD
 
+    def connections(self, name_of: NameOf) -> UnixConnections:
+        """Each connection from now on, if the session was opened with events."""
+        from accepttrace.probe.unixconnections import UnixConnections
+
+        return UnixConnections(self._loaded, name_of)
+
 
 def open_unix(config: Config) -> UnixSession:
     """Attach, prove, and set the filters. `UnsupportedError` says why it failed."""
-    ways = (plan.looking(False, config.patterns) for plan in plans.UNIX_PLANS)
+    ways = (plan.looking(False, config.patterns, config.events) for plan in plans.UNIX_PLANS)
     return choosing.first(config, ways, UnixSession)

@@ -38,6 +38,8 @@ MAX_READERS = 16384
 EVENTS_BYTES = 8388608
 EVENTS_WAKE = 2097152.0
 MAX_SAMPLED = 16384
+MAX_UNIX_NAMES = 16384
+UNIX_PATH = 108
 LOSS_LISTENERS_FULL = 0
 LOSS_ERRORS_FULL = 1
 LOSS_UNATTRIBUTED = 2
@@ -445,6 +447,27 @@ class Event(c.Structure):
         ("comm", c.c_char * 16),
         ("local", c.c_uint8 * 16),
         ("peer", c.c_uint8 * 16),
+    )
+
+
+class UnixPeer(c.Structure):
+    """struct unix_peer."""
+
+    _fields_ = (
+        ("pid", c.c_uint32),
+        ("uid", c.c_uint32),
+        ("pad", c.c_uint32 * 2),
+    )
+
+
+class UnixName(c.Structure):
+    """struct unix_name."""
+
+    _fields_ = (
+        ("file_inode", c.c_uint32),
+        ("device", c.c_uint32),
+        ("length", c.c_uint32),
+        ("name", c.c_char * UNIX_PATH),
     )
 
 

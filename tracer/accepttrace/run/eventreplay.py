@@ -66,7 +66,7 @@ class Recorded:
 
 def makes_sense(event: ConnectionEvent) -> bool:
     """Whether it can be shown: anybody may have written it. Of names all can."""
-    addresses = event.local_address, event.peer_address or "::"
+    addresses = event.local_address or "::", event.peer_address or "::"
     numbers = (abs(value) for value in event if isinstance(value, int))
     return event.time_ns >= 0 and max(numbers) < _BEYOND and all(map(is_address, addresses))
 

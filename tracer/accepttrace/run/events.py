@@ -64,25 +64,42 @@ def trace_events(config: Config, asked: Asked, pace: Pace) -> None:
     out = standard_output(pace)
     if config.ready_file is not None:
         readyfile.remove(config.ready_file)
-    session: Session | None = None
+    opened: tuple[Session, EventSource] | None = None
     with pace.until(max(READ_S, 2 * pace.age_s)):
-        session = open_session(config)
-    if session is None:
+        opened = _open(config)
+    if opened is None:
         say("ended before everything was attached: nothing was traced")
         return
-    with session:
-        _Events(config, asked, pace, session, out).run()
+    with opened[0]:
+        _Events(config, asked, pace, opened, out).run()
+
+
+def _open(config: Config) -> tuple[Session, EventSource]:
+    """Attached and proved."""
+    if config.unix is None:
+        tcp = open_session(config)
+        return tcp, EventSource(tcp, config.filters)
+    from accepttrace.probe.unix import open_unix
+    from accepttrace.run.unixeventsource import UnixEventSource
+
+    unix = open_unix(config)
+    return unix, UnixEventSource(unix, config)
 
 
 class _Events:
     """One run."""
 
     def __init__(
-        self, config: Config, asked: Asked, pace: Pace, session: Session, out: Output
+        self,
+        config: Config,
+        asked: Asked,
+        pace: Pace,
+        opened: tuple[Session, EventSource],
+        out: Output,
     ) -> None:
         self._config, self._asked, self._pace = config, asked, pace
-        self._session, self._out = session, out
-        self._source = EventSource(session, config.filters)
+        self._session, self._source = opened
+        self._out = out
         self._shown = 0
 
     def run(self) -> None:
@@ -102,7 +119,10 @@ class _Events:
         self._began_s = time.monotonic()
         self._lines = lines_for(self._config, self._asked, self._out, time.time_ns())
         say_what_is_not_seen(self._asked, session.plan.sees, session.plan.attach)
-        meta = meta_of(session, self._config.filters)
+        names = self._config.unix
+        meta = meta_of(
+            session, self._config.filters, "tcp" if names is None else "unix", names or ()
+        )
         self._write(self._lines.begin(meta, self._asked.sample))
         if self._config.ready_file is not None:
             readyfile.create(self._config.ready_file)
@@ -174,4 +194,6 @@ def lines_for(config: Config, asked: Asked, out: Output, began_ns: int) -> Lines
     if config.output != "table":
         return WRITERS[config.output](stamps)
     width = window(80 if out.isatty() else _PIPE_COLUMNS)[0]
+    if config.unix is not None:
+        return Plain(stamps, width, "unix")
     return Plain(stamps, width, "any" if asked.failed or asked.lost else "accept")

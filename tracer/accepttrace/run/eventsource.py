@@ -77,6 +77,8 @@ class People:
 def fits(filters: Filters, event: ConnectionEvent) -> bool:
     """Whether the connection itself is of the family and came to the address that was asked for."""
     own = event.local_address
+    if own is None:  # AF_UNIX
+        return not (filters.family or filters.addresses)
     of_listener = event.peer_address is None  # it may serve both families
     if filters.family and not of_listener and is_ipv4(own) != (filters.family == "ipv4"):
         return False
@@ -119,13 +121,16 @@ class EventSource:
         It ends, though more may come as fast as it is read.
         """
         for _ in range(0, self._connections.room, _BATCH):
-            events = self._connections.read(_BATCH)
+            events = self._read(_BATCH)
             kept = [event for event in events if self._wanted(event)]
             self._left_out += len(events) - len(kept)
             if kept:
                 yield kept
             if len(events) < _BATCH:
                 return
+
+    def _read(self, most: int) -> list[ConnectionEvent]:
+        return self._connections.read(most)
 
     def _wanted(self, event: ConnectionEvent) -> bool:
         filters = self._filters
@@ -139,13 +144,17 @@ class EventSource:
         """
         if self._session.crowded():
             counts = self._session.counts()
-            stopped = {one.inode for one in counts.listeners if one.stops}
-            stopped -= self._session.listening().keys()
+            stopped = self._ended(counts)
             closed, self._stopped = stopped & self._stopped, stopped
             used = {_place(one) for one in counts.listeners if one.inode not in closed}
             unused = {_place(one) for one in counts.listeners} - used
             with unbroken():
                 self.forget(Gone(tuple(counts.ended), tuple(closed), tuple(unused)), counts)
+
+    def _ended(self, counts: Counts) -> set[int]:
+        """Listeners that seem to have closed."""
+        stopped = {one.inode for one in counts.listeners if one.stops}
+        return stopped - self._session.listening().keys()
 
     def forget(self, gone: Gone, counts: Counts) -> None:
         """Delete rows of the maps which count beside, as they were read last."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Collection
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeVar
 
@@ -123,8 +124,13 @@ def receivers_in_order(config: Config, snapshot: ReceiverSnapshot) -> ReceiverSn
     return ordered(snapshot, config.sort)
 
 
-def meta_of(tracer: AttachedTracer, filters: Filters, protocol: Protocols = "tcp") -> Meta:
-    """What is traced, and how."""
+def meta_of(
+    tracer: AttachedTracer,
+    filters: Filters,
+    protocol: Protocols = "tcp",
+    names: Collection[str] = (),
+) -> Meta:
+    """What is traced, and how. `names`: of UNIX sockets."""
     from accepttrace.facts.meta import Meta
 
     began = datetime.now(timezone.utc) - timedelta(seconds=time.monotonic() - tracer.began_s)
@@ -135,6 +141,6 @@ def meta_of(tracer: AttachedTracer, filters: Filters, protocol: Protocols = "tcp
         loader=tracer.loader,
         blind_spots=tracer.plan.blind_spots,
         started=spelled(began),
-        filter=filters.describe(),
+        filter=" ".join(filter(None, [*sorted(names), filters.describe()])),
         protocol=protocol,
     )

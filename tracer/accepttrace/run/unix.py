@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from accepttrace.facts.reading import Reading
 from accepttrace.facts.records import Counts
 from accepttrace.probe.unix import UnixSession, open_unix
+from accepttrace.run.subject import meta_of
 from accepttrace.run.tcp import TcpSource, TcpSubject
 from accepttrace.sockets.unixinventory import UnixReader
 
@@ -65,5 +66,5 @@ class UnixSubject(TcpSubject):
 
     @property
     def _meta(self) -> Meta:
-        meta, names = super()._meta, self._config.unix or ()
-        return replace(meta, filter=" ".join(filter(None, [*sorted(names), meta.filter])))
+        config = self._config
+        return meta_of(self._session, config.filters, "unix", config.unix or ())

@@ -19,6 +19,26 @@ if TYPE_CHECKING:
 ABSTRACT: Final = "@"
 
 
+class AskedFor:
+    """Listeners by these paths and abstract names (`@NAME`); none: any."""
+
+    def __init__(self, names: Collection[str]) -> None:
+        self._names = frozenset(names)
+        self._files: frozenset[SocketFile] = frozenset()
+
+    def look(self) -> None:
+        """Whatever a path is called where its owner has bound it: it is the one there now."""
+        paths = [name for name in self._names if not name.startswith(ABSTRACT)]
+        self._files = frozenset(found for path in paths if (found := file_at(path)))
+
+    def match(self, name: str, file: SocketFile | None) -> bool:
+        """Whether it was asked for, as it was when it was looked at last."""
+        names = {name}
+        if name.startswith(ABSTRACT):  # some programs bind all of sun_path
+            names.add(name.rstrip(ABSTRACT))
+        return not self._names or not names.isdisjoint(self._names) or file in self._files
+
+
 class UnixReader:
     """Reads listeners and holders again and again, as `InventoryReader` does those of TCP.
 
@@ -29,7 +49,7 @@ class UnixReader:
     def __init__(
         self, filters: Filters, names: Collection[str], iterator: HolderIterator | None = None
     ) -> None:
-        self._names = frozenset(names)
+        self._asked = AskedFor(names)
         self._holding = Holding(replace(filters, ports=frozenset()), iterator)
         self._occupied: set[int] = set()  # namespaces where listeners were found last
 
@@ -46,11 +66,13 @@ class UnixReader:
         `counted`: namespaces in which something was traced, though it may have closed already.
         Raises as `InventoryReader.read` does, also where this kernel has no unix_diag.
         """
-        holding, files = self._holding, _files(self._names)
+        holding = self._holding
+        self._asked.look()
         holding.begin(full)
         self._occupied.update(counted)
         looks = holding.ask(lambda _, path: unix_sockets(path), full, self._occupied)
-        found = [(n, sock) for n, one in looks for sock in one if self._is_asked(sock, files)]
+        match = self._asked.match
+        found = [(n, sock) for n, one in looks for sock in one if match(sock.name, sock.file)]
         self._occupied = {netns for netns, _ in found}
         holding.finish([sock.inode for _, sock in found], full)
         partial = is_partial(holding.unread)
@@ -76,12 +98,6 @@ class UnixReader:
         """End what reads for us. May be called twice."""
         self._holding.close()
 
-    def _is_asked(self, sock: UnixSocket, files: Collection[SocketFile]) -> bool:
-        names = {sock.name}
-        if sock.name.startswith(ABSTRACT):  # some programs bind all of sun_path
-            names.add(sock.name.rstrip(ABSTRACT))
-        return not self._names or not names.isdisjoint(self._names) or sock.file in files
-
     def _listener(self, netns: int, sock: UnixSocket, partial: bool) -> Listener:
         holders = self._holding.holders(sock.inode)
         return Listener(
@@ -100,9 +116,3 @@ class UnixReader:
             uid=sock.uid,
             seqpacket=sock.seqpacket,
         )
-
-
-def _files(names: Collection[str]) -> frozenset[SocketFile]:
-    """Whatever a path is called where its owner has bound it."""
-    paths = [name for name in names if not name.startswith(ABSTRACT)]
-    return frozenset(found for path in paths if (found := file_at(path)))

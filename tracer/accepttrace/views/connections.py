@@ -84,7 +84,8 @@ class JsonLines:
         self._template = "{" + ",".join(f'"{name}":%s' for name in FIELDS) + "}\n"
 
     def begin(self, meta: Meta, sample: int) -> str:
-        return dump({**meta_of(meta), "sample": sample}) + "\n"
+        protocol = {"protocol": meta.protocol} if meta.protocol == "unix" else {}
+        return dump({**meta_of(meta), **protocol, "sample": sample}) + "\n"
 
     def rows(self, events: Sequence[ConnectionEvent]) -> str:
         columns = [list(map(_value, column)) for column in zip(*events, strict=True)]
@@ -142,7 +143,7 @@ def _cell(value: object) -> str:
 class Plain:
     """Columns that fit a width, with their titles first; they grow with what stands in them."""
 
-    def __init__(self, stamps: Stamps, width: int, kind: Literal["accept", "any"]) -> None:
+    def __init__(self, stamps: Stamps, width: int, kind: Literal["accept", "any", "unix"]) -> None:
         self._stamps = stamps
         self._columns = _fitting(kind, width, stamps.width)
         self._widths = [_width(column, stamps.width) for column in self._columns]

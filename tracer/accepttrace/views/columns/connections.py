@@ -18,6 +18,8 @@ def _peer(event: ConnectionEvent) -> str:
 
 
 def _local(event: ConnectionEvent) -> str:
+    if event.local_address is None or event.local_port is None:
+        return event.path or formats.NA
     return formats.endpoint(event.local_address, event.local_port, event.family, None)
 
 
@@ -61,6 +63,8 @@ COLUMNS: Final[tuple[Column[ConnectionEvent], ...]] = (
         *("local", "SAME", "label", "text", "whether that is the same CPU"),
         cell=lambda event: _YES[event.local],
     ),
+    _id("peer_pid", "PEERPID", "who connected to a UNIX socket, as of then"),
+    _id("peer_uid", "PEERUID", "its user"),
     _left("error", "ERROR", 6, "why accept() failed"),
     Column("connections", "CONNS", "gauge", "count", "how many connections it is about"),
 )
@@ -72,6 +76,8 @@ TABLE: Final[Table[ConnectionEvent]] = Table(
         " | fd endpoint tid group listener_inode netns comm received_cpu",
         "any": "time type pid name peer wait_us queue error connections"
         " | fd cpu local endpoint tid group listener_inode netns comm received_cpu",
+        "unix": "time type pid name peer_pid endpoint queue error"
+        " | fd peer_uid tid listener_inode netns comm cpu",
     },
     fields=ConnectionEvent._fields,
     is_open=lambda _: True,
