@@ -439,7 +439,7 @@ struct unix_peer {
 struct unix_name {
 	__u32 file_inode; /* the lower half, as unix_diag has it; 0: it is no file */
 	__u32 device;
-	__u32 length; /* of the name */
+	__u32 length; /* of the name; 0: it is not there yet */
 	char name[UNIX_PATH]; /* a first byte 0: an abstract one */
 };
 

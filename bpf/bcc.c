@@ -18,6 +18,9 @@
 #ifdef ATTACH_tracepoint
 #include "attach/tracepoint.bpf.h"
 #endif
+#ifdef ATTACH_unix
+#include "attach/unix.bpf.h"
+#endif
 #undef SEC
 
 /*
@@ -39,5 +42,9 @@ BPF_ITER(udp)
 #ifdef ATTACH_fentry
 #include "attach/fentry.bpf.h"
 TRAMPOLINES("attach/fentry.bpf.h")
+#endif
+#ifdef ATTACH_unix
+#include "attach/unixfentry.bpf.h"
+TRAMPOLINES("attach/unixfentry.bpf.h")
 #endif
 #endif

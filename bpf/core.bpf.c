@@ -10,6 +10,7 @@
 #include "attach/kprobe.bpf.h"
 #include "attach/tracepoint.bpf.h"
 #include "attach/unix.bpf.h"
+#include "attach/unixfentry.bpf.h"
 
 /* Some helpers are for GPL-compatible programs only; the dual licence above is one. */
 char LICENSE[] SEC("license")

@@ -11,6 +11,7 @@
 #include <linux/ptrace.h>
 #include <linux/sched.h>
 #include <linux/sched/signal.h>
+#include <linux/skbuff.h>
 #include <linux/tcp.h>
 #include <linux/un.h>
 #include <linux/user_namespace.h>

@@ -369,6 +369,7 @@ struct proto_accept_arg {
 /* Packets: those that ask for a connection or complete one, and UDP's */
 struct sk_buff {
 	BEGIN;
+	FIELD(sk_buff, struct sock *, sk);
 	FIELD(sk_buff, struct sk_buff *, next);
 	FIELD(sk_buff, unsigned int, len);
 	FIELD(sk_buff, __u16, protocol);

@@ -388,8 +388,26 @@ TABLE: tuple[Entry, ...] = (
         names=("test_each_line_is_what_both_ends_know",),
         variants="abstract",
     ),
-    Entry("kernel/test_top_unix.py", HERE + OLDEST, "the end of system calls on AF_UNIX"),
-    Entry("kernel/test_top_unix.py", NEWEST, "the same; names are user space", variants="path"),
+    Entry("kernel/test_top_unix.py", HERE, "what the model makes of counts"),
+    Entry(
+        "kernel/test_top_unix.py",
+        HERE,
+        "each name and kind of socket",
+        names=("test_each_accept_is_counted_for_the_worker_that_the_client_met",),
+    ),
+    Entry(
+        "kernel/test_top_unix.py",
+        ENDS + BETWEEN[:1],
+        "hooks of AF_UNIX: fields and functions of each kernel; names are user space",
+        names=("test_each_accept_is_counted_for_the_worker_that_the_client_met",),
+        variants="abstract-stream",
+    ),
+    Entry(
+        "kernel/test_top_unix.py",
+        HERE + ENDS + BETWEEN[:1],
+        "the same, of calls that take nothing",
+        names=("test_what_finds_nothing_and_what_has_no_descriptor_is_counted",),
+    ),
     Entry("kernel/test_who_unix.py", HERE + ROOTS, "unix_diag; each ss"),
     Entry(
         "kernel/test_who_unix.py",

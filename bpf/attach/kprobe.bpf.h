@@ -44,7 +44,7 @@ int kprobe_csk_accept_called(struct pt_regs *ctx)
 SEC("kprobe/__sys_accept4")
 int kprobe_sys_accept4(struct pt_regs *ctx)
 {
-	call_begins((__u64)ARGUMENT1(ctx));
+	call_begins((__u64)ARGUMENT1(ctx), false);
 	return 0;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-3-Clause) */
 /*
- * The end of accept() and accept4() → the logic of AF_UNIX. On all kernels: unlike the end of
- * unix_accept(), it is also seen of threads that slept in the call when it was attached.
+ * Probe registers, and the end of accept() and accept4(), → the logic of AF_UNIX. Not the end of
+ * unix_accept(), which is not seen of threads that slept in it when it was attached.
  */
 #ifndef ACCEPTTRACE_UNIX_ATTACH_H
 #define ACCEPTTRACE_UNIX_ATTACH_H
@@ -23,6 +23,29 @@ int raw_tp_unix_exit(struct bpf_raw_tracepoint_args *ctx)
 	} else {
 		call_failed(SYSCALL_FD(regs), -returned, true);
 	}
+	return 0;
+}
+
+SEC("kprobe/skb_free_datagram")
+int kprobe_unix_taken(struct pt_regs *ctx)
+{
+	unix_taken(ARGUMENT1(ctx), ARGUMENT2(ctx));
+	return 0;
+}
+
+SEC("kprobe/unix_accept")
+int kprobe_unix_accept(struct pt_regs *ctx)
+{
+	struct socket *socket = ARGUMENT1(ctx);
+
+	unix_accept_entered(BPF_CORE_READ(socket, sk), accept_cannot_sleep(ARGUMENT3(ctx)));
+	return 0;
+}
+
+SEC("kprobe/__sys_accept4")
+int kprobe_unix_sys_accept4(struct pt_regs *ctx)
+{
+	call_begins((__u64)ARGUMENT1(ctx), true);
 	return 0;
 }
 

@@ -66,22 +66,6 @@ static __always_inline bool came_from(struct sock *listener, struct sock *child)
 	       serves_other_ports(listener);
 }
 
-static __always_inline void refused(__u32 fd)
-{
-	struct task task = task_now(PROBED);
-	struct file *file = file_of(fd);
-	struct sock *listener = sock_of(file);
-	struct acceptor_key key = {};
-	struct acceptor *acceptor;
-
-	if (!listener || !is_inet(listener) ||
-	    BPF_CORE_READ(listener, __sk_common.skc_state) != TCP_LISTEN)
-		return;
-	acceptor = acceptor_of(listener, BPF_CORE_READ(file, f_inode, i_ino), &task, &key);
-	if (acceptor)
-		count(is_crew(&key), &acceptor->refused, 1);
-}
-
 static __always_inline bool is_unix_listener(struct sock *sk)
 {
 	return sk && is_of_unix(sk) && BPF_CORE_READ(sk, __sk_common.skc_state) == TCP_LISTEN;
@@ -93,6 +77,26 @@ static __always_inline bool is_inet_listener(struct sock *sk)
 }
 
 /* `of_unix`: which of the two families it is asked for. */
+static __always_inline bool is_listener(struct sock *sk, bool of_unix)
+{
+	return of_unix ? is_unix_listener(sk) : is_inet_listener(sk);
+}
+
+static __always_inline void refused(__u32 fd, bool of_unix)
+{
+	struct task task = task_now(PROBED);
+	struct file *file = file_of(fd);
+	struct sock *listener = sock_of(file);
+	struct acceptor_key key = {};
+	struct acceptor *acceptor;
+
+	if (!is_listener(listener, of_unix))
+		return;
+	acceptor = acceptor_of(listener, BPF_CORE_READ(file, f_inode, i_ino), &task, &key);
+	if (acceptor)
+		count(is_crew(&key), &acceptor->refused, 1);
+}
+
 static __always_inline void call_failed(__u32 fd, __u32 error, bool of_unix)
 {
 	struct sock *listener;
@@ -105,7 +109,7 @@ static __always_inline void call_failed(__u32 fd, __u32 error, bool of_unix)
 	}
 	file = file_of(fd);
 	listener = sock_of(file);
-	if (of_unix ? is_unix_listener(listener) : is_inet_listener(listener))
+	if (is_listener(listener, of_unix))
 		failed(listener, BPF_CORE_READ(file, f_inode, i_ino), error,
 		       !(BPF_CORE_READ(file, f_flags) & O_NONBLOCK));
 }
@@ -116,18 +120,22 @@ static __noinline void accept_failed(__u32 fd, __u32 error)
 	call_failed(fd, error, false);
 }
 
-static __always_inline __u32 call_state(__u32 fd)
+static __always_inline __u32 call_state(__u32 fd, bool of_unix)
 {
 	struct sock *listener = sock_of(file_of(fd));
+	bool waits;
 
-	return listener && keeps_waiting(listener, EMFILE) ? CALL_AWAITED : CALL_BEGAN;
+	if (!listener)
+		return CALL_BEGAN;
+	waits = of_unix ? unix_keeps_waiting(listener, EMFILE) : keeps_waiting(listener, EMFILE);
+	return waits ? CALL_AWAITED : CALL_BEGAN;
 }
 
 /*
  * For hooks that see only the entry of calls: one that never got as far as the queue when the next
  * one begins was refused before, for want of a descriptor. User space adds the one still pending.
  */
-static __always_inline void call_begins(__u32 fd)
+static __always_inline void call_begins(__u32 fd, bool of_unix)
 {
 	__u64 thread = bpf_get_current_pid_tgid();
 	struct call *call = call_get(thread), first = {};
@@ -135,15 +143,15 @@ static __always_inline void call_begins(__u32 fd)
 	if (!call) {
 		first.thread = current_pid();
 		first.fd = fd;
-		first.state = call_state(fd);
+		first.state = call_state(fd, of_unix);
 		call_put(thread, &first);
 		return;
 	}
 	if (call->state == CALL_AWAITED && !call->listener)
-		refused(call->fd);
+		refused(call->fd, of_unix);
 	call->listener = 0;
 	call->fd = fd;
-	call->state = call_state(fd);
+	call->state = call_state(fd, of_unix);
 }
 
 #endif

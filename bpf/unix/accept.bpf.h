@@ -3,7 +3,7 @@
 #ifndef ACCEPTTRACE_UNIX_ACCEPT_H
 #define ACCEPTTRACE_UNIX_ACCEPT_H
 
-#include "tcp/descriptor.bpf.h"
+#include "tcp/graft.bpf.h"
 
 static __always_inline struct unix_address *unix_address_of(struct sock *sk)
 {
@@ -29,6 +29,27 @@ static __always_inline void unix_accept_returned(__u32 fd, __u32 returned)
 	}
 	want = wanted(PROBED, listener);
 	accepted(PROBED, want, listener, BPF_CORE_READ(file, f_inode, i_ino), child);
+}
+
+/*
+ * unix_accept() frees the packet that a child was queued by. It does so after its sleep, so threads
+ * that slept there when it was attached are seen, too. Nothing else of a listener is freed so.
+ */
+static __always_inline void unix_taken(struct sock *listener, struct sk_buff *packet)
+{
+	if (is_unix_listener(listener))
+		accepted(PROBED, wanted(PROBED, listener), listener, inode_of(PROBED, listener),
+			 BPF_CORE_READ(packet, sk));
+}
+
+/* For hooks that see only the entry of calls. */
+static __always_inline void unix_accept_entered(struct sock *listener, bool cannot_sleep)
+{
+	if (!is_unix_listener(listener))
+		return;
+	called(listener);
+	if (!is_by_ring())
+		entered(listener, inode_of(PROBED, listener), cannot_sleep);
 }
 
 #endif

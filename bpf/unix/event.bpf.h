@@ -3,6 +3,7 @@
 #ifndef ACCEPTTRACE_UNIX_EVENT_H
 #define ACCEPTTRACE_UNIX_EVENT_H
 
+#include "maps.h"
 #include "pidns.bpf.h"
 
 #ifdef EVENTS
@@ -28,24 +29,36 @@ static __always_inline void unix_peer_read(struct unix_peer *peer, struct sock *
 	peer->uid = BPF_CORE_READ(child, sk_peer_cred, uid.val);
 }
 
+/* A row of zeros: it is written in place, for there is no room for it on the stack. */
+static __always_inline struct unix_name *unix_name_add(__u32 inode)
+{
+	__u32 zero = 0;
+	void *first = LOOKUP(blank, &zero);
+
+	if (!first || INSERT(unix_names, &inode, first))
+		return NULL;
+	return LOOKUP(unix_names, &inode);
+}
+
 /* `sk`: the listener, or a child, which has the name of its listener. */
 static __noinline void unix_name_note(struct sock *sk, __u32 inode)
 {
 	struct unix_sock *of_unix = (struct unix_sock *)sk;
 	struct unix_address *address = BPF_CORE_READ(of_unix, addr);
 	struct dentry *dentry = BPF_CORE_READ(of_unix, path.dentry);
-	struct unix_name name = {};
-	__u32 length = BPF_CORE_READ(address, len) - sizeof(__u16);
+	struct unix_name *name;
 
 	if (!address || LOOKUP(unix_names, &inode))
 		return;
+	name = unix_name_add(inode);
+	if (!name)
+		return;
 	if (dentry) {
-		name.file_inode = BPF_CORE_READ(dentry, d_inode, i_ino);
-		name.device = BPF_CORE_READ(dentry, d_sb, s_dev);
+		name->file_inode = BPF_CORE_READ(dentry, d_inode, i_ino);
+		name->device = BPF_CORE_READ(dentry, d_sb, s_dev);
 	}
-	name.length = length < UNIX_PATH ? length : UNIX_PATH;
-	bpf_probe_read_kernel(name.name, UNIX_PATH, &address->name[0].sun_path);
-	INSERT(unix_names, &inode, &name);
+	bpf_probe_read_kernel(name->name, UNIX_PATH, &address->name[0].sun_path);
+	name->length = BPF_CORE_READ(address, len) - sizeof(__u16);
 }
 
 #endif

@@ -9,7 +9,7 @@ import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from click.testing import CliRunner
@@ -18,6 +18,10 @@ from accepttrace.cli.who import who
 from accepttrace.config import Config
 from accepttrace.errors import UnsupportedError
 from accepttrace.run.unix import UnixSubject
+
+from .conftest import EXPECTED, Way
+
+AUTO: Final = Way("auto", "auto")
 
 
 def told(*arguments: str) -> list[dict[str, Any]]:
@@ -68,12 +72,13 @@ def unix_listener(
 
 
 @contextmanager
-def traced(*names: str) -> Iterator[UnixSubject]:
+def traced(*names: str, way: Way = AUTO) -> Iterator[UnixSubject]:
     """Attached; what was there is read."""
+    config = Config(unix=frozenset(names), attach=way.attach, loader=way.loader)  # type: ignore[arg-type]
     try:
-        subject = UnixSubject(Config(unix=frozenset(names)))
+        subject = UnixSubject(config)
     except UnsupportedError as error:
-        if os.environ.get("ACCEPTTRACE_REQUIRE_KERNEL") == "1":
+        if way.attach in EXPECTED or os.environ.get("ACCEPTTRACE_REQUIRE_KERNEL") == "1":
             raise
         pytest.skip(error.message)
     with subject:

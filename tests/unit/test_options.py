@@ -286,7 +286,6 @@ def test_udp_refuses_what_means_nothing_to_it(arguments: tuple[str, ...], compla
         ("--unix --fair --no-loss", "of UNIX sockets it is not known what --no-loss asks for"),
         ("/s --min-local 80%", "of UNIX sockets it is not known what --min-local asks for"),
         ("@s -p 80", "UNIX sockets have no port, address or version of IP"),
-        ("@s --loader bcc", "UNIX sockets are traced by the end of system calls"),
     ],
 )
 def test_check_refuses_what_is_not_known_of_unix_sockets(arguments: str, complaint: str) -> None:

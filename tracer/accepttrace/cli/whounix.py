@@ -51,11 +51,6 @@ def check_traced(config: Config) -> None:
             "of UNIX sockets neither waiting times nor CPUs are known",
             "leave --histogram, --detail and what asks for `local` away",
         )
-    if config.attach not in ("auto", "tracepoint") or config.loader == "bcc":
-        raise UsageError(
-            "UNIX sockets are traced by the end of system calls, loaded by libbpf",
-            "leave --attach and --loader away",
-        )
 
 
 def sought(names: frozenset[str] | None, filters: Filters) -> Sought:

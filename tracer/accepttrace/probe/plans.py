@@ -265,23 +265,47 @@ UDP_PLANS: tuple[Plan, ...] = (
     ),
 )
 
-# One way on every kernel: the end of a call is also seen of threads that slept in it at the start.
-UNIX_PLANS: tuple[Plan, ...] = (
-    Plan(
-        "tracepoint",
-        (Hook("raw_tp_unix_exit", "sys_exit", "accepts"),),
-        Sight.of("accepts", "empty", "errors", "refused"),
-        (
-            "waiting times, arrivals and refused connections",
-            "who accepts through io_uring, as a kernel thread or a 32-bit program",
-        ),
+_UNIX_BLIND = "waiting times, arrivals and refused connections"
+_UNIX_FENTRY = Plan(
+    "fentry",
+    (
+        Hook("fentry_unix_taken", "skb_free_datagram", "accepts"),
+        Hook("fexit_unix_sys_accept4", "__sys_accept4", "empty"),
+        Hook("fentry_io_accept", "io_accept", "accepts", optional=True),
+        Hook("fexit_io_accept", "io_accept", "accepts", optional=True),
     ),
+    Sight.of("accepts", "empty", "errors", "refused"),
+    (_UNIX_BLIND, *FENTRY.blind_spots),
 )
+_UNIX_KPROBE = Plan(
+    "kprobe",
+    (
+        Hook("kprobe_unix_taken", "skb_free_datagram", "accepts"),
+        Hook("kprobe_unix_accept", "unix_accept", "empty"),
+        Hook("kprobe_unix_sys_accept4", "__sys_accept4", "refused"),
+        Hook("kprobe_io_accept", "io_accept", "accepts", optional=True),
+        Hook("kretprobe_io_accept", "io_accept", "accepts", optional=True),
+    ),
+    Sight.of("accepts", "empty", "refused"),
+    (_UNIX_BLIND, *_KPROBE_BLIND),
+)
+_UNIX_TRACEPOINT = Plan(
+    "tracepoint",
+    (Hook("raw_tp_unix_exit", "sys_exit", "accepts"),),
+    Sight.of("accepts", "empty", "errors", "refused"),
+    (_UNIX_BLIND, "who accepts through io_uring, as a kernel thread or a 32-bit program"),
+)
+UNIX_PLANS: tuple[Plan, ...] = (_UNIX_FENTRY, _UNIX_KPROBE, _UNIX_TRACEPOINT)
 
 
 def by_preference(preempts: bool | None) -> tuple[Plan, ...]:
     """The order in which `auto` tries: the cheapest first, unless it would lose events."""
     return (KPROBE_IN_PROCESSES, FENTRY, TRACEPOINT) if preempts else PLANS
+
+
+def of_unix_by_preference(preempts: bool | None) -> tuple[Plan, ...]:
+    """The same of AF_UNIX."""
+    return (_UNIX_KPROBE, _UNIX_FENTRY, _UNIX_TRACEPOINT) if preempts else UNIX_PLANS
 
 
 def knows_rings(hooks: Iterable[Hook]) -> bool:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from accepttrace.config import Config, Filters
 from accepttrace.facts.records import Family
-from accepttrace.probe import choosing, plans, wire
+from accepttrace.probe import choosing, plans, preemption, wire
 from accepttrace.probe.selftest import CONNECTIONS, LEFT, Traffic
 from accepttrace.probe.session import Session
 
@@ -78,5 +78,6 @@ class UnixSession(Session):
 
 def open_unix(config: Config) -> UnixSession:
     """Attach, prove, and set the filters. `UnsupportedError` says why it failed."""
-    ways = (plan.looking(False, config.patterns, config.events) for plan in plans.UNIX_PLANS)
+    ordered = plans.of_unix_by_preference(preemption.preempts())
+    ways = (plan.looking(False, config.patterns, config.events) for plan in ordered)
     return choosing.first(config, ways, UnixSession)

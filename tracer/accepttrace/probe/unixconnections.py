@@ -27,7 +27,7 @@ class UnixConnections(Connections):
     def name(self, inode: int) -> UnixName | None:
         """Of a listener, closed or not; None: so many came after it that it is forgotten."""
         found = self._names.get(wire.U32(inode))
-        if found is None:
+        if found is None or not found.length:
             return None
         raw = bytes(found)[wire.UnixName.name.offset :][: found.length]
         if raw[:1] == b"\0":

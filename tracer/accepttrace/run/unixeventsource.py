@@ -34,15 +34,17 @@ class UnixEventSource(EventSource):
 
     def _listener(self, inode: int) -> tuple[str | None, bool]:
         found = self._known.get(inode)
-        if found is None:
-            if len(self._known) >= _KNOWN:
-                self._known.clear()
-            found = self._known[inode] = self._look(self._names.name(inode))
-        return found
-
-    def _look(self, name: UnixName | None) -> tuple[str | None, bool]:
+        if found is not None:
+            return found
+        name = self._names.name(inode)
         if name is None:
             return None, not self._by_name
+        if len(self._known) >= _KNOWN:
+            self._known.clear()
+        found = self._known[inode] = self._look(name)
+        return found
+
+    def _look(self, name: UnixName) -> tuple[str, bool]:
         self._asked.look()
         path = spelled(name.sun_path)
         return path, self._asked.match(path, SocketFile(*name.file) if name.file else None)

@@ -154,6 +154,7 @@ def _placed() -> Iterator[tuple[str, list[str]]]:
 def _flags(hooks: tuple[Hook, ...]) -> list[str]:
     machine = _ARCHITECTURES[os.uname().machine]
     kinds = {_ATTACHED_AS[hook.kind] for hook in hooks}
+    kinds |= {"unix" for hook in hooks if "_unix_" in hook.program}
     names = [f"__TARGET_ARCH_{machine}", *(f"ATTACH_{kind}" for kind in sorted(kinds))]
     return [f"-D{name}" for name in names + [f"HOOK_{hook.program}" for hook in hooks]]
 
