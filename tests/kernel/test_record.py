@@ -250,6 +250,7 @@ def test_each_file_of_several_has_its_own_events(server: Server, tmp_path: Path)
     file = tmp_path / "run.gz"
     with recorder(server, file, "--events", "-i", "0.1", "--rotate", "1s") as process:
         while not (tmp_path / "run.gz.1").exists():
+            assert process.poll() is None, process.communicate()
             assert run_load(server.addresses, 50).connected == 50
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=END_S)
@@ -265,6 +266,7 @@ def test_files_follow_each_other_and_each_stands_alone(server: Server, tmp_path:
     oldest = tmp_path / "run.gz.3"
     with recorder(server, file, "-i", "0.1", "--rotate", "1s", "--keep", "3") as process:
         while not oldest.exists():
+            assert process.poll() is None, process.communicate()
             assert run_load(server.addresses, 50).connected == 50
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=END_S)
