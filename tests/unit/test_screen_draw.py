@@ -156,7 +156,7 @@ def test_the_first_screen_answers_in_order() -> None:
     assert lines[1].startswith("UNEVEN  worker 1001 took 2.44x its share (610 of 1,000)")
     assert lines[3].split() == "its connections wait 127us at p99 (others 127us) e: explain".split()
     assert lines[4].startswith(" 250/s")
-    assert "queue 2/511" in lines[4]
+    assert "queue 2/512" in lines[4]
     assert "nothing lost" in lines[4]
     assert lines[6].split() == "WORKER SHARE, ALL 3s xFAIR /s QUEUE WAIT p99 ACCEPTS".split()
     assert lines[7].split()[0] == "▶1001"
@@ -279,8 +279,29 @@ def test_a_full_queue_has_the_word_and_others_do_not() -> None:
     rows = (replace(full, queue=512, queue_full_s=2.0), *(replace(row, queue=3) for row in others))
     picture = drawn(replace(snapshot, listeners=rows), (120, 30))
     workers = [line for line in picture.lines if "nginx: worker " in plain([line])]
-    assert [("512 FULL", "bad") in spans(line) for line in workers] == [False, False, True]
-    assert ["3" in dict(spans(line)) for line in workers] == [True, True, False]
+    shown = [[style for word, style in spans(line) if word == "512 FULL"] for line in workers]
+    assert shown == [["bad reverse"], [], []]
+    assert ["3" in dict(spans(line)) for line in workers] == [False, True, True]
+
+
+@pytest.mark.parametrize("facts", [{"queue_full_s": 2.0}, {"oldest_wait_us": 1_000_000}])
+def test_who_is_behind_is_the_first_and_sorted_by_a_column_where_it_belongs(
+    facts: dict[str, Any],
+) -> None:
+    snapshot = reuseport([30, 40, 50])
+    first, *others = snapshot.listeners
+    stuck = replace(snapshot, listeners=(replace(first, queue=9, **facts), *others))
+
+    def order(**state: Any) -> list[str]:
+        lines = text(drawn(stuck, (80, 24), **state))
+        return [line[1:5] for line in lines if "nginx: worker " in line]
+
+    assert order() == ["1001", "1003", "1002"]
+    assert order(reverse=True) == ["1002", "1003", "1001"]
+    assert order(sort="accepts") == ["1003", "1002", "1001"]
+    lately = replace(first, oldest_wait_us=999_999)
+    stuck = replace(snapshot, listeners=(lately, *others))
+    assert order() == ["1003", "1002", "1001"]
 
 
 def test_what_the_tracer_lost_is_said_above_and_below() -> None:
@@ -340,7 +361,7 @@ def test_several_places_have_a_heading_each_the_wrong_one_first() -> None:
     headings = [line for line in lines if line.startswith(" 0.0.0.0:8")]
     assert [line.split()[0] for line in headings] == ["0.0.0.0:81", "0.0.0.0:80", "0.0.0.0:82"]
     assert "ONE ACCEPTOR" in headings[0]
-    assert all("queue 0/511" in line and "nginx" in line for line in headings)
+    assert all("queue 0/512" in line and "nginx" in line for line in headings)
     assert "3 listeners at 3 addresses" in lines[0]
     first = several_ports().verdicts[0]
     assert lines[1].startswith(f"{first.finding.word}  0.0.0.0:{first.local_port}: ")

@@ -201,7 +201,7 @@ def test_the_word_of_the_fair_mark_stands_where_it_has_room() -> None:
         said.append(mark > begin + len("SHARE, ALL 2s") and mark + len("┊fair") <= end)
         assert ("┊fair" in titles) is said[-1]
         assert not said[-1] or titles.index("┊fair") == mark
-    assert (said[0], said[-3:]) == (True, [False, True, False])
+    assert (said[0], said[-3:]) == (True, [True, True, False])
 
 
 def test_columns_that_are_asked_for_are_there_as_far_as_they_fit() -> None:
@@ -239,13 +239,27 @@ def test_room_is_handed_out_to_names_and_bars_by_turns() -> None:
 
 def test_another_column_comes_as_soon_as_it_fits_beside_a_bar_of_15_cells() -> None:
     def titles(width: int) -> str:
-        return found(drawn(four_workers(), (width, 24)), "WORKER")
+        return found(drawn(four_workers(), (width, 24)), "WORKER").replace("┊fair", "")
 
     came = [w for w in range(70, 150) if len(titles(w).split()) > len(titles(w - 1).split())]
     bars = [titles(w).index("xFAIR") - len("100.0% ") - 1 - titles(w).index("SHARE") for w in came]
     assert len(bars) >= 5
     assert {*bars} == {15}
     assert {titles(w).split()[-1] for w in came} == {titles(w + 1).split()[-1] for w in came}
+
+
+def test_what_is_the_same_for_all_takes_no_room_beside_them() -> None:
+    """Each worker of a reuseport group has its own socket; those of a shared one have the same."""
+
+    def titles(snapshot: Snapshot) -> set[str]:
+        return {*found(drawn(snapshot, (200, 24)), "WORKER").split()}
+
+    group, shared = reuseport([3, 2, 1]), four_workers()
+    assert "INODE" in titles(group)
+    assert "INODE" not in titles(shared)
+    assert "INODE" in titles(four_workers((5,)))  # of one row all is said
+    assert "CGROUP" not in titles(with_rows(shared, *[{"cgroup": "/a"}] * 4))
+    assert "CGROUP" in titles(with_rows(shared, {"cgroup": "/b"}, *[{"cgroup": "/a"}] * 3))
 
 
 def test_a_window_of_few_lines_has_rows_alone() -> None:
@@ -272,6 +286,18 @@ def test_what_does_not_fit_is_left_out_with_all_that_matters_less() -> None:
         shown.append(len(known))
     assert shown == sorted(shown)
     assert (shown[0], shown[-1]) == (1, 6)
+
+
+def test_how_many_sockets_share_is_said_where_what_chooses_among_them_has_no_room() -> None:
+    def title(width: int) -> str:
+        return plain(drawn(reuseport([3, 2, 1]), (width, 24)).lines[:1]).partition("  all ")[0]
+
+    begin = "accepttrace :80  nginx  3 reuseport sockets"
+    end = "  all 1s  12:00:01Z"
+    assert title(len(begin + " by hash" + end)) == f"{begin} by hash"
+    assert title(len(begin + " by hash" + end) - 1).rstrip() == begin
+    assert title(len(begin + end)) == begin
+    assert title(len(begin + end) - 1).rstrip() == "accepttrace :80  nginx"
 
 
 def test_what_shares_are_of_is_their_title() -> None:
@@ -303,13 +329,13 @@ def test_a_row_of_several_places_is_named_by_what_they_have_in_common() -> None:
 def test_queues_of_several_sockets_are_one_number() -> None:
     def of(*facts: tuple[int | None, int | None, int]) -> tuple[str, str]:
         (one, *_) = reuseport([1]).listeners
-        rows = [replace(one, queue=q, backlog=b, folded=n) for q, b, n in facts]
+        rows = [replace(one, queue=q, capacity=c, folded=n) for q, c, n in facts]
         return queue(rows), waiting(rows)
 
-    assert of((1000, 4000, 0), (43, 511, 0)) == ("1,043/4511", "1,043")
-    assert of((43, 511, 6)) == ("43/3066", "43")
-    assert of((43, 511, 1), (2, None, 0)) == ("45/n/a", "45")
-    assert of((None, 511, 0), (2, 511, 0)) == ("n/a", "n/a")
+    assert of((1000, 4000, 0), (43, 512, 0)) == ("1,043/4512", "1,043")
+    assert of((43, 512, 6)) == ("43/3072", "43")
+    assert of((43, 512, 1), (2, None, 0)) == ("45/n/a", "45")
+    assert of((None, 512, 0), (2, 512, 0)) == ("n/a", "n/a")
     assert of() == ("", "")
 
 
@@ -523,7 +549,7 @@ def test_the_page_of_a_worker_says_how_it_waits_at_each_socket() -> None:
         lines = page("worker", replace(four_workers(), listeners=(there,)))
         return [line for line in lines if " fd " in line]
 
-    start = " fd 6  0.0.0.0:80  inode 100  queue 2/511  "
+    start = " fd 6  0.0.0.0:80  inode 100  queue 2/512  "
     assert said() == [f"{start}waits"]
     assert said(waits=False) == [f"{start}does not wait"]
     assert said(waits=None) == [f"{start}waits: not known"]

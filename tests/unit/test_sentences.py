@@ -134,6 +134,17 @@ def test_the_gravest_verdicts_have_a_line_each() -> None:
     assert line[0] == ("UNEVEN", verdicts.STYLES["UNEVEN"])
 
 
+def test_a_long_sentence_begins_beside_its_word_where_there_is_room_and_all_of_it_is_said() -> None:
+    words = " ".join(f"word{number}" for number in range(30))
+    (one,) = judged(1).verdicts
+    snapshot = replace(judged(1), verdicts=(replace(one, finding=Finding("STUCK", words)),))
+    for width in (10, 20, 36, 37, 60, 80, 120):
+        shown = plain(verdicts.lines(snapshot, width)).splitlines()
+        assert max(map(len, shown)) <= width
+        assert " ".join(" ".join(shown).split()) == f"STUCK {words}"
+        assert shown[0] != "STUCK" or width < 37
+
+
 @pytest.mark.parametrize(
     ("facts", "more"),
     [

@@ -9,9 +9,10 @@ from typing import Final
 
 from accepttrace.model.snapshot import Snapshot, Verdict
 from accepttrace.views.formats import endpoint, plural, span
-from accepttrace.views.text import Line, clean, flow
+from accepttrace.views.text import Line, cells, clean, flow
 
 SHOWN: Final = 3  # sets that have a line of their own
+BESIDE: Final = 30  # cells: with so much room a sentence begins beside the word
 STYLES: Final[Mapping[str, str]] = {
     "INCOMPLETE": "warn",
     "STUCK": "bad",
@@ -48,7 +49,10 @@ def style(word: str) -> str:
 def _lines(verdict: Verdict, snapshot: Snapshot, width: int) -> list[Line]:
     word = verdict.finding.word
     first, *rest = _text(verdict, snapshot).split("; ")
-    parts = [piece for part in (first, *rest) for piece in wrap(part, max(width - 2, 1))]
+    beside = width - cells(word) - len("  ")
+    parts = wrap(first, beside)[:1] if beside >= BESIDE else []
+    rest = [first[len("".join(parts)) :].lstrip(), *rest]
+    parts += [piece for part in rest for piece in wrap(part, max(width - 2, 1))]
     spans = [(word, style(word)), *((part, "") for part in parts)]
     return flow(spans, width, indent="  ")
 

@@ -11,7 +11,7 @@ from accepttrace.facts.record import record
 from accepttrace.model.grains import GRAINS
 from accepttrace.model.recent import Trend, together
 from accepttrace.model.snapshot import AcceptorRow, ListenerRow, Snapshot, Verdict
-from accepttrace.model.verdict import FAULTS, Word
+from accepttrace.model.verdict import FAULTS, STUCK_US, Word
 from accepttrace.views.columns.tcp import TABLE, TcpRow
 from accepttrace.views.formats import endpoint
 from accepttrace.views.screen.state import RowKey
@@ -44,6 +44,14 @@ class Item:
         row = self.row
         who = row.name if row.pid is None else row.pid
         return (who, row.tid, row.listener_inode, row.group, *place_of(row))
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the queue of a socket of its own is full, or has waited long."""
+        return any(
+            one.queue_full_s is not None or (one.oldest_wait_us or 0) >= STUCK_US
+            for one in self.line.open_ones
+        )
 
     @property
     def fair(self) -> float | None:
@@ -194,11 +202,12 @@ def _has(item: Item, text: str) -> bool:
 
 
 def _sorted(items: Sequence[Item], sort: str | None, reverse: bool) -> list[Item]:
-    """The most taken first, equal ones as the model has them, unless a column is named; the unknown
-    last in either direction.
+    """Where nobody takes what waits first, then the most taken, equal ones as the model has them,
+    unless a column is named; the unknown last in either direction.
     """
     found = sorted(items, key=lambda item: -item.taken)
     if sort is None:
+        found.sort(key=lambda item: not item.is_behind)
         return found[::-1] if reverse else found
     by_line = {id(item.line): item for item in found}
     found = [by_line[id(line)] for line in TABLE.ordered([i.line for i in found], sort)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import reduce
 from textwrap import wrap
@@ -23,6 +24,7 @@ from accepttrace.views.screen.words import name_of, queue, sharing
 from accepttrace.views.text import Line, Span, cells, clean, clip, cut, flow
 
 P99: Final = (0.99,)
+_CHOSEN_BY: Final = re.compile(r"(?<=reuseport sockets) by .*")
 ENDLESS: Final = 1_000  # cells of a line that is cut, not broken
 TALL: Final = 16  # lines of a window with room for more than the first of everything
 
@@ -53,12 +55,14 @@ def _title(board: Board, state: State, width: int) -> Line:
     end = "  ".join(part for part in right if part)
     own = "accepttrace replay" if state.replays else "accepttrace"
     parts = [f"{own} {clean(snapshot.meta.asked)}", *_constants(board)]
-    left = ""
+    left, room = "", width - cells(end)
     for part in parts:
-        longer = f"{left}  {part}" if left else part
-        if cells(f"{longer}  {end}") > width:
+        texts = (part, _CHOSEN_BY.sub("", part))
+        fits = [text for text in texts if cells(f"{left}{text}  ") <= room]
+        left += f"{fits[0]}  " if fits else ""
+        if fits[:1] != [part]:
             break
-        left = longer
+    left = left.rstrip()
     if not left:
         return (("accepttrace", "bold"), (" " + end, ""))
     space = " " * max(width - cells(left) - cells(end), 1)

@@ -91,7 +91,7 @@ def _socket(socket: ListenerRow, holder: Holder) -> str:
     how = {True: "waits", False: "does not wait", None: "waits: not known"}[holder.waits]
     if holder.waits_in:
         how = f"waits in {holder.waits_in}"
-    limit = f"{known(socket.queue)}/{NA if socket.backlog is None else socket.backlog}"
+    limit = f"{known(socket.queue)}/{NA if socket.capacity is None else socket.capacity}"
     return f"fd {holder.fd}  {place}  inode {socket.inode}  queue {limit}  {how}"
 
 

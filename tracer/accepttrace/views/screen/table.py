@@ -210,7 +210,7 @@ class Table:
         found: list[Field] = []
         lines = [item.line for item in self._items]
         for column in (*base, *more):
-            if column.key in _SHOWN or column.unit == "endpoint":
+            if column.key in _SHOWN or column.unit == "endpoint" or self._is_one_label(column):
                 continue
             one = _of_column(column, lines, self._board.lines)
             if one is None:
@@ -220,6 +220,11 @@ class Table:
                 return found
             found.append(one)
         return found
+
+    def _is_one_label(self, column: Column[TcpRow]) -> bool:
+        """Whether it names the same thing in each of several rows."""
+        lines = self._board.lines
+        return column.kind == "label" and len({*map(column.value, lines)}) < len(lines[:2])
 
     def _field(self, key: str) -> Field | None:
         make: Callable[[], Field | None] = getattr(self, f"_of_{key}")

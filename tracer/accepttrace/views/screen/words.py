@@ -16,9 +16,9 @@ _NUMBER: Final = re.compile(r"[\s:#/_-]*\d+$")  # `lab worker 1` is one of sever
 
 
 def queue(sockets: Sequence[ListenerRow]) -> str:
-    """`43/3066`: what waits in all of them together, of so much; empty where that is not known."""
+    """`43/3072`: what waits in all of them together, of what they hold; empty: not known."""
     number = waiting(sockets)
-    limits = [None if s.backlog is None else s.backlog * max(s.folded, 1) for s in sockets]
+    limits = [None if s.capacity is None else s.capacity * max(s.folded, 1) for s in sockets]
     if number in ("", NA):
         return number
     known = [limit for limit in limits if limit is not None]
