@@ -374,6 +374,16 @@ TABLE: tuple[Entry, ...] = (
         "a hook on files that are handed over",
         variants="fentry|kprobe",
     ),
+    *(
+        Entry(
+            "kernel/test_passing.py",
+            where,
+            "and where registers of a system call are: in another place with FRED",
+            names=("test_who_was_handed_a_listener_is_known_by_its_way",),
+            variants=variants,
+        )
+        for where, variants in ((HERE, ""), (PLAIN[:2] + NEWEST, "fentry|kprobe"))
+    ),
     Entry("kernel/test_events_unix.py", HERE, "a name is written in one way everywhere"),
     Entry(
         "kernel/test_events_unix.py",

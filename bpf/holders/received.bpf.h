@@ -14,6 +14,17 @@ struct {
 	__type(value, struct received);
 } received SEC(".maps");
 
+/* A helper that libbpf 0.5 may not declare. */
+static struct pt_regs *(*const regs_of)(struct task_struct *) = (void *)BPF_FUNC_task_pt_regs;
+
+/* Wherever this kernel keeps them; before it had a helper for that there was one place. */
+static __always_inline struct pt_regs *registers_now(struct task_struct *task)
+{
+	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_task_pt_regs))
+		return regs_of(bpf_get_current_task_btf());
+	return syscall_registers(task);
+}
+
 /* Other system calls: io_uring receives in its own, seccomp hands over in any. */
 static __always_inline __u32 received_by(struct task_struct *task)
 {
@@ -21,7 +32,7 @@ static __always_inline __u32 received_by(struct task_struct *task)
 
 	if (is_compat(task))
 		return RECEIVED_OTHER;
-	number = SYSCALL_NUMBER(syscall_registers(task));
+	number = SYSCALL_NUMBER(registers_now(task));
 	if (number == NR_pidfd_getfd)
 		return RECEIVED_GETFD;
 	return number == NR_recvmsg || number == NR_recvmmsg ? RECEIVED_MESSAGE : RECEIVED_OTHER;
