@@ -24,6 +24,7 @@ SCRIPT = Path(__file__).with_name("check.sh")
 CPUS = sorted(os.sched_getaffinity(0))
 WORKERS, BACKLOG, OPEN = 4, 64, 200
 PAUSE_S, PATIENCE_S = 0.001, 0.05
+WAITERS = 3  # workers of one UNIX socket
 
 
 def keep_accepting(own: socket.socket, listeners: Sequence[socket.socket]) -> None:
@@ -73,27 +74,32 @@ def test_a_script_learns_each_condition_both_ways_and_each_exit_status() -> None
 
 
 def answer_all(listener: socket.socket) -> None:
+    """Each client its PID, and nobody else until that one is gone."""
     while True:
         connection, _ = listener.accept()
         connection.send(str(os.getpid()).encode())
+        connection.recv(1)
         connection.close()
 
 
-def server_of(name: str) -> int:
-    """One connection: the PID of who accepted it."""
-    with socket.socket(socket.AF_UNIX) as client:
-        client.connect(name)
-        return int(client.recv(16))
+def servers_of(name: str, number: int) -> list[int]:
+    """So many connections at the same time: the PIDs of those who accepted them."""
+    with ExitStack() as stack:
+        clients = [stack.enter_context(socket.socket(socket.AF_UNIX)) for _ in range(number)]
+        for client in clients:
+            client.connect(name)
+        return [int(client.recv(16)) for client in clients]
 
 
 def judged(ready: Path, name: str) -> tuple[Counter[int], dict[str, Any]]:
     """What clients of a UNIX socket met while it was checked, and the answer."""
-    conditions = ("--max-share", "90%", "--min-workers", "3", "--expect", "shared")
+    conditions = ("--max-share", "90%", "--min-workers", str(WAITERS), "--expect", "shared")
     options = (name, *conditions, "-d", "3s", "-o", "json", "--ready-file", str(ready))
     command = (*ACCEPTTRACE, "check", *options)
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         wait_until(lambda: ready.exists() or process.poll() is not None, "ready", 60)
-        met = Counter(server_of("\0" + name[1:]) for _ in range(60))
+        rounds = [WAITERS] * 20 + [1] * 6
+        met = Counter(pid for each in rounds for pid in servers_of("\0" + name[1:], each))
         assert process.stdout is not None
         answer = json.loads(process.stdout.read())
     assert process.returncode == 0, answer
@@ -105,7 +111,7 @@ def test_conditions_on_a_unix_socket_are_judged_by_what_its_workers_took(tmp_pat
     with socket.socket(socket.AF_UNIX) as listener, ExitStack() as stack:
         listener.bind("\0" + name[1:])
         listener.listen(64)
-        pids = {stack.enter_context(child(partial(answer_all, listener))) for _ in range(3)}
+        pids = {stack.enter_context(child(partial(answer_all, listener))) for _ in range(WAITERS)}
         met, answer = judged(tmp_path / "ready", name)
     (share,) = (one["measured"] for one in answer["conditions"] if one["name"] == "max-share")
     assert met.keys() == pids
