@@ -27,6 +27,7 @@ from accepttrace.views.columns.connections import TABLE
 from accepttrace.views.connections import (
     FIELDS,
     LEDGER_FIELDS,
+    WRITERS,
     Csv,
     JsonLines,
     Plain,
@@ -165,6 +166,19 @@ def test_as_many_columns_as_fit_are_shown() -> None:
         assert len(shown) <= width
         assert {*shown.split()} == {*order[: len(shown.split())]}
     assert len(titles(300).split()) == len(order)
+
+
+@pytest.mark.parametrize("writer", WRITERS.values(), ids=WRITERS)
+def test_a_line_is_the_same_whatever_stands_beside_it(writer: Any) -> None:
+    """Texts are made of the values of a column, all at once."""
+    others = [
+        ACCEPT._replace(name="100%s", comm="%", time_ns=ACCEPT.time_ns + 1, local=None, fd=0),
+        ACCEPT._replace(group=None, wait_us=0, local=False, pid=None, peer_port=None, queue=7),
+    ]
+    events = [*EVENTS, *others, *EVENTS]
+    lines = writer(Stamps("unix", 0))
+    assert lines.rows(events) == "".join(lines.rows([event]) for event in events)
+    assert lines.rows(events).count("100%s") == 1
 
 
 def test_times_of_events_are_to_the_microsecond() -> None:

@@ -1,13 +1,14 @@
 """Events of connections as lines: for people, as JSON Lines (`events.schema.json`), as CSV.
 
-Each writer takes many events at once, column by column: a line takes a few microseconds.
+Each writer takes many events at once, column by column, and makes a text of each value once: most
+columns have few values, and many lines are to be written on the machine that serves the clients.
 """
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timezone
 from functools import lru_cache
 from typing import Any, Final, Literal, Protocol
@@ -25,7 +26,12 @@ Timestamps = Literal["iso", "relative", "unix"]
 FIELDS: Final = tuple("time" if name == "time_ns" else name for name in ConnectionEvent._fields)
 LEDGER_FIELDS: Final = tuple(Ledger.__dataclass_fields__)
 _NS: Final = 1_000_000_000
-_AT: Final = FIELDS.index("time")
+_NUMBERS: Final = frozenset(
+    {
+        *("pid", "tid", "fd", "local_port", "peer_port", "listener_inode", "netns", "group"),
+        *("wait_us", "queue", "cpu", "received_cpu", "connections"),
+    }
+)
 
 
 class Stamps:
@@ -81,20 +87,43 @@ class JsonLines:
 
     def __init__(self, stamps: Stamps) -> None:
         self._stamps = stamps
-        self._template = "{" + ",".join(f'"{name}":%s' for name in FIELDS) + "}\n"
 
     def begin(self, meta: Meta, sample: int) -> str:
         protocol = {"protocol": meta.protocol} if meta.protocol == "unix" else {}
         return dump({**meta_of(meta), **protocol, "sample": sample}) + "\n"
 
     def rows(self, events: Sequence[ConnectionEvent]) -> str:
-        columns = [list(map(_value, column)) for column in zip(*events, strict=True)]
-        columns[_AT] = self._stamps.json([event.time_ns for event in events])
-        return "".join(map(self._template.__mod__, zip(*columns, strict=True)))
+        fixed: list[str] = []  # the line, with a place for each column that varies
+        varying: list[Iterable[object]] = []
+        for name, column in zip(FIELDS, zip(*events, strict=True), strict=True):
+            values = set(column)
+            if name != "time" and len(values) == 1:
+                fixed.append(f'"{name}":{_value(*values)}'.replace("%", "%%"))
+                continue
+            fixed.append(f'"{name}":%s')
+            if name == "time":
+                varying.append(self._stamps.json(column))
+            else:
+                varying.append(column if _is_plain(name, values) else _each(column, values, _value))
+        template = "{" + ",".join(fixed) + "}\n"
+        return "".join(map(template.__mod__, zip(*varying, strict=True)))
 
     def end(self, ledger: Ledger) -> str:
         values = {name: getattr(ledger, name) for name in LEDGER_FIELDS}
         return dump({"type": "summary", **values, "balanced": ledger.balanced}) + "\n"
+
+
+def _is_plain(name: str, values: set[object]) -> bool:
+    """Whether all are numbers, which need no text of their own."""
+    return name in _NUMBERS and None not in values
+
+
+def _each(
+    column: Sequence[object], values: set[object], text: Callable[[object], str]
+) -> Iterable[str]:
+    """A text for each; the same ones have the same. `values`: those in the column."""
+    texts = {value: text(value) for value in values}
+    return map(texts.__getitem__, column)
 
 
 def _value(value: object) -> str:
@@ -105,7 +134,6 @@ def _value(value: object) -> str:
     return _quoted(value) if isinstance(value, str) else str(value)
 
 
-@lru_cache(maxsize=8192)
 def _quoted(text: str) -> str:
     """As a string of JSON, in ASCII."""
     return dump({"": text})[4:-1]
@@ -121,23 +149,20 @@ class Csv:
         return csvrows.line(FIELDS) + "\n"
 
     def rows(self, events: Sequence[ConnectionEvent]) -> str:
-        columns = [list(map(_cell, column)) for column in zip(*events, strict=True)]
-        columns[_AT] = self._stamps.texts([event.time_ns for event in events])
+        columns: list[Iterable[object]] = []
+        for name, column in zip(FIELDS, zip(*events, strict=True), strict=True):
+            if name == "time":
+                columns.append(self._stamps.texts(column))
+                continue
+            values = set(column)
+            plain = _is_plain(name, values)
+            columns.append(column if plain else _each(column, values, csvrows.text))
         written = io.StringIO()
         csv.writer(written, lineterminator="\n").writerows(zip(*columns, strict=True))
         return written.getvalue()
 
     def end(self, ledger: Ledger) -> str:  # noqa: ARG002
         return ""
-
-
-@lru_cache(maxsize=8192)
-def _cell_of(text: str) -> str:
-    return csvrows.text(text)
-
-
-def _cell(value: object) -> str:
-    return _cell_of(value) if isinstance(value, str) else csvrows.text(value)
 
 
 class Plain:
@@ -152,10 +177,14 @@ class Plain:
         return self._line([column.title for column in self._columns])
 
     def rows(self, events: Sequence[ConnectionEvent]) -> str:
-        found = [self._texts(column, events) for column in self._columns]
-        for index, texts in enumerate(found):
-            self._widths[index] = max(self._widths[index], *map(cells, texts))
-        return "".join(map(self._line, zip(*found, strict=True)))
+        columns = []
+        for index, column in enumerate(self._columns):
+            texts = self._texts(column, events)
+            values = set(texts)
+            width = self._widths[index] = max(self._widths[index], *map(cells, values))
+            padded = {text: pad(text, width, column.align) for text in values}
+            columns.append(map(padded.__getitem__, texts))
+        return "".join(f"{' '.join(line).rstrip()}\n" for line in zip(*columns, strict=True))
 
     def end(self, ledger: Ledger) -> str:  # noqa: ARG002
         return ""
@@ -165,7 +194,10 @@ class Plain:
     ) -> list[str]:
         if column.key == "time":
             return self._stamps.texts([event.time_ns for event in events])
-        return column.text(column.shown(events))
+        shown = column.shown(events)
+        values = [*dict.fromkeys(shown)]
+        texts = dict(zip(values, column.text(values), strict=True))
+        return [texts[value] for value in shown]
 
     def _line(self, texts: Sequence[str]) -> str:
         padded = (
