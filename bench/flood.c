@@ -4,14 +4,16 @@
  *
  *   flood server MODE PORT [-w WORKERS] [-b BACKLOG]         until SIGTERM, SIGINT
  *   flood client PORT [-p PROCESSES] [-n COUNT] [-d SECONDS] [-r RATE]
- *   flood pair MODE PORT [all of these] [-g]                 both, with back-pressure
+ *   flood pair MODE PORT [all of these] [-g] [-c]            both, with back-pressure
  *
- * -g: the server listens, then load waits for a line (or the end) of standard input, so that a
- * tracer can be attached to known processes first; "port N" on stderr says that all workers serve.
- * MODE: reuseport (a socket a worker) or shared (one socket, opened before the fork).
- * Each prints one JSON object. PORT 0 (server, pair): a free one.
- * `pair` knows both counts, so it never lets the accept queue overflow, and it waits until every
- * connection was accepted. A lone client instead waits until the server closed each connection.
+ * -c: for each CPU a worker and a client, both on it; reuseport steers by CPU. That is the most
+ * that a machine can make: no connection crosses from one CPU to another. -g: the server listens,
+ * then load waits for a line (or the end) of standard input, so that a tracer can be attached to
+ * known processes first; "port N" on stderr says that all workers serve. MODE: reuseport (a socket
+ * a worker) or shared (one socket, opened before the fork). Each prints one JSON object. PORT 0
+ * (server, pair): a free one. `pair` knows both counts, so it never lets the accept queue overflow,
+ * and it waits until every connection was accepted. A lone client instead waits until the server
+ * closed each connection.
  *
  * Workers sleep in accept4() on a blocking socket: with a queue there is no wake-up to pay for.
  * Clients reset their connections, so that no TIME_WAIT is left. A reset may overtake accept():
@@ -56,7 +58,7 @@ static void usage(void)
 {
 	fputs("flood server reuseport|shared PORT [-w WORKERS] [-b BACKLOG]\n"
 	      "flood client PORT [-p PROCESSES] [-n COUNT] [-d SECONDS] [-r RATE]\n"
-	      "flood pair reuseport|shared PORT [any of these] [-g]\n",
+	      "flood pair reuseport|shared PORT [any of these] [-g] [-c]\n",
 	      stderr);
 	exit(2);
 }
@@ -91,7 +93,7 @@ static struct plan parse(int argc, char **argv)
 		usage();
 	plan.port = number(argv[at], 0, 65535);
 	optind = at + 1;
-	while ((option = getopt(argc, argv, "w:p:b:n:d:r:g")) != -1) {
+	while ((option = getopt(argc, argv, "w:p:b:n:d:r:gc")) != -1) {
 		switch (option) {
 		case 'w':
 			plan.workers = number(optarg, 1, MAX_PROCESSES);
@@ -114,9 +116,17 @@ static struct plan parse(int argc, char **argv)
 		case 'g':
 			plan.gated = true;
 			break;
+		case 'c':
+			plan.paired = true;
+			break;
 		default:
 			usage();
 		}
+	}
+	if (plan.paired) {
+		plan.workers = plan.clients = cpus() < MAX_PROCESSES ? cpus() : MAX_PROCESSES;
+		if (!plan.reuseport || !plan.client)
+			usage();
 	}
 	if (plan.client && !plan.count && !plan.seconds)
 		plan.seconds = 1;

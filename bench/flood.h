@@ -16,6 +16,7 @@ enum {
 struct plan {
 	bool server, client, reuseport;
 	bool gated; // load waits for standard input
+	bool paired; // on each CPU a worker, and a client whose connections it gets
 	int port, workers, clients, backlog;
 	uint64_t count; // connections, 0: no limit
 	double seconds, rate; // 0: no limit
@@ -41,6 +42,9 @@ void on_stop(int number);
 void sleep_s(double seconds);
 /* Of `done`, over n processes. */
 uint64_t sum(const struct tally *tallies, int n);
+/* How many CPUs this process may use; pin_to(): from now on the i-th of them alone. */
+int cpus(void);
+void pin_to(int i);
 /* As fork(), for a child that dies with this process and counts in `tally`. */
 pid_t spawn(struct tally *tally);
 

@@ -73,6 +73,8 @@ void run_clients(const struct plan *plan)
 
 		if (spawn(&board->clients[i]))
 			continue;
+		if (plan->paired)
+			pin_to(i);
 		if (part || !plan->count)
 			flood(plan, &board->clients[i], part);
 		_exit(0);

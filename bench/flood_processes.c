@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include "flood.h"
 
+#include <sched.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
@@ -20,6 +21,30 @@ void sleep_s(double seconds)
 	struct timespec t = {(time_t)seconds, (long)((seconds - (double)(time_t)seconds) * 1e9)};
 
 	nanosleep(&t, NULL);
+}
+
+int cpus(void)
+{
+	cpu_set_t may;
+
+	if (sched_getaffinity(0, sizeof(may), &may))
+		die("sched_getaffinity");
+	return CPU_COUNT(&may);
+}
+
+void pin_to(int i)
+{
+	cpu_set_t may, one;
+	int cpu = -1;
+
+	if (sched_getaffinity(0, sizeof(may), &may))
+		die("sched_getaffinity");
+	while (i >= 0)
+		i -= CPU_ISSET(++cpu, &may);
+	CPU_ZERO(&one);
+	CPU_SET(cpu, &one);
+	if (sched_setaffinity(0, sizeof(one), &one))
+		die("sched_setaffinity");
 }
 
 uint64_t sum(const struct tally *tallies, int n)

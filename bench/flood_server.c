@@ -4,7 +4,9 @@
 #include "flood.h"
 
 #include <arpa/inet.h>
+#include <linux/filter.h>
 #include <netinet/in.h>
+#include <sched.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -32,6 +34,33 @@ static int bind_listener(struct plan *plan, bool listening)
 	return fd;
 }
 
+/* Of a group, the listener that began to listen i-th gets what the i-th CPU receives. */
+static void by_cpu(int listener, int workers)
+{
+	struct sock_filter code[] = {
+		{BPF_LD | BPF_W | BPF_ABS, 0, 0, (uint32_t)(SKF_AD_OFF + SKF_AD_CPU)},
+		{BPF_ALU | BPF_MOD | BPF_K, 0, 0, (uint32_t)workers},
+		{BPF_RET | BPF_A, 0, 0, 0},
+	};
+	struct sock_fprog program = {.len = 3, .filter = code};
+
+	if (setsockopt(listener, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, &program, sizeof(program)))
+		die("SO_ATTACH_REUSEPORT_CBPF");
+}
+
+/*
+ * On the CPU of its client, and without preempting it: that connects until the queue is long, so a
+ * switch between the two is paid for by many connections.
+ */
+static void stay_behind(int i)
+{
+	struct sched_param none = {0};
+
+	pin_to(i);
+	if (sched_setscheduler(0, SCHED_BATCH, &none))
+		die("SCHED_BATCH");
+}
+
 static void serve(int listener, struct tally *tally)
 {
 	board->ready++;
@@ -53,9 +82,17 @@ void start_server(struct plan *plan)
 	int bound = bind_listener(plan, !plan->reuseport);
 
 	for (int i = 0; i < plan->workers; i++) {
-		if (spawn(&board->workers[i]))
+		if (spawn(&board->workers[i])) {
+			while (plan->paired && board->ready <= i) // in the order of the CPUs
+				sleep_s(1e-4);
 			continue;
+		}
 		int listener = plan->reuseport ? bind_listener(plan, true) : bound;
+
+		if (plan->paired) {
+			by_cpu(listener, plan->workers);
+			stay_behind(i);
+		}
 
 		if (listener != bound)
 			close(bound);
