@@ -162,7 +162,7 @@ def flood(mode: str, rate: int = 40_000, seconds: int = 30) -> None:
         raise SystemExit(1)
 
 
-def events(rate: int = 40_000, seconds: int = 30) -> None:
+def events(rate: int = 41_000, seconds: int = 30) -> None:
     """The same with a line of JSON for each, and what that takes of a core."""
     streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
     with (

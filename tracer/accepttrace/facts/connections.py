@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple, get_args
 
@@ -53,6 +54,23 @@ class UnixName(NamedTuple):
 
     sun_path: bytes
     file: tuple[int, int, int] | None
+
+
+class Batch(NamedTuple):
+    """Accepts, of which most have much in common: what a text of each is made of soonest.
+
+    `likes`: an event for each set of values that they have in common; `which`: for each accept its
+    index there. The others: what is of its own, as in `ConnectionEvent`.
+    """
+
+    likes: Sequence[ConnectionEvent]
+    which: Sequence[int]
+    time_ns: Sequence[int]
+    fd: Sequence[int | None]
+    peer_address: Sequence[str | None]
+    peer_port: Sequence[int | None]
+    wait_us: Sequence[int | None]
+    queue: Sequence[int]
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,13 @@ import ctypes as c
 import errno
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from struct import Struct
 from typing import Final
 
 from accepttrace.facts.addresses import FAMILIES, spelled
-from accepttrace.facts.connections import ConnectionEvent, EventCounts, Kind, Wish
+from accepttrace.facts.connections import Batch, ConnectionEvent, EventCounts, Kind, Wish
 from accepttrace.facts.records import OUTSIDE, Family
 from accepttrace.probe import clock, wire
 from accepttrace.probe.load import loaders
@@ -29,8 +29,12 @@ _OF_TASKS: Final = (wire.EVENT_ACCEPT, wire.EVENT_FAILED)  # the others happen t
 NameOf = Callable[[int, int, str], str]  # PID, its start in nanoseconds as /proc has it, comm
 # struct event behind the head of its record; tests/contract compares it with the mirror.
 LAYOUT: Final = Struct("<8xQQqIIIIIiiIHHHHhhI16s16s16s")
+# The same in pieces: what accepts have in common, and what each has of its own.
+PIECES: Final = Struct("<8xQ8sq16sI4si10sH40s16s")
+_LIKES: Final = 4096  # sets of values that are kept
 _READINGS: Final = 3  # of two clocks, of which the closest are taken: we may be interrupted
 _FAMILIES: Final[dict[int, Family]] = {**FAMILIES, socket.AF_UNIX: "unix"}
+_NUMBERS: Final = {name: number for number, name in _FAMILIES.items()}
 _CPUS: Final = "/sys/devices/system/cpu/possible"
 
 
@@ -46,6 +50,8 @@ class Connections:
         )
         self._name_of = name_of
         self._boot_offset = clock.start_shown(0)
+        self._known: dict[tuple[bytes, ...], int] = {}
+        self._likes: list[ConnectionEvent] = []
 
     def fileno(self) -> int:
         """Ready when so much waits that it should be read at once."""
@@ -62,6 +68,54 @@ class Connections:
         """The oldest events that were not read yet; empty where there are none."""
         found = self._ring.take(most)
         return [*self._events(found, _wall_ahead_ns())] if found else []
+
+    def read_accepts(self, most: int) -> Batch | None:
+        """As `read`, where nothing but accepts was wished for; None: there are none."""
+        found = self._ring.take(most)
+        return self._batch(found, _wall_ahead_ns()) if found else None
+
+    def _batch(self, records: bytes, ahead_ns: int) -> Batch:
+        (*(times, starts, waits, tasks, queues, groups, results, places, ports, rest, peers),) = (
+            zip(*PIECES.iter_unpack(records), strict=True)
+        )
+        keys = [*zip(starts, tasks, groups, places, rest, strict=True)]
+        try:
+            which = [*map(self._known.__getitem__, keys)]
+        except KeyError:
+            self._learn(keys, records, ahead_ns)
+            which = [*map(self._known.__getitem__, keys)]
+        return Batch(
+            self._likes,
+            which,
+            [at_ns + ahead_ns for at_ns in times],
+            _known(results, -1) if max(results) >= 0 else (None,) * len(results),
+            self._peers(which, peers, ports),
+            _known(ports, 0) if 0 in ports else ports,
+            _known(waits, -1) if wire.WAIT_UNKNOWN in waits else waits,
+            queues,
+        )
+
+    def _learn(self, keys: Sequence[tuple[bytes, ...]], records: bytes, ahead_ns: int) -> None:
+        """An event for each key that is new."""
+        first = {key: n for n, key in reversed([*enumerate(keys)])}
+        new = {*first} - {*self._known}
+        if len(self._known) + len(new) > _LIKES:
+            self._known, self._likes, new = {}, [], {*first}
+        for key in sorted(new, key=first.__getitem__):
+            record = records[first[key] * LAYOUT.size :][: LAYOUT.size]
+            self._known[key] = len(self._likes)
+            self._likes += self._events(record, ahead_ns)
+
+    def _peers(
+        self, which: Sequence[int], peers: Sequence[bytes], ports: Sequence[int]
+    ) -> list[str | None]:
+        families = {n: _NUMBERS[self._likes[n].family] for n in set(which)}
+        if len({*families.values()}) == 1 and 0 not in ports:
+            family = families[which[0]]
+            texts = {peer: _address(family, peer) for peer in set(peers)}
+            return [*map(texts.__getitem__, peers)]
+        there = zip(which, peers, ports, strict=True)
+        return [_address(families[n], peer) if port else None for n, peer, port in there]
 
     def _events(self, records: bytes, ahead_ns: int) -> Iterator[ConnectionEvent]:
         offset, name_of = self._boot_offset, self._name_of
@@ -110,6 +164,11 @@ class Connections:
     def close(self) -> None:
         """Let go of the ring buffer."""
         self._ring.close()
+
+
+def _known(values: Sequence[int], below: int) -> Sequence[int | None]:
+    """None in place of those that are not above."""
+    return [value if value > below else None for value in values]
 
 
 def _name(name_of: NameOf, pid: int, start_ns: int, comm: str | None) -> str | None:

@@ -20,7 +20,15 @@ from accepttrace.run.pace import READ_S, Pace
 from accepttrace.run.run import collect_seldom
 from accepttrace.run.subject import meta_of
 from accepttrace.run.terminal import window
-from accepttrace.views.connections import WRITERS, Lines, Plain, Stamps, Timestamps, summary
+from accepttrace.views.connections import (
+    WRITERS,
+    JsonLines,
+    Lines,
+    Plain,
+    Stamps,
+    Timestamps,
+    summary,
+)
 
 _LATE_S: Final = 0.05  # between two readings
 _CHORES_S: Final = 1.0
@@ -101,6 +109,7 @@ class _Events:
         self._session, self._source = opened
         self._out = out
         self._shown = 0
+        self._soonest: JsonLines | None = None  # where all accepts are shown
 
     def run(self) -> None:
         """Until the end."""
@@ -118,6 +127,9 @@ class _Events:
         self._source.begin(self._asked.wish)
         self._began_s = time.monotonic()
         self._lines = lines_for(self._config, self._asked, self._out, time.time_ns())
+        all_accepts = self._source.takes_all and self._asked.wish.kinds == {"accept"}
+        if isinstance(self._lines, JsonLines) and all_accepts and self._config.count is None:
+            self._soonest = self._lines
         say_what_is_not_seen(self._asked, session.plan.sees, session.plan.attach)
         names = self._config.unix
         meta = meta_of(
@@ -150,9 +162,18 @@ class _Events:
 
     def _show_until(self, over: Callable[[], bool]) -> None:
         """All that came, or until it is over."""
+        if self._soonest is not None:
+            self._show_accepts(self._soonest, over)
+            return
         batches = self._source.batches()
         while not over() and (events := next(batches, None)) is not None:
             self._show(events)
+
+    def _show_accepts(self, lines: JsonLines, over: Callable[[], bool]) -> None:
+        batches = self._source.accepts()
+        while not over() and (batch := next(batches, None)) is not None:
+            self._shown += len(batch.which)
+            self._write(lines.accepts(batch))
 
     def _show(self, events: list[ConnectionEvent]) -> None:
         if self._config.count is not None:

@@ -8,7 +8,7 @@ from typing import Final
 
 from accepttrace.config import Config, Filters
 from accepttrace.errors import UnsupportedError
-from accepttrace.facts.connections import KINDS, Account, ConnectionEvent, Wish
+from accepttrace.facts.connections import KINDS, Account, Batch, ConnectionEvent, Wish
 from accepttrace.facts.matching import by_process, is_any, is_ipv4, process_matches, same_address
 from accepttrace.facts.records import Counts, Gone, ListenerCount, Process
 from accepttrace.probe.load import btf
@@ -131,6 +131,22 @@ class EventSource:
 
     def _read(self, most: int) -> list[ConnectionEvent]:
         return self._connections.read(most)
+
+    @property
+    def takes_all(self) -> bool:
+        """Whether the filters leave out nothing that is read."""
+        filters = self._filters
+        return not (filters.family or filters.addresses or by_process(filters))
+
+    def accepts(self) -> Iterator[Batch]:
+        """As `batches`, for who takes all and wished for accepts alone."""
+        for _ in range(0, self._connections.room, _BATCH):
+            batch = self._connections.read_accepts(_BATCH)
+            if batch is None:
+                return
+            yield batch
+            if len(batch.which) < _BATCH:
+                return
 
     def _wanted(self, event: ConnectionEvent) -> bool:
         filters = self._filters

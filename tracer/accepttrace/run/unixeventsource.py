@@ -25,6 +25,11 @@ class UnixEventSource(EventSource):
         self._sockets = UnixReader(config.filters, ())
         self._known: dict[int, tuple[str | None, bool]] = {}  # inode: name, whether it is asked for
 
+    @property
+    def takes_all(self) -> bool:
+        """Paths are looked up for each."""
+        return False
+
     def _read(self, most: int) -> list[ConnectionEvent]:
         events = super()._read(most)
         return [event._replace(path=self._listener(event.listener_inode)[0]) for event in events]

@@ -11,9 +11,10 @@ import io
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timezone
 from functools import lru_cache
+from operator import mod
 from typing import Any, Final, Literal, Protocol
 
-from accepttrace.facts.connections import ConnectionEvent
+from accepttrace.facts.connections import Batch, ConnectionEvent
 from accepttrace.facts.meta import Meta
 from accepttrace.model.ledger import Ledger
 from accepttrace.views import csvrows, formats
@@ -26,6 +27,8 @@ Timestamps = Literal["iso", "relative", "unix"]
 FIELDS: Final = tuple("time" if name == "time_ns" else name for name in ConnectionEvent._fields)
 LEDGER_FIELDS: Final = tuple(Ledger.__dataclass_fields__)
 _NS: Final = 1_000_000_000
+_TIME: Final = "\0"  # in a template; JSON has none
+_OWN: Final = tuple("time" if name == "time_ns" else name for name in Batch._fields[2:])
 _NUMBERS: Final = frozenset(
     {
         *("pid", "tid", "fd", "local_port", "peer_port", "listener_inode", "netns", "group"),
@@ -41,21 +44,31 @@ class Stamps:
     """
 
     def __init__(self, form: Timestamps, began_ns: int) -> None:
-        self._words = form == "iso"
+        self.words = form == "iso"
         self._since_ns = began_ns if form == "relative" else 0
         (text,) = self.texts([began_ns + 9_999 * _NS])
         self.width = len(text)
 
     def texts(self, times_ns: Sequence[int]) -> list[str]:
         """`2026-11-26T12:03:58.123456Z`, or seconds since the start, or since the epoch."""
-        if self._words:
-            return [f"{_second(t // _NS)}.{t % _NS // 1000:06}Z" for t in times_ns]
-        return [seconds(t - self._since_ns) for t in times_ns]
+        if not self.words:
+            return [seconds(t - self._since_ns) for t in times_ns]
+        return [f"{_second(t // _NS)}.{t % _NS // 1000:06}Z" for t in times_ns]
+
+    def forms(self, times_ns: Sequence[int]) -> tuple[str, Sequence[object]]:
+        """As values of JSON: a format for `%` with what all have in common, and the rest."""
+        if not self.words:
+            return "%s", self.texts(times_ns)
+        first_ns = min(times_ns) // _NS * _NS
+        since = [t - first_ns for t in times_ns]
+        if max(since) >= _NS:
+            return '"%s"', self.texts(times_ns)
+        return f'"{_second(first_ns // _NS)}.%06dZ"', [ns // 1000 for ns in since]
 
     def json(self, times_ns: Sequence[int]) -> list[str]:
         """The same as values of JSON."""
         found = self.texts(times_ns)
-        return [f'"{text}"' for text in found] if self._words else found
+        return [f'"{text}"' for text in found] if self.words else found
 
 
 def seconds(ns: int) -> str:
@@ -87,6 +100,8 @@ class JsonLines:
 
     def __init__(self, stamps: Stamps) -> None:
         self._stamps = stamps
+        self._likes: Sequence[ConnectionEvent] = ()
+        self._templates: list[str] = []  # a line for each of those
 
     def begin(self, meta: Meta, sample: int) -> str:
         protocol = {"protocol": meta.protocol} if meta.protocol == "unix" else {}
@@ -108,9 +123,44 @@ class JsonLines:
         template = "{" + ",".join(fixed) + "}\n"
         return "".join(map(template.__mod__, zip(*varying, strict=True)))
 
+    def accepts(self, batch: Batch) -> str:
+        """As `rows`, at a third of the cost: what they have in common is written once."""
+        if batch.likes is not self._likes:
+            self._likes, self._templates = batch.likes, []
+        self._templates += map(_template, batch.likes[len(self._templates) :])
+        form, times = self._stamps.forms(batch.time_ns)
+        own = (
+            times,
+            _numbers(batch.fd),
+            _each(batch.peer_address, {*batch.peer_address}, _value),
+            _numbers(batch.peer_port),
+            _numbers(batch.wait_us),
+            batch.queue,
+        )
+        lines = [template.replace(_TIME, form) for template in self._templates]
+        chosen = map(lines.__getitem__, batch.which)
+        return "".join(map(mod, chosen, zip(*own, strict=True)))
+
     def end(self, ledger: Ledger) -> str:
         values = {name: getattr(ledger, name) for name in LEDGER_FIELDS}
         return dump({"type": "summary", **values, "balanced": ledger.balanced}) + "\n"
+
+
+def _template(like: ConnectionEvent) -> str:
+    """The line of it, with places for what each has of its own."""
+    texts = [_value(value).replace("%", "%%") for value in like]
+    own = {**dict.fromkeys(_OWN, "%s"), "time": _TIME}
+    fields = zip(FIELDS, texts, strict=True)
+    return "{" + ",".join(f'"{name}":{own.get(name, text)}' for name, text in fields) + "}\n"
+
+
+def _numbers(column: Sequence[int | None]) -> Sequence[object]:
+    """As JSON."""
+    if None not in column:
+        return column
+    if column.count(None) == len(column):
+        return ("null",) * len(column)
+    return ["null" if one is None else one for one in column]
 
 
 def _is_plain(name: str, values: set[object]) -> bool:
