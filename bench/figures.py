@@ -184,7 +184,8 @@ def events(rate: int = 41_000, seconds: int = 30) -> None:
 def main() -> None:
     """All of them, or the one that is named."""
     if sys.argv[1:] == ["events"]:
-        return events()
+        events()
+        return
     if len(sys.argv) < 2:
         for loader in NAMES:
             start_and_memory(loader)
