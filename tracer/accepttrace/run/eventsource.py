@@ -18,7 +18,7 @@ from accepttrace.run.subject import NOBODY, Keeper
 from accepttrace.run.tcp import TcpSubject
 from accepttrace.sockets.inventory import InventoryReader
 
-_BATCH: Final = 4096  # events that are read at once
+_BATCH: Final = 1024  # events that are read at once: a pipe has room for their lines, whole
 _SETTLING: Final = 5  # times that it is looked whether all is written
 _SETTLING_S: Final = 0.01
 _PEOPLE: Final = 4096  # processes whose names are kept
