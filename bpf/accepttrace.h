@@ -46,6 +46,8 @@ enum {
 	EVENTS_WAKE = EVENTS_BYTES / 4, /* the reader comes every 50 ms, and when so much waits */
 	MAX_SAMPLED = 16384,
 	MAX_UNIX_NAMES = 16384,
+	MAX_UNIX_QUEUED =
+		16384, /* beyond, the wait of the one that was queued first is not known */
 	UNIX_PATH = 108, /* of sun_path */
 };
 

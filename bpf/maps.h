@@ -40,6 +40,9 @@ MAP_LRU_HASH(calls, __u64, struct call, MAX_CALLS);
 MAP_LRU_HASH(closings, __u64, struct closing, MAX_CLOSINGS);
 MAP_PERCPU_ARRAY(scratches, __u32, struct scratch, 1);
 MAP_HASH(receivers, __u32, struct receiver, MAX_RECEIVERS);
+
+/* Connections in the queues of AF_UNIX (kernel pointer of the child) → when they came, in us. */
+MAP_LRU_HASH(unix_queued, __u64, __u64, MAX_UNIX_QUEUED);
 MAP_HASH(readers, struct reader_key, struct reader, MAX_READERS);
 
 static __always_inline bool pid_wanted(__u32 pid)
@@ -252,6 +255,21 @@ static __always_inline struct closing *closing_get(__u64 thread)
 static __always_inline void closing_put(__u64 thread, struct closing *closing)
 {
 	PUT(closings, &thread, closing);
+}
+
+static __always_inline __u64 *unix_queued_get(__u64 child)
+{
+	return LOOKUP(unix_queued, &child);
+}
+
+static __always_inline void unix_queued_put(__u64 child, __u64 us)
+{
+	PUT(unix_queued, &child, &us);
+}
+
+static __always_inline void unix_queued_forget(__u64 child)
+{
+	DELETE(unix_queued, &child);
 }
 
 static __always_inline struct receiver *receiver_get(__u32 inode)

@@ -42,6 +42,13 @@ int kprobe_unix_accept(struct pt_regs *ctx)
 	return 0;
 }
 
+SEC("kprobe/security_unix_stream_connect")
+int kprobe_unix_connect(struct pt_regs *ctx)
+{
+	unix_queued_now(ARGUMENT2(ctx), ARGUMENT3(ctx));
+	return 0;
+}
+
 SEC("kprobe/__sys_accept4")
 int kprobe_unix_sys_accept4(struct pt_regs *ctx)
 {

@@ -12,6 +12,13 @@ int fentry_unix_taken(__u64 *ctx)
 	return 0;
 }
 
+SEC("fentry/security_unix_stream_connect")
+int fentry_unix_connect(__u64 *ctx)
+{
+	unix_queued_now((void *)ctx[1], (void *)ctx[2]);
+	return 0;
+}
+
 /* Around all that may refuse: also when the caller has no descriptor left. */
 SEC("fexit/__sys_accept4")
 int fexit_unix_sys_accept4(__u64 *ctx)

@@ -280,6 +280,16 @@ static __always_inline __u32 wait_bucket(__u64 us)
 	return (exponent - 2) * 8 + (value >> (exponent - 3) & 7);
 }
 
+/* AF_UNIX stores nothing: a hook in connect() did. Without it no wait is looked at. */
+static __always_inline bool unix_ready_us(struct sock *child, __u64 *ready)
+{
+	__u64 *queued = unix_queued_get((__u64)child);
+
+	if (queued)
+		*ready = *queued;
+	return queued;
+}
+
 /*
  * The kernel stored in the child when it became ready: tcp_init_buffer_space() sets
  * rcvq_space.time, and the application's first read is the next to change it. 0: accepted before
@@ -289,8 +299,9 @@ static __always_inline bool ready_us(enum access how, struct sock *child, __u64 
 {
 	if (IS_DIRECT(how))
 		return read_ready(child, ready);
-	return child && BPF_CORE_READ(child, sk_protocol) == IPPROTO_TCP &&
-	       !BPF_CORE_READ_INTO(ready, (struct tcp_sock *)child, rcvq_space.time);
+	if (child && BPF_CORE_READ(child, sk_protocol) == IPPROTO_TCP)
+		return !BPF_CORE_READ_INTO(ready, (struct tcp_sock *)child, rcvq_space.time);
+	return child && is_of_unix(child) && unix_ready_us(child, ready);
 }
 
 /* How long a queued child has waited by now, since tracing began. */

@@ -37,9 +37,24 @@ static __always_inline void unix_accept_returned(__u32 fd, __u32 returned)
  */
 static __always_inline void unix_taken(struct sock *listener, struct sk_buff *packet)
 {
-	if (is_unix_listener(listener))
-		accepted(PROBED, wanted(PROBED, listener), listener, inode_of(PROBED, listener),
-			 BPF_CORE_READ(packet, sk));
+	struct sock *child;
+
+	if (!is_unix_listener(listener))
+		return;
+	child = BPF_CORE_READ(packet, sk);
+	accepted(PROBED, wanted(PROBED, listener), listener, inode_of(PROBED, listener), child);
+	unix_queued_forget((__u64)child);
+}
+
+/* In connect(), where all is checked and the child is about to be queued. */
+static __always_inline void unix_queued_now(struct sock *listener, struct sock *child)
+{
+	struct settings *want = settings_get();
+
+	if (!want || want->unusual & WITHOUT_WAITS || !is_unix_listener(listener))
+		return;
+	if (socket_wanted(PROBED, want, listener))
+		unix_queued_put((__u64)child, now_us());
 }
 
 /* For hooks that see only the entry of calls. */

@@ -107,11 +107,13 @@ def test_each_line_is_what_both_ends_know(tmp_path: Path, place: str, kind: str)
         (True, "accept", os.stat("/proc/self/ns/net").st_ino)
     }
     assert {one[key] for one in events for key in FOUR} == {None}
+    assert {one["wait_us"] is None for one in events} == {meta["attach"] == "tracepoint"}
     assert known[-1][2] != os.getpid()
     assert known[-1][3] == other
-    assert (last["accepts"], last["shown"], last["left_out"], last["balanced"]) == (11, 10, 1, True)
-    assert err.endswith("10 events in {:.1f}s; 11 accepts counted; 1 left out by the filters; "
-                        "nothing lost\n".format(last["elapsed_s"]))  # fmt: skip
+    assert (last["shown"], last["accepts"] - last["left_out"], last["balanced"]) == (10, 10, True)
+    assert last["left_out"] >= 1  # other programs of the machine may accept, too
+    assert err.startswith("accepttrace: 10 events in ")
+    assert err.endswith("nothing lost\n")
 
 
 def test_who_listens_anew_has_another_inode_and_failures_their_errno(tmp_path: Path) -> None:
@@ -137,8 +139,8 @@ def test_who_listens_anew_has_another_inode_and_failures_their_errno(tmp_path: P
             os.unlink(name)
         _, err = ended(process)
     assert inodes[0] != inodes[1]
-    assert err.endswith("4 events in " + err.rpartition("4 events in ")[2])
-    assert err.endswith("2 accepts counted; nothing lost\n")
+    assert err.startswith("accepttrace: 4 events in ")
+    assert err.endswith("nothing lost\n")
 
 
 def refused(sock: socket.socket) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import socket
+import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -94,7 +95,10 @@ def test_each_accept_is_counted_for_the_worker_that_the_client_met(
         rows = {one.pid: one for one in snapshot.acceptors}
         assert rows.keys() == {*workers, os.getpid()}  # who only holds it has a row
         assert sum(one.share or 0 for one in rows.values()) == pytest.approx(1)
-        assert {one.wait_p50_us for one in rows.values()} == {None}
+        if way.attach == "tracepoint":
+            assert {one.wait_p50_us for one in rows.values()} == {None}
+        else:
+            assert sum(sum(one.wait_histogram) for one in rows.values()) == CONNECTIONS
         assert {one.empty_accepts for one in rows.values()} <= {0}
         (verdict,) = snapshot.verdicts
         assert (verdict.finding.connections, verdict.finding.members) == (CONNECTIONS, WORKERS)
@@ -110,8 +114,10 @@ def test_what_finds_nothing_and_what_has_no_descriptor_is_counted(way: Way, tmp_
             with pytest.raises(BlockingIOError):
                 sock.accept()
         clients = [stack.enter_context(socket.socket(socket.AF_UNIX)) for _ in range(3)]
+        began_ns = time.monotonic_ns()
         for each in clients:
             each.connect(name)
+        queued_ns = time.monotonic_ns()
         assert only(subject.refresh())[0].queue == ss_queue(name)[0] == 3
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
@@ -121,12 +127,20 @@ def test_what_finds_nothing_and_what_has_no_descriptor_is_counted(way: Way, tmp_
                     sock.accept()
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        called_ns = time.monotonic_ns()
         sock.accept()[0].close()
+        accepted_ns = time.monotonic_ns()
         listener, row = only(subject.refresh())
         assert (row.pid, row.accepts, row.empty_accepts) == (os.getpid(), 1, 5)
         knows = way.attach != "kprobe"
         assert (row.failed_accepts, row.errors) == ((2, {"EMFILE": 2}) if knows else (None, None))
         assert (listener.refused_accepts, listener.queue) == (2, 2)
+        if way.attach == "tracepoint":
+            assert row.wait_max_us is None
+        else:  # clocks of whole microseconds
+            assert row.wait_max_us is not None
+            least, most = called_ns - queued_ns, accepted_ns - began_ns
+            assert least // 1000 - 1 <= row.wait_max_us <= most // 1000 + 1
         # Not seen, so not 0.
         assert (listener.arrived, listener.dropped_overflow, listener.lost_on_close) == (None,) * 3
 

@@ -146,11 +146,8 @@ def events(**values: Any) -> None:
 def _check_unix(config: Config, values: dict[str, Any]) -> None:
     """UsageError where what is asked of UNIX sockets is not known of them."""
     whounix.check_traced(config)
-    if values["peer"] is not None or values["slower_than"]:
-        raise UsageError(
-            "of UNIX sockets neither waiting times nor addresses of clients are known",
-            "leave --peer and --slower-than away",
-        )
+    if values["peer"] is not None:
+        raise UsageError("clients of UNIX sockets have no address", "leave --peer away")
 
 
 def _replay(path: Path, config: Config, asked: Asked, pace: Pace) -> None:

@@ -46,10 +46,10 @@ def check_traced(config: Config) -> None:
             "UNIX sockets have no port, address or version of IP",
             "trace them apart; netns, pid, comm and cgroup filter them",
         )
-    if config.histogram or config.detail != "full" or config.locality:
+    if config.detail != "full" or config.locality:
         raise UsageError(
-            "of UNIX sockets neither waiting times nor CPUs are known",
-            "leave --histogram, --detail and what asks for `local` away",
+            "UNIX sockets are traced with --detail full, and no CPU receives what they are sent",
+            "leave --detail and what asks for `local` away",
         )
 
 

@@ -79,7 +79,8 @@ class Plan:
     @property
     def needs_trampolines(self) -> bool:
         """Whether it cannot do without trampolines, and so without BTF."""
-        return self.fallback is None and any(hook.is_trampoline for hook in self.hooks)
+        has_them = any(hook.is_trampoline for hook in self.hooks)
+        return has_them and (self.fallback is None or self.fallback.needs_trampolines)
 
     @property
     def infers_failures(self) -> bool:
@@ -265,37 +266,60 @@ UDP_PLANS: tuple[Plan, ...] = (
     ),
 )
 
-_UNIX_BLIND = "waiting times, arrivals and refused connections"
+_UNIX_BLIND = "arrivals and refused connections"
+_WAITS_BLIND = "waiting times"
 _UNIX_FENTRY = Plan(
     "fentry",
     (
         Hook("fentry_unix_taken", "skb_free_datagram", "accepts"),
+        Hook("fentry_unix_connect", "security_unix_stream_connect", "waits"),
         Hook("fexit_unix_sys_accept4", "__sys_accept4", "empty"),
         Hook("fentry_io_accept", "io_accept", "accepts", optional=True),
         Hook("fexit_io_accept", "io_accept", "accepts", optional=True),
     ),
-    Sight.of("accepts", "empty", "errors", "refused"),
+    Sight.of("accepts", "waits", "empty", "errors", "refused"),
     (_UNIX_BLIND, *FENTRY.blind_spots),
 )
 _UNIX_KPROBE = Plan(
     "kprobe",
     (
         Hook("kprobe_unix_taken", "skb_free_datagram", "accepts"),
+        Hook("kprobe_unix_connect", "security_unix_stream_connect", "waits"),
         Hook("kprobe_unix_accept", "unix_accept", "empty"),
         Hook("kprobe_unix_sys_accept4", "__sys_accept4", "refused"),
         Hook("kprobe_io_accept", "io_accept", "accepts", optional=True),
         Hook("kretprobe_io_accept", "io_accept", "accepts", optional=True),
     ),
-    Sight.of("accepts", "empty", "refused"),
+    Sight.of("accepts", "waits", "empty", "refused"),
     (_UNIX_BLIND, *_KPROBE_BLIND),
 )
+
+
+def _without_waits(plan: Plan) -> Plan:
+    """What is left where the kernel has no security hooks (CONFIG_SECURITY_NETWORK)."""
+    return replace(
+        plan,
+        hooks=tuple(hook for hook in plan.hooks if hook.proves != "waits"),
+        sees=replace(plan.sees, waits=False),
+        blind_spots=(_WAITS_BLIND, *plan.blind_spots),
+    )
+
+
 _UNIX_TRACEPOINT = Plan(
     "tracepoint",
     (Hook("raw_tp_unix_exit", "sys_exit", "accepts"),),
     Sight.of("accepts", "empty", "errors", "refused"),
-    (_UNIX_BLIND, "who accepts through io_uring, as a kernel thread or a 32-bit program"),
+    (
+        _WAITS_BLIND,
+        _UNIX_BLIND,
+        "who accepts through io_uring, as a kernel thread or a 32-bit program",
+    ),
 )
-UNIX_PLANS: tuple[Plan, ...] = (_UNIX_FENTRY, _UNIX_KPROBE, _UNIX_TRACEPOINT)
+UNIX_PLANS: tuple[Plan, ...] = (
+    replace(_UNIX_FENTRY, fallback=_without_waits(_UNIX_FENTRY)),
+    replace(_UNIX_KPROBE, fallback=_without_waits(_UNIX_KPROBE)),
+    _UNIX_TRACEPOINT,
+)
 
 
 def by_preference(preempts: bool | None) -> tuple[Plan, ...]:
@@ -305,7 +329,8 @@ def by_preference(preempts: bool | None) -> tuple[Plan, ...]:
 
 def of_unix_by_preference(preempts: bool | None) -> tuple[Plan, ...]:
     """The same of AF_UNIX."""
-    return (_UNIX_KPROBE, _UNIX_FENTRY, _UNIX_TRACEPOINT) if preempts else UNIX_PLANS
+    fentry, kprobe, tracepoint = UNIX_PLANS
+    return (kprobe, fentry, tracepoint) if preempts else UNIX_PLANS
 
 
 def knows_rings(hooks: Iterable[Hook]) -> bool:

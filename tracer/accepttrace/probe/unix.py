@@ -62,7 +62,7 @@ class UnixSession(Session):
         if filters.ports:  # no such socket has one, so none is wanted, as in no namespace
             filters = replace(filters, netns=frozenset((0,)))
         settings = super()._settings_for(filters)
-        settings.unusual |= wire.WITHOUT_WAITS
+        settings.unusual |= 0 if self.plan.sees.waits else wire.WITHOUT_WAITS
         return settings
 
     def _bound(self, value: wire.Listener) -> tuple[Family, str]:  # noqa: ARG002

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from accepttrace.config import Config
+from accepttrace.errors import UnsupportedError
 from accepttrace.facts.connections import ConnectionEvent, Kind, Wish
 from accepttrace.facts.sight import Sight
 from accepttrace.model.ledger import ledger_of
+from accepttrace.probe.plans import Plan
 from accepttrace.probe.session import Session, open_session
 from accepttrace.run import readyfile
 from accepttrace.run.eventsource import EventSource, require_events
@@ -79,6 +81,7 @@ def trace_events(config: Config, asked: Asked, pace: Pace) -> None:
         say("ended before everything was attached: nothing was traced")
         return
     with opened[0]:
+        require_waits(asked, opened[0].plan)
         _Events(config, asked, pace, opened, out).run()
 
 
@@ -196,6 +199,14 @@ class _Events:
         if not self._out.finish():
             say("the reader of the output has stopped: the last lines are missing")
         say(summary(ledger))
+
+
+def require_waits(asked: Asked, plan: Plan) -> None:
+    """UnsupportedError where the events that were asked for cannot be told from others."""
+    if asked.slower_us and not plan.sees.waits:
+        raise UnsupportedError(
+            f"{plan.attach} does not see how long connections waited", "leave --slower-than away"
+        )
 
 
 def say_what_is_not_seen(asked: Asked, sees: Sight, attach: str) -> None:
