@@ -80,6 +80,7 @@ TABLE: tuple[Entry, ...] = (
     # --- real servers
     Entry("servers/test_real_servers.py", HERE + ROOTS, "each nginx and gunicorn"),
     Entry("servers/test_phpfpm.py", HERE + ROOTS, "each php-fpm"),
+    Entry("servers/test_unix_servers.py", HERE, "logs of servers; kernels are in test_top_unix"),
     Entry("servers/test_library.py", HERE + ROOTS, "each Python and pytest"),
     Entry("servers/test_holders.py", HERE, "who holds what is the same on every kernel"),
     Entry(

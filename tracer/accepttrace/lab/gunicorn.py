@@ -7,6 +7,7 @@ import shutil
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
 from accepttrace.errors import AcceptTraceError
@@ -54,7 +55,8 @@ class Gunicorn(Service):
 
     Sync workers: one connection serves one request (REQUEST), and is noted before the answer.
     `reuse_port` sets gunicorn's option of that name: releases differ in whether that makes one
-    socket or one a worker. `family` as for `Server`, but for "mapped".
+    socket or one a worker. `family` as for `Server`, but for "mapped". `on_path`: a UNIX socket, in
+    place of a port.
     AcceptTraceError when gunicorn is not installed or does not start.
     """
 
@@ -68,13 +70,20 @@ class Gunicorn(Service):
         port: int = 0,
         family: Family = "ipv4",
         backlog: int = 2048,
+        on_path: bool = False,
     ) -> None:
         super().__init__(workers, reuse_port, port, family)
         self.backlog = backlog
+        self.on_path = on_path
 
     def __enter__(self) -> Gunicorn:
         self.start()
         return self
+
+    @property
+    def path(self) -> Path:
+        """Of its UNIX socket, where it listens there."""
+        return self.folder / "app.sock"
 
     def worker_pids(self) -> tuple[int, ...]:
         """The workers, by PID."""
@@ -97,7 +106,7 @@ class Gunicorn(Service):
 
     def configure(self) -> None:
         text = _CONFIGURATION.format(
-            address=self.bind_address(),
+            address=f"unix:{self.path}" if self.on_path else self.bind_address(),
             workers=self.workers,
             reuseport=self.reuseport,
             backlog=self.backlog,

@@ -41,14 +41,16 @@ class Postgres(Service):
     """`with Postgres() as server:` is a new cluster until the end of the block.
 
     The postmaster accepts, and forks a backend for each client. AcceptTraceError when PostgreSQL
-    is not installed or does not start.
+    is not installed or does not start. `on_path`: it listens on a UNIX socket, too, where clients
+    then connect.
     """
 
     name = "postgres"
     stop_signal = signal.SIGINT  # without waiting for clients
 
-    def __init__(self) -> None:
+    def __init__(self, *, on_path: bool = False) -> None:
         super().__init__(0, False, 0, "ipv4")
+        self.on_path = on_path
 
     def __enter__(self) -> Postgres:
         self.start()
@@ -56,7 +58,7 @@ class Postgres(Service):
 
     def connect(self) -> tuple[socket.socket, int]:
         """A client, and the PID of its backend by the server's own word."""
-        client = socket.create_connection(self.addresses[0], timeout=10)
+        client = self._client()
         body = _VERSION.to_bytes(4, "big") + b"user\0postgres\0database\0postgres\0\0"
         client.sendall((len(body) + 4).to_bytes(4, "big") + body)
         backend = 0
@@ -70,12 +72,26 @@ class Postgres(Service):
                     backend = int.from_bytes(content[:4], "big")
         return client, backend
 
+    @property
+    def path(self) -> Path:
+        """Of its UNIX socket, where it listens there."""
+        return self.folder / f".s.PGSQL.{self.port}"
+
+    def _client(self) -> socket.socket:
+        if not self.on_path:
+            return socket.create_connection(self.addresses[0], timeout=10)
+        client = socket.socket(socket.AF_UNIX)
+        client.settimeout(10)
+        client.connect(str(self.path))
+        return client
+
     def command(self) -> Sequence[str]:
         return (*_as_user(), str(_postgres("postgres")))
 
     def arguments(self) -> Sequence[str]:
         places = ("-D", str(self.folder / "data"), "-h", self.addresses[0][0], "-p", str(self.port))
-        return (*places, "-k", "", "-c", "fsync=off")
+        folder = str(self.folder) if self.on_path else ""
+        return (*places, "-k", folder, "-c", "fsync=off")
 
     def configure(self) -> None:
         if os.geteuid() == 0:

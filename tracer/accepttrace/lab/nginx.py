@@ -18,6 +18,7 @@ from accepttrace.lab.services import Service, children_of
 
 REQUEST: Final = b"GET / HTTP/1.0\r\n\r\n"
 
+_ANSWER: Final = 'return 200 "ok\\n"'
 _CONFIGURATION: Final = """\
 daemon off;
 {user}
@@ -36,7 +37,7 @@ http {{
     scgi_temp_path tmp;
     server {{
         listen {address} backlog={backlog}{reuseport}{deferred}{dual_stack};
-        location / {{ return 200 "ok\\n"; }}
+        location / {{ {answer}; }}
     }}
 }}
 """
@@ -49,7 +50,8 @@ class Nginx(Service):
     a client that saw the end finds itself in `accepts_by_pid`. Without `reuseport` all workers
     poll one socket with EPOLLEXCLUSIVE, as nginx does since 1.11.3. `deferred`: with
     TCP_DEFER_ACCEPT. `accept_mutex`: the worker that has a lock waits on the socket, and no other;
-    they try again every 10 s, longer than any load of ours. `family` as for `Server`.
+    they try again every 10 s, longer than any load of ours. `behind`: the UNIX socket of another
+    server, which answers. `family` as for `Server`.
     AcceptTraceError when nginx is not installed or does not start.
     """
 
@@ -65,11 +67,13 @@ class Nginx(Service):
         backlog: int = 4096,
         deferred: bool = False,
         accept_mutex: bool = False,
+        behind: Path | None = None,
     ) -> None:
         super().__init__(workers, reuseport, port, family)
         self.backlog = backlog
         self.deferred = deferred
         self.accept_mutex = accept_mutex
+        self.behind = behind
 
     def __enter__(self) -> Nginx:
         self.start()
@@ -122,6 +126,7 @@ class Nginx(Service):
             mutex="accept_mutex on; accept_mutex_delay 10s; " if self.accept_mutex else "",
             deferred=" deferred" if self.deferred else "",
             reuseport=" reuseport" if self.reuseport else "",
+            answer=f"proxy_pass http://unix:{self.behind}" if self.behind else _ANSWER,
             dual_stack=" ipv6only=off" if self.family == "mapped" else "",
         )
         (self.folder / "nginx.conf").write_text(text)
