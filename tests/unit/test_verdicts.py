@@ -276,6 +276,16 @@ def test_what_chooses_instead_of_the_hash_is_said(
     assert found.finding.text == f"worker 1 took 1.82x its share (900 of 990){because}"
 
 
+def test_of_a_group_that_closed_before_the_window_nothing_is_held_against_anybody() -> None:
+    it = model(10.0)
+    group = [listener(100 + n, [holder(n)], group=7, size=2) for n in (1, 2)]
+    feed(it, 1, [count(1, 50, 101), count(2, 50, 102)], group)
+    for second in (2, 3, 30):
+        feed(it, second, [], [])
+    assert words(it.snapshot().verdicts) == ["TOO FEW"]
+    assert it.summary().verdicts[0].finding.connections == 100
+
+
 def test_members_of_a_group_are_named_after_the_one_that_serves_them() -> None:
     members = [
         listener(200, [holder(1), holder(2)], group=7, size=4),

@@ -240,6 +240,8 @@ def _is_by_cpu(change: tuple[Selector, Program | None]) -> bool:
 
 def _few_clients(members: Sequence[Member], scene: Scene) -> str | None:
     """Why the hash draws no lots: the same few always come back. Of the one that took most."""
+    if not members:  # all have closed, and the window has passed since
+        return None
     top = max(members, key=lambda one: one.accepts / one.expected if one.expected else 0.0)
     counts = [entry.count for entry in scene.entries if entry.socket == top.inode and entry.count]
     connections = sum(count.accepts - count.wait_unknown for count in counts)
