@@ -7,7 +7,6 @@ listener: so what is kept does not grow with the dead, and no sum is ever lost.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Final
 
@@ -44,7 +43,6 @@ class Tallies:
         # Let go, and not yet forgotten by the kernel side; their accepts do not change any more.
         self._parting: dict[AcceptorKey, int] = {}
         self._advanced: list[Entry] = []  # in this interval
-        self.bygone: Counter[Bygone] = Counter()  # processes summed up, by their program
         self.changes = 0  # grows whenever entries come or go
 
     def __iter__(self) -> Iterator[Entry]:
@@ -180,14 +178,10 @@ class Tallies:
             for entry in [entry for entry in entries if entry.process in processes]:
                 self._sum(entry)
             self._closed[inode] = [entry for entry in entries if entry.process not in processes]
-        buried: set[tuple[ProcessKey, Bygone]] = set()
         for socket, sums in list(self._sums.items()):
             for process in processes & sums.keys():
                 entry = sums.pop(process)
-                program = self._sum(entry, socket, self._name(entry)).process
-                assert isinstance(program, Bygone)
-                buried.add((process, program))
-        self.bygone.update(program for _, program in buried)
+                self._sum(entry, socket, self._name(entry))
 
     def _sum(self, entry: Entry, socket: Socket | None = None, actor: Actor | None = None) -> Entry:
         """Add an entry to the sum of its listener and process, or of others."""
