@@ -57,6 +57,16 @@ def test_a_row_that_was_deleted_begins_anew() -> None:
     assert given(strays.settle(strayed(2), None)) == {100: 7}
 
 
+def test_what_was_left_at_a_port_that_is_gone_stays_lost_and_the_port_is_forgotten() -> None:
+    strays = Strays()
+    strays.settle(strayed(5), Inventory((FIRST, SECOND)))
+    for _ in range(2):
+        assert strays.settle(Counts(), Inventory(())).losses.unattributed == 5
+    found = strays.settle(strayed(2), Inventory((FIRST, SECOND)))  # a new row
+    assert found.losses.unattributed == 7
+    assert found.ports == (PortCount(NETNS, 80, 9, 2),)
+
+
 def test_nothing_changes_where_nothing_strayed() -> None:
     counts = strayed(0)
     assert Strays().settle(counts, Inventory((FIRST,))) is counts

@@ -233,6 +233,8 @@ class Listeners:
             self._list(inventory)
             self._close({listener.inode for listener in inventory.listeners}, moved)
             self._complete = self._complete or not inventory.partial
+        for inode in self._requests_moved.keys() - moves.keys() - self._known.keys():
+            del self._requests_moved[inode]
         self.drops.update(inventory, (one.counted for one in self._known.values() if one.counted))
 
     @property
@@ -491,7 +493,9 @@ class Listeners:
             if count.inode in parting:
                 continue
             known = self._meet(count)
-            if known is not None and known.counted != count:
+            if known is None and count.stops:  # kept out by the filters, and closed
+                self._parting[count.inode] = count
+            elif known is not None and known.counted != count:
                 known.counted = count
                 moved.append(count.inode)
         return moved

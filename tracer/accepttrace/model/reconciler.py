@@ -85,7 +85,7 @@ class Reconciler:
         """Check everything."""
         sides = _sides(entries, evidence.now_us)
         self._lost, self._rowless = evidence.counts.losses.total, evidence.counts.losses.rowless
-        if self._by_port and self._all_counted:
+        if self._by_port:
             self._check_ports(listeners, sides, evidence)
         for inode, known in listeners.known.items():
             if inode in listeners.finished:
@@ -198,7 +198,7 @@ class Reconciler:
         for inode, known in listeners.known.items():
             at_port[_port_of(known)].append(inode)
         self._ports_known = {}
-        for port, inodes in at_port.items():
+        for port, inodes in at_port.items() if self._all_counted else ():
             there = [listeners.known[inode] for inode in inodes]
             hidden = self._folded.get(port, 0) is None or None in [one.queue for one in there]
             if hidden or any(map(self._is_hidden, there)):
@@ -221,7 +221,8 @@ class Reconciler:
             self._ports_known[port] = len(inodes)
             self._missing[port] = max(missing, self._missing.get(port, 0))
         self.idle_ports = tuple(self._came.idle(at_port))
-        for port in self.idle_ports:
+        untouched = self._folded.keys() - at_port.keys() - came.keys()
+        for port in (*self.idle_ports, *untouched):
             self._missing_before += self._missing.pop(port, 0)
             self._accounts.pop(port, None)
             self._folded.pop(port, None)

@@ -22,6 +22,7 @@ class Strays:
         self._seen: dict[Port, int] = {}
         self._given: defaultdict[int, int] = defaultdict(int)  # by inode
         self._left: defaultdict[Port, int] = defaultdict(int)
+        self._left_before = 0  # at ports whose rows are gone
         self._inventory = Inventory()
         self._places: dict[Port, dict[int, Listener | ListenerCount]] = {}
 
@@ -29,24 +30,35 @@ class Strays:
         """The same counts, with `uncounted` accepts of listeners and `unattributed` ones."""
         if inventory is not None:
             self._inventory = inventory
+        self._forget_ports(counts.ports)
         if not any(port.strayed for port in counts.ports):
-            return counts
+            return self._with_left(counts)
         if inventory is not None or not self._places:
             self._places = {}
             self._note(self._inventory.listeners)
         self._note(counts.listeners)
         for port in counts.ports:
             self._give(port)
-        losses = counts.losses
-        return replace(
-            counts,
-            listeners=self._with_given(counts.listeners),
-            losses=replace(losses, unattributed=losses.unattributed + sum(self._left.values())),
-            ports=tuple(
-                replace(port, strayed=self._left[port.netns, port.local_port])
-                for port in counts.ports
-            ),
+        ports = tuple(
+            replace(port, strayed=self._left[port.netns, port.local_port]) for port in counts.ports
         )
+        found = replace(counts, listeners=self._with_given(counts.listeners), ports=ports)
+        return self._with_left(found)
+
+    def _with_left(self, counts: Counts) -> Counts:
+        left = self._left_before + sum(self._left.values())
+        if not left:
+            return counts
+        losses = counts.losses
+        return replace(counts, losses=replace(losses, unattributed=losses.unattributed + left))
+
+    def _forget_ports(self, ports: Iterable[PortCount]) -> None:
+        """Those whose rows are gone; what was left there is kept as a sum."""
+        if not self._seen:
+            return
+        for place in self._seen.keys() - {(port.netns, port.local_port) for port in ports}:
+            del self._seen[place]
+            self._left_before += self._left.pop(place, 0)
 
     def _note(self, found: Iterable[Listener | ListenerCount]) -> None:
         for one in found:
