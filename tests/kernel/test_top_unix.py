@@ -170,3 +170,30 @@ def test_who_listens_anew_on_a_path_goes_on_in_a_row_of_its_own(tmp_path: Path) 
         snapshot = subject.refresh()
     assert sum(row.accepts for row in snapshot.acceptors) == 8
     assert {row.local_address for row in snapshot.acceptors} == {name}
+
+
+def test_nothing_stays_behind_of_names_that_were_not_asked_for(tmp_path: Path) -> None:
+    """Nobody else would let go their rows, and the kernel's maps would fill."""
+    other = str(tmp_path / "other")
+
+    def taken_by_one_that_ends() -> None:
+        with child(lambda: sock.accept()[0].close()), socket.socket(socket.AF_UNIX) as one:
+            one.connect(other)
+            assert one.recv(1) == b""  # it has been accepted, and counted
+
+    with traced(str(tmp_path / "asked")) as subject:
+        with unix_listener(other) as sock:
+            rows = subject._session.counts
+            inode = os.fstat(sock.fileno()).st_ino
+            for _ in range(3):
+                taken_by_one_that_ends()
+            before = [one for one in rows().acceptors if one.listener_inode == inode]
+            assert len(before) == 3
+            for _ in range(2):
+                subject.refresh()
+            assert not [one for one in rows().acceptors if one.listener_inode == inode]
+            taken_by_one_that_ends()
+        for _ in range(2):
+            subject.refresh()
+        assert inode not in {one.inode for one in rows().listeners}
+        assert not subject._source._asked

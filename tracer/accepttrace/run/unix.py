@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from accepttrace.facts.reading import Reading
-from accepttrace.facts.records import Counts
+from accepttrace.facts.records import Counts, Gone
 from accepttrace.probe.unix import UnixSession, open_unix
 from accepttrace.run.subject import meta_of
 from accepttrace.run.tcp import TcpSource, TcpSubject
@@ -22,14 +22,19 @@ class UnixSource(TcpSource):
 
     def __init__(self, session: UnixSession, sockets: UnixReader, by_name: bool) -> None:
         super().__init__(session, sockets)
-        self._by_name = by_name
-        self._asked: set[int] = set()  # inodes of all that had one of the names
+        self._by_name, self._reader = by_name, sockets
+        self._asked: frozenset[int] = frozenset()  # inodes of those that have, or had, such a name
+        self._unasked: frozenset[int] = frozenset()  # of others that something was counted of
+        self.needless = Gone()  # rows of these that will not change any more
 
     def read(self, known: AbstractSet[int], full: bool = False) -> Reading:
         """Counts, then the sockets, then what passed meanwhile."""
         reading = super().read(known, full)
         if reading.inventory is not None:
-            self._asked.update(listener.inode for listener in reading.inventory.listeners)
+            listed = {listener.inode for listener in reading.inventory.listeners}
+            counted = _inodes(reading.counts)
+            self._asked = frozenset(listed | (self._asked & counted))
+            self._unasked = frozenset(counted - self._asked)
         return replace(reading, counts=self._of_asked(reading.counts))
 
     def read_counts(self, known: AbstractSet[int], holders: AbstractSet[int]) -> Reading:
@@ -40,6 +45,8 @@ class UnixSource(TcpSource):
     def _of_asked(self, counts: Counts) -> Counts:
         if not self._by_name:
             return counts
+        ended = [key for key in counts.ended if key[0] in self._unasked]
+        self.needless = Gone(tuple(ended), tuple(self._unasked - self._reader.there))
         return replace(
             counts,
             acceptors=tuple(a for a in counts.acceptors if a.listener_inode in self._asked),
@@ -54,6 +61,7 @@ class UnixSubject(TcpSubject):
     _protocol = "unix"
     _session: UnixSession
     _reader: UnixReader
+    _source: UnixSource
 
     def _open(self) -> UnixSession:
         return open_unix(self._config)
@@ -64,7 +72,20 @@ class UnixSubject(TcpSubject):
     def _sources(self) -> UnixSource:
         return UnixSource(self._session, self._reader, bool(self._config.unix))
 
+    def _forget(self, gone: Gone, counts: Counts) -> None:
+        """Also those of listeners that were not asked for: nobody else would, and the maps fill."""
+        others = self._source.needless
+        super()._forget(
+            Gone((*gone.acceptors, *others.acceptors), (*gone.listeners, *others.listeners)), counts
+        )
+
     @property
     def _meta(self) -> Meta:
         config = self._config
         return meta_of(self._session, config.filters, "unix", config.unix or ())
+
+
+def _inodes(counts: Counts) -> set[int]:
+    """Of all listeners of which something was counted."""
+    accepted = {one.listener_inode for one in counts.acceptors}
+    return accepted.union(one.inode for one in counts.listeners)

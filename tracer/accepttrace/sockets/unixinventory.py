@@ -52,6 +52,7 @@ class UnixReader:
         self._asked = AskedFor(names)
         self._holding = Holding(replace(filters, ports=frozenset()), iterator)
         self._occupied: set[int] = set()  # namespaces where listeners were found last
+        self.there: frozenset[int] = frozenset()  # inodes of all that the last look met
 
     def baseline(self) -> Baseline:
         """The sockets that are there; holders are not looked for. Raises as `read` does."""
@@ -71,6 +72,7 @@ class UnixReader:
         holding.begin(full)
         self._occupied.update(counted)
         looks = holding.ask(lambda _, path: unix_sockets(path), full, self._occupied)
+        self.there = frozenset(sock.inode for _, one in looks for sock in one)
         match = self._asked.match
         found = [(n, sock) for n, one in looks for sock in one if match(sock.name, sock.file)]
         self._occupied = {netns for netns, _ in found}
