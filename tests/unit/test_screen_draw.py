@@ -367,6 +367,19 @@ def test_several_places_have_a_heading_each_the_wrong_one_first() -> None:
     assert lines[1].startswith(f"{first.finding.word}  0.0.0.0:{first.local_port}: ")
 
 
+def test_places_at_fault_stand_as_their_verdicts_do_however_busy_they_are() -> None:
+    snapshot = several_ports()
+    of = {one.local_port: one for one in snapshot.verdicts}
+    uneven = replace(of[81], finding=replace(of[81].finding, word="UNEVEN"))
+    stuck = replace(of[82], finding=replace(of[82].finding, word="STUCK"))
+    fewer = [replace(row, accepts=1) for row in snapshot.acceptors if row.local_port == 82]
+    rows = (*(row for row in snapshot.acceptors if row.local_port != 82), *fewer)
+    for first, ports in (((stuck, uneven), [82, 81, 80]), ((uneven, stuck), [81, 82, 80])):
+        judged = replace(snapshot, verdicts=(*first, of[80]), acceptors=rows)
+        places = [section.items[0].row.local_port for section in board(judged).sections]
+        assert places == ports
+
+
 def test_a_row_without_a_heading_keeps_its_port_where_its_address_has_no_room() -> None:
     snapshot = several_ports(by="socket", first=449591815)
     narrow, wide = text(drawn(snapshot, (70, 24))), text(drawn(snapshot, (160, 24)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -174,7 +174,8 @@ def board(
         if chosen:
             those = verdicts[place[:4]]
             sections.append(Section(place, _sorted(chosen, sort, reverse), by_place[place], those))
-    sections.sort(key=_gravest)
+    ranks = {id(one): rank for rank, one in enumerate(snapshot.verdicts)}
+    sections.sort(key=lambda section: _gravest(section, ranks))
     return Board(snapshot, sections, ended, aside)
 
 
@@ -216,6 +217,7 @@ def _sorted(items: Sequence[Item], sort: str | None, reverse: bool) -> list[Item
     return (known[::-1] if reverse else known) + found[len(known) :]
 
 
-def _gravest(section: Section) -> tuple[bool, int]:
-    at_fault = any(one.finding.word in FAULTS for one in section.verdicts)
-    return not at_fault, -sum(item.taken for item in section.items)
+def _gravest(section: Section, ranks: Mapping[int, int]) -> tuple[int, int]:
+    """Those at fault as their verdicts stand above the table (`ranks`), then the busiest."""
+    faults = [ranks[id(one)] for one in section.verdicts if one.finding.word in FAULTS]
+    return min(faults, default=len(ranks)), -sum(item.taken for item in section.items)
