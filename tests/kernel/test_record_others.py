@@ -102,11 +102,16 @@ def test_unix_listeners_are_recorded_and_replayed(tmp_path: Path) -> None:
                 sock.accept()[0].close()
 
     with unix_listener(name) as sock:
-        summary = record(file, (NAME,), load)
+        summary = record(file, (NAME, "--events"), load)
     meta, *_, last = replay(file, "--by", "process")
     assert (meta["protocol"], meta["filter"]) == ("unix", f"UNIX {NAME}")
     assert [(row["pid"], row["accepts"]) for row in last["acceptors"]] == [(os.getpid(), SENT)]
     assert replay(file)[-1] == summary
+    done = run("events", "--recording", str(file), "-o", "jsonl")
+    _, *events, account = map(json.loads, done.stdout.splitlines())
+    assert {(one["path"], one["pid"]) for one in events} == {(NAME, os.getpid())}
+    assert (len(events), account["accepts"], account["balanced"]) == (SENT, SENT, True)
+    assert "PEERPID" in run("events", "--recording", str(file)).stdout.partition("\n")[0]
     (listener,) = summary["listeners"]
     assert (listener["local_address"], listener["accepted"]) == (NAME, SENT)
     for conditions, status in ((("--min-workers", "1"), 0), (("--no-loss",), 2)):

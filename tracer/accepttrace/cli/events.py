@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -159,4 +160,7 @@ def _replay(path: Path, config: Config, asked: Asked, pace: Pace) -> None:
     if config != kept or config.filters.cgroups or asked.sample > 1:
         refused = "--duration, --sample, --cgroup, --ready-file and ways to trace"
         raise click.UsageError(f"--recording does not go with {refused}")
-    replay_events(Recording(path), config, asked, pace)
+    recording = Recording(path)
+    if recording.beginning.meta.protocol == "unix":
+        config = replace(config, unix=frozenset())
+    replay_events(recording, config, asked, pace)

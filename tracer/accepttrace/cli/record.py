@@ -125,8 +125,6 @@ def record(**values: Any) -> None:
     )
     if names is not None:
         whounix.check_traced(config)
-        if config.events:
-            raise click.UsageError("--events applies to TCP only")
     _record(values["file"], config, _rotation(dict(values["rotate"]), values["keep"]))
 
 
@@ -138,6 +136,10 @@ def _rotation(limits: dict[str, float], keep: int) -> Rotation:
 
 
 def _subject(config: Config, recorder: Recorder, pace: Pace) -> Subject[Any]:
+    if config.events and config.unix is not None:
+        from accepttrace.run.recordunix import UnixWithEvents
+
+        return UnixWithEvents(config, recorder, pace)
     if config.events:
         from accepttrace.run.record import WithEvents
 

@@ -215,7 +215,7 @@ class TcpWithEvents(TcpSubject):
 
     def _open(self) -> Session:
         session = super()._open()
-        self.events = EventSource(session, self._config.filters)
+        self.events = self._events_of(session)
         self._begin_events()
         return session
 
@@ -225,6 +225,9 @@ class TcpWithEvents(TcpSubject):
 
     def _restart(self) -> None:
         self._begin_events()
+
+    def _events_of(self, session: Session) -> EventSource:
+        return EventSource(session, self._config.filters)
 
     def _begin_events(self) -> None:
         self.events.begin(Wish(KINDS, sample=self._config.sample))
