@@ -28,6 +28,9 @@ COMPLETIONS: Final = {
     "fish": f"usr/share/fish/vendor_completions.d/{PROGRAM}.fish",
 }
 ASKED: Final = f"_{PROGRAM}_completion"  # what click calls the function
+# The service of the exporter, which whoever wants it enables.
+UNIT: Final = f"{PROGRAM}-exporter.service"
+UNITS: Final = "usr/lib/systemd/system"
 CONTROL: Final = """\
 Package: {program}
 Version: {version}
@@ -44,10 +47,25 @@ Description: which worker got each incoming connection, and was that fair
  got each TCP connection, after how long a wait, what clients lost, and says
  whether the split is fair.
 """
-# As dh_python3 writes them: what Python compiles is removed with the package.
+# As dh_python3 and dh_installsystemd do: what Python compiles is removed with the package, and the
+# service is neither enabled nor started. Where it runs, it goes on with the new version.
 SCRIPTS: Final = {
-    "postinst": '#!/bin/sh\nset -e\n[ "$1" != configure ] || py3compile -p accepttrace\n',
-    "prerm": "#!/bin/sh\nset -e\npy3clean -p accepttrace\n",
+    "postinst": f"""\
+#!/bin/sh
+set -e
+[ "$1" = configure ] || exit 0
+py3compile -p {PROGRAM}
+[ -d /run/systemd/system ] || exit 0
+systemctl daemon-reload || true
+deb-systemd-invoke try-restart {UNIT} || true
+""",
+    "prerm": f"""\
+#!/bin/sh
+set -e
+py3clean -p {PROGRAM}
+[ "$1" = remove ] && [ -d /run/systemd/system ] || exit 0
+systemctl disable --now {UNIT} || true
+""",
 }
 LAUNCHER: Final = """\
 #!/usr/bin/python3
@@ -92,6 +110,7 @@ def debian(wheel: Path, tree: Path, target: Path, version: str) -> None:
     manual = tree / "usr/share/man/man1"
     _run(sys.executable, str(ROOT / "docs/manual.py"), str(manual))
     _run("gzip", "-9n", *map(str, sorted(manual.iterdir())))
+    _write(tree / UNITS / UNIT, (ROOT / "docs/fleet" / UNIT).read_text())
     licences = "\n".join(path.read_text() for path in sorted(ROOT.glob("LICENSE*")))
     _write(tree / f"usr/share/doc/{PROGRAM}/copyright", licences)
     _write(tree / "DEBIAN/control", CONTROL.format(program=PROGRAM, version=version))

@@ -83,6 +83,10 @@ packages_hold() {
 	# shellcheck disable=SC2016 # expanded inside
 	step "pip install accepttrace.whl" enter sh -euc 'python3 -m venv --system-site-packages /wheel
 		/wheel/bin/pip install --no-index --no-deps --force-reinstall /dist/*.whl'
+	# shellcheck disable=SC2016 # expanded inside
+	step "the service is right, and disabled" enter sh -euc '
+		systemd-analyze verify accepttrace-exporter.service
+		[ "$(systemctl is-enabled accepttrace-exporter)" = disabled ]'
 	in_turn "the Debian package" enter python3 vagrant/try_package.py /usr/bin/accepttrace
 	in_turn "the wheel" enter python3 vagrant/try_package.py /wheel/bin/accepttrace
 	step "the Debian package is removed" enter sh -euc 'dpkg --remove accepttrace
