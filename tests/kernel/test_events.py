@@ -13,7 +13,7 @@ from threading import Thread
 import pytest
 
 from accepttrace.config import Filters
-from accepttrace.facts.connections import ConnectionEvent, Kind, Wish
+from accepttrace.facts.connections import Called, ConnectionEvent, Kind, Wish
 from accepttrace.probe.connections import Connections
 from accepttrace.run.eventsource import EventSource
 
@@ -42,7 +42,7 @@ class Events:
 
     def __init__(self, tracing: Tracing, port: int, wish: Wish) -> None:
         self._session = tracing.session
-        self._connections: Connections = self._session.connections(lambda *_: "")
+        self._connections: Connections = self._session.connections(lambda *_: Called(""))
         self._session.filter(NOBODY)
         self._session.reset()
         self._connections.begin(wish)

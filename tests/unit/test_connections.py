@@ -19,10 +19,12 @@ from accepttrace.config import Config, Filters
 from accepttrace.errors import UnsupportedError
 from accepttrace.facts.connections import ConnectionEvent
 from accepttrace.facts.meta import Meta
+from accepttrace.facts.records import Process
 from accepttrace.model.ledger import Ledger
 from accepttrace.probe.load import btf
 from accepttrace.run.events import Asked
-from accepttrace.run.eventsource import fits, require_events
+from accepttrace.run.eventsource import People, fits, require_events
+from accepttrace.store.steps import Happened, line_of, step_of
 from accepttrace.views.columns.connections import TABLE
 from accepttrace.views.connections import (
     FIELDS,
@@ -144,6 +146,7 @@ def test_columns_stand_where_their_titles_do(form: Any, cells_of_time: int) -> N
     titles = (
         "EVENT       PID     TID WORKER         COMM        FD PEER                  LOCAL"
         "               INODE      NETNS   GROUP   WAIT QUEUE   CPU RXCPU SAME ERROR  CONNS"
+        " POD          CONTAINER    UNIT"
     )
     assert head == f"{'TIME':<{cells_of_time}} {titles}\n"
     early, late = ACCEPT, ACCEPT._replace(time_ns=BEGAN_NS + 9_999_900_000_000)
@@ -259,3 +262,36 @@ def test_without_types_of_the_kernel_one_advice_is_given_and_it_is_right(
         require_events(Config(loader=loader, events=True))
     assert "accepttrace top" in raised.value.hint
     assert "headers" not in f"{raised.value} {raised.value.hint}"
+
+
+def test_where_a_process_runs_is_said_with_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    people = People(Filters())
+    process = Process(
+        *(12, 700, "nginx", "nginx: worker"),
+        cgroup="/a.slice/x.service",
+        container="web\x1b[2J",
+        pod="shop/web-0",
+    )
+    try:
+        monkeypatch.setattr(people, "_look", lambda pid, _: process if pid == 12 else None)
+        assert people.called(12, 7, "?") == (
+            "nginx: worker",
+            "x.service",
+            "web\x1b[2J",
+            "shop/web-0",
+        )
+        assert people.called(13, 7, "gone") == ("gone", None, None, None)
+        event = ACCEPT._replace(**people.called(12, 7, "?")._asdict())
+    finally:
+        people.close()
+    table = Plain(Stamps("relative", BEGAN_NS), 300, "any").rows([event])
+    assert table.split()[-3:] == ["shop/web-0", "web?[2J", "x.service"]
+    (line,) = read(JsonLines(Stamps("iso", BEGAN_NS)).rows([event]))
+    assert (line["unit"], line["pod"]) == ("x.service", "shop/web-0")
+
+
+def test_recorded_events_without_where_a_process_runs_are_read() -> None:
+    kept = line_of(Happened((ACCEPT,)))
+    before = kept.replace(b",null,null,null]", b"]")
+    assert before != kept
+    assert step_of(before) == Happened((ACCEPT,))

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from accepttrace.facts.connections import Called
 from accepttrace.probe import connections, wire
 from accepttrace.probe.connections import LAYOUT, PIECES, Connections
 from accepttrace.views.connections import JsonLines, Stamps
@@ -23,7 +24,9 @@ class Decoder(Connections):
 
     def __init__(self) -> None:
         self._boot_offset, self._known, self._likes = 0, {}, []
-        self._name_of = lambda pid, start_ns, comm: f"{pid} {comm} 100%s {start_ns}"
+        self._name_of = lambda pid, start_ns, comm: Called(
+            f"{pid} {comm} 100%s {start_ns}", f"{pid}.service", "100%d"
+        )
 
 
 def record(draw: random.Random, **fixed: int) -> bytes:

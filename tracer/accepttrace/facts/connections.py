@@ -12,6 +12,15 @@ Kind = Literal["accept", "failed", "reset", "dropped"]
 KINDS: Final[frozenset[Kind]] = frozenset(get_args(Kind))
 
 
+class Called(NamedTuple):
+    """What people call a process and where it runs, as in `Holder`; None: not known, or nowhere."""
+
+    name: str
+    unit: str | None = None
+    container: str | None = None
+    pod: str | None = None
+
+
 class ConnectionEvent(NamedTuple):
     """One event. Source: the BPF ring buffer `events`. None: not known, or there is no such thing.
 
@@ -44,6 +53,9 @@ class ConnectionEvent(NamedTuple):
     path: str | None = None  # AF_UNIX: the name of the listener, `@NAME` where it is abstract
     peer_pid: int | None = None  # AF_UNIX: who connected, as SO_PEERCRED; it may be gone
     peer_uid: int | None = None  # in the initial user namespace
+    unit: str | None = None  # these three: of the process
+    container: str | None = None
+    pod: str | None = None
 
 
 class UnixName(NamedTuple):

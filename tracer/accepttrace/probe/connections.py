@@ -12,7 +12,7 @@ from struct import Struct
 from typing import Final
 
 from accepttrace.facts.addresses import FAMILIES, spelled
-from accepttrace.facts.connections import Batch, ConnectionEvent, EventCounts, Kind, Wish
+from accepttrace.facts.connections import Batch, Called, ConnectionEvent, EventCounts, Kind, Wish
 from accepttrace.facts.records import OUTSIDE, Family
 from accepttrace.probe import clock, wire
 from accepttrace.probe.load import loaders
@@ -26,7 +26,9 @@ KINDS: Final[dict[int, Kind]] = {
     wire.EVENT_DROPPED: "dropped",
 }
 _OF_TASKS: Final = (wire.EVENT_ACCEPT, wire.EVENT_FAILED)  # the others happen to nobody
-NameOf = Callable[[int, int, str], str]  # PID, its start in nanoseconds as /proc has it, comm
+NameOf = Callable[[int, int, str], Called]  # PID, its start in nanoseconds as /proc has it, comm
+NOBODY: Final = (None, None, None, None)
+STRANGER: Final = Called(OUTSIDE)
 # struct event behind the head of its record; tests/contract compares it with the mirror.
 LAYOUT: Final = Struct("<8xQQqIIIIIiiIHHHHhhI16s16s16s")
 # The same in pieces: what accepts have in common, and what each has of its own.
@@ -125,13 +127,14 @@ class Connections:
             kind, family, local_port, peer_port, cpu, received, _, comm, local, peer,
         ) in LAYOUT.iter_unpack(records):  # fmt: on
             thread = _text(comm) if kind in _OF_TASKS else None
+            who = NOBODY if thread is None else _called(name_of, pid, start_ns + offset, thread)
             known_peer = peer_port != 0
             yield ConnectionEvent(
                 KINDS[kind],
                 at_ns + ahead_ns,
                 pid or None,
                 tid or None,
-                _name(name_of, pid, start_ns + offset, thread),
+                who[0],
                 thread,
                 result if result >= 0 else None,
                 _error(result) if result < 0 else None,
@@ -149,6 +152,9 @@ class Connections:
                 None if received < 0 else received,
                 None if received < 0 else received == cpu,
                 connections,
+                unit=who[1],
+                container=who[2],
+                pod=who[3],
             )
 
     def counts(self) -> EventCounts:
@@ -171,10 +177,8 @@ def _known(values: Sequence[int], below: int) -> Sequence[int | None]:
     return [value if value > below else None for value in values]
 
 
-def _name(name_of: NameOf, pid: int, start_ns: int, comm: str | None) -> str | None:
-    if comm is None:
-        return None
-    return name_of(pid, start_ns, comm) if pid else OUTSIDE
+def _called(name_of: NameOf, pid: int, start_ns: int, comm: str) -> Called:
+    return name_of(pid, start_ns, comm) if pid else STRANGER
 
 
 def _wall_ahead_ns() -> int:

@@ -8,8 +8,9 @@ from typing import Final
 
 from accepttrace.config import Config, Filters
 from accepttrace.errors import UnsupportedError
-from accepttrace.facts.connections import KINDS, Account, Batch, ConnectionEvent, Wish
+from accepttrace.facts.connections import KINDS, Account, Batch, Called, ConnectionEvent, Wish
 from accepttrace.facts.matching import by_process, is_any, is_ipv4, process_matches, same_address
+from accepttrace.facts.places import unit_of
 from accepttrace.facts.records import Counts, Gone, ListenerCount, Process
 from accepttrace.probe.load import btf
 from accepttrace.probe.session import Session
@@ -41,17 +42,18 @@ class People:
     def __init__(self, filters: Filters) -> None:
         self._filters = filters
         self._reader = InventoryReader(filters)
-        self._known: dict[int, tuple[int, Process]] = {}  # by PID, with its start
+        self._known: dict[int, tuple[int, Process, Called]] = {}  # by PID, with its start
 
-    def name(self, pid: int, start_ns: int, comm: str) -> str:
-        """What the process calls itself; `comm` where it is gone."""
+    def called(self, pid: int, start_ns: int, comm: str) -> Called:
+        """What people call the process, and where it runs; `comm` where it is gone."""
         known = self._known.get(pid)
         if known is None or known[0] != start_ns:
             if len(self._known) >= _PEOPLE:
                 self._known.clear()
-            known = start_ns, self._look(pid, start_ns) or Process(pid, comm=comm, name=comm)
-            self._known[pid] = known
-        return known[1].name
+            process = self._look(pid, start_ns) or Process(pid, comm=comm, name=comm)
+            where = unit_of(process.cgroup), process.container, process.pod
+            known = self._known[pid] = start_ns, process, Called(process.name, *where)
+        return known[2]
 
     def match(self, event: ConnectionEvent) -> bool:
         """Whether it is by a process that was asked for; of one that is gone `comm` is known.
@@ -95,7 +97,7 @@ class EventSource:
     def __init__(self, session: Session, filters: Filters) -> None:
         self._session, self._filters = session, filters
         self._people = People(filters)
-        self._connections = session.connections(self._people.name)
+        self._connections = session.connections(self._people.called)
         self._began_s = 0.0
         self._stopped_s: float | None = None
         self._before = 0  # accepts in rows that were deleted

@@ -20,7 +20,7 @@ class UnixEventSource(EventSource):
 
     def __init__(self, session: UnixSession, config: Config) -> None:
         super().__init__(session, config.filters)
-        self._connections = self._names = session.connections(self._people.name)
+        self._connections = self._names = session.connections(self._people.called)
         self._by_name, self._asked = bool(config.unix), AskedFor(config.unix or ())
         self._sockets = UnixReader(config.filters, ())
         self._known: dict[int, tuple[str | None, bool]] = {}  # inode: name, whether it is asked for

@@ -67,17 +67,21 @@ COLUMNS: Final[tuple[Column[ConnectionEvent], ...]] = (
     _id("peer_uid", "PEERUID", "its user"),
     _left("error", "ERROR", 6, "why accept() failed"),
     Column("connections", "CONNS", "gauge", "count", "how many connections it is about"),
+    _left("pod", "POD", 12, "Kubernetes pod of the process, NAMESPACE/NAME"),
+    _left("container", "CONTAINER", 12, "container of the process, by name if known"),
+    _left("unit", "UNIT", 12, "systemd unit of the process"),
 )
 # With --failed and --lost, those of `lost` stand beside them.
 TABLE: Final[Table[ConnectionEvent]] = Table(
     columns=COLUMNS,
     choice={
         "accept": "time pid name peer wait_us queue cpu local"
-        " | fd endpoint tid group listener_inode netns comm received_cpu",
+        " | fd endpoint tid group listener_inode netns comm received_cpu pod container unit",
         "any": "time type pid name peer wait_us queue error connections"
-        " | fd cpu local endpoint tid group listener_inode netns comm received_cpu",
+        " | fd cpu local endpoint tid group listener_inode netns comm received_cpu"
+        " pod container unit",
         "unix": "time type pid name peer_pid endpoint queue error"
-        " | fd peer_uid tid listener_inode netns comm cpu",
+        " | fd peer_uid tid listener_inode netns comm cpu pod container unit",
     },
     fields=ConnectionEvent._fields,
     is_open=lambda _: True,
