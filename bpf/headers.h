@@ -4,21 +4,20 @@
 #define ACCEPTTRACE_HEADERS_H
 
 #define PLACED_BY_HEADERS
-#include <linux/cred.h>
 #include <linux/fs.h>
 #include <linux/fdtable.h>
 #include <linux/pid_namespace.h>
 #include <linux/ptrace.h>
 #include <linux/sched.h>
 #include <linux/sched/signal.h>
-#include <linux/skbuff.h>
 #include <linux/tcp.h>
-#include <linux/un.h>
 #include <linux/user_namespace.h>
-#include <net/af_unix.h>
 #include <net/net_namespace.h>
 #include <net/sock.h>
 #include <net/tcp.h>
+#ifdef ATTACH_unix
+#include <net/af_unix.h>
+#endif
 /* HAS_<record>_<field> come from probe/load/offsets.py, which reads them from these headers. */
 #if !HAS_proto_accept_arg_flags
 struct proto_accept_arg {

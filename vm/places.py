@@ -385,6 +385,7 @@ TABLE: tuple[Entry, ...] = (
         )
         for where, variants in ((HERE, ""), (PLAIN[:2] + NEWEST, "fentry|kprobe"))
     ),
+    Entry("kernel/test_pidns_shared.py", HERE, "PIDs are read as in test_pidns, on each kernel"),
     Entry("kernel/test_events_unix.py", HERE, "a name is written in one way everywhere"),
     Entry(
         "kernel/test_events_unix.py",
