@@ -91,7 +91,7 @@ test-kernels: $(VENV)/.vm objects ## the kernel tests in VMs with every kernel o
 DIST ?= dist
 
 dist: $(VENV)/.test objects ## wheel, sdist, accepttrace.pyz, Debian package with manual pages, release notes
-	$(Q)$(BIN)/python vagrant/packages.py $(DIST)
+	$(Q)REPOSITORY_URL=$(URL) $(BIN)/python vagrant/packages.py $(DIST)
 
 test-provision: ## provision.sh, setup and test on bare Debian 12 and 13, by debootstrap
 	$(Q)sh vagrant/test_provision.sh
