@@ -385,13 +385,16 @@ def test_older_files_move_on_and_the_oldest_goes(tmp_path: Path, keep: int) -> N
     for number in range(1, 7):
         recorder.begin(META, SEES, Baseline(), float(number))
         assert recorder.due
+    recorder.ending()
+    assert not recorder.due  # or the last file would have no reading
     recorder.end()
     names = [path, *(Path(f"{path}.{n}") for n in range(1, keep + 1))]
     assert sorted(tmp_path.iterdir()) == sorted(names)
     for age, name in enumerate(names):
         recording = Recording(name)
         assert recording.beginning.began_s == 6.0 - age
-        assert (list(recording.steps()), recording.why) == ([Mark("end")], None)
+        marks = [*([Mark("ending")] if age == 0 else []), Mark("end")]
+        assert (list(recording.steps()), recording.why) == (marks, None)
 
 
 def test_a_file_is_full_by_its_size_or_its_age() -> None:

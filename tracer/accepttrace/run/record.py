@@ -59,15 +59,18 @@ class Recorder:
         self._path, self._config, self._rotation = path, config, rotation
         self._file = LineWriter(path)
         self._since_s = time.monotonic()
-        self._begun = False
+        self._begun = self._ends = False
         self.readings = self.events = 0  # in this file
         self._lost = 0
         self.files = 1
 
     @property
     def due(self) -> bool:
-        """Whether another file shall begin, with counts that begin anew."""
-        return self._rotation.is_due(self._file.size, time.monotonic() - self._since_s)
+        """Whether another file shall begin, with counts that begin anew; not at the end: the last
+        file has the last reading."""
+        return not self._ends and self._rotation.is_due(
+            self._file.size, time.monotonic() - self._since_s
+        )
 
     def begin(self, meta: Meta, sees: Sight, baseline: Baseline, began_s: float) -> None:
         """The first of all, and of each file."""
@@ -99,6 +102,7 @@ class Recorder:
 
     def ending(self) -> None:
         """The next reading is the last."""
+        self._ends = True
         self._write(Mark("ending"))
 
     def end(self) -> None:
