@@ -231,7 +231,7 @@ def test_without_waiting_times_it_says_so() -> None:
 
 def test_it_has_the_header_and_the_footer_of_every_view() -> None:
     losses = Losses(map_full=3)
-    assert "LOST: 3 map full" in plain(render(four_workers(losses=losses), 80, 24))
+    assert "LOST by the tracer: 3 map full" in plain(render(four_workers(losses=losses), 80, 24))
     text = plain(render(four_workers(losses=losses), 80, None, full=True))
     assert "LOST by the tracer: 3 map full." in text
     assert text.endswith("recursion misses, 0\n  unattributed\n")

@@ -16,6 +16,8 @@ from accepttrace.views.frame import framed, nothing
 from accepttrace.views.text import Line, plain
 from tests.unit.pictures import META, four_workers, reuseport, seen
 
+OWN = "LOST by the tracer:"
+
 
 def rows(*facts: Mapping[str, Any], by: str = "worker") -> Snapshot:
     """One listener, and such rows beside each other."""
@@ -87,10 +89,13 @@ def test_the_title_says_what_is_traced_how_and_since_when(time: str, clock: str)
     ("losses", "parts"),
     [
         (Losses(), ["nothing lost"]),
-        (Losses(1, 0, 0, 0, 0), ["LOST: 1 event"]),
-        (Losses(0, 2, 3, 1, 0), ["LOST: 2 map full, 3 probe misses, 1 recursion miss"]),
+        (Losses(1, 0, 0, 0, 0), [f"{OWN} 1 event"]),
+        (
+            Losses(0, 2, 3, 1, 0),
+            [f"{OWN} 2 map full, 3 probe misses, 1 recursion miss"],
+        ),
         (Losses(0, 0, None, None, 0), ["nothing lost", "(probe misses, recursion misses: n/a)"]),
-        (Losses(5, 0, None, 0, 0), ["LOST: 5 events", "(probe misses: n/a)"]),
+        (Losses(5, 0, None, 0, 0), [f"{OWN} 5 events", "(probe misses: n/a)"]),
         (
             Losses(over_share=2, over_whose=("uid 3", "uid 4")),
             ["nothing lost", "2 events of uid 3 and uid 4 not counted: share used up"],

@@ -257,7 +257,7 @@ def test_the_same_address_in_two_namespaces_is_kept_apart() -> None:
 
 def test_the_tracers_own_losses_are_not_those_of_clients() -> None:
     both = seen(four_workers(losses=Losses(map_full=3)), {100: {"lost_on_close": 1}})
-    assert "LOST: 3 map full  LOSSES BELOW" in head(text(both))
+    assert "LOST by the tracer: 3 map full  LOSSES BELOW" in head(text(both))
 
 
 def test_a_long_list_leaves_room_for_the_table() -> None:

@@ -308,8 +308,9 @@ def test_what_the_tracer_lost_is_said_above_and_below() -> None:
     picture = drawn(four_workers(losses=Losses(map_full=3)))
     lines = text(picture)
     assert lines[1].startswith("INCOMPLETE")
-    assert any(("LOST: 3 map full", "bad") in spans(line) for line in picture.lines[:6])
-    assert "LOST: 3 map full" in " ".join(lines[:6])
+    own = "LOST by the tracer: 3 map full"
+    assert any((own, "bad") in spans(line) for line in picture.lines[:6])
+    assert own in " ".join(lines[:6])
     assert "tracer lost 3" in lines[-2]
     assert ("tracer lost 3", "bad") in picture.lines[-2]
 

@@ -30,6 +30,7 @@ from tests.unit.pictures import (
     unbalanced,
 )
 
+OWN = "LOST by the tracer:"
 STORED = Path(__file__).parent / "snapshots"
 WRITE = os.environ.get("ACCEPTTRACE_SNAPSHOTS") == "write"
 
@@ -209,9 +210,12 @@ def test_a_further_column_does_not_shrink_the_listener() -> None:
     ("losses", "words"),
     [
         (Losses(), "nothing lost"),
-        (Losses(map_full=3, probe_misses=2), "LOST: 3 map full, 2 probe misses"),
-        (Losses(events_lost=1, recursion_misses=1), "LOST: 1 event, 1 recursion miss"),
-        (Losses(unattributed=4), "LOST: 4 unattributed"),
+        (Losses(map_full=3, probe_misses=2), f"{OWN} 3 map full, 2 probe misses"),
+        (
+            Losses(events_lost=1, recursion_misses=1),
+            f"{OWN} 1 event, 1 recursion miss",
+        ),
+        (Losses(unattributed=4), f"{OWN} 4 unattributed"),
         (Losses(probe_misses=None), "nothing lost  (probe misses: n/a)"),
         (
             Losses(over_share=1200, over_whose=("uid 33",)),

@@ -66,7 +66,7 @@ def loss(losses: Losses, by_clients: Span | None) -> list[Span]:
     counts = losses.by_cause
     lost = ", ".join(plural(number, word) for number, word in counts if number)
     unknown = ", ".join(many(word) for number, word in counts if number is None)
-    spans: list[Span] = [(f"LOST: {lost}", "bold red")] if lost else []
+    spans: list[Span] = [(f"LOST by the tracer: {lost}", "bold red")] if lost else []
     if by_clients:
         spans.append(by_clients)
     if not spans:
