@@ -27,6 +27,7 @@ from accepttrace.views.connections import (
     JsonLines,
     Lines,
     Plain,
+    Shown,
     Stamps,
     Timestamps,
     summary,
@@ -226,6 +227,10 @@ def lines_for(config: Config, asked: Asked, out: Output, began_ns: int) -> Lines
     if config.output != "table":
         return WRITERS[config.output](stamps)
     width = window(80 if out.isatty() else _PIPE_COLUMNS)[0]
-    if config.unix is not None:
-        return Plain(stamps, width, "unix")
-    return Plain(stamps, width, "any" if asked.failed or asked.lost else "accept")
+    return Plain(stamps, width, _shown(asked, config.unix is not None))
+
+
+def _shown(asked: Asked, of_unix: bool) -> Shown:
+    if asked.failed or asked.lost:
+        return "any of unix" if of_unix else "any"
+    return "unix" if of_unix else "accept"

@@ -24,6 +24,7 @@ from accepttrace.views.jsonl import dump, meta_of
 from accepttrace.views.text import cells, pad
 
 Timestamps = Literal["iso", "relative", "unix"]
+Shown = Literal["accept", "any", "unix", "any of unix"]
 FIELDS: Final = tuple("time" if name == "time_ns" else name for name in ConnectionEvent._fields)
 LEDGER_FIELDS: Final = tuple(Ledger.__dataclass_fields__)
 _NS: Final = 1_000_000_000
@@ -218,7 +219,7 @@ class Csv:
 class Plain:
     """Columns that fit a width, with their titles first; they grow with what stands in them."""
 
-    def __init__(self, stamps: Stamps, width: int, kind: Literal["accept", "any", "unix"]) -> None:
+    def __init__(self, stamps: Stamps, width: int, kind: Shown) -> None:
         self._stamps = stamps
         self._columns = _fitting(kind, width, stamps.width)
         self._widths = [_width(column, stamps.width) for column in self._columns]

@@ -80,8 +80,10 @@ TABLE: Final[Table[ConnectionEvent]] = Table(
         "any": "time type pid name peer wait_us queue error connections"
         " | fd cpu local endpoint tid group listener_inode netns comm received_cpu"
         " pod container unit",
-        "unix": "time type pid name peer_pid endpoint queue error"
-        " | fd peer_uid tid listener_inode netns comm cpu pod container unit",
+        "unix": "time pid name endpoint peer_pid queue wait_us"
+        " | peer_uid fd tid listener_inode netns comm cpu pod container unit",
+        "any of unix": "time type pid name endpoint peer_pid queue error wait_us"
+        " | peer_uid fd tid listener_inode netns comm cpu pod container unit",
     },
     fields=ConnectionEvent._fields,
     is_open=lambda _: True,
