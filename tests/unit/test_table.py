@@ -189,6 +189,7 @@ def test_where_workers_belong_is_a_column_where_they_differ_and_else_in_the_head
     differ = shown_with(web, {"container": "\x1b[2J", "ns_pid": 11})
     assert {"POD", "CONTAINER", "shop/web-0", "?[2J"} <= {*differ.split()}
     assert "\x1b" not in differ
+    assert not {"pod", "container"} & {*differ.split()}
     assert "  unit x.service  " in shown_with({"ns_pid": 10}, {"ns_pid": 11})
     assert "NSPID" not in shown_with({"ns_pid": 10}, {"ns_pid": 11})
     long = shown_with(*[{"container": "c" * 320}] * 2)
