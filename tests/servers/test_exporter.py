@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import urllib.parse
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -188,3 +189,53 @@ def outlived(folder: Path) -> bool:
             return found == (MADE, MADE)
     finally:
         server.stop()
+
+
+@contextmanager
+def measured_programs() -> Iterator[None]:
+    """The kernel measures its BPF programs."""
+    file = Path("/proc/sys/kernel/bpf_stats_enabled")
+    try:
+        before = file.read_text()
+        file.write_text("1")
+    except OSError as error:
+        pytest.skip(f"{file}: {error.strerror}")
+    try:
+        yield
+    finally:
+        file.write_text(before)
+
+
+def runs_by_bpftool(pid: int) -> dict[str, int]:
+    """Of the programs that a process holds, by the first 15 characters of their names."""
+    held: set[str] = set()
+    for one in Path(f"/proc/{pid}/fdinfo").iterdir():
+        with suppress(FileNotFoundError):  # it is running: it closes what it has read
+            held.update(re.findall(r"^prog_id:\s*(\d+)", one.read_text(), re.MULTILINE))
+    found = subprocess.run(("bpftool", "-j", "prog", "list"), capture_output=True, check=True)
+    programs = (one for one in json.loads(found.stdout) if str(one["id"]) in held)
+    return {one["name"][:15]: one.get("run_cnt", 0) for one in programs}
+
+
+@pytest.mark.skipif(shutil.which("bpftool") is None, reason="bpftool is not installed")
+def test_what_its_programs_cost_is_what_the_kernel_has_measured(tmp_path: Path) -> None:
+    def series(what: str) -> dict[str, float]:
+        pattern = rf'^accepttrace_program_{what}_total{{program="(\w+)"}} (\S+)$'
+        found = re.findall(pattern, exporter.text(), re.MULTILINE)
+        return {name[:15]: float(value) for name, value in found}
+
+    def agree() -> bool:
+        runs, known = series("runs"), runs_by_bpftool(exporter.process.pid)
+        return bool(runs) and runs == {name: known[name] for name in runs}
+
+    with (
+        Server("shared", workers=1) as server,
+        exporting(tmp_path, "-p", str(server.port), "-i", "200ms") as exporter,
+    ):
+        assert series("runs") == series("seconds") == {}
+        with measured_programs():
+            assert run_load(server.addresses, MADE).connected == MADE
+        wait_until(agree, "all runs are exported", START_S)
+        assert max(series("runs").values()) >= MADE
+        assert series("runs").keys() == series("seconds").keys()
+        assert 0 < sum(series("seconds").values()) < 1

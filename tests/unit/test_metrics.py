@@ -30,7 +30,7 @@ from prometheus_client.parser import (  # noqa: E402
 
 from accepttrace.run.export import exposition  # noqa: E402
 
-OWN = Own(3, 0.25, 1_700_000_000.5)
+OWN = Own(3, 0.25, 1_700_000_000.5, {"fexit_accept": (1000, 0.0005)})
 OPENMETRICS = "application/openmetrics-text;version=1.0.0,text/plain;q=0.5"
 WHERE = {"netns": "4026531840", "local_address": "0.0.0.0", "local_port": "80"}
 ESCAPES = 'a"b\\c\nd\x1b[31m'
@@ -82,6 +82,16 @@ def test_accepts_and_losses_are_those_of_the_snapshot(accept: str) -> None:
     assert value(found, "accepts_refused_total") == 12
     assert value(found, "listening_sockets") == 1
     assert value(found, "reuseport_group_size") == 2
+
+
+def test_what_programs_cost_has_series_only_where_it_is_measured() -> None:
+    found = made(troubled())
+    costs = {one.metric.name: one.value for one in found if one.labels == ("fexit_accept",)}
+    assert costs == {"accepttrace_program_runs": 1000, "accepttrace_program_seconds": 0.0005}
+    totals = Totals()
+    totals.update(troubled())
+    found = samples(troubled(), totals, OWN._replace(programs={}), 10_000)
+    assert not [one for one in found if "program" in one.metric.name]
 
 
 def test_where_requests_and_acks_are_not_known_apart_their_sum_is_said() -> None:

@@ -101,6 +101,10 @@ class Tracer(ABC):
             return None
         return {name: count - self._skipped.get(name, 0) for name, count in misses.items()}
 
+    def costs(self) -> Mapping[str, loaders.Cost]:
+        """By program, what its runs took; of those that the kernel has measured."""
+        return self._loaded.costs()
+
     def reset(self) -> None:
         """Forget everything counted so far."""
         self._skipped = self._loaded.recursion_misses() or {}

@@ -164,6 +164,16 @@ REFRESHES: Final = _of_tracer(
 REFRESHED: Final = _of_tracer(
     *("last_refresh_timestamp_seconds", "gauge"), "When everything was read last, Unix time."
 )
+PROGRAM_RUNS: Final = _of_tracer(
+    *("program_runs", "counter"),
+    "How often a BPF program of the tracer ran, while kernel.bpf_stats_enabled was 1.",
+    "program",
+)
+PROGRAM_TIME: Final = _of_tracer(
+    *("program_seconds", "counter"),
+    "Time that its runs took, while kernel.bpf_stats_enabled was 1.",
+    "program",
+)
 OMITTED: Final = _of_tracer(
     *("omitted", "gauge"),
     "Listeners and workers that were left out, to keep to the limit of series.",
@@ -179,7 +189,7 @@ METRICS: Final = (
     *(ACCEPTS, OPEN, WORKER_PID, WORKER_INFO),
     *(ACCEPTED, WAIT, ARRIVED, QUEUE, LIMIT, FULL, OLDEST, SOCKETS, GROUP, MEMBERS, VERDICT),
     *(DROPS, LOST, MIGRATED, REFUSED, SHARED_DROPS),
-    *(EVENTS_LOST, UNREAD, REFRESHES, REFRESHED, OMITTED, BUILD),
+    *(EVENTS_LOST, UNREAD, REFRESHES, REFRESHED, PROGRAM_RUNS, PROGRAM_TIME, OMITTED, BUILD),
 )
 DROP_REASONS: Final = {
     "overflow_syn": "queue_full_syn",
@@ -270,11 +280,15 @@ class Sample(NamedTuple):
 
 
 class Own(NamedTuple):
-    """What the tracer says of itself. `at_s`: Unix time of the last refresh."""
+    """What the tracer says of itself. `at_s`: Unix time of the last refresh.
+
+    `programs`: by BPF program, how often it ran and for how long (s), where the kernel measures it.
+    """
 
     refreshes: int
     refreshing_s: float
     at_s: float
+    programs: Mapping[str, tuple[int, float]]
 
 
 def samples(snapshot: Snapshot, totals: Totals, own: Own, most: int) -> list[Sample]:
@@ -449,6 +463,9 @@ def _of_run(snapshot: Snapshot, totals: Totals, own: Own) -> Iterator[Sample]:
     yield Sample(UNREAD, (), len(snapshot.unread))
     yield Sample(REFRESHES, (), Summary(own.refreshes, own.refreshing_s))
     yield Sample(REFRESHED, (), own.at_s)
+    for program, (runs, seconds) in own.programs.items():
+        yield Sample(PROGRAM_RUNS, (program,), runs)
+        yield Sample(PROGRAM_TIME, (program,), seconds)
     yield Sample(BUILD, (meta.version, meta.attach, meta.loader), 1)
 
 

@@ -90,8 +90,15 @@ class Compiled:
 
     def recursion_misses(self) -> dict[str, int] | None:
         """By program, runs skipped because it already ran on that CPU; None: see loaders."""
+        return loaders.recursion_misses(self._descriptors())
+
+    def costs(self) -> dict[str, loaders.Cost]:
+        """By program, what its runs took; of those that the kernel has measured."""
+        return loaders.costs(self._descriptors())
+
+    def _descriptors(self) -> dict[str, int]:
         programs = {n: p.fd for n, p in self._bpf.funcs.items() if n not in _ITERATORS.values()}
-        return loaders.recursion_misses({name.decode(): fd for name, fd in programs.items()})
+        return {name.decode(): fd for name, fd in programs.items()}
 
     def sockets(self, record: type[Record]) -> list[Record]:
         """What the plan's iterator writes of the sockets in the current network namespace."""

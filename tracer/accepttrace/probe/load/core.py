@@ -74,9 +74,15 @@ class Loaded:
 
     def recursion_misses(self) -> dict[str, int] | None:
         """By program, runs skipped because it already ran on that CPU; None: see loaders."""
+        return loaders.recursion_misses(self._descriptors())
+
+    def costs(self) -> dict[str, loaders.Cost]:
+        """By program, what its runs took; of those that the kernel has measured."""
+        return loaders.costs(self._descriptors())
+
+    def _descriptors(self) -> dict[str, int]:
         names = [hook.program for hook in self.hooks]
-        descriptor = library().bpf_program__fd
-        return loaders.recursion_misses({n: descriptor(self._program(n)) for n in names})
+        return {name: library().bpf_program__fd(self._program(name)) for name in names}
 
     def sockets(self, record: type[Record]) -> list[Record]:
         """What the plan's iterator writes of the sockets in the current network namespace."""

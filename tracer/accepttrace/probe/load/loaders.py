@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from accepttrace.errors import UnsupportedError
 from accepttrace.probe import _syscall as sys
@@ -24,6 +24,13 @@ _MAPS_AND_OWN = 48  # descriptors: 20 maps, BTF, what libbpf tries, the own traf
 _SYMBOLS = Path("/proc/kallsyms")
 _IPV4 = Path("/proc/sys/net/ipv4")
 _KPROBES = Path("/sys/bus/event_source/devices/kprobe")
+
+
+class Cost(NamedTuple):
+    """Of a program since it was loaded, while kernel.bpf_stats_enabled was 1."""
+
+    runs: int
+    seconds: float
 
 
 class Attached(Protocol):
@@ -41,6 +48,9 @@ class Attached(Protocol):
 
     def recursion_misses(self) -> dict[str, int] | None:
         """By program, runs skipped because it already ran on that CPU. None: see below."""
+
+    def costs(self) -> dict[str, Cost]:
+        """By program, what its runs took; of those that the kernel has measured."""
 
     def sockets(self, record: type[Record]) -> list[Record]:
         """What the plan's iterator writes of the sockets in the current network namespace."""
@@ -190,6 +200,20 @@ def recursion_misses(programs: Mapping[str, int]) -> dict[str, int] | None:
             return None
         misses[name] = int(info.recursion_misses)
     return misses
+
+
+def costs(programs: Mapping[str, int]) -> dict[str, Cost]:
+    """By name, for loaded programs (name → fd); without those that were not measured.
+
+    492ecee892c2 ("bpf: enable program stats"), 5.1.
+    """
+    found = {}
+    for name, fd in programs.items():
+        info = sys.ProgramInfo()
+        sys.info(fd, info)
+        if info.run_cnt:
+            found[name] = Cost(int(info.run_cnt), info.run_time_ns / 1e9)
+    return found
 
 
 def _provide_descriptors(plan: Plan) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import socket
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -33,7 +34,7 @@ class Exports:
 
 
 class TimedSubject(TcpSubject):
-    """Knows what its refreshes cost."""
+    """Knows what its refreshes cost, and its programs."""
 
     refreshes = 0
     refreshing_s = 0.0
@@ -45,6 +46,11 @@ class TimedSubject(TcpSubject):
         finally:
             self.refreshes += 1
             self.refreshing_s += time.monotonic() - began_s
+
+    @property
+    def programs(self) -> Mapping[str, tuple[int, float]]:
+        """By name, how often each ran and for how long (s); empty: the kernel does not measure."""
+        return self._session.costs()
 
 
 class _Read(NamedTuple):
@@ -104,7 +110,7 @@ class Exporting(Screen[Snapshot]):
         self._shown = snapshot
         self._totals.update(snapshot)
         (subject,) = self._subject
-        own = Own(subject.refreshes, subject.refreshing_s, time.time())
+        own = Own(subject.refreshes, subject.refreshing_s, time.time(), subject.programs)
         self._pages.turn(samples(snapshot, self._totals, own, self._exports.most_series))
         # Requests leave cycles, which the long threshold of a run would let grow for hours.
         gc.collect(2 if subject.refreshes % _WHOLE == 0 else 1)
