@@ -189,7 +189,7 @@ def test_losses_are_red_and_a_word(no_color: str) -> None:
         style = screen.style("LOST")
         assert (style.bg, style.reverse) == (("default", True) if no_color else ("red", False))
         text = screen.until("queue full (2 of 2)", 8)
-        assert "queue 2/1" in text
+        assert "queue 2/2" in text
         screen.until(lambda text: re.search(r"\d\d:\d\d:\d\dZ LOST \d+ SYN", text), 8)
 
 
