@@ -65,6 +65,35 @@ def test_what_is_asked_for_is_exported(text: str) -> None:
         assert set(filter(None, names.split(", "))) <= known
 
 
+def plain(value: Any) -> Any:
+    """A model of Grafana's as the JSON that it stands for."""
+    if hasattr(value, "to_json"):
+        return plain(value.to_json())
+    if isinstance(value, dict):
+        return {key: plain(one) for key, one in value.items()}
+    return [plain(one) for one in value] if isinstance(value, list) else value
+
+
+def without_more(found: Any, asked: Any) -> Any:
+    """Only what stands in `asked`, too: the model adds its defaults."""
+    if isinstance(asked, dict) and isinstance(found, dict):
+        return {key: without_more(found[key], one) for key, one in asked.items() if key in found}
+    if isinstance(asked, list) and isinstance(found, list) and len(asked) == len(found):
+        return [without_more(*pair) for pair in zip(found, asked, strict=True)]
+    return found
+
+
+def test_grafanas_own_model_of_a_dashboard_knows_all_that_it_says() -> None:
+    models: Any = pytest.importorskip("grafana_foundation_sdk.models.dashboard")
+    dashboard = json.loads(DASHBOARD.read_text())
+    known = plain(models.Dashboard.from_json(json.loads(DASHBOARD.read_text())))
+    assert without_more(known, dashboard) == dashboard
+    misspelt = json.loads(DASHBOARD.read_text())
+    misspelt["panels"][0]["fieldConfg"] = {}
+    known = plain(models.Dashboard.from_json(misspelt))
+    assert without_more(known, misspelt) != misspelt
+
+
 def test_variables_of_the_dashboard_are_of_what_is_exported() -> None:
     asked = set(re.findall(r"\baccepttrace_\w+", " ".join(queries_of_variables())))
     assert asked
