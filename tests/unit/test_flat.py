@@ -56,6 +56,7 @@ class Machine:
     open: dict[int, Listener] = field(default_factory=dict)
     moved: list[MigrationCount] = field(default_factory=list)
     drops: dict[int, int] = field(default_factory=dict)  # attempts dropped, by namespace
+    unread: set[int] = field(default_factory=set)
     now_s: float = 0.0
 
     def listens(self, one: Listener) -> None:
@@ -102,7 +103,7 @@ class Machine:
             )
             namespaces = tuple(
                 NamespaceCount(netns, {}, TcpCounters(cookies_failed=self.drops.get(netns, 0)))
-                for netns in {one.netns for one in self.open.values()}
+                for netns in {one.netns for one in self.open.values()} - self.unread
             )
             listed = (
                 one for one in self.open.values() if listener_matches(self.filters, one, None)
@@ -160,6 +161,16 @@ def namespaces(machine: Machine, n: int) -> None:
     machine.reads(2)
 
 
+def namespaces_that_cannot_be_read(machine: Machine, n: int) -> None:
+    """Only what the listener itself dropped is known."""
+    machine.listens(replace(listener(n, [holder(n)], netns=HOST + n), drops=1))
+    machine.unread.add(HOST + n)
+    machine.reads()
+    machine.unread.discard(HOST + n)
+    machine.closes(n)
+    machine.reads(2)
+
+
 def reloads(machine: Machine, n: int) -> None:
     """A reuseport group makes room for the next one, which gets what was queued."""
     old = list(machine.open)
@@ -182,7 +193,10 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(events, "KEPT", 1)
 
 
-CYCLING: list[Cycle] = [workers, servers, servers_without_clients, namespaces, reloads]
+CYCLING: list[Cycle] = [
+    *(workers, servers, servers_without_clients, reloads),
+    *(namespaces, namespaces_that_cannot_be_read),
+]
 SIGHTS = {"by port": BY_PORT, "by listener": EVERYTHING}
 ELSEWHERE = Filters(addresses=frozenset({"192.0.2.1"}))  # where nobody listens
 

@@ -190,8 +190,10 @@ class Drops:
     def _remove(self, inode: int) -> None:
         one = self._sockets.pop(inode, None)
         if one is not None:
-            self._in[one.netns].pop(inode, None)
-            self._asking[one.netns].pop(inode, None)
+            for there in (self._in, self._asking):
+                there[one.netns].pop(inode, None)
+                if not there[one.netns]:
+                    del there[one.netns]
 
     def _forget_namespaces(self) -> None:
         """Those that are gone, as are all their listeners."""
