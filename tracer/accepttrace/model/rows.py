@@ -297,12 +297,10 @@ class Rows:
         """What a row took in the window."""
         if self.recent is None:
             return None
-        found = Part()
-        for key in keys:
-            part = self.recent.get(key)
-            if part is not None:
-                found.add(part.accepts, part.expected)
-        return found
+        parts = [part for key in keys if (part := self.recent.get(key))]
+        if len(parts) == 1:
+            return parts[0]
+        return Part(sum(part.accepts for part in parts), sum(part.expected for part in parts))
 
     def _recent_total(self, kept: Sequence[Entry]) -> int:
         """The accepts of all rows in the window."""
