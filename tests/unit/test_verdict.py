@@ -210,6 +210,11 @@ def test_what_is_incomplete_has_no_verdict() -> None:
     assert found is not None
     assert found.text.startswith(f"the books of {rows[0].inode} do not balance")
     assert incomplete(four_workers().listeners, Losses()) is None
+    for accepted, unseen, word in ((0, 80, "INCOMPLETE"), (94, 5, "INCOMPLETE"), (95, 5, None)):
+        hidden = [replace(four_workers().listeners[0], accepted=accepted, unseen=unseen)]
+        said = incomplete(hidden, Losses())
+        assert (said and said.word) == word
+        assert said is None or said.text.startswith(f"at least {unseen} connections were accepted")
     assert WORDS[0] == found.word
 
 

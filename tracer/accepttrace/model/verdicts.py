@@ -43,6 +43,7 @@ from accepttrace.model.yardstick import is_group
 
 BY_CPU: Final = "the shares follow how the network card spreads packets over the CPUs"
 NONE: Final = Part()  # of who took nothing
+UNSEEN: Final = 0.05  # of all, from where on those that were accepted unseen may be the difference
 REPEATED: Final = 2  # connections of each client, from where on they are no longer independent
 # Of those that wait for one socket, by how they wait.
 WOKEN: Final[Mapping[str | None, str]] = {
@@ -290,6 +291,10 @@ def incomplete(rows: Sequence[ListenerRow], losses: Losses) -> Finding | None:
     off = [row for row in rows if row.book == "unbalanced"]
     if off:
         text = f"the books of {off[0].inode} do not balance: some connections are not accounted for"
+        return Finding("INCOMPLETE", text)
+    unseen = sum(row.unseen or 0 for row in rows)
+    if unseen > UNSEEN * (unseen + _accepted(rows)):
+        text = f"at least {unseen:,} connections were accepted unseen: whose they are is not known"
         return Finding("INCOMPLETE", text)
     return None
 

@@ -143,10 +143,12 @@ VERDICTS: Final = (
     Explanation(
         "INCOMPLETE",
         "verdict",
-        "No verdict: the tracer lost events, or the books of a listener do not balance. The counts"
-        " are lower bounds.",
+        "No verdict: the tracer lost events, the books of a listener do not balance, or more than"
+        " 5 % were accepted in a way that this attach type does not see. The counts are lower"
+        " bounds.",
         "The header says what was lost: MAP FULL, PROBE MISS, RECURSION MISS, UNATTRIBUTED. Books"
-        " that do not balance are shown below the table, with the amounts.",
+        " that do not balance are shown below the table, with the amounts, and what was accepted"
+        " unseen is in the summary, with who waits in io_uring.",
         "Trace less (--port, --pid), or by another attach type: `accepttrace doctor` says which"
         " there are, --attach chooses one. A verdict on counts that are known to be wrong would be"
         " worse than none.",
