@@ -417,8 +417,11 @@ TABLE: tuple[Entry, ...] = (
     Entry(
         "kernel/test_top_unix.py",
         HERE + ENDS + BETWEEN[:1],
-        "the same, of calls that take nothing",
-        names=("test_what_finds_nothing_and_what_has_no_descriptor_is_counted",),
+        "the same, of calls that take nothing, and of rings",
+        names=(
+            "test_what_finds_nothing_and_what_has_no_descriptor_is_counted",
+            "test_accepts_by_a_ring_are_counted_where_the_hook_is_in_the_kernel",
+        ),
     ),
     Entry("kernel/test_who_unix.py", HERE + ROOTS, "unix_diag; each ss"),
     Entry(

@@ -19,6 +19,7 @@ from tests.unit.forked import child
 from .conftest import Way, offered, wait_until
 from .conftest import name as way_name
 from .unixlisteners import ss_queue, traced, unix_listener
+from .uring import by_ring, ring
 
 KINDS = {"stream": socket.SOCK_STREAM, "seqpacket": socket.SOCK_SEQPACKET}
 ABSTRACT = f"@accepttrace-top-{os.getpid()}"
@@ -102,6 +103,27 @@ def test_each_accept_is_counted_for_the_worker_that_the_client_met(
         assert {one.empty_accepts for one in rows.values()} <= {0}
         (verdict,) = snapshot.verdicts
         assert (verdict.finding.connections, verdict.finding.members) == (CONNECTIONS, WORKERS)
+
+
+@by_ring
+def test_accepts_by_a_ring_are_counted_where_the_hook_is_in_the_kernel(
+    way: Way, tmp_path: Path
+) -> None:
+    name = str(tmp_path / "s")
+    with ExitStack() as stack:
+        sock = stack.enter_context(unix_listener(name))
+        sock.setblocking(True)  # else io_uring would not wait either
+        accepting = stack.enter_context(ring())
+        subject = stack.enter_context(traced(name, way=way))
+        for _ in range(5):
+            accepting.accept(sock)
+        for _ in range(5):
+            stack.enter_context(socket.socket(socket.AF_UNIX)).connect(name)
+        for done in accepting.wait(5):
+            assert done.result >= 0, os.strerror(-done.result)
+            os.close(done.result)
+        seen = {} if way.attach == "tracepoint" else {os.getpid(): 5}
+        assert taken(subject.refresh()) == seen
 
 
 def test_what_finds_nothing_and_what_has_no_descriptor_is_counted(way: Way, tmp_path: Path) -> None:

@@ -25,16 +25,14 @@ from .clients import IPPROTO_MPTCP, Clients, address_of, drain, has_mptcp, inode
 from .conftest import Account, Tracing, Way, name, offered, wait_until
 from .network import counted, listening, own_network
 from .reading import assert_balanced, begin, if_seen, number_of, settled
-from .uring import ALLOCATE_SLOT, ASYNC, MULTISHOT, SWITCH, Ring, ring
+from .uring import ALLOCATE_SLOT, ASYNC, MULTISHOT, Ring, by_ring, ring
 
 FEW = 10
 RELEASE = tuple(int(part) for part in os.uname().release.split(".")[:2])
 TCP_FASTOPEN = 23
 WITHOUT_COOKIE = 0x1 | 0x2 | 0x4 | 0x200  # client, server; both without a cookie
 RDS_PORT = 16385
-HAS_RING = not (SWITCH.exists() and SWITCH.read_text().strip() == "2")
 
-by_ring = pytest.mark.xfail(not HAS_RING, run=False, reason="kernel.io_uring_disabled")
 since_multishot = pytest.mark.xfail(RELEASE < (5, 19), run=False, reason="not before 5.19")
 since_slots = pytest.mark.xfail(RELEASE < (5, 15), run=False, reason="not before 5.15")
 
