@@ -20,6 +20,7 @@ from accepttrace.probe.holders import (
     Way,
 )
 from accepttrace.probe.receiving import Receipt
+from accepttrace.sockets import fromkernel
 from accepttrace.sockets.facts import NOT, UNKNOWN, Waiting
 from accepttrace.sockets.fromkernel import KernelSource
 from accepttrace.sockets.helper import Helper
@@ -43,6 +44,11 @@ class Kernel:
         self.source = KernelSource(
             cast("HolderIterator", self), frozenset({80}), cast("Helper", self)
         )
+
+    def spare(self) -> None:
+        """As if it were looked at all day."""
+        iterator, helper = cast("HolderIterator", self), cast("Helper", self)
+        self.source = KernelSource(iterator, frozenset({80}), helper, sparing=True)
 
     def ask(self, ports: Collection[int], open_ports: Collection[int]) -> None:
         self._ports = ports, open_ports
@@ -69,6 +75,25 @@ class Kernel:
 @pytest.fixture
 def kernel(monkeypatch: pytest.MonkeyPatch) -> Kernel:
     return Kernel(monkeypatch)
+
+
+@pytest.mark.parametrize(
+    ("took_s", "passes"),
+    [
+        (fromkernel.SPARING_S, [1, 1, 1, 1, 1]),
+        (0.006, [1, 0, 1, 0, 1]),
+        (0.05, [1, 0, 1, 0, 1]),
+        (0.15, [1, 0, 1, 0, 1]),
+        (0.25, [1, 0, 0, 1, 0]),
+    ],
+)
+def test_on_a_screen_a_long_pass_is_made_at_every_other_look(
+    kernel: Kernel, took_s: float, passes: list[int]
+) -> None:
+    kernel.took_s = took_s
+    kernel.spare()
+    assert [kernel.passes(1.0) for _ in passes] == passes
+    assert kernel.passes(0.1, full=True) == 1
 
 
 def table(pid: int, tid: int = 0, netns: int = 5, **fds: int) -> Table:

@@ -93,7 +93,8 @@ class TcpSubject:
         """Made when it is used: the start of the tracer does not wait for it."""
         from accepttrace.sockets.holding import open_iterator
 
-        self._reader.use(open_iterator(self._protocol, (self._session.plan.attach,)))
+        iterator = open_iterator(self._protocol, (self._session.plan.attach,))
+        self._reader.use(iterator, sparing=self._config.live)
         return self._new_tracker()
 
     def _new_tracker(self) -> Tracker:

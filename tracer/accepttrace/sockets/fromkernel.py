@@ -15,7 +15,9 @@ from accepttrace.sockets.helper import Helper
 from accepttrace.sockets.queues import Queues
 
 REST: Final = 10  # a pass is followed by 10 times its time of rest,
-QUICK_S: Final = 0.02  # but for one as quick as this
+QUICK_S: Final = 0.02  # but for one as quick as this,
+SPARING_S: Final = 0.004  # or, where it may be looked at all day, as this:
+SPARED_S: Final = 1.2  # others rest so long at least
 OPEN_REST: Final = 50  # ... and one that counts connections by 50 times, before the next counts
 ASK_S: Final = 0.05  # for asking what threads sleep in, in one refresh
 NO_SETS: Final[tuple[EpollSet, ...]] = ()
@@ -32,10 +34,20 @@ class _Known:
 
 
 class KernelSource:
-    """Facts of all processes of the machine, as of the last `pass_over`."""
+    """Facts of all processes of the machine, as of the last `pass_over`.
 
-    def __init__(self, iterator: HolderIterator, ports: frozenset[int], helper: Helper) -> None:
+    `sparing`: with fewer passes, where they take long.
+    """
+
+    def __init__(
+        self,
+        iterator: HolderIterator,
+        ports: frozenset[int],
+        helper: Helper,
+        sparing: bool = False,
+    ) -> None:
         self._iterator = iterator
+        self._sparing = sparing
         self._ports = ports
         self._helper = helper
         self._queues = Queues()
@@ -85,6 +97,8 @@ class KernelSource:
         took_s, now = self._iterator.took_s, time.monotonic()
         if took_s > QUICK_S:
             self._rest_until_s = now + REST * took_s
+        if self._sparing and took_s > SPARING_S:
+            self._rest_until_s = max(self._rest_until_s, now + SPARED_S)
         self._complete, self._holdings = True, holdings
         if holdings.opened is not None:
             started = {t.pid: t.start_ns // NS_PER_TICK for t in holdings.tables}

@@ -65,12 +65,15 @@ class Holding:
         self.closed: tuple[Unread, ...] = ()  # namespaces that may not be entered
         self._everywhere_s = -math.inf
 
-    def use(self, iterator: HolderIterator | None) -> None:
-        """Have the kernel list open files, if it does; to be said before any look is finished."""
+    def use(self, iterator: HolderIterator | None, sparing: bool = False) -> None:
+        """Have the kernel list open files, if it does; to be said before any look is finished.
+
+        `sparing`: see KernelSource.
+        """
         if iterator is not None:
             from accepttrace.sockets.fromkernel import KernelSource
 
-            self._kernel = KernelSource(iterator, self._filters.ports, self._helper)
+            self._kernel = KernelSource(iterator, self._filters.ports, self._helper, sparing)
             self._processes = Processes(self._kernel, self._helper)
 
     def begin(self, full: bool, open_ports: frozenset[int] = frozenset()) -> None:

@@ -144,9 +144,9 @@ class InventoryReader:
         """A process by name, whether it holds a listener or not; None if it is gone."""
         return self._holding.process(pid)
 
-    def use(self, iterator: HolderIterator | None) -> None:
+    def use(self, iterator: HolderIterator | None, sparing: bool = False) -> None:
         """As if given from the start: it takes time to load, and `baseline` does without."""
-        self._holding.use(iterator)
+        self._holding.use(iterator, sparing)
 
     def close(self) -> None:
         """End what reads for us. May be called twice."""

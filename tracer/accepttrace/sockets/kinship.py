@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 AGAIN_S: Final = 10.0  # a parent may end that held nothing
 PART: Final = 0.01  # of the time, at most, where it takes long,
-QUIET_PART: Final = 0.001  # and while the same processes hold the same sockets
+QUIET_PART: Final = 0.0005  # and while the same processes hold the same sockets
 
 
 class KinshipReader:
