@@ -83,3 +83,24 @@ def test_rows_are_made_at_the_cost_of_plain_ones_and_compare_as_frozen_ones() ->
     assert (row, hash(row)) == (other, hash(other))
     for kind in (AcceptorRow, ListenerRow, AcceptorCount, ListenerCount, Listener):
         assert "__setattr__" not in vars(kind)
+
+
+def test_what_all_closed_listeners_have_in_common_is_found_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Thousands may close between two refreshes."""
+    model, asked = Tracker(META, Filters(), 0.0, SEES), [0]
+    found = Tracker._uncounted
+
+    def counting(tracker: Tracker) -> object:
+        asked[0] += 1
+        return found(tracker)
+
+    many = [listener(n, [holder(n)]) for n in range(100, 300)]
+    feed(model, 1, [count(n, 1, n) for n in range(100, 300)], many)
+    monkeypatch.setattr(Tracker, "_uncounted", counting)
+    for second in range(2, 8):
+        feed(model, second, [], [])
+        model.snapshot()
+    assert len(model.snapshot().listeners) < 40
+    assert asked[0] <= 2 * 7

@@ -351,8 +351,7 @@ class Tracker:
             self._tallies.begin_interval()
             self._ended = False
         self._census.update(counts.acceptors, inventory, processes)
-        for inode in self._listeners.returning(counts, inventory):
-            self._fold(inode, returns=True)
+        self._fold(self._listeners.returning(counts, inventory), returns=True)
         moved = self._tallies.count(counts, counts.at_s)
         self._listeners.update(counts, inventory, moved, counts.at_s - (self._started_s or 0.0))
         for inode, accepts in self._listeners.uncounted:
@@ -389,8 +388,7 @@ class Tracker:
             self._listeners.finish(inode)
             self._forget_if_nothing_happened(inode)
         finished = list(self._listeners.finished)
-        for inode in finished[: max(len(finished) - LAST, 0)]:
-            self._fold(inode)
+        self._fold(finished[: max(len(finished) - LAST, 0)])
         self._sweep()
         return Gone(tuple(acceptors), tuple(self._listeners.parting), self._reconciler.idle_ports)
 
@@ -402,10 +400,17 @@ class Tracker:
             self._journal.close(inode, None)
             self._listeners.drop(inode)
 
-    def _fold(self, inode: int, *, returns: bool = False) -> None:
-        """Sum up a closed listener with the others at its place."""
+    def _fold(self, inodes: Collection[int], *, returns: bool = False) -> None:
+        """Sum up closed listeners with the others at their places: there may be thousands."""
+        if not inodes:
+            return
+        uncounted = self._uncounted()
+        for inode in inodes:
+            self._fold_one(inode, uncounted, returns=returns)
+
+    def _fold_one(self, inode: int, uncounted: Uncounted, *, returns: bool) -> None:
         known = self._listeners.known[inode]
-        row = self._row_of(inode, 0, self._uncounted())
+        row = self._row_of(inode, 0, uncounted)
         assert row is not None
         self._journal.close(inode, row)
         accepts = self._accepts_at(inode)
