@@ -8,7 +8,6 @@ from __future__ import annotations
 import ctypes
 import os
 import socket
-import time
 
 import pytest
 
@@ -23,7 +22,7 @@ from accepttrace.views.who.holders import Style
 from accepttrace.views.who.tree import text_lines
 
 from .clients import inode_of, listen, port_of
-from .conftest import offered
+from .conftest import offered, wait_until
 from .test_who import child
 
 PIDFD_GETFD = 438
@@ -74,7 +73,13 @@ def test_who_was_handed_a_listener_is_known_by_its_way(attach: AttachType) -> No
     assert said == {os.getpid(): None, inherits: None, **seen}
 
 
+def passed(run: TcpSubject) -> set[str | None]:
+    """What events say of who was handed a listener."""
+    return {event.text for event in run.refresh().events if event.kind == "PASSED"}
+
+
 def test_a_run_has_it_as_an_event_and_who_in_its_sentence(attach: AttachType) -> None:
+    of_ways = 0 if attach == "tracepoint" else 2
     ours, theirs = socket.socketpair()
     with ours, theirs, listen(5) as sock:
         filters = Filters(ports=frozenset({port_of(sock)}))
@@ -88,8 +93,8 @@ def test_a_run_has_it_as_an_event_and_who_in_its_sentence(attach: AttachType) ->
                 child(lambda: from_message(sock, theirs), "web") as receives,
                 child(lambda: from_parent(sock), "web") as takes,
             ):
-                time.sleep(0.1)  # not a pass that began before
-                events = {event.text for event in run.refresh().events if event.kind == "PASSED"}
+                wait_until(lambda: len(passed(run)) == of_ways, "both are seen")
+                events = passed(run)
                 text = " ".join(" ".join(text_lines(who.look(), "", Style(80))).split())
         inode = inode_of(sock)
     if attach == "tracepoint":  # `who` tries what else there is

@@ -207,18 +207,6 @@ def test_a_newer_format_is_refused() -> None:
         step_of(line)
 
 
-def test_lines_come_back_from_a_file_of_several_members(tmp_path: Path) -> None:
-    path, many = tmp_path / "f.gz", LINES * 20
-    writer = LineWriter(path)
-    for line in many:
-        writer.write(line + b"\n")
-        assert path.stat().st_size == writer.size
-    writer.close()
-    reader = LineReader(path)
-    assert (list(reader), reader.why) == (many, None)
-    assert gzip.decompress(path.read_bytes()) == b"".join(line + b"\n" for line in many)
-
-
 def test_a_file_that_was_decompressed_is_read_too(run_gz: Path, tmp_path: Path) -> None:
     plain = tmp_path / "run.jsonl"
     plain.write_bytes(gzip.decompress(run_gz.read_bytes()))
@@ -233,21 +221,6 @@ def test_each_line_can_be_read_before_the_next_one_is_written(tmp_path: Path) ->
         assert list(reader) == [b"%d" % one for one in range(1, number + 1)]
         assert reader.why == "it was cut"
     writer.abandon()
-
-
-def test_every_prefix_is_read_as_far_as_it_goes(run_gz: Path, tmp_path: Path) -> None:
-    data, cut = run_gz.read_bytes(), tmp_path / "cut.gz"
-    whole = list(Recording(run_gz).steps())
-    found = set()
-    for length in range(len(data)):
-        cut.write_bytes(data[:length])
-        with suppress(UsageError):  # not even the first line
-            recording = Recording(cut)
-            steps = list(recording.steps())
-            assert steps == whole[: len(steps)]
-            assert recording.why or (steps[-1:] == [Mark("end")] and length >= len(data) - 10)
-            found.add(len(steps))
-    assert found == set(range(len(whole) + 1))
 
 
 @pytest.mark.parametrize("text", [b"", b"no recording\n", b"\x1f\x8b", line_of(Mark("end"))])
