@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -59,19 +60,47 @@ def only(snapshot: Snapshot) -> Event:
     return event
 
 
+def found_by(it: Findings, rows: Sequence[Listener], elapsed_s: float) -> list[str]:
+    return [one.kind for one in it.update(Inventory(tuple(rows)), 1, elapsed_s)]
+
+
 def test_what_is_wrong_with_a_group_is_looked_for_again_and_said_once_it_has_lasted() -> None:
     it, (first, second) = Findings(), members(2)
-    dead = Inventory((first, replace(second, holders=(holder(1002, False),))))
-    for elapsed_s, kinds in ((5.0, []), (6.9, []), (7.0, ["NOBODY WAITS"])):
-        assert [one.kind for one in it.update(dead, 1, elapsed_s)] == kinds
+    found_by(it, [], 4.0)
+    mixed = (first, replace(second, backlog=9))
+    for elapsed_s, kinds in ((13.9, []), (14.0, []), (15.9, []), (16.0, ["MIXED BACKLOGS"])):
+        assert found_by(it, mixed, elapsed_s) == kinds
     # Nobody says that it is otherwise by now.
-    for elapsed_s, kinds in ((14.9, ["NOBODY WAITS"]), (15.0, [])):
-        assert [one.kind for one in it.update(Inventory((first, second)), 1, elapsed_s)] == kinds
+    for elapsed_s, kinds in ((23.9, ["MIXED BACKLOGS"]), (24.0, [])):
+        assert found_by(it, (first, second), elapsed_s) == kinds
 
 
-def test_a_lone_socket_that_nobody_waits_on_is_left_to_the_verdicts() -> None:
-    it, dead = Findings(), Inventory((listener(100, [holder(1, False)]),))
-    assert [it.update(dead, 1, elapsed_s) for elapsed_s in (1.0, 9.0)] == [[], []]
+def test_what_was_wrong_before_anybody_looked_is_said_with_the_second_look() -> None:
+    it, (first, second) = Findings(), members(2)
+    dead = (first, replace(second, holders=(holder(1002, False),)))
+    assert [found_by(it, dead, elapsed_s) for elapsed_s in (0.1, 0.5)] == [[], []]
+    assert found_by(it, dead, 1.1) == ["NOBODY WAITS"]
+    assert found_by(it, (first, second), 1.2) == []  # it is looked for at once
+    assert [found_by(it, dead, elapsed_s) for elapsed_s in (12.0, 13.9)] == [[], []]
+
+
+def test_where_connections_wait_each_look_is_a_new_one() -> None:
+    it = Findings()
+    texts = []
+    for elapsed_s in (0.0, 1.0, 2.0):
+        late = replace(listener(100, [holder(1)]), queue=3, oldest_us=int(1e6 + 1e6 * elapsed_s))
+        texts += [one.text for one in it.update(Inventory((late,)), 1, elapsed_s)]
+    assert [text.partition("oldest for ")[2][:5] for text in texts] == ["2.0 s", "3.0 s"]
+    assert it.update(Inventory((listener(100, [holder(1)]),)), 1, 3.0) == []
+
+
+def test_of_very_many_holders_not_each_look_is_a_new_one() -> None:
+    it, many = Findings(), [holder(pid) for pid in range(1000)]
+    rows = [replace(listener(i, many), queue=600, backlog=511) for i in range(300)]
+    assert len(found_by(it, rows, 0.0) + found_by(it, rows, 1.0)) == 300
+    emptied = [replace(row, queue=0) for row in rows]
+    assert len(found_by(it, emptied, 2.9)) == 300
+    assert found_by(it, emptied, 3.0) == []
 
 
 def test_packets_that_were_dropped_are_one_event_while_it_goes_on() -> None:
@@ -227,8 +256,8 @@ def test_a_fault_lasts_however_seldom_it_is_looked_at() -> None:
     full = replace(listener(100, [holder(1)], queue=3), oldest_us=2_000_000)
     for second in (0, 60, 120):
         feed(model, second, [], [full])
-        snapshot = model.snapshot()
-    assert (only(snapshot).began_s, only(snapshot).until_s) == (0.0, 120.0)
+        found = {one.kind: (one.began_s, one.until_s) for one in model.snapshot().events}
+    assert found == {"STUCK": (0.0, 120.0), "WAITS LONG": (60.0, 120.0)}
 
 
 def test_looking_twice_changes_nothing() -> None:
@@ -281,6 +310,7 @@ def test_a_member_that_nobody_waits_on_is_an_event_once_that_has_lasted() -> Non
     model = tracker()
     dead = listener(201, [holder(1001, False)], group=7, size=2)
     there = [listener(200, [holder(1001)], group=7, size=2), dead]
+    feed(model, 0, [], [])
     feed(model, 1, [count(1001, 5, 200)], there)
     assert model.snapshot().events == ()
     feed(model, 2, [count(1001, 6, 200)], there)
@@ -324,8 +354,10 @@ def test_what_to_do_stands_in_its_line_while_it_goes_on_and_on_the_page_that_exp
     assert remedy not in " ".join(words(model.snapshot()))
 
 
-def relatives(*parents: tuple[int, int], cpus: str = "0-3", **more: Any) -> Surroundings:
-    kin = {pid: Kin(pid, pid, "srv", parent, parent, 33, cpus) for pid, parent in parents}
+def relatives(
+    *parents: tuple[int, int], cpus: str = "0-3", stopped: bool = False, **more: Any
+) -> Surroundings:
+    kin = {pid: Kin(pid, pid, "srv", parent, parent, 33, cpus, stopped) for pid, parent in parents}
     return Surroundings({1: Kin(1, 1, "systemd", 0, 1, 0, cpus)} | kin, **more)
 
 
@@ -364,6 +396,7 @@ def test_what_who_finds_wrong_is_an_event_in_the_words_of_who(
     kind: str, there: list[Listener], around: Surroundings
 ) -> None:
     model = tracker()
+    feed(model, 0, [], [])
     for second in range(1, 5):
         feed(model, second, [], there, around=around if second == 1 else None)
         found = [one for one in model.snapshot().events if one.kind == kind]
@@ -384,8 +417,61 @@ def test_workers_on_unlike_cpus_are_an_event() -> None:
 
 
 @pytest.mark.parametrize("facts", [{}, {"group": 7, "size": 1}])
-def test_a_lone_socket_that_nobody_waits_on_is_left_to_the_verdict(facts: dict[str, Any]) -> None:
+def test_a_lone_socket_that_nobody_waits_on_is_an_event_before_any_client_comes(
+    facts: dict[str, Any],
+) -> None:
     model = tracker()
     for second in range(1, 6):
         feed(model, second, [], [listener(100, [holder(1, False)], **facts)])
-    assert [one for one in model.snapshot().events if one.kind == "NOBODY WAITS"] == []
+        found = model.snapshot().events
+    assert [(one.kind, one.inode) for one in found] == [("NOBODY WAITS", 100)]
+
+
+def test_a_full_queue_and_who_is_stopped_are_events_with_what_to_do() -> None:
+    model = tracker()
+    full = replace(listener(100, [holder(1001)], queue=513), backlog=512, oldest_us=3_000_000)
+    for second in range(1, 4):
+        feed(model, second, [], [full], around=relatives((1001, 1), stopped=True))
+        snapshot = model.snapshot()
+    by_kind = {
+        one.kind: " ".join(plain(view.line_of(snapshot, one, 80)).split())
+        for one in snapshot.events
+    }
+    assert "513 connections wait where backlog 512 lets one more wait" in by_kind["QUEUE FULL"]
+    assert by_kind["QUEUE FULL"].endswith("-> Find out why nobody accepts faster")
+    assert "(pid 1001) STOPPED -> Continue (SIGCONT) or end those" in by_kind["WAITS LONG"]
+    shown = plain(table.render(snapshot, 80, None, footer=False))
+    assert all(f"Z {kind} " in shown for kind in ("QUEUE FULL", "WAITS LONG"))
+
+
+def test_what_comes_back_soon_had_not_ended() -> None:
+    model = tracker()
+    well = listener(100, [holder(1)])
+    full = replace(well, queue=6, backlog=5)
+    for second, row in ((0, well), (1, full), (3, full), (4, well), (11, full), (13, full)):
+        feed(model, second, [], [row])
+        found = [one for one in model.snapshot().events if one.kind == "QUEUE FULL"]
+    assert [(one.began_s, one.until_s, one.going_on) for one in found] == [(3.0, 13.0, True)]
+    for second, row in ((14, well), (25, full), (27, full)):
+        feed(model, second, [], [row])
+        found = [one for one in model.snapshot().events if one.kind == "QUEUE FULL"]
+    assert [(one.began_s, one.going_on) for one in found] == [(3.0, False), (27.0, True)]
+
+
+def test_two_findings_of_a_kind_at_one_place_are_two_events() -> None:
+    model = tracker()
+    kin = relatives((1001, 1), (1002, 1), (1003, 1), (1004, 1)).kin
+    near = Surroundings(
+        {pid: one._replace(session=7 + pid % 2) for pid, one in kin.items() if pid > 1}
+        | {1: kin[1]}
+    )
+    for second in range(1, 4):
+        feed(
+            model, second, [], [listener(100, [holder(pid) for pid in kin if pid > 1])], around=near
+        )
+        found = model.snapshot().events
+    assert [one.kind for one in found] == ["OLD WORKERS", "OLD WORKERS"]
+    assert [re.findall(r"pid (\d+)", one.text or "") for one in found] == [
+        ["1001", "1003"],
+        ["1002", "1004"],
+    ]

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from itertools import count
 
 import pytest
 
 from accepttrace.facts.kin import Surroundings
-from accepttrace.facts.records import Inventory
+from accepttrace.facts.records import STUCK_US, Inventory
 from accepttrace.sockets.kinship import KinshipReader
 from tests.unit.pictures import holder, listener
 
 ONE, TWO = (Inventory((listener(100, [holder(pid)]),)) for pid in (1001, 1002))
+
+
+LATE = Inventory((replace(ONE.listeners[0], queue=1, oldest_us=STUCK_US),))
 
 
 class Sockets:
@@ -40,6 +44,7 @@ class Clock:
         (1.0, [(0, ONE), (2, TWO), (99, TWO), (102, TWO), (999, TWO)], [1, 0, 0, 1, 0]),
         (0.0, [(0, ONE), (9.5, ONE), (10, ONE), (10, ONE), (10, TWO)], [1, 0, 1, 0, 1]),
         (0.5, [(0, ONE), (50, TWO), (50.5, TWO)], [1, 0, 1]),
+        (0.01, [(0, ONE), (1.5, ONE), (1.6, LATE), (1.7, LATE), (3, LATE)], [1, 0, 1, 0, 1]),
     ],
 )
 def test_read_when_holders_change(

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from accepttrace.config import By
-from accepttrace.facts.records import Losses, Program
+from accepttrace.facts.records import STUCK_US, Losses, Program
 from accepttrace.model.grains import GRAINS
 from accepttrace.model.losses import verdict
 from accepttrace.model.snapshot import Migration, NamespaceLoss, SelectorChange, Snapshot
 from accepttrace.views import books, histogram, table
-from accepttrace.views.losses import LONG_US, fullness, in_words, lost_by_clients
+from accepttrace.views.losses import fullness, in_words, lost_by_clients
 from accepttrace.views.text import Line, plain
 from tests.unit.pictures import four_workers, reuseport, seen, troubled, unbalanced
 
@@ -135,11 +135,11 @@ def test_who_was_not_accepted_for_long_is_told_of() -> None:
         return replace(snapshot, listeners=listeners)
 
     begin = "waiting on 0.0.0.0:80:"
-    assert line(waiting(None, LONG_US), begin).startswith(
+    assert line(waiting(None, STUCK_US), begin).startswith(
         "5 connections not accepted yet, the first for at least "
     )
-    assert begin not in text(waiting(None, LONG_US - 1))
-    assert line(waiting(7 * LONG_US, LONG_US), begin).endswith("at least 7.0s")
+    assert begin not in text(waiting(None, STUCK_US - 1))
+    assert line(waiting(7 * STUCK_US, STUCK_US), begin).endswith("at least 7.0s")
 
 
 def test_clients_that_have_to_send_first_are_named() -> None:

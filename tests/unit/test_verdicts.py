@@ -10,6 +10,7 @@ import pytest
 from accepttrace.config import Filters
 from accepttrace.facts.reading import Reading
 from accepttrace.facts.records import (
+    STUCK_US,
     AcceptorCount,
     Counts,
     Flow,
@@ -28,8 +29,6 @@ from accepttrace.model.tracker import Tracker
 from accepttrace.model.verdict import Case, Finding, Member, counted, judge
 from tests.unit.pictures import LONG_AGO_S, META, SEES, count, feed, holder, listener
 from tests.unit.pictures import counted as seen
-
-STUCK_US = 1_000_000
 
 NETNS = listener().netns
 
@@ -118,6 +117,11 @@ def test_of_a_stuck_group_the_longest_queue_is_said() -> None:
     [
         ([count(1, 1)], [holder(1)], "pid 1 (nginx: worker) alone accepts here: 1 connection"),
         ([], [holder(1)], "pid 1 (nginx: worker) alone accepts here: 0 connections"),
+        (
+            [],
+            [replace(holder(1), waits=None)],
+            "pid 1 (nginx: worker) alone may accept here: 0 connections",
+        ),
         ([count(1, 2)], [holder(1, name="")], "pid 1 (nginx) alone accepts here: 2 connections"),
         ([count(1, 2)], [], "one process alone accepts here: 2 connections"),
         (

@@ -134,6 +134,8 @@ def test_a_connection_that_waits_long_is_laid_to_those_who_wait() -> None:
     assert one.text.endswith(
         "for 2.6 s; to be accepted by nginx: worker (pid 11), nginx: worker (pid 12)"
     )
+    (one,) = found((replace(unsure[0], holders=(process(12, "sleep", waits=None),)),), near)
+    assert one.text.endswith("to be accepted by sleep (pid 12), not seen to wait on it")
 
 
 def test_of_several_the_longest_wait_is_named() -> None:

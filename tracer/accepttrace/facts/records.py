@@ -19,6 +19,7 @@ Book = Literal["balanced", "unbalanced", "unchecked"]
 TICKS_PER_S: Final = 100
 NS_PER_TICK: Final = 10_000_000
 US_PER_S: Final = 1_000_000
+STUCK_US: Final = 1_000_000  # a connection that waits so long to be accepted waits long
 BOOKS: Final[tuple[Book, ...]] = ("balanced", "unchecked", "unbalanced")  # the worst last
 # What processes without a PID in the tracer's own PID namespace are called, all together.
 OUTSIDE: Final = "outside this PID namespace"
@@ -421,6 +422,11 @@ class Listener:
     def is_full(self) -> bool:
         """The queue holds one more than the limit."""
         return self.queue is not None and self.backlog is not None and self.queue > self.backlog
+
+    @property
+    def waits_long(self) -> bool:
+        """A connection has waited in the queue for a second or more."""
+        return bool(self.queue) and (self.oldest_us or 0) >= STUCK_US
 
 
 class LocalPort(NamedTuple):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
-from typing import Final, cast
+from typing import Final
 
 from accepttrace.facts.records import Came, Holder, Listener
 from accepttrace.model.census import Census
@@ -178,36 +179,34 @@ class Journal:
             known, verdict = self._last(self._faults, key), faults.get(key)
             if known and (verdict is None or verdict.finding.word != known.kind):
                 self._keep(replace(known, going_on=False, until_s=self._now_s))
-            elif known is None and not self._may_return(key):
+            elif known is None and not self._may_return(self._faults, key):
                 del self._faults[key]
         for key, verdict in faults.items():
             self._fault(key, verdict)
 
     def find(self, found: Sequence[Diagnosis]) -> None:
         """Take in what is wrong with groups of sockets, whoever accepts how much."""
-        now = {key_of(one): one for one in found}
+        now = dict(_numbered(found))
         for key in list(self._findings):
             known = self._last(self._findings, key)
-            if known is None or key not in now:
-                del self._findings[key]
             if known and key not in now:
                 self._keep(replace(known, going_on=False, until_s=self._now_s))
+            elif known is None and not self._may_return(self._findings, key):
+                del self._findings[key]
         for key, one in now.items():
-            self._found(key, one)
-
-    def _found(self, key: Key, one: Diagnosis) -> None:
-        known = self._last(self._findings, key)
-        if known is None:
-            place = SiteKey(one.netns, one.family, one.local_address, one.local_port)
-            known = self._begin(cast("EventKind", one.kind), place)  # QUEUE FULL is none of them
-        self._findings[key] = known.number
-        inode = one.inodes[0] if len(one.inodes) == 1 else None
-        self._keep(replace(known, until_s=self._now_s, inode=inode, text=one.text))
+            known = self._may_return(self._findings, key)
+            if known is None:
+                place = SiteKey(one.netns, one.family, one.local_address, one.local_port)
+                known = self._begin(one.kind, place)
+            self._findings[key] = known.number
+            inode = one.inodes[0] if len(one.inodes) == 1 else None
+            now_s = self._now_s
+            self._keep(replace(known, until_s=now_s, going_on=True, inode=inode, text=one.text))
 
     def _fault(self, key: Key, verdict: Verdict) -> None:
         """One that comes back soon had not ended."""
         word = verdict.finding.word
-        known = self._may_return(key)
+        known = self._may_return(self._faults, key)
         if known is None or known.kind != word:
             known = self._begin(_FAULTS[word], _place(verdict))
         self._faults[key] = known.number
@@ -222,9 +221,9 @@ class Journal:
             )
         )
 
-    def _may_return(self, key: Key) -> Event | None:
+    def _may_return(self, numbers: Mapping[Key, int], key: Key) -> Event | None:
         """That of a set, if it goes on or ended just now."""
-        event = self._kept.get(self._faults.get(key, 0))
+        event = self._kept.get(numbers.get(key, 0))
         recent = event and (event.going_on or self._now_s - event.until_s <= SOON_S)
         return event if recent else None
 
@@ -269,6 +268,15 @@ class Journal:
             before = [one for one in self._kept.values() if one is not event]
             least = next((one for one in before if _is_harmless(one)), before[0])
             del self._kept[least.number]
+
+
+def _numbered(found: Iterable[Diagnosis]) -> Iterator[tuple[Key, Diagnosis]]:
+    """Each by what it is about, and which of its kind there: several masters may have ended."""
+    seen: Counter[Key] = Counter()
+    for one in found:
+        key = key_of(one)
+        seen[key] += 1
+        yield (*key, seen[key]), one
 
 
 def _is_harmless(event: Event) -> bool:

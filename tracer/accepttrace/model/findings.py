@@ -9,11 +9,13 @@ from typing import Final
 from accepttrace.facts.kin import Surroundings
 from accepttrace.facts.records import Inventory
 from accepttrace.model.who.diagnoses import diagnoses
-from accepttrace.model.who.diagnosis import LASTING, Diagnosis
+from accepttrace.model.who.diagnosis import Diagnosis
 from accepttrace.model.who.tree import answer
 
 SETTLED_S: Final = 2.0  # a server that starts, or is reloaded, is not complete at once
+FIRST_S: Final = 0.5  # the same of what was so before anybody looked
 AGAIN_S: Final = 10.0  # also where nothing seems to have changed
+HOLDERS_A_SECOND: Final = 100_000  # that are looked at, where connections wait
 
 Key = tuple[object, ...]
 
@@ -26,7 +28,9 @@ class Findings:
         self._found: tuple[Diagnosis, ...] = ()
         self._around = Surroundings()
         self._changes = -1
-        self._due_s = -math.inf
+        self._first_s = math.inf  # the first look,
+        self._due_s = self._soonest_s = -math.inf  # the next, and where connections wait
+        self._pressing = False  # in the last look they did
 
     def update(
         self,
@@ -41,26 +45,25 @@ class Findings:
         """
         if around is not None:
             self._around = around
-        if around is not None or changes != self._changes or elapsed_s >= self._due_s:
+        pressing = any(row.is_full or row.waits_long for row in inventory.listeners)
+        due_s = self._soonest_s if pressing or self._pressing else self._due_s
+        if around is not None or changes != self._changes or elapsed_s >= due_s:
             self._changes, self._due_s = changes, elapsed_s + AGAIN_S
-            self._found = tuple(_found(inventory, self._around))
-        keys = [key_of(one) for one in self._found]
-        self._since_s = {key: self._since_s.get(key, elapsed_s) for key in keys}
-        return [one for one in self._found if elapsed_s - self._since_s[key_of(one)] >= SETTLED_S]
+            self._found = diagnoses(answer(inventory, self._around))
+            self._pressing = pressing or any(one.kind == "NOBODY WAITS" for one in self._found)
+            holders = sum(len(row.holders) for row in inventory.listeners)
+            self._soonest_s = elapsed_s + holders / HOLDERS_A_SECOND
+        self._first_s = min(self._first_s, elapsed_s)
+        self._since_s = {key: self._since_s.get(key, elapsed_s) for key in map(key_of, self._found)}
+        return [
+            one for one in self._found if self._has_lasted(self._since_s[key_of(one)], elapsed_s)
+        ]
+
+    def _has_lasted(self, since_s: float, elapsed_s: float) -> bool:
+        lasts_s = elapsed_s - since_s
+        return lasts_s >= (SETTLED_S if since_s > self._first_s else FIRST_S)
 
 
 def key_of(one: Diagnosis) -> Key:
     """What makes it the same as another time."""
     return (one.kind, one.netns, one.family, one.local_address, one.local_port, one.device)
-
-
-def _found(inventory: Inventory, around: Surroundings) -> Sequence[Diagnosis]:
-    """Of a lone socket the verdicts say whether anybody accepts."""
-    rows = inventory.listeners
-    members = {row.inode for row in rows if (row.group_size or 0) > 1}
-    found = diagnoses(answer(inventory, around))
-    return [
-        one
-        for one in found
-        if one.kind in LASTING and (one.kind != "NOBODY WAITS" or members.intersection(one.inodes))
-    ]

@@ -23,7 +23,7 @@ from accepttrace.facts.records import (
 )
 from accepttrace.model.pattern import Pattern
 from accepttrace.model.verdict import Finding, Word
-from accepttrace.model.who.diagnosis import Lasting
+from accepttrace.model.who.diagnosis import Kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,7 +272,7 @@ EventKind = Literal[
     "UNEVEN",
     "IDLE WORKERS",
     "UNEVEN OPEN",
-    Lasting,
+    Kind,
 ]
 
 

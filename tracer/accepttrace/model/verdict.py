@@ -30,7 +30,6 @@ RARE: Final = 1e-3  # what chance alone does that seldom is not called chance
 SELDOM: Final = 1e-2  # the same of a split against which there is evidence of another kind too
 FALSE_ALARMS: Final = 0.05  # the part of all runs, however long, that may call a fair split uneven
 EACH: Final = FALSE_ALARMS / 2  # of them, by the set as a whole, and by one of its members
-STUCK_US: Final = 1_000_000  # a connection that waits so long while nobody takes any
 DOUBLED: Final = 2.0  # the share that a number of connections must be able to show
 NAMED: Final = 16  # of those that stand out: half of them took most, half of them least
 EXPECTED: Final = 5.0  # connections: of who has less to expect, none is nothing to speak of

@@ -10,6 +10,7 @@ from operator import or_
 from typing import Final, NamedTuple
 
 from accepttrace.facts.records import (
+    STUCK_US,
     US_PER_S,
     Holder,
     LocalPort,
@@ -30,7 +31,6 @@ from accepttrace.model.verdict import (
     DOUBLED,
     EACH,
     FAULTS,
-    STUCK_US,
     WORDS,
     Case,
     Finding,
@@ -336,7 +336,8 @@ def _sole(rows: Sequence[ListenerRow], entries: Iterable[Entry]) -> Finding | No
     who = next((f"pid {one.pid} ({one.name or one.comm})" for one in may), "")
     if not who and not number:
         return None
-    text = f"{who or 'one process'} alone accepts here: {counted(number, 'connection')}"
+    does = "accepts" if number or any(one.waits for one in may) else "may accept"
+    text = f"{who or 'one process'} alone {does} here: {counted(number, 'connection')}"
     if len(others) > 1:  # more than a parent
         text += f"; {len(others)} more hold the socket and do not wait on it"
     return Finding("ONE ACCEPTOR", text, number, 1)

@@ -26,12 +26,17 @@ class KinshipReader:
         self._soonest_s = self._due_s = 0.0
 
     def read(self, inventory: Inventory) -> Surroundings | None:
-        """None: the last still holds, or it is too soon to read as much again."""
+        """None: the last still holds, or it is too soon to read as much again.
+
+        Where connections wait long, it is read to see whether a signal has stopped who should
+        accept them.
+        """
         began_s = time.monotonic()
         if began_s < self._soonest_s:
             return None
         held = frozenset((row.inode, one.pid) for row in inventory.listeners for one in row.holders)
-        if held == self._known and began_s < self._due_s:
+        waits = any(row.waits_long for row in inventory.listeners)
+        if held == self._known and began_s < self._due_s and not waits:
             return None
         found = self._sockets.surroundings(inventory, compared=False)
         now_s = time.monotonic()

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Final, cast
 
 from accepttrace.model.snapshot import Event, EventKind, Snapshot
-from accepttrace.model.who.diagnosis import ADVICE, Kind
+from accepttrace.model.who.diagnosis import ADVICE, FAULTS, KINDS, Kind
 from accepttrace.views.formats import endpoint, plural
 from accepttrace.views.losses import in_words
 from accepttrace.views.text import Line, clean, flow
@@ -15,9 +15,7 @@ from accepttrace.views.verdicts import STYLES, clock
 
 STYLES_OF_EVENTS: Final[Mapping[EventKind, str]] = {
     "LOST": "bold red",
-    "NOBODY WAITS": "bold red",
-    "NEVER SELECTED": "bold red",
-    "FOREIGN PROGRAM": "bold red",
+    **dict.fromkeys(FAULTS, "bold red"),
     "STUCK": STYLES["STUCK"],
     "UNEVEN": STYLES["UNEVEN"],
     "IDLE WORKERS": STYLES["IDLE WORKERS"],
@@ -39,7 +37,8 @@ def happened(snapshot: Snapshot, width: int) -> list[Line]:
 
 def changes(snapshot: Snapshot, width: int) -> list[Line]:
     """Those of the last interval that a table does not show in another way."""
-    shown = [event for event in recent(snapshot) if event.kind in _OF_CHANGES or not event.going_on]
+    said = (*_OF_CHANGES, *KINDS)
+    shown = [event for event in recent(snapshot) if event.kind in said or not event.going_on]
     shown = [event for event in shown if event.kind != "LOST"]
     return [line for event in shown[-_SHOWN:] for line in line_of(snapshot, event, width)]
 

@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from operator import attrgetter
 from typing import Final, NamedTuple
 
+from accepttrace.facts.records import STUCK_US
 from accepttrace.model.losses import ATTEMPTS
 from accepttrace.model.snapshot import ListenerRow, NamespaceLoss, Snapshot
 from accepttrace.views.formats import NA, duration, place_of, plural, span
 from accepttrace.views.text import Line, flow
 
 INDENT: Final = "  "
-LONG_US: Final = 1_000_000  # what has waited longer is named
 MOST_NAMED: Final = 4  # addresses in a sentence
 
 
@@ -135,7 +135,7 @@ def delays(snapshot: Snapshot, width: int) -> list[Line]:
             text = f"{calls} without a free file descriptor (EMFILE, ENFILE)"
             lines += sentence(f"delayed on {place}:", [text], width, "yellow")
         oldest = max(row.oldest_wait_us or 0 for row in rows)
-        if oldest >= LONG_US:
+        if oldest >= STUCK_US:
             there = plural(sum(row.queue or 0 for row in rows), "connection")
             text = f"{there} not accepted yet, the first for at least {duration(oldest)}"
             lines += sentence(f"waiting on {place}:", [text], width, "yellow")

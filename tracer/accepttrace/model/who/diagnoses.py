@@ -9,7 +9,7 @@ from typing import Final
 
 from accepttrace.facts.records import TICKS_PER_S, US_PER_S, Holder, Listener
 from accepttrace.model.labels import NAME_LENGTH, few
-from accepttrace.model.verdict import STUCK_US, counted
+from accepttrace.model.verdict import counted
 from accepttrace.model.who.diagnosis import KINDS, Diagnosis, Kind
 from accepttrace.model.who.families import Family, families
 from accepttrace.model.who.programs import program_of
@@ -106,7 +106,7 @@ def _full(group: Group, answer: Answer) -> Iterator[Diagnosis]:  # noqa: ARG001
 def _waits_long(group: Group, answer: Answer) -> Iterator[Diagnosis]:
     """Sockets that somebody waits on, where a connection has not been accepted for long."""
     rows = [socket.row for socket in group.sockets if not _is_dead(socket.row, answer)]
-    rows = [row for row in rows if row.queue and (row.oldest_us or 0) >= STUCK_US]
+    rows = [row for row in rows if row.waits_long]
     if not rows:
         return
     worst = max(rows, key=lambda row: row.oldest_us or 0)
@@ -114,10 +114,11 @@ def _waits_long(group: Group, answer: Answer) -> Iterator[Diagnosis]:
     kin = answer.around.kin
     stopped = [pid for pid in there if pid in kin and kin[pid].stopped]
     names = few([f"{_called(one)}{' STOPPED' * (pid in stopped)}" for pid, one in there.items()])
+    unseen = "" if any(one.waits for one in there.values()) else ", not seen to wait on it"
     queued = sum(row.queue or 0 for row in rows)
     text = (
         f"{_lost_part(rows, group.size)[0]}: {queued:,} wait, the oldest for"
-        f" {(worst.oldest_us or 0) / US_PER_S:.1f} s; to be accepted by {names}"
+        f" {(worst.oldest_us or 0) / US_PER_S:.1f} s; to be accepted by {names}{unseen}"
     )
     yield Diagnosis.of("WAITS LONG", worst, text, tuple(row.inode for row in rows), tuple(there))
 

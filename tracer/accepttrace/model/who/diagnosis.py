@@ -8,9 +8,10 @@ from typing import Final, Literal, NamedTuple, get_args
 
 from accepttrace.facts.records import Family, Listener
 
-# Events of a run. A full queue and a long wait are none: STUCK and LOST say what they do.
-Lasting = Literal[
+Kind = Literal[
     "NOBODY WAITS",
+    "QUEUE FULL",
+    "WAITS LONG",
     "NEVER SELECTED",
     "ONE SOCKET",
     "FOREIGN PROGRAM",
@@ -24,9 +25,7 @@ Lasting = Literal[
     "UNEQUAL PLACES",
     "NO MIGRATION",
 ]
-Kind = Literal["NOBODY WAITS", "QUEUE FULL", "WAITS LONG", Lasting]
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
-LASTING: Final[tuple[Lasting, ...]] = get_args(Lasting)
 # Clients lose something by these, or wait for ever; the others are worth knowing.
 FAULTS: Final[tuple[Kind, ...]] = (
     "NOBODY WAITS",
@@ -64,9 +63,9 @@ ADVICE: Final[Mapping[Kind, Advice]] = {
         " helps against bursts.",
     ),
     "WAITS LONG": Advice(
-        "A connection has waited in the accept queue for a second or more, though processes wait on"
-        " the socket.",
-        "All who wait on it are stopped, stuck or too slow. Each socket of a reuseport group has a"
+        "A connection has waited in the accept queue for a second or more, though somebody may"
+        " accept it.",
+        "All who could are stopped, busy, stuck or too slow. Each socket of a reuseport group has a"
         " queue of its own: the kernel sends its part there whatever becomes of it.",
         "Continue (SIGCONT) or end those that are stopped; else look at what they do (strace -p,"
         " perf top -p).",
@@ -102,8 +101,8 @@ ADVICE: Final[Mapping[Kind, Advice]] = {
     "HELPER HOLDS IT": Advice(
         "A program that the server has started holds its listener, and was not seen to wait on it.",
         "The descriptor was inherited through fork() and exec().",
-        "Open the listener with SOCK_CLOEXEC, or close it before exec(). Until then the port stays"
-        " in use when the server ends, and clients that come hang.",
+        "Open the listener with SOCK_CLOEXEC, or close it before exec(). What runs now keeps it for"
+        " as long as it runs.",
     ),
     "OTHER OWNER": Advice(
         "Sockets of several users listen on one port, one of them on every address.",
@@ -142,7 +141,6 @@ ADVICE: Final[Mapping[Kind, Advice]] = {
 # What people do, where that differs for AF_UNIX: it has no groups and no ports.
 UNIX_ADVICE: Final[Mapping[Kind, str]] = {
     "NOBODY WAITS": "Close the socket in whoever holds it, or have that accept again.",
-    "HELPER HOLDS IT": "Open the listener with SOCK_CLOEXEC, or close it before exec().",
 }
 
 

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from accepttrace.facts.record import record
+from accepttrace.facts.records import STUCK_US
 from accepttrace.model.grains import GRAINS
 from accepttrace.model.recent import Trend, together
 from accepttrace.model.snapshot import AcceptorRow, ListenerRow, Snapshot, Verdict
-from accepttrace.model.verdict import FAULTS, STUCK_US, Word
+from accepttrace.model.verdict import FAULTS, Word
 from accepttrace.views.columns.tcp import TABLE, TcpRow
 from accepttrace.views.formats import endpoint
 from accepttrace.views.screen.state import RowKey
