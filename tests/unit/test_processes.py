@@ -25,7 +25,7 @@ from accepttrace.sockets.facts import NOT, UNKNOWN, Facts, Waiting
 from accepttrace.sockets.fromproc import ProcSource
 from accepttrace.sockets.helper import Helper
 from accepttrace.sockets.namespaces import FULL_EVERY_S, Namespaces, ask_all
-from accepttrace.sockets.people import FRESH_S, NAMES_S, SILENT_S, YOUNG_S, People
+from accepttrace.sockets.people import FRESH_S, FULL_S, NAMES_S, SILENT_S, YOUNG_S, People
 from accepttrace.sockets.processes import LATELY_S, PAUSE_S, Processes
 from accepttrace.sockets.queues import Queues
 
@@ -183,13 +183,15 @@ def test_a_name_is_read_again_after_a_while_and_when_comm_changes(clock: Clock) 
     people = speaker.people
     assert people.meet([old()])[ME].name == "worker"
     assert speaker.until_s == clock.now + NAMES_S
-    for later_s, asked in ((0, 1), (FRESH_S - 0.25, 1), (0.25, 2), (1, 2)):
+    assert speaker.people.meet([old()], full=True)[ME].name == "worker"
+    assert speaker.until_s == clock.now + FULL_S
+    for later_s, asked in ((0, 2), (FRESH_S - 0.25, 2), (0.25, 3), (1, 3)):
         clock.now += later_s
         people.meet([old()])
         assert len(speaker.asked) == asked
     for comm in ("other", "z", "a"):
         assert people.meet([old(comm)])[ME].comm == comm
-    assert len(speaker.asked) == 5
+    assert len(speaker.asked) == 6
     for start in (3, 2):  # another process, with the same PID
         met = people.meet([replace(old("a"), start_ticks=start)])
         assert met[ME].start_ticks == start

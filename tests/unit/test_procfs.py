@@ -28,6 +28,7 @@ from accepttrace.sockets.waiting import epoll_targets, observe
 
 from .forked import child, wait_until
 
+NO_PID = 1 << 23  # PID_MAX_LIMIT is half of it
 KNOWN_MACHINE = pytest.mark.skipif(
     platform.machine() not in syscalls.NUMBERS, reason="system call numbers are not known here"
 )
@@ -302,7 +303,24 @@ def test_the_pid_in_a_container_is_the_innermost(
     status: str, pid: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(procfs, "text", lambda _: status)
-    assert procfs.ns_pid(70) == pid
+    assert procfs.ns_pid(NO_PID) == pid
+
+
+@pytest.mark.parametrize(("seen", "read"), [([], 0), ([7], 1)])
+def test_a_process_beside_us_has_one_pid_unless_proc_shows_another_namespace(
+    seen: list[int], read: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pid = os.getpid()
+    procfs._shown_pidns.cache_clear()
+    monkeypatch.setattr(procfs, "_ns_pids", lambda _: [str(one) for one in seen or [pid]])
+    try:
+        procfs._shown_pidns()
+        asked: list[int] = []
+        monkeypatch.setattr(procfs, "_ns_pids", lambda one: asked.append(one) or ["3"])
+        assert procfs.ns_pid(pid) == (3 if read else pid)
+        assert len(asked) == read
+    finally:
+        procfs._shown_pidns.cache_clear()
 
 
 def test_a_process_whose_leader_has_ended_has_another_thread() -> None:

@@ -15,6 +15,7 @@ from accepttrace.sockets.helper import Helper
 T = TypeVar("T")
 
 NAMES_S: Final = 0.3  # of reading command lines, in one refresh
+FULL_S: Final = 5.0  # ... where that is all there is to do
 FRESH_S: Final = 30.0  # a name that is older is read again
 YOUNG_S: Final = 5.0  # a process may get its title shortly after it began,
 REST: Final = 10  # ... but where it takes long to read names, not at each refresh
@@ -45,11 +46,11 @@ class People:
             if self._is_silent(known.process)
         )
 
-    def meet(self, holders: Collection[Facts]) -> dict[int, Process]:
-        """Each by its PID."""
+    def meet(self, holders: Collection[Facts], full: bool = False) -> dict[int, Process]:
+        """Each by its PID. `full`: as many names as can be had, though it takes longer."""
         now = time.monotonic()
         due = [facts for facts in holders if self._is_due(facts, now)]
-        names = self._names(due, now + NAMES_S)
+        names = self._names(due, now + (FULL_S if full else NAMES_S))
         young_s = REST * (time.monotonic() - now)
         for facts in due:
             name = names.get(facts.pid)

@@ -75,7 +75,7 @@ class Processes:
         facts = self._source.facts(inodes, full)
         for pid in self._held.keys() - facts.keys():
             self._release(self._held.pop(pid))
-        processes = self._people.meet(facts.values())
+        processes = self._people.meet(facts.values(), full)
         for pid, each in facts.items():
             self._take(each, processes[pid], now)
         self._ask_the_undecided(now)

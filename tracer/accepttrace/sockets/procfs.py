@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import re
 from contextlib import suppress
+from functools import cache, lru_cache
 from itertools import islice
 from sys import intern
 from typing import Final
@@ -23,6 +24,7 @@ FILE_BYTES: Final = 65536
 CMDLINE_BYTES: Final = 4096
 DESCRIPTORS_READ: Final = 65536  # of one process
 THREADS_TRIED: Final = 16
+REMEMBERED: Final = 256  # lists of control groups
 STATE, PPID, SESSION, FLAGS, STARTTIME = 0, 1, 3, 6, 19  # fields of stat behind comm: proc(5)
 PF_KTHREAD: Final = 0x200000  # in the field `flags`
 GENERATIONS: Final = 4  # of parents whose name may be that of a process
@@ -123,6 +125,7 @@ def cgroup(pid: int) -> str | None:
     return cgroup_path(text(f"/proc/{pid}/cgroup"))
 
 
+@lru_cache(maxsize=REMEMBERED)  # many processes have the same
 def cgroup_path(lines: str) -> str | None:
     """As `cgroup`, from the text of the file. `0::/` gives way to a longer v1 path (hybrid)."""
     # Not splitlines(): a name may hold what Python, unlike the kernel, takes for the end of a line.
@@ -152,8 +155,23 @@ def _unescaped(name: str) -> str:
 
 def ns_pid(pid: int) -> int | None:
     """The PID that the process has in its own PID namespace (last value of NSpid)."""
-    numbers = _values(text(f"/proc/{pid}/status"), "NSpid")
+    with suppress(OSError):  # another user's is not shown
+        if os.stat(f"/proc/{pid}/ns/pid").st_ino == _shown_pidns():
+            return pid  # at a fifth of the time
+    numbers = _ns_pids(pid)
     return int(numbers[-1]) if numbers else None
+
+
+@cache
+def _shown_pidns() -> int | None:
+    """The PID namespace whose PIDs /proc shows; None: not the one that we are in ourselves."""
+    own = os.getpid()
+    return os.stat("/proc/self/ns/pid").st_ino if _ns_pids(own) == [str(own)] else None
+
+
+def _ns_pids(pid: int) -> list[str]:
+    """In each PID namespace, from that of /proc to its own."""
+    return _values(text(f"/proc/{pid}/status"), "NSpid")
 
 
 def netns(path: str) -> int:
