@@ -237,6 +237,25 @@ def test_mptcp_is_seen() -> None:
     assert row["mptcp"] is True
 
 
+@pytest.mark.xfail(not has_mptcp(), run=False, reason="this kernel is built without MPTCP")
+def test_a_listener_of_the_kernel_is_nobodys_fault() -> None:
+    by_bpf()
+    with own_network():
+        added = ["ip", "mptcp", "endpoint", "add", "127.0.0.1", "dev", "lo", "signal"]
+        if subprocess.run([*added, "port", "8003"], capture_output=True).returncode:
+            pytest.skip("MPTCP of this kernel does not listen by itself")
+        with socket.create_server(("127.0.0.1", 8004)):
+            ours, its = told(8004)[0], told(8003)[0]
+            wrong = found(8003)
+            shown = CliRunner().invoke(who, ["-p", "8003"]).output
+    assert [(one["in_kernel"], len(one["holders"])) for one in (ours, its)] == [
+        (False, 1),
+        (True, 0),
+    ]
+    assert wrong == {}
+    assert "    held by the kernel itself (NFS, SMB, MPTCP or another service of it)\n" in shown
+
+
 def test_the_oldest_waiting_has_waited_so_long() -> None:
     by_bpf()
     with listen(7) as sock, socket.create_connection(sock.getsockname()):
@@ -303,6 +322,11 @@ def test_programs_and_users_beside_each_other_in_another_namespace() -> None:
         assert ours["ipv6"]["v6only"] is True
         assert (ours["ipv4"]["uid"], ours["ipv6"]["uid"]) == (0, NOBODY)
         assert {(i, p) for i, p, _ in holders(8000)} >= {(i, p) for i, p, _ in ss_holders(8000)}
+        inside = CliRunner().invoke(who, ["-p", "8000"]).output
+        with own_network():
+            outside = CliRunner().invoke(who, ["--netns", str(netns)]).output
+    assert f"0.0.0.0:8000  netns {netns}  inode " in outside
+    assert "netns" not in inside.partition("note")[0]
     assert "IPv4 is served by four" in wrong["TWO PROGRAMS"]["text"]
     assert "root, nobody" in wrong["OTHER OWNER"]["text"]
 

@@ -170,6 +170,16 @@ def test_the_kernel_is_asked_by_the_number_of_the_machine(monkeypatch: pytest.Mo
     assert asked == [(312, 7, 8, 0, 3, 4), (272, 7, 8, 0, 3, 4)]
 
 
+def test_our_own_namespace_and_the_names_of_others_are_known(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "blue").touch()
+    monkeypatch.setattr(around.namespaces, "NAMED", tmp_path)
+    found = surroundings((), lambda _: None)
+    assert found.netns == os.stat("/proc/self/ns/net").st_ino
+    assert found.namespaces == {os.stat(tmp_path / "blue").st_ino: "blue"}
+
+
 def test_an_age_is_known_where_both_clocks_are() -> None:
     found = Surroundings(now_ticks=1000)
     assert [found.age_s(start) for start in (0, 1, 990, 1000, 1001)] == [None, 9.99, 0.1, 0, 0]

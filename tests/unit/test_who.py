@@ -282,6 +282,27 @@ def test_says_what_two_groups_on_one_port_mean() -> None:
     assert "  netns 2  " in text(four, inside)[2]
 
 
+def test_a_namespace_that_is_not_ours_is_named() -> None:
+    alone = row(sharing="sole", group_size=None, netns=2)
+    called = Surroundings(netns=1, namespaces={2: "bl\x1bue"})
+    for around, head in (
+        (AROUND, "0.0.0.0:80  inode"),
+        (Surroundings(netns=2), "0.0.0.0:80  inode"),
+        (Surroundings(netns=1), "0.0.0.0:80  netns 2  inode"),
+        (called, "0.0.0.0:80  netns bl?ue  inode"),
+    ):
+        assert text(alone, around=around)[0].startswith(head)
+
+
+def test_who_holds_nothing_of_a_group_is_said_of_each_socket() -> None:
+    unheld = group_of(3, holders=(), queue=0)
+    assert text(*unheld, partial=True)[1:] == [
+        "  1-3 of 3  inodes 10-12  queues 0, backlog 511  owner uid 0",
+        "      held by nobody visible",
+    ]
+    assert text(*unheld[:2], partial=True)[2].endswith("uid 0  held by nobody visible")
+
+
 def test_what_only_bpf_shows_is_said_to_be_missing() -> None:
     alone = Inventory((row(sharing="shared", holders=(holder(1), holder(2))),))
     lines = list(text_lines(answer(alone, AROUND, "no permission"), ":80", Style(80)))
@@ -309,6 +330,15 @@ def test_options_that_change_who_gets_what_are_named() -> None:
         assert word in shown
     assert "queue 600, backlog 511, oldest waits 1.5ms" in shown
     assert "oldest" not in " ".join(text(row(queue=0, oldest_us=1500)))
+
+
+def test_a_listener_of_the_kernel_waits_for_nobody() -> None:
+    its = row(sharing="sole", holders=(), options=options(reuseport=False, in_kernel=True))
+    lines = list(text_lines(answer(Inventory((its,)), AROUND), ":80", Style(80)))
+    assert lines == [
+        "0.0.0.0:80  inode 7  queue 2, backlog 511  owner uid 0",
+        "    held by the kernel itself (NFS, SMB, MPTCP or another service of it)",
+    ]
 
 
 def test_unknown_is_not_zero() -> None:

@@ -111,6 +111,11 @@ def test_of_a_lone_socket_nobody_need_be_found_where_not_all_could_be_read() -> 
     assert found((sock(5),), TWO, (Unread("x", "permission denied", 1),)) == ()
 
 
+def test_nobody_need_wait_on_a_listener_of_the_kernel() -> None:
+    own = Options(False, False, 0, None, None, in_kernel=True)
+    assert kinds((sock(5, options=own),), TWO) == []
+
+
 def test_a_queue_is_full_with_one_more_than_the_backlog() -> None:
     (one,) = found((sock(1, process(10), queue=6, backlog=5),), TWO)
     assert (one.kind, one.inodes) == ("QUEUE FULL", (1,))

@@ -36,7 +36,8 @@ class Surroundings:
     `kin`: holders, those who only serve, and their ancestors. `users`: names by uid. `same_file`:
     by inode of a listener, whether all its holders have the same open file description (kcmp,
     KCMP_FILE); absent: not asked, or not permitted. `now_ticks`: the time on the clock of
-    `Kin.start_ticks`.
+    `Kin.start_ticks`. `netns`: the network namespace that we are in ourselves; `namespaces`: what
+    those are called that `ip netns` made.
     """
 
     kin: Mapping[int, Kin] = field(default_factory=dict)
@@ -44,6 +45,8 @@ class Surroundings:
     settings: Mapping[int, NetSettings] = field(default_factory=dict)  # by netns
     same_file: Mapping[int, bool] = field(default_factory=dict)
     now_ticks: int = 0
+    netns: int | None = None
+    namespaces: Mapping[int, str] = field(default_factory=dict)
 
     def age_s(self, start_ticks: int) -> float | None:
         """Since when a process runs."""

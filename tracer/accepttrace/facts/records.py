@@ -362,13 +362,17 @@ class Process:
 
 
 class Options(NamedTuple):
-    """What its program has set of a listening socket, and its place. Source: as `ListenerFact`."""
+    """What its program has set of a listening socket, and its place. Source: as `ListenerFact`.
+
+    `in_kernel`: a service of the kernel made it (NFS, SMB, MPTCP): no process holds or waits.
+    """
 
     reuseport: bool | None  # SO_REUSEPORT, in a group or not; None: not known to this loader
     mptcp: bool
     fast_open: int  # TCP_FASTOPEN: how many may wait for their final ACK; 0: not set
     incoming_cpu: int | None  # SO_INCOMING_CPU; None: not set
     place: int | None  # in its group, from 0 on, as selectors count; None: in none, or not found
+    in_kernel: bool = False
 
 
 @record(frozen=True, slots=True)

@@ -51,6 +51,7 @@ def _options(found: wire.TcpMember) -> Options:
         fast_open=found.fast_open,
         incoming_cpu=found.incoming_cpu if found.incoming_cpu >= 0 else None,
         place=found.place - 1 if found.place else None,
+        in_kernel=bool(found.in_kernel),
     )
 
 

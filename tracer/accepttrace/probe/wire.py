@@ -519,7 +519,7 @@ class TcpMember(c.Structure):
         ("fast_open", c.c_uint32),
         ("incoming_cpu", c.c_int32),
         ("place", c.c_uint32),
-        ("pad", c.c_uint32),
+        ("in_kernel", c.c_uint32),
     )
 
 

@@ -133,7 +133,8 @@ def ask_all(
         try:
             found += [(number, answer) for answer in _ask(number, paths, ask)]
         except UnsupportedError:
-            closed.append(Unread(f"network namespace {number}", "permission denied"))
+            name = called().get(number, number)
+            closed.append(Unread(f"network namespace {name}", "permission denied"))
     return found, tuple(closed)
 
 
@@ -183,6 +184,11 @@ def is_there(number: int) -> bool:
                 return True
     with open("/proc/self/mountinfo", "rb") as mounts:
         return number in _named() or f" net:[{number}] ".encode() in mounts.read()
+
+
+def called() -> dict[int, str]:
+    """What namespaces are called, of those that `ip netns` made."""
+    return {number: os.path.basename(path) for number, path in _named().items()}
 
 
 def _leads(path: str, number: int) -> bool:

@@ -87,7 +87,7 @@ _BEYOND: Final = {
 
 def _is_dead(row: Listener, answer: Answer) -> bool:
     if not row.holders:
-        return not answer.inventory.partial
+        return not (answer.inventory.partial or (row.options and row.options.in_kernel))
     return all(one.waits is False for one in row.holders)
 
 

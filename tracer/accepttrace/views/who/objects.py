@@ -90,6 +90,7 @@ def _options(row: Listener) -> dict[str, object]:
         "mptcp": known.mptcp if known else None,
         "fast_open": known.fast_open if known else None,
         "incoming_cpu": known.incoming_cpu if known else None,
+        "in_kernel": known.in_kernel if known else None,
     }
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Final
 
 from accepttrace.facts.datagrams import Receiver
+from accepttrace.facts.kin import Surroundings
 from accepttrace.facts.records import Came, Holder, Listener
 from accepttrace.model.who.diagnoses import diagnoses
 from accepttrace.model.who.tree import Answer, Group, Socket
@@ -39,17 +40,27 @@ def text_lines(answer: Answer, asked: str, style: Style) -> Iterator[str]:
         place = f" on {clean(asked)}" if asked else ""
         yield f"nobody listens{place}{elsewhere(answer.inventory.unix, 'see --unix')}"
         return
-    several = len(answer.namespaces) > 1
+    foreign = is_foreign(answer.namespaces, answer.around)
     for group in answer.groups:
-        yield from _group_lines(group, answer, style, several)
+        yield from _group_lines(group, answer, style, foreign)
     yield from notes(answer, style)
     yield from diagnosis_lines(diagnoses(answer), style)
 
 
-def _group_lines(group: Group, answer: Answer, style: Style, several: bool) -> Iterator[str]:
+def is_foreign(namespaces: Collection[int], around: Surroundings) -> bool:
+    """Whether some of these network namespaces are not our own: then each is named."""
+    return len(namespaces) > 1 or around.netns not in {None, *namespaces}
+
+
+def namespace(netns: int, around: Surroundings) -> str:
+    """As `--netns` takes it."""
+    return f"netns {clean(around.namespaces.get(netns, str(netns)))}"
+
+
+def _group_lines(group: Group, answer: Answer, style: Style, foreign: bool) -> Iterator[str]:
     row = group.first
-    namespace = f"netns {row.netns}" if several else ""
-    place = (shortened(place_of(row), style.width), namespace, *versions(row))
+    where = namespace(row.netns, answer.around) if foreign else ""
+    place = (shortened(place_of(row), style.width), where, *versions(row))
     if len(group.sockets) == 1:
         (socket,) = group.sockets
         parts = (*place, *_facts(row, answer), *_shared(socket, answer))
@@ -182,7 +193,7 @@ def _shared(socket: Socket, answer: Answer) -> Iterator[str]:
     elif row.options and row.options.reuseport:
         yield "SO_REUSEPORT set, in no group"
     if not row.holders:
-        yield "held by nobody visible"
+        pass
     elif row.sharing == "sole":
         yield "sole"
     elif len(row.holders) == 1:
@@ -194,11 +205,17 @@ def _shared(socket: Socket, answer: Answer) -> Iterator[str]:
 
 
 def _way(socket: Socket) -> Iterator[str]:
-    return way_text(socket.way, socket.row.holders)
+    options = socket.row.options
+    if options and options.in_kernel and not socket.row.holders:
+        yield "held by the kernel itself (NFS, SMB, MPTCP or another service of it)"
+    else:
+        yield from way_text(socket.way, socket.row.holders)
 
 
 def way_text(way: Way, holders: Sequence[Holder]) -> Iterator[str]:
     """How they came to hold one socket, and whether it is one open file."""
+    if not holders:
+        yield "held by nobody visible"
     if len(holders) < 2 and way.how != "activated":
         return
     if way.how == "passed":

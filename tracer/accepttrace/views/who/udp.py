@@ -23,7 +23,7 @@ from accepttrace.views.who.holders import (
     user,
 )
 from accepttrace.views.who.objects import holder_object, kin_object
-from accepttrace.views.who.tree import FOLD_FROM, MARGIN, versions, way_text
+from accepttrace.views.who.tree import FOLD_FROM, MARGIN, is_foreign, namespace, versions, way_text
 
 
 def text_lines(answer: Answer, asked: str, style: Style) -> Iterator[str]:
@@ -32,9 +32,9 @@ def text_lines(answer: Answer, asked: str, style: Style) -> Iterator[str]:
     if not rows:
         yield f"no UDP socket{' on ' + clean(asked) if asked else ''}"
         return
-    several = len({row.netns for row in rows}) > 1
+    foreign = is_foreign({row.netns for row in rows}, answer.around)
     for group in answer.groups:
-        yield from _group_lines(group, answer, style, several)
+        yield from _group_lines(group, answer, style, foreign)
     for sentence in alone(rows):
         yield from flowed(f"note: {sentence}".split(" "), style.width, "  ", " ")
 
@@ -70,10 +70,10 @@ def _object(socket: Socket, answer: Answer) -> dict[str, object]:
     }
 
 
-def _group_lines(group: Group, answer: Answer, style: Style, several: bool) -> Iterator[str]:
+def _group_lines(group: Group, answer: Answer, style: Style, foreign: bool) -> Iterator[str]:
     row = group[0].row
-    namespace = f"netns {row.netns}" if several else ""
-    place = (shortened(place_of(row), style.width), namespace, *_peer(row), *versions(row))
+    where = namespace(row.netns, answer.around) if foreign else ""
+    place = (shortened(place_of(row), style.width), where, *_peer(row), *versions(row))
     if len(group) == 1:
         parts = (*place, *_facts(row, answer), *_sharing(group[0], answer))
         yield from flowed(parts, style.width, MARGIN)
@@ -122,11 +122,9 @@ def _sharing(socket: Socket, answer: Answer) -> Iterator[str]:
         yield f"one of {known(row.group_size)} reuseport sockets{by}"
     elif row.queue is None:
         yield "group: n/a without BPF"
-    if not count:
-        yield "held by nobody visible"
-    elif count > 1:
+    if count > 1:
         yield f"shared by {count} processes"
-    else:
+    elif count:
         partial = answer.receivers.partial
         yield "one process, as far as can be seen" if partial else "one process"
     yield from way_text(socket.way, row.holders)
