@@ -14,7 +14,7 @@ import pytest
 
 from accepttrace.facts.kin import Kin, NetSettings, Surroundings
 from accepttrace.facts.records import Holder, Listener
-from accepttrace.sockets import procfs
+from accepttrace.sockets import namespaces, procfs
 from accepttrace.sockets import surroundings as around
 from accepttrace.sockets.diag import kcmp
 from accepttrace.sockets.diag.kcmp import same_file
@@ -174,7 +174,7 @@ def test_our_own_namespace_and_the_names_of_others_are_known(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "blue").touch()
-    monkeypatch.setattr(around.namespaces, "NAMED", tmp_path)
+    monkeypatch.setattr(namespaces, "NAMED", tmp_path)
     found = surroundings((), lambda _: None)
     assert found.netns == os.stat("/proc/self/ns/net").st_ino
     assert found.namespaces == {os.stat(tmp_path / "blue").st_ino: "blue"}
