@@ -486,7 +486,7 @@ struct tcp_member {
 	__u32 fast_open; /* TCP_FASTOPEN: how many may wait for their final ACK */
 	__s32 incoming_cpu; /* SO_INCOMING_CPU; -1: not set */
 	__u32 place; /* in the group, from 1 on, as selectors count; 0: not found */
-	__u32 in_kernel; /* it is the kernel's own: no process has, or will have, a descriptor of it */
+	__u32 in_kernel; /* made by the kernel: no process has a descriptor of it */
 };
 
 /* What the socket iterator writes for each UDP socket; outside of a group only the inode is set. */
