@@ -493,7 +493,7 @@ struct tcp_member {
 struct udp_member {
 	struct member member;
 	__u32 queue; /* packets */
-	__u32 pad;
+	__u32 in_kernel; /* as above */
 };
 
 _Static_assert(sizeof(struct acceptor_key) == 16, "acceptor_key");

@@ -142,6 +142,19 @@ static __always_inline bool is_mptcp(struct sock *sk)
 	return name[0] == 'm' && name[1] == 'p' && name[2] == 't';
 }
 
+/*
+ * Whatever processes made has a file, as long as it is open. In 5.10 what MPTCP listens on has a
+ * socket of its own, without one, behind that of the process.
+ */
+static __always_inline bool is_of_kernel(struct sock *sk)
+{
+	struct socket *socket = BPF_CORE_READ(sk, sk_socket);
+
+	if (!socket || BPF_CORE_READ(socket, file))
+		return false;
+	return !is_mptcp(sk) || BPF_CORE_READ(socket, sk) != sk;
+}
+
 /* The local address, in network order; `address` holds zeros. */
 static __always_inline void address_read(struct sock *sk, __u8 address[16])
 {

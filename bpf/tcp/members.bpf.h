@@ -58,19 +58,6 @@ static __always_inline __u32 setting_of(bool is_set)
 	return is_set ? SET : NOT_SET;
 }
 
-/*
- * Whatever processes made has a file, as long as it is open. In 5.10 what MPTCP listens on has a
- * socket of its own, without one, behind that of the process.
- */
-static __always_inline bool is_of_kernel(struct sock *sk)
-{
-	struct socket *socket = BPF_CORE_READ(sk, sk_socket);
-
-	if (!socket || BPF_CORE_READ(socket, file))
-		return false;
-	return !is_mptcp(sk) || BPF_CORE_READ(socket, sk) != sk;
-}
-
 /* What its program has set. */
 static __always_inline void options_read(struct sock *sk, struct tcp_member *found)
 {

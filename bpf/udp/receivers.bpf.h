@@ -13,6 +13,7 @@ static __noinline void udp_member_read(struct udp_sock *udp, struct udp_member *
 	found->member.inode = inode_of(PROBED, sk);
 	found->queue =
 		BPF_CORE_READ(sk, sk_receive_queue.qlen) + BPF_CORE_READ(udp, reader_queue.qlen);
+	found->in_kernel = is_of_kernel(sk);
 	member_read(sk, &found->member);
 }
 

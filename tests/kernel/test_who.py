@@ -256,6 +256,26 @@ def test_a_listener_of_the_kernel_is_nobodys_fault() -> None:
     assert "    held by the kernel itself (NFS, SMB, MPTCP or another service of it)\n" in shown
 
 
+def test_a_udp_socket_of_the_kernel_is_nobodys() -> None:
+    by_bpf()
+    with own_network():
+        made = "ip link add v type vxlan id 1 dstport 8005 dev lo && ip link set v up"
+        if subprocess.run(made, shell=True, capture_output=True).returncode:
+            pytest.skip("this kernel has no VXLAN")
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as ours:
+            ours.bind(("127.0.0.1", 8006))
+            lines = CliRunner().invoke(who, ["--udp", "8005-8006", "-o", "jsonl"]).output
+            shown = CliRunner().invoke(who, ["--udp", "8005-8006"]).output
+    rows = [json.loads(line) for line in lines.splitlines() if line.startswith("{")]
+    assert {(one["local_port"], one["in_kernel"], len(one["holders"])) for one in rows} >= {
+        (8005, True, 0),
+        (8006, False, 1),
+    }
+    assert "held by the kernel itself (VXLAN, WireGuard or another service of it)" in " ".join(
+        shown.split()
+    )
+
+
 def test_the_oldest_waiting_has_waited_so_long() -> None:
     by_bpf()
     with listen(7) as sock, socket.create_connection(sock.getsockname()):

@@ -27,8 +27,7 @@ from accepttrace.facts.records import (
 )
 from accepttrace.probe import pidns
 from accepttrace.probe.holders import HolderIterator
-from accepttrace.probe.members import Member
-from accepttrace.probe.udp import Queue
+from accepttrace.probe.members import Member, Queue
 from accepttrace.sockets import fromkernel, holding, inventory, receivers, unixinventory
 from accepttrace.sockets.diag.tcp import ListenSocket, Look
 from accepttrace.sockets.diag.udp import UdpSocket

@@ -196,12 +196,11 @@ def _look_udp(filters: Filters) -> UdpAnswer:
 
 def _groups(stack: ExitStack) -> Queues:
     """What reads the groups of sockets: BPF without a hook. Nothing, where it may not be used."""
-    from accepttrace.config import Config
-    from accepttrace.probe.udp import open_udp
+    from accepttrace.probe.listing import ReceiverIterator
 
     try:
-        session = open_udp(Config(udp=True, attach="tracepoint", loader="libbpf"))
+        iterator = ReceiverIterator()
     except (AcceptTraceError, OSError):
         return tuple
-    stack.callback(session.close)
-    return session.queues
+    stack.callback(iterator.close)
+    return iterator.read

@@ -74,6 +74,7 @@ class Receiver:
     v6only: bool | None = None  # of IPv6: it refuses IPv4 (IPV6_V6ONLY)
     device: str | None = None  # that it is bound to (SO_BINDTODEVICE); None: to none
     holders: tuple[Holder, ...] = ()
+    in_kernel: bool | None = None  # a service of the kernel made it (VXLAN, WireGuard)
 
 
 @dataclass(frozen=True, slots=True)

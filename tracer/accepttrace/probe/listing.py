@@ -1,7 +1,8 @@
-"""The socket iterator by itself: what BPF shows of listeners without any hook."""
+"""The socket iterators by themselves: what BPF shows of sockets without any hook."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from accepttrace.errors import UnsupportedError
@@ -10,29 +11,48 @@ from accepttrace.facts.sight import Sight
 from accepttrace.probe import privileges, wire
 from accepttrace.probe.load import loaders
 from accepttrace.probe.load.core import Loaded
-from accepttrace.probe.members import facts_of
+from accepttrace.probe.members import Queue, facts_of, queue_of
 from accepttrace.probe.plans import Plan
 
-_PLAN: Final = Plan("tracepoint", (), Sight(), ())
+_TCP: Final = Plan("tracepoint", (), Sight(), ())
+_UDP: Final = replace(_TCP, listing="iter_receivers")
 
 
-class ListenerIterator:
+class _SocketIterator:
     """Loaded when constructed; `UnsupportedError` or OSError say why that cannot be."""
 
-    def __init__(self) -> None:
+    def __init__(self, plan: Plan) -> None:
         if not privileges.may_trace():
             raise UnsupportedError("no permission to use BPF", privileges.ADVICE)
         loaders.require("libbpf")
         loaders.raise_memlock()
-        self._loaded = Loaded(_PLAN)
+        self._loaded = Loaded(plan)
         if not self._loaded.lists_sockets:
             self._loaded.close()
             raise UnsupportedError("this kernel has no BPF iterator over sockets")
+
+    def close(self) -> None:
+        """Free it. May be called twice."""
+        self._loaded.close()
+
+
+class ListenerIterator(_SocketIterator):
+    """Listeners of TCP; raises as its base."""
+
+    def __init__(self) -> None:
+        super().__init__(_TCP)
 
     def read(self) -> dict[int, ListenerFact]:
         """Every listener in the network namespace of the calling thread, by inode."""
         return facts_of(self._loaded.sockets(wire.TcpMember))
 
-    def close(self) -> None:
-        """Free it. May be called twice."""
-        self._loaded.close()
+
+class ReceiverIterator(_SocketIterator):
+    """Sockets of UDP; raises as its base."""
+
+    def __init__(self) -> None:
+        super().__init__(_UDP)
+
+    def read(self) -> tuple[Queue, ...]:
+        """Every UDP socket in the network namespace of the calling thread."""
+        return tuple(queue_of(found) for found in self._loaded.sockets(wire.UdpMember))

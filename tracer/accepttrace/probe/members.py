@@ -22,9 +22,28 @@ class Member:
     program: Program | None
 
 
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """Packets waiting at a UDP socket, and its group. Source: the BPF socket iterator.
+
+    `in_kernel`: a service of the kernel made it: no process has it.
+    """
+
+    inode: int
+    packets: int
+    member: Member | None
+    in_kernel: bool = False
+
+
 def member_of(found: wire.Member) -> Member:
     """What an iterator wrote."""
     return Member(found.inode, found.group, found.size, _selector(found), _program(found))
+
+
+def queue_of(found: wire.UdpMember) -> Queue:
+    """What an iterator wrote of a UDP socket."""
+    member = member_of(found.member) if found.member.size else None
+    return Queue(found.member.inode, found.queue, member, bool(found.in_kernel))
 
 
 def facts_of(found: Iterable[wire.TcpMember]) -> dict[int, ListenerFact]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from accepttrace.config import Config, Filters
 from accepttrace.facts import addresses
@@ -13,17 +12,8 @@ from accepttrace.facts.records import NS_PER_TICK, OUTSIDE
 from accepttrace.probe import choosing, clock, plans, udptest, wire
 from accepttrace.probe.load import loaders
 from accepttrace.probe.maps import Map
-from accepttrace.probe.members import Member, member_of
+from accepttrace.probe.members import Queue, queue_of
 from accepttrace.probe.tracer import Tracer
-
-
-@dataclass(frozen=True, slots=True)
-class Queue:
-    """Packets waiting at a UDP socket, and its group. Source: the BPF socket iterator."""
-
-    inode: int
-    packets: int
-    member: Member | None
 
 
 class UdpSession(Tracer):
@@ -80,7 +70,7 @@ class UdpSession(Tracer):
 
         Empty where the kernel has no such iterator.
         """
-        return tuple(_queue(found) for found in self._loaded.sockets(wire.UdpMember))
+        return tuple(queue_of(found) for found in self._loaded.sockets(wire.UdpMember))
 
     def _prove(self, limit_s: float) -> None:
         if not self._loaded.hooks:
@@ -120,8 +110,3 @@ def _read_count(key: wire.ReaderKey, row: wire.Reader) -> ReaderCount:
     comm = bytes(row.comm).partition(b"\0")[0].decode("utf-8", "replace")
     start_ticks = clock.start_shown(key.start_ns) // NS_PER_TICK
     return ReaderCount(key.inode, row.pid, start_ticks, comm, row.packets)
-
-
-def _queue(found: wire.UdpMember) -> Queue:
-    member = member_of(found.member) if found.member.size else None
-    return Queue(found.member.inode, found.queue, member)

@@ -529,5 +529,5 @@ class UdpMember(c.Structure):
     _fields_ = (
         ("member", Member),
         ("queue", c.c_uint32),
-        ("pad", c.c_uint32),
+        ("in_kernel", c.c_uint32),
     )

@@ -11,7 +11,7 @@ from accepttrace.facts.datagrams import Receiver, Receivers
 from accepttrace.facts.matching import held, place_matches
 from accepttrace.facts.records import Baseline, Holder, NamespaceCount
 from accepttrace.probe.holders import HolderIterator
-from accepttrace.probe.udp import Queue
+from accepttrace.probe.members import Queue
 from accepttrace.sockets.diag.netns import call_inside
 from accepttrace.sockets.diag.udp import UdpSocket, udp_sockets
 from accepttrace.sockets.fromproc import FULL_EVERY_S
@@ -110,6 +110,7 @@ class ReceiverReader:
             uid=sock.uid,
             v6only=sock.v6only,
             device=sock.device,
+            in_kernel=queue.in_kernel if queue else None,
             drops=sock.drops,
             queue_bytes=sock.queue_bytes,
             queue_limit_bytes=sock.queue_limit_bytes,

@@ -87,7 +87,8 @@ _BEYOND: Final = {
 
 def _is_dead(row: Listener, answer: Answer) -> bool:
     if not row.holders:
-        return not (answer.inventory.partial or (row.options and row.options.in_kernel))
+        known = row.family == "unix" or (row.options and not row.options.in_kernel)
+        return bool(known) and not answer.inventory.partial
     return all(one.waits is False for one in row.holders)
 
 

@@ -206,16 +206,18 @@ def _shared(socket: Socket, answer: Answer) -> Iterator[str]:
 
 def _way(socket: Socket) -> Iterator[str]:
     options = socket.row.options
-    if options and options.in_kernel and not socket.row.holders:
-        yield "held by the kernel itself (NFS, SMB, MPTCP or another service of it)"
-    else:
-        yield from way_text(socket.way, socket.row.holders)
+    in_kernel = options and options.in_kernel
+    return way_text(socket.way, socket.row.holders, "NFS, SMB, MPTCP" if in_kernel else "")
 
 
-def way_text(way: Way, holders: Sequence[Holder]) -> Iterator[str]:
-    """How they came to hold one socket, and whether it is one open file."""
+def way_text(way: Way, holders: Sequence[Holder], services: str = "") -> Iterator[str]:
+    """How they came to hold one socket, and whether it is one open file.
+
+    `services` of the kernel, which may have made it; empty: it did not, or that is not known.
+    """
     if not holders:
-        yield "held by nobody visible"
+        its = f"held by the kernel itself ({services} or another service of it)"
+        yield its if services else "held by nobody visible"
     if len(holders) < 2 and way.how != "activated":
         return
     if way.how == "passed":

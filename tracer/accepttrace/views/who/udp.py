@@ -127,7 +127,12 @@ def _sharing(socket: Socket, answer: Answer) -> Iterator[str]:
     elif count:
         partial = answer.receivers.partial
         yield "one process, as far as can be seen" if partial else "one process"
-    yield from way_text(socket.way, row.holders)
+    yield from _way(socket)
+
+
+def _way(socket: Socket) -> Iterator[str]:
+    row = socket.row
+    return way_text(socket.way, row.holders, "VXLAN, WireGuard" if row.in_kernel else "")
 
 
 def _folded(group: Group, answer: Answer, style: Style) -> list[list[Socket]]:
@@ -143,7 +148,8 @@ def _likeness(socket: Socket, answer: Answer) -> object:
     row, way = socket.row, socket.way
     kinds = Counter((kind_of(one, answer.around), one.waits) for one in row.holders)
     peer = (row.remote_address, row.remote_port)
-    return (peer, bool(row.drops), frozenset(kinds.items()), way.how, way.source, way.same_file)
+    shared = (way.how, way.source, way.same_file)
+    return (peer, bool(row.drops), row.in_kernel, frozenset(kinds.items()), shared)
 
 
 def _socket_lines(some: Sequence[Socket], size: int, answer: Answer, style: Style) -> Iterator[str]:
@@ -151,7 +157,7 @@ def _socket_lines(some: Sequence[Socket], size: int, answer: Answer, style: Styl
     first, *others = some
     row, rows = first.row, [one.row for one in some]
     head = f"  {few_ranges(one.rank for one in some)} of {size}"
-    way = way_text(first.way, row.holders)
+    way = _way(first)
     if not others:
         parts = (head, *_peer(row), *_facts(row, answer), *way)
         yield from flowed(parts, style.width, MARGIN + "  ")
