@@ -86,6 +86,7 @@ def test_the_old_worker_of_a_reloaded_haproxy_serves_what_it_had() -> None:
         assert serving == {old: CLIENTS}
         assert holders.pop(new) == 2
         assert set(holders.items()) <= {(server.master_pid, 0)}
+        assert numbers_of(server.port, "--pid", str(old))[1] == serving
         shown = text_of(server.port)
     assert f" serves {old} haproxy open {CLIENTS} " in shown
     assert f" {new} haproxy fd " in shown

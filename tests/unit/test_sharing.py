@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from accepttrace.config import Filters
-from accepttrace.facts.records import Holder, Inventory, Listener
+from accepttrace.facts.records import Holder, Inventory, Listener, LocalPort, Process, Serving
 from accepttrace.sockets.inventory import held_by
 from accepttrace.sockets.sharing import Share, share_of
 
@@ -48,3 +48,24 @@ def test_filters_of_the_holder_keep_all_who_share(filters: Filters, kept: bool) 
         7, 1, "ipv4", "127.0.0.1", 80, 5, 0, "shared", None, None, None, (holder(1), holder(2))
     )
     assert held_by(Inventory((row,)), filters).listeners == ((row,) if kept else ())
+
+
+@pytest.mark.parametrize(
+    ("filters", "kept"),
+    [
+        (Filters(pids=frozenset({9})), [7]),
+        (Filters(comms=frozenset({"old"})), [7]),
+        (Filters(pids=frozenset({9}), comms=frozenset({"nginx"})), []),
+        (Filters(pids=frozenset({10})), []),
+    ],
+)
+def test_who_serves_connections_of_a_listener_is_shown_with_it(
+    filters: Filters, kept: list[int]
+) -> None:
+    first, other = (
+        Listener(inode, 1, "ipv4", "::1", port, 5, 0, "sole", None, None, None, (holder(1),))
+        for inode, port in ((7, 80), (8, 81))
+    )
+    its = Serving(Process(9, 1, "old", "old"), LocalPort(1, 80, "ipv4"), 3)
+    found = held_by(Inventory((first, other), serving=(its,)), filters)
+    assert [row.inode for row in found.listeners] == kept

@@ -14,6 +14,7 @@ import pytest
 
 from accepttrace.facts.kin import Kin, NetSettings, Surroundings
 from accepttrace.facts.records import Holder, Listener
+from accepttrace.probe import pidns
 from accepttrace.sockets import namespaces, procfs
 from accepttrace.sockets import surroundings as around
 from accepttrace.sockets.diag import kcmp
@@ -168,6 +169,16 @@ def test_the_kernel_is_asked_by_the_number_of_the_machine(monkeypatch: pytest.Mo
         monkeypatch.setattr(os, "uname", lambda m=machine: SimpleNamespace(machine=m))
         assert same_file((7, 3), (8, 4)) is known
     assert asked == [(312, 7, 8, 0, 3, 4), (272, 7, 8, 0, 3, 4)]
+
+
+def test_pids_of_another_namespace_are_not_compared(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine.answers = {(20, 21): False}
+    rows = [listener(7, held(20, 21))]
+    assert machine.read(*rows).same_file == {7: False}
+    monkeypatch.setattr(pidns, "is_of_proc", lambda: False)
+    assert machine.read(*rows).same_file == {}
 
 
 def test_our_own_namespace_and_the_names_of_others_are_known(

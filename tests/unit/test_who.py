@@ -74,8 +74,8 @@ def test_nobody_is_an_answer() -> None:
 )
 def test_where_a_process_listens_instead_is_said(names: tuple[str, ...], shown: str) -> None:
     (line,) = text_lines(answer(Inventory(unix=names), Surroundings()), "pid 12", Style(80))
-    assert line.startswith(f"nobody listens on pid 12{shown}")
-    assert bool(shown) or line.endswith("pid 12")
+    assert line.startswith(f"nobody listens (pid 12){shown}")
+    assert bool(shown) or line.endswith("(pid 12)")
 
 
 def test_shows_who_shares_a_socket() -> None:

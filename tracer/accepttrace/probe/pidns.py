@@ -20,7 +20,7 @@ def seen_from() -> int:
 
     `UnsupportedError` where /proc shows another one: a PID would mean two processes.
     """
-    if not _is_of_proc():
+    if not is_of_proc():
         raise UnsupportedError(
             "/proc shows the PIDs of another PID namespace",
             "mount one for this namespace (`unshare --mount-proc`, or `mount -t proc proc /proc`)",
@@ -32,5 +32,6 @@ def _inode() -> int:
     return os.stat("/proc/self/ns/pid").st_ino
 
 
-def _is_of_proc() -> bool:
+def is_of_proc() -> bool:
+    """Whether /proc shows the PIDs that this process sees itself."""
     return os.readlink("/proc/self") == str(os.getpid())

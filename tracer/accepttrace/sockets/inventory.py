@@ -10,7 +10,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from accepttrace.config import Filters
-from accepttrace.facts.matching import held, place_matches
+from accepttrace.facts.matching import held, place_matches, process_matches
 from accepttrace.facts.records import (
     Baseline,
     Inventory,
@@ -241,11 +241,17 @@ class InventoryReader:
 
 
 def held_by(inventory: Inventory, filters: Filters) -> Inventory:
-    """Only the listeners with a holder that passes the filters for pid, comm and cgroup.
+    """Only the listeners with a holder that passes the filters for pid, comm and cgroup, or with
+    such a process that serves connections of their ports.
 
     All their holders stay: with whom a process shares is what was asked for.
     """
-    kept = [row for row in inventory.listeners if held(filters, row.holders)]
+    served = {one.where for one in inventory.serving if process_matches(filters, one.process)}
+    kept = [
+        row
+        for row in inventory.listeners
+        if held(filters, row.holders) or LocalPort(row.netns, row.local_port, row.family) in served
+    ]
     return replace(inventory, listeners=tuple(kept))
 
 

@@ -13,6 +13,7 @@ from typing import Final
 from accepttrace.facts.datagrams import Receiver
 from accepttrace.facts.kin import Kin, NetSettings, Surroundings
 from accepttrace.facts.records import TICKS_PER_S, Holder, Listener, Serving
+from accepttrace.probe import pidns
 from accepttrace.sockets import namespaces, procfs
 from accepttrace.sockets.diag.kcmp import same_file
 from accepttrace.sockets.diag.netns import call_inside
@@ -42,7 +43,8 @@ def surroundings(
         kin=kin,
         users=dict(_users(uid for uid in uids if uid is not None)),
         settings={n: _settings(n, path_of) for n in {row.netns for row in rows}},
-        same_file=_same_files(rows) if compared else {},
+        # kcmp() takes PIDs of our own namespace.
+        same_file=_same_files(rows) if compared and pidns.is_of_proc() else {},
         now_ticks=int(time.clock_gettime(time.CLOCK_BOOTTIME) * TICKS_PER_S),
         netns=procfs.netns("/proc/self/ns/net"),
         namespaces=namespaces.called(),

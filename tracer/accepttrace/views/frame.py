@@ -67,7 +67,7 @@ def framed(
 def nothing(snapshot: Snapshot) -> str:
     """Why there is no row: an empty view is never silent."""
     there = sum(row.folded or row.open for row in snapshot.listeners)
-    place = _place(clean(snapshot.meta.filter))
+    place = placed(clean(snapshot.meta.filter))
     if there:
         return f"0 accepts{place} so far; {plural(there, 'listener')} there"
     return f"nobody listens{place}{elsewhere(snapshot.unix)}"
@@ -82,7 +82,7 @@ def elsewhere(unix: Sequence[str], which: str = "which are not traced") -> str:
     return f" on TCP; {names}{more}: UNIX sockets, {which}"
 
 
-def _place(text: str) -> str:
+def placed(text: str) -> str:
     """` on :80`, ` (pid 12)`, or nothing where every listener is traced."""
     if not text:
         return ""

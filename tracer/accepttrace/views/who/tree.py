@@ -13,7 +13,7 @@ from accepttrace.model.who.diagnoses import diagnoses
 from accepttrace.model.who.tree import Answer, Group, Socket
 from accepttrace.model.who.ways import Way
 from accepttrace.views.formats import duration, place_of, plural, selector
-from accepttrace.views.frame import elsewhere
+from accepttrace.views.frame import elsewhere, placed
 from accepttrace.views.text import clean, flowed, shortened
 from accepttrace.views.who.alike import alike
 from accepttrace.views.who.diagnoses import diagnosis_lines
@@ -37,7 +37,7 @@ MARGIN: Final = " " * 4
 def text_lines(answer: Answer, asked: str, style: Style) -> Iterator[str]:
     """Lines for people. `asked` is `Filters.describe()`."""
     if not answer.groups:
-        place = f" on {clean(asked)}" if asked else ""
+        place = placed(clean(asked))
         yield f"nobody listens{place}{elsewhere(answer.inventory.unix, 'see --unix')}"
         return
     foreign = is_foreign(answer.namespaces, answer.around)

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from accepttrace.facts.datagrams import Receiver
 from accepttrace.model.who.datagrams import Answer, Group, Socket
 from accepttrace.views.formats import endpoint, known, place_of, plural, selector
+from accepttrace.views.frame import placed
 from accepttrace.views.jsonl import PROGRAM_FIELDS, dump, named
 from accepttrace.views.sameplace import alone
 from accepttrace.views.text import clean, flowed, shortened
@@ -30,7 +31,7 @@ def text_lines(answer: Answer, asked: str, style: Style) -> Iterator[str]:
     """Lines for people. `asked` is `Filters.describe()`."""
     rows = answer.receivers.sockets
     if not rows:
-        yield f"no UDP socket{' on ' + clean(asked) if asked else ''}"
+        yield f"no UDP socket{placed(clean(asked))}"
         return
     foreign = is_foreign({row.netns for row in rows}, answer.around)
     for group in answer.groups:
@@ -41,7 +42,7 @@ def text_lines(answer: Answer, asked: str, style: Style) -> Iterator[str]:
 
 def instead(answer: Answer, asked: str) -> str:
     """For those who asked about TCP, where nobody listens: the line above the tree."""
-    place = f" on {clean(asked)}" if asked else ""
+    place = placed(clean(asked))
     return f"no TCP listener{place}; UDP: {plural(len(answer.receivers.sockets), 'socket')}"
 
 
