@@ -172,6 +172,8 @@ def test_a_classic_program_is_named_by_what_it_returns(port: Port, facts: Listen
     (answer,), asked = ask(named(port, "127.0.0.1"), iterator=facts)
     assert "(cbpf member 1)" in list(text_lines([answer], asked))[1]
     assert port.takers("127.0.0.1", members, 5) == {inode_of(members[1]): 5}
+    assert (result(answer, asked), inodes(answer.chosen)) == ("socket", [inode_of(members[1])])
+    assert (answer.members, [one.reason for one in answer.others]) == (3, ["not_selected"] * 2)
     steer_by(members[0], (LOAD_CPU, MODULO_3, RETURN))
     (answer,), asked = ask(named(port, "127.0.0.1"), iterator=facts)
     assert "(cbpf cpu modulo 3)" in list(text_lines([answer], asked))[1]
@@ -186,6 +188,37 @@ def test_an_extended_program_is_named_by_its_id(port: Port, facts: ListenerItera
         assert expected in list(text_lines([answer], asked))[1]
     taken = port.takers("127.0.0.1", members, MANY)
     assert set(taken) <= set(inodes(answer.chosen))
+
+
+def test_a_program_may_refuse_also_where_there_is_one(port: Port, facts: ListenerIterator) -> None:
+    alone = port.listen("127.0.0.1", reuseport=True)
+    with program("refuse", DROP) as descriptor:
+        steer(alone, descriptor)
+        (answer,), asked = ask(named(port, "127.0.0.1"), iterator=facts)
+        expected = f"a reuseport group of one, unless BPF refuses (ebpf {id_of(descriptor)} refuse)"
+        assert list(text_lines([answer], asked))[1].endswith(expected)
+    assert port.takers("127.0.0.1", [alone]) == Counter()
+
+
+def test_who_takes_reuseport_back_is_chosen_alone(port: Port, facts: ListenerIterator) -> None:
+    members = [port.listen("127.0.0.1", reuseport=True) for _ in range(2)]
+    for each in members:
+        each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 0)
+    (answer,), _ = ask(named(port, "127.0.0.1"), iterator=facts)
+    assert set(port.takers("127.0.0.1", members)) == set(inodes(answer.chosen))
+    assert (answer.grouped, len(answer.chosen)) == (False, 1)
+
+
+def test_a_member_that_is_bound_to_a_device_later_stays_in_its_group(
+    facts: ListenerIterator,
+) -> None:
+    with wired() as there, free_port() as port:
+        members = [port.listen("0.0.0.0", reuseport=True) for _ in range(2)]
+        bind_to(members[1], "va")
+        (answer,), _ = ask(named(port, SERVER), device="va", iterator=facts)
+        with across(there):
+            taken = port.takers(SERVER, members, MANY)
+        assert set(taken) == set(inodes(answer.chosen)) == set(map(inode_of, members))
 
 
 def test_the_cpu_of_a_packet_chooses_where_members_ask_for_one(

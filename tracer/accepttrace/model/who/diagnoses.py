@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
@@ -13,16 +12,13 @@ from accepttrace.model.verdict import counted
 from accepttrace.model.who.diagnosis import KINDS, Diagnosis, Kind
 from accepttrace.model.who.families import Family, families
 from accepttrace.model.who.programs import program_of
+from accepttrace.model.who.selecting import may_be_picked
 from accepttrace.model.who.tree import Answer, Group
 from accepttrace.model.who.ways import INIT, ancestors
 
 NAMED: Final = 4  # sockets or processes, in a sentence
 SMALL_SOMAXCONN: Final = 511  # below what servers ask for by default
 RELOADED_S: Final = 300.0  # workers that began so long after their master are not its first
-# What a selector of classic BPF returns: see `facts.records.Program`.
-MODULO: Final = re.compile(r".* modulo (\d+)$")
-MASK: Final = re.compile(r".* and 0x([0-9a-f]+)$")
-MEMBER: Final = re.compile(r"member (\d+)$")
 
 
 def diagnoses(answer: Answer) -> tuple[Diagnosis, ...]:
@@ -126,31 +122,14 @@ def _waits_long(group: Group, answer: Answer) -> Iterator[Diagnosis]:
 
 def _never_selected(group: Group, answer: Answer) -> Iterator[Diagnosis]:  # noqa: ARG001
     row = group.first
-    if row.selector != "cbpf" or row.program is None or row.group_size is None:
-        return
-    picked = _picked(row.program.name, row.group_size)
-    places = [(each.row.options.place, each.row) for each in group.sockets if each.row.options]
-    never = [one for place, one in places if place is not None and place not in picked]
-    if not never:
+    never = [each.row for each in group.sockets if not may_be_picked(each.row)]
+    if not never or row.program is None:
         return
     text = (
         f"the selector returns {row.program.name}, and the group has {row.group_size} sockets:"
         f" {_listed('socket', [one.inode for one in never])} gets nothing"
     )
     yield Diagnosis.of("NEVER SELECTED", row, text, tuple(one.inode for one in never))
-
-
-def _picked(name: str, size: int) -> range:
-    """The places that a selector of this name can return; all, where that is not known."""
-    if found := MODULO.match(name):
-        return range(int(found[1]))
-    if found := MASK.match(name):
-        mask = int(found[1], 16)
-        return range(mask + 1 if mask & (mask + 1) == 0 else size)
-    if found := MEMBER.match(name):
-        member = int(found[1])
-        return range(member, member + 1) if member < size else range(size)
-    return range(size)
 
 
 def _one_socket(group: Group, answer: Answer) -> Iterator[Diagnosis]:  # noqa: ARG001

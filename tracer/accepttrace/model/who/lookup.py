@@ -17,12 +17,13 @@ from typing import Final, Literal
 
 from accepttrace.facts.matching import is_any, is_ipv4, same_address, unmapped
 from accepttrace.facts.records import Family, Listener
+from accepttrace.model.who.selecting import may_be_picked
 
 Miss = Literal["netns", "family", "v6only", "address", "device"]
 Behind = Literal["any_address", "no_device", "ipv4_first", "group_first", "listed_later"]
-# Those that do not serve the packet at all, and those that would if another were not there.
-Reason = Miss | Behind
-MISSES: Final[tuple[Reason, ...]] = ("netns", "family", "v6only", "address", "device")
+# Those that do not serve the packet at all, those that would if another were not there, and members
+# of the group that gets it which its selector passes over.
+Reason = Miss | Behind | Literal["not_selected"]
 LOOPBACK: Final = "lo"
 
 
@@ -53,13 +54,15 @@ class Other:
 class Lookup:
     """Who gets a packet.
 
-    `chosen`: a lone socket, or all members of the group that chooses among them; nobody: refused.
+    `chosen`: a lone socket, or those of the `members` of a group among which the group chooses;
+    nobody: refused.
     `otherwise`: who gets it if lone sockets have SO_REUSEPORT, which was not to be seen, and that
     makes a difference. `by_cpu`: who gets it instead where that CPU handles it.
     """
 
     packet: Packet
     chosen: tuple[Listener, ...]
+    members: int
     others: tuple[Other, ...]
     otherwise: tuple[Listener, ...] = ()
     by_cpu: tuple[tuple[int, tuple[Listener, ...]], ...] = ()
@@ -67,7 +70,7 @@ class Lookup:
     @property
     def grouped(self) -> bool:
         """Whether a reuseport group chooses, be it of one."""
-        return bool(self.chosen) and self.chosen[0].sharing == "reuseport"
+        return bool(self.chosen) and _chooses(self.chosen[0])
 
 
 def look_up(packet: Packet, listeners: Sequence[Listener]) -> Lookup:
@@ -78,17 +81,24 @@ def look_up(packet: Packet, listeners: Sequence[Listener]) -> Lookup:
     there = [row for row in listeners if row.local_port == packet.port]
     serving = [row for row in there if missed(row, packet) is None]
     first = _first(serving, packet)
-    chosen = _members(first, serving)
+    members = _members(first, there)
+    chosen = tuple(filter(may_be_picked, members)) or members
     inodes = {row.inode for row in chosen}
-    otherwise = _members(_first(serving, packet, suspect=True), serving)
+    passed = {row.inode for row in members} - inodes
+    otherwise = _members(_first(serving, packet, suspect=True), there)
     cpus = sorted({cpu for row in serving if (cpu := cpu_of(row)) is not None})
-    by_cpu = ((cpu, _members(_first(serving, packet, cpu), serving)) for cpu in cpus)
+    by_cpu = ((cpu, _members(_first(serving, packet, cpu), there)) for cpu in cpus)
     return Lookup(
         packet,
         chosen,
-        tuple(Other(row, _why_not(row, first, packet)) for row in there if row.inode not in inodes),
-        () if otherwise == chosen else otherwise,
-        tuple((cpu, rows) for cpu, rows in by_cpu if rows != chosen),
+        len(members),
+        tuple(
+            Other(row, "not_selected" if row.inode in passed else _why_not(row, first, packet))
+            for row in there
+            if row.inode not in inodes
+        ),
+        () if otherwise == members else otherwise,
+        tuple((cpu, rows) for cpu, rows in by_cpu if rows != members),
     )
 
 
@@ -142,10 +152,10 @@ def _points(row: Listener, packet: Packet, cpu: int | None) -> int:
     return 1 + (row.device is not None) + own_family + same_cpu
 
 
-def _chooses(row: Listener, suspect: bool) -> bool:
-    """Whether it ends the search."""
+def _chooses(row: Listener, suspect: bool = False) -> bool:
+    """Whether it ends the search: no longer where it has taken SO_REUSEPORT back."""
     known = row.options.reuseport if row.options else None
-    return row.sharing == "reuseport" or (suspect and known is None)
+    return known is not False and (row.sharing == "reuseport" or (suspect and known is None))
 
 
 def cpu_of(row: Listener) -> int | None:
@@ -153,18 +163,22 @@ def cpu_of(row: Listener) -> int | None:
     return row.options.incoming_cpu if row.options else None
 
 
-def _members(first: Listener | None, serving: Iterable[Listener]) -> tuple[Listener, ...]:
+def _members(first: Listener | None, there: Iterable[Listener]) -> tuple[Listener, ...]:
     if first is None:
         return ()
-    if first.sharing != "reuseport":
+    if not _chooses(first):
         return (first,)
-    return tuple(row for row in serving if _bond(row) == _bond(first))
+    return tuple(row for row in there if _bond(row) == _bond(first))
 
 
 def _bond(row: Listener) -> tuple[object, ...]:
-    """What the members of one group have in common, where the group itself cannot be seen."""
-    place = (row.family, row.local_address, row.device, row.v6only, row.uid)
-    return (row.sharing, row.group, *place)
+    """What the members of one group have in common.
+
+    Of a group that is seen nothing else: a member stays in it that is bound to a device later.
+    """
+    if row.group is not None:
+        return (row.netns, row.group)
+    return (row.netns, row.family, row.local_address, row.device, row.v6only, row.uid)
 
 
 def _why_not(row: Listener, first: Listener | None, packet: Packet) -> Reason:
@@ -176,7 +190,7 @@ def _why_not(row: Listener, first: Listener | None, packet: Packet) -> Reason:
         return "any_address"
     if _points(first, packet, None) > _points(row, packet, None):
         return "ipv4_first" if row.family != first.family else "no_device"
-    return "group_first" if _chooses(first, suspect=False) else "listed_later"
+    return "group_first" if _chooses(first) else "listed_later"
 
 
 def packets(

@@ -8,7 +8,7 @@ from typing import Final
 
 from accepttrace.facts.matching import is_any, is_ipv4
 from accepttrace.facts.records import Listener, Program, Unread
-from accepttrace.model.who.lookup import MISSES, Lookup, Other, Reason, cpu_of
+from accepttrace.model.who.lookup import Lookup, Other, Reason, cpu_of
 from accepttrace.views.formats import endpoint, place_of, plural, selector
 from accepttrace.views.jsonl import PLACE_FIELDS, PROGRAM_FIELDS, dump, named
 from accepttrace.views.text import clean
@@ -29,14 +29,16 @@ _WHY_NOT: Final[Mapping[Reason, str]] = {
     "no_device": "bound to no device; one that is bound to the right one comes first",
     "ipv4_first": "of IPv6; one of IPv4 comes first",
     "group_first": "behind a reuseport group in the kernel's list, and that ends the search",
-    "listed_later": "began to listen earlier; of equals the last that did comes first",
+    "not_selected": "a member of the same group that the BPF selector never returns",
+    "listed_later": "its equal, but behind it in the kernel's list",
 }
 _WHY: Final[Mapping[Reason, str]] = {
     "any_address": "bound to this very address",
     "no_device": "bound to this device",
     "ipv4_first": "of IPv4, as the connection",
     "group_first": "first in the kernel's list with SO_REUSEPORT",
-    "listed_later": "the last of equals that began to listen",
+    "not_selected": "what the BPF selector of its group returns",
+    "listed_later": "the first of equals in the kernel's list",
 }
 
 
@@ -78,7 +80,7 @@ def json_lines(answers: Sequence[Lookup], asked: Asked) -> Iterator[str]:
                 **named(answer.packet, ("netns", "family", "address", "port", "device")),
                 "client": asked.client,
                 "device_guessed": asked.guessed,
-                "members": len(answer.chosen),
+                "members": answer.members,
                 "selector": first.selector if first else None,
                 "selector_program": first and first.program and _program(first.program),
                 "chosen": [_chosen(row) for row in answer.chosen[:LISTED]],
@@ -158,10 +160,9 @@ def _question(answer: Lookup, asked: Asked, other: str) -> str:
 def _gets(answer: Lookup, gets: str) -> Iterator[str]:
     rows = answer.chosen
     if len(rows) == 1:
-        alone = ", a reuseport group of one" if answer.grouped else ""
-        yield f"  {gets}: {_socket(rows[0])}{alone}"
+        yield f"  {gets}: {_socket(rows[0])}{_alone(rows[0], answer) if answer.grouped else ''}"
         return
-    yield f"  {gets}: {_group(rows)}"
+    yield f"  {gets}: {_group(rows, answer.members)}"
     for row in rows[:LISTED]:
         cpu = cpu_of(row) if row.selector == "incoming_cpu" else None
         yield f"    {'' if cpu is None else f'CPU {cpu}: '}{_socket(row)}"
@@ -169,16 +170,29 @@ def _gets(answer: Lookup, gets: str) -> Iterator[str]:
         yield f"    and {plural(len(rows) - LISTED, 'more socket')}"
 
 
-def _group(rows: Sequence[Listener]) -> str:
+def _alone(row: Listener, answer: Lookup) -> str:
+    """What its group has to do with it. Only an extended program can refuse."""
+    chooser = selector(row.selector or "", row.program)
+    if answer.members > 1:
+        return (
+            f", of the {answer.members:,} of its reuseport group that which BPF chooses ({chooser})"
+        )
+    refuses = f", unless BPF refuses ({chooser})" if row.selector == "ebpf" else ""
+    return f", a reuseport group of one{refuses}"
+
+
+def _group(rows: Sequence[Listener], members: int) -> str:
     (first, *_), size = rows, len(rows)
     kind, program = first.selector, first.program
-    group = f"one of the {size} sockets of a reuseport group"
+    among = f"{size:,} of the {members:,}" if size < members else f"the {size:,}"
+    group = f"one of {among} sockets of a reuseport group"
     if kind == "hash":
         return f"{group}, each as likely (1 in {size}): the kernel hashes with a secret of its own"
     if kind == "incoming_cpu":
         return f"{group}: that of the CPU that handles the packet (SO_INCOMING_CPU), else by hash"
     if kind is not None:
-        return f"{group}: that which BPF chooses ({selector(kind, program)}), else by hash"
+        refuses = " unless it refuses" if kind == "ebpf" else ""
+        return f"{group}: that which BPF chooses ({selector(kind, program)}), else by hash{refuses}"
     return (
         f"{group}: by hash, each as likely (1 in {size}), unless BPF chooses (not seen from here)"
     )
@@ -196,7 +210,7 @@ def _sockets(rows: Sequence[Listener]) -> str:
 
 
 def _why(answer: Lookup) -> str:
-    beaten = {other.reason for other in answer.others} - set(MISSES)
+    beaten = {other.reason for other in answer.others} & _WHY.keys()
     if beaten:
         return " and ".join(text for reason, text in _WHY.items() if reason in beaten)
     alone = "nothing else on this port serves it"
