@@ -315,6 +315,12 @@ TABLE: tuple[Entry, ...] = (
         "groups heed SO_INCOMING_CPU since 6.1",
         names=("test_the_cpu_of_a_packet_chooses_where_members_ask_for_one",),
     ),
+    Entry(
+        "kernel/test_who_to.py",
+        HERE,
+        "nftables are the same everywhere, where they are",
+        names=("test_rules_of_netfilter_are_named",),
+    ),
     Entry("kernel/test_who_why.py", HERE + OLDEST, "the kernel's own rules of binding"),
     Entry(
         "kernel/test_open.py",

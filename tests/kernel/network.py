@@ -76,6 +76,39 @@ def set_switch(name: str, value: object) -> None:
     switch(name).write_text(str(value))
 
 
+def refuse_all_input(table: str) -> None:
+    """A chain of nftables without rules, of the hook `input` and the policy `drop`.
+
+    In the namespace of the caller. OSError where the kernel has no nftables.
+    """
+
+    def attribute(kind: int, value: bytes) -> bytes:
+        return struct.pack("=HH", len(value) + 4, kind) + value + bytes(-len(value) % 4)
+
+    def message(
+        kind: int, family: int, body: bytes = b"", flags: int = 0, subsystem: int = 0
+    ) -> bytes:
+        content = struct.pack(">BBH", family, 0, subsystem) + body
+        return struct.pack("=IHHII", len(content) + 16, kind, flags | 1, 1, 0) + content
+
+    name = attribute(1, table.encode() + b"\0")
+    hook = attribute(1, struct.pack(">I", 1)) + attribute(
+        2, struct.pack(">i", 0)
+    )  # input, priority
+    chain = name + attribute(3, b"in\0") + attribute(4, hook) + attribute(5, bytes(4))
+    inet, create, acknowledge = 1, 0x400, 4
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 12) as link:  # NETLINK_NETFILTER
+        link.send(
+            message(0x10, 0, subsystem=10)
+            + message(0xA00, inet, name, create)
+            + message(0xA03, inet, chain + attribute(7, b"filter\0"), create | acknowledge)
+            + message(0x11, 0, subsystem=10)
+        )
+        (code,) = struct.unpack_from("=i", link.recv(4096), 16)
+        if code:
+            raise OSError(-code, os.strerror(-code))
+
+
 def switch(name: str) -> Path:
     """Where the switch is, or would be."""
     core = SYSCTLS / "core" / name

@@ -7,6 +7,7 @@ import socket
 import subprocess
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import pytest
 
@@ -21,7 +22,7 @@ from accepttrace.views.who.to import Asked, result, text_lines
 
 from .binding import CLIENT, CLIENT_6, SERVER, SERVER_6, Port, across, free_port, ip, wired
 from .clients import inode_of
-from .network import own_network
+from .network import own_network, refuse_all_input, sockets
 from .steering import (
     DROP,
     EXIT,
@@ -89,7 +90,8 @@ def agree(port: Port, address: str, listeners: Sequence[socket.socket]) -> list[
     taken = port.takers(address, listeners)
     assert set(taken) == {row.inode for row in answer.chosen}
     order = [inode_of(each) for each in listeners]
-    others = sorted(answer.others, key=lambda one: order.index(one.listener.inode))
+    here = [one for one in answer.others if one.reason != "netns"]
+    others = sorted(here, key=lambda one: order.index(one.listener.inode))
     return [one.reason for one in others]
 
 
@@ -244,7 +246,8 @@ def test_the_cpu_of_a_packet_chooses_where_members_ask_for_one(
 
 def test_nobody_gets_what_nobody_listens_for(port: Port) -> None:
     (answer,), asked = ask(named(port, "127.0.0.1"))
-    assert (result(answer, asked), answer.others) == ("refused", ())
+    assert result(answer, asked) == "refused"
+    assert {one.reason for one in answer.others} <= {"netns"}
     assert port.takers("127.0.0.1", []) == Counter()
 
 
@@ -304,6 +307,74 @@ def test_a_socket_bound_to_a_device_gets_only_what_comes_through_it(
         assert (far.packet.device, through.packet.device) == ("lo", "va")
         assert [one.reason for one in far.others] == ["device"]
         assert port.takers(loopback, [device]) == Counter()
+
+
+def arrives(there: int, port: Port, address: str, source: str) -> bool:
+    """Whether the SYN of a client comes to a listener: over a veth that is at once, or never."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with across(there), socket.socket(family) as client:
+        client.settimeout(0.2)
+        client.bind((source, 0))
+        try:
+            client.connect((address, port.number))
+        except TimeoutError:
+            pass
+        else:
+            return True
+    return sockets("syn-recv", port.number) > 0
+
+
+def outcome(address: str, port: Port, source: str, device: str | None = None) -> str | None:
+    (answer,), asked = ask(named(port, address), source, device)
+    return answer.dropped or result(answer, asked)
+
+
+def test_what_is_dropped_before_any_socket_is_looked_for() -> None:
+    """Martians, reverse path filter, and a client to which there is no way back."""
+    with wired() as there, free_port() as port:
+        port.listen("::")
+        set_conf("va", "rp_filter", 0)
+        set_conf("all", "rp_filter", 0)
+        with across(there):
+            set_conf("vb", "route_localnet", 1)
+            ip("address add 192.0.2.9/32 dev vb")
+            ip("route flush table local root 127.0.0.0/8")
+            ip(f"route add 127.0.0.1 via {SERVER} dev vb")
+
+        def both(address: str, source: str) -> tuple[str | None, bool]:
+            return outcome(address, port, source, "va"), arrives(there, port, address, source)
+
+        assert both(SERVER, CLIENT) == ("socket", True)
+        assert both(SERVER, "192.0.2.9") == ("no_route_back", False)
+        ip("route add 192.0.2.0/24 dev va")
+        assert both(SERVER, "192.0.2.9") == ("socket", True)
+        ip("route change 192.0.2.0/24 dev lo")
+        set_conf("va", "rp_filter", 1)
+        assert both(SERVER, "192.0.2.9") == ("martian", False)
+        assert both("127.0.0.1", CLIENT) == ("loopback", False)
+        set_conf("va", "route_localnet", 1)
+        assert both("127.0.0.1", CLIENT) == ("socket", True)
+        assert outcome("::1", port, CLIENT_6) == "loopback"
+
+
+def test_rules_of_netfilter_are_named() -> None:
+    """They are not predicted: this one drops all."""
+    with wired() as there, free_port() as port:
+        port.listen("0.0.0.0")
+        assert ask(named(port, SERVER), CLIENT)[1].tables == ()
+        assert arrives(there, port, SERVER, CLIENT)
+        try:
+            refuse_all_input("fence")
+        except OSError as error:
+            pytest.skip(f"this kernel has no nftables: {error}")
+        answers, asked = ask(named(port, SERVER), CLIENT)
+        (note,) = (line for line in text_lines(answers, asked) if "netfilter" in line)
+        assert note.endswith("may drop, refuse or redirect it: inet fence")
+        assert not arrives(there, port, SERVER, CLIENT)
+
+
+def set_conf(device: str, name: str, value: int) -> None:
+    Path(f"/proc/sys/net/ipv4/conf/{device}/{name}").write_text(str(value))
 
 
 def compare(

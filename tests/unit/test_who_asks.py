@@ -99,18 +99,34 @@ def test_places_are_read(text: str, place: Place) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "x", "1.2.3.4", "1.2.3.4:", "::1:80", "[::1]", "80-81", "a:80"]
+    ("text", "said"),
+    [
+        ("", "a port is missing"),
+        ("x", "not a port; write one: 80$"),
+        ("1.2.3.4", "a port is missing: write 127.0.0.1:80, "),
+        ("1.2.3.4:", "a port is missing"),
+        ("[::1]", "a port is missing"),
+        ("::1", "in brackets"),
+        ("::1:80", "in brackets"),
+        ("80-81", "more than one port"),
+        ("a:80", "names of hosts are not looked up"),
+        ("/run/a.sock", "`who /run/a.sock` is about a UNIX socket"),
+        ("@a", "UNIX socket"),
+    ],
 )
-def test_what_is_no_place_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=r"."):
+def test_what_is_no_place_is_refused(text: str, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
         parse_place(text)
 
 
 def test_a_client_may_be_an_address_alone() -> None:
     assert parse_client("10.0.0.1") == Place("10.0.0.1", None)
     assert parse_client("10.0.0.1:99") == Place("10.0.0.1", 99)
-    with pytest.raises(ValueError, match="names no address"):
-        parse_client("99")
+    for zone in ("fe80::1%eth0", "[fe80::1%eth0]"):
+        assert parse_client(zone) == Place("fe80::1", None, "eth0")
+    for wrong in ("99", "localhost", "0.0.0.0", "[::]", "::ffff:0.0.0.0"):
+        with pytest.raises(ValueError, match="names no address"):
+            parse_client(wrong)
 
 
 def test_users_are_read() -> None:
@@ -135,6 +151,9 @@ def test_users_are_read() -> None:
         (["--why", "80", "--from", "10.0.0.1"], "--from belongs to --to"),
         (["--to", "80", "-p", "80"], "every listener on the port"),
         (["--to", "127.0.0.1:80", "--from", "::1"], "different families"),
+        (["--to", "127.0.0.1:80", "-6"], "do not go with an address of IPv4"),
+        (["--to", "80", "--from", "::1", "-4"], "do not go with an address of IPv6"),
+        (["--to", "80", "--device", "no-such"], "no device no-such"),
         (["--why", "80", "--pid", str(os.getpid())], "one port of one network namespace"),
         (["--why", "80", "--address", "::1", "--address", "::2"], "one --address"),
         (["--why", "80", "--address", "127.0.0.1", "--v6only"], "no address of IPv6"),
@@ -269,6 +288,7 @@ def test_an_answer_is_bounded_whatever_there_is() -> None:
     assert "28 more cases: name an address, or --device" in lines
     objects = list(to_view.json_lines(answers, Asked()))
     assert len(objects) == to_view.CASES
+    assert {json.loads(line)["cases_left_out"] for line in objects} == {28}
     for line in objects:
         schema("to").validate(json.loads(line))
         assert json.loads(line)["others_left_out"] == 2000 - 1 - to_view.LISTED
@@ -365,6 +385,29 @@ def test_sockets_alike_are_one_line() -> None:
     assert len(lines) == 4
     beside = finding(replace(WISH, address="10.0.0.2"), used(*users), ())
     assert sum("not in the way" in line for line in why_view.text_lines(beside)) == 1
+
+
+@pytest.mark.parametrize(
+    ("why", "said"),
+    [
+        ("no_route_back", "there is no route back to 10.9.9.9, so the SYN is not answered"),
+        ("martian", "packets from 10.9.9.9 that come through e are dropped: a martian address, or"
+         " rp_filter"),
+        ("loopback", "packets to loopback addresses that come through e are dropped"),
+    ],
+)  # fmt: skip
+def test_what_is_dropped_says_why(why: Any, said: str) -> None:
+    found = replace(look_up(replace(TO_ANY, device="e"), [listener(1, queue=11)]), dropped=why)
+    lines = list(to_view.text_lines([found], Asked(client="10.9.9.9")))
+    assert lines[1:] == [f"  nobody: {said}"]
+    assert to_view.result(found, Asked()) == "dropped"
+    (line,) = to_view.json_lines([found], Asked())
+    schema("to").validate(json.loads(line))
+
+
+def test_whether_netfilter_has_rules_may_not_be_known() -> None:
+    lines = list(to_view.text_lines([look_up(TO_ANY, [])], Asked(tables=None)))
+    assert lines[-1].startswith("note: whether rules of netfilter")
 
 
 def test_programs_of_the_namespace_decide() -> None:

@@ -23,6 +23,7 @@ UNITS: Final = {"": 1.0, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 PORT_LIMIT: Final = 65535
 PID_LIMIT: Final = 1 << 22  # of the kernel; namespaces are numbered from about 0xF0000000 on
 NAMED_NETNS: Final = "/run/netns"
+PORTS_FORM: Final = "write 80 or 80,443 or 8000-8010"
 
 
 def parse_ports(text: str) -> frozenset[int]:
@@ -30,8 +31,8 @@ def parse_ports(text: str) -> frozenset[int]:
     ports: set[int] = set()
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
-        low = _port(first, part)
-        high = _port(last, part) if dash else low
+        low = _port(first, part, PORTS_FORM)
+        high = _port(last, part, PORTS_FORM) if dash else low
         if low > high:
             raise ValueError(f"the range {part.strip()} ends before it begins")
         ports.update(range(low, high + 1))
@@ -40,17 +41,15 @@ def parse_ports(text: str) -> frozenset[int]:
 
 def parse_port(text: str) -> int:
     """One port. ValueError says what is wrong, for people."""
-    ports = parse_ports(text)
-    if len(ports) != 1:
+    if {",", "-"} & set(text) and len(parse_ports(text)) > 1:
         raise ValueError(f"{text!r} is more than one port")
-    (port,) = ports
-    return port
+    return _port(text.strip(), text, "write one: 80")
 
 
-def _port(text: str, part: str) -> int:
+def _port(text: str, part: str, form: str) -> int:
     if not (text.isascii() and text.isdigit()):
         wrong = f"{part.strip()!r} is not a port" if part.strip() else "a port is missing"
-        raise ValueError(f"{wrong}; write 80 or 80,443 or 8000-8010")
+        raise ValueError(f"{wrong}; {form}")
     if not 1 <= int(text) <= PORT_LIMIT:
         raise ValueError(f"port {text} is out of range (1-{PORT_LIMIT})")
     return int(text)

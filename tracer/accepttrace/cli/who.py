@@ -80,6 +80,8 @@ def who(output: str, full: bool, watch: bool, interval: float, udp: bool, **valu
     """
     if udp and watch:
         raise click.UsageError("--watch applies to TCP only")
+    if watch and (values["to"] is not None or values["why"] is not None):
+        raise click.UsageError("--to and --why are answered once: leave --watch away")
     names = whounix.take_names(values)
     filters = take_filters(values)
     whounix.check(names, filters, values, udp)

@@ -12,6 +12,7 @@ from accepttrace.facts.records import Family
 
 COMM_LENGTH: Final = 15  # bytes: the kernel cuts names of tasks to it
 _MAPPED: Final = bytes(10) + b"\xff\xff"  # before an IPv4 address that stands in one of IPv6
+LOOPBACK: Final = "lo"  # the device of every network namespace
 _ANY: Final = bytes(16)
 _ANY_IPV4: Final = _MAPPED + bytes(4)
 
@@ -108,6 +109,12 @@ def is_ipv4(address: str) -> bool:
 def is_any(address: str) -> bool:
     """Whether it stands for every local address, of IPv4 or of IPv6."""
     return _packed(address) in (_ANY, _ANY_IPV4)
+
+
+def is_loopback(address: str) -> bool:
+    """Whether it is one that no wire may carry: of 127.0.0.0/8, or ::1."""
+    packed = _packed(address)
+    return packed.startswith((_MAPPED + b"\x7f", _ANY[:15] + b"\1"))
 
 
 def unmapped(address: str) -> str:

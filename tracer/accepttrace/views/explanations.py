@@ -577,7 +577,7 @@ QUESTIONS: Final = (
         " device comes first, then one of IPv4 before a dual-stack one, then the last that began to"
         " listen; SO_INCOMING_CPU weighs as much as a device. The first with SO_REUSEPORT ends the"
         " search for its whole group. A BPF program (sk_lookup) runs before all this, rules of"
-        " nftables that change addresses before that, and neither is predicted.",
+        " netfilter before that: both are named, and neither is predicted.",
         "If it is the wrong one: close the older or more specific socket, or bind to an address."
         " Which member of a group the hash chooses cannot be predicted: its key is secret.",
         ("--to", "lookup", "sk_lookup", "connection refused", "ECONNREFUSED"),

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Literal
 
-from accepttrace.facts.matching import is_any, is_ipv4, same_address, unmapped
+from accepttrace.facts.matching import LOOPBACK, is_any, is_ipv4, same_address, unmapped
 from accepttrace.facts.records import Family, Listener
 from accepttrace.model.who.selecting import may_be_picked
 
@@ -24,7 +24,8 @@ Behind = Literal["any_address", "no_device", "ipv4_first", "group_first", "liste
 # Those that do not serve the packet at all, those that would if another were not there, and members
 # of the group that gets it which its selector passes over.
 Reason = Miss | Behind | Literal["not_selected"]
-LOOPBACK: Final = "lo"
+# Why the kernel looks for no socket at all.
+Drop = Literal["no_route_back", "martian", "loopback"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,8 @@ class Lookup:
     `chosen`: a lone socket, or those of the `members` of a group among which the group chooses;
     nobody: refused.
     `otherwise`: who gets it if lone sockets have SO_REUSEPORT, which was not to be seen, and that
-    makes a difference. `by_cpu`: who gets it instead where that CPU handles it.
+    makes a difference. `by_cpu`: who gets it instead where that CPU handles it. `dropped`: nobody
+    gets it then, whoever would.
     """
 
     packet: Packet
@@ -66,6 +68,7 @@ class Lookup:
     others: tuple[Other, ...]
     otherwise: tuple[Listener, ...] = ()
     by_cpu: tuple[tuple[int, tuple[Listener, ...]], ...] = ()
+    dropped: Drop | None = None
 
     @property
     def grouped(self) -> bool:

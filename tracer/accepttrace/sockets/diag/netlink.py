@@ -12,12 +12,14 @@ from typing import Any, Final, TypeVar
 Row = TypeVar("Row")
 
 NETLINK_SOCK_DIAG: Final = 4
+NETLINK_NETFILTER: Final = 12
 TCPDIAG_GETSOCK: Final = 18
 SOCK_DIAG_BY_FAMILY: Final = 20
 DUMP_REQUEST: Final = 0x301  # NLM_F_REQUEST, NLM_F_DUMP
 NLM_F_DUMP_INTR: Final = 0x10
 NLMSG_ERROR: Final = 2
 NLMSG_DONE: Final = 3
+NLMSG_MIN_TYPE: Final = 16  # below are the messages of netlink itself
 INET_DIAG_SKMEMINFO: Final = 7
 SK_MEMINFO_RCVBUF: Final = 1
 SK_MEMINFO_DROPS: Final = 8
@@ -76,8 +78,14 @@ def dump_unix(states: int, show: int, decode: Callable[[bytes], Row]) -> tuple[R
         return tuple(_dump(link, framed(SOCK_DIAG_BY_FAMILY, body), decode))
 
 
-def _link() -> socket.socket:
-    link = socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, NETLINK_SOCK_DIAG)
+def dump_netfilter(kind: int, body: bytes, decode: Callable[[bytes], Row]) -> tuple[Row, ...]:
+    """What netfilter answers to a request of this kind. OSError, as `dump`."""
+    with _link(NETLINK_NETFILTER) as link:
+        return tuple(_dump(link, framed(kind, body), decode))
+
+
+def _link(protocol: int = NETLINK_SOCK_DIAG) -> socket.socket:
+    link = socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, protocol)
     link.settimeout(TIMEOUT_S)
     return link
 
@@ -114,7 +122,7 @@ def _replies(link: socket.socket, decode: Callable[[bytes], Row]) -> tuple[list[
                 return rows, interrupted
             if kind == NLMSG_ERROR:
                 _raise_code(body)
-            elif kind in (SOCK_DIAG_BY_FAMILY, TCPDIAG_GETSOCK):
+            elif kind >= NLMSG_MIN_TYPE:
                 rows.append(decode(body))
 
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from accepttrace.facts.matching import is_any, is_ipv4
 from accepttrace.facts.records import Listener, Program, Unread
-from accepttrace.model.who.lookup import Lookup, Other, Reason, cpu_of
+from accepttrace.model.who.lookup import Drop, Lookup, Other, Reason, cpu_of
 from accepttrace.views.formats import endpoint, place_of, plural, selector
 from accepttrace.views.jsonl import PLACE_FIELDS, PROGRAM_FIELDS, dump, named
 from accepttrace.views.text import clean
@@ -32,6 +32,12 @@ _WHY_NOT: Final[Mapping[Reason, str]] = {
     "not_selected": "a member of the same group that the BPF selector never returns",
     "listed_later": "its equal, but behind it in the kernel's list",
 }
+_DROPPED: Final[Mapping[Drop, str]] = {
+    "no_route_back": "there is no route back to {client}, so the SYN is not answered",
+    "martian": "packets from {client} that come through {through} are dropped: a martian address,"
+    " or rp_filter",
+    "loopback": "packets to loopback addresses that come through {through} are dropped",
+}
 _WHY: Final[Mapping[Reason, str]] = {
     "any_address": "bound to this very address",
     "no_device": "bound to this device",
@@ -48,7 +54,8 @@ class Asked:
 
     `route`: why the address is none of this machine; empty: it is one, or none was asked about.
     `client`: from where it comes. `guessed`: its device is that of the route back to the client.
-    `programs`: of type sk_lookup; None: not known.
+    `programs`: of type sk_lookup; None: not known. `tables`: of netfilter, those with rules that it
+    passes; None: not known.
     """
 
     route: str = ""
@@ -56,6 +63,7 @@ class Asked:
     guessed: bool = False
     programs: tuple[Program, ...] | None = ()
     unread: tuple[Unread, ...] = ()
+    tables: tuple[str, ...] | None = ()
 
 
 def text_lines(answers: Sequence[Lookup], asked: Asked) -> Iterator[str]:
@@ -79,6 +87,7 @@ def json_lines(answers: Sequence[Lookup], asked: Asked) -> Iterator[str]:
                 "result": result(answer, asked),
                 **named(answer.packet, ("netns", "family", "address", "port", "device")),
                 "client": asked.client,
+                "dropped": answer.dropped,
                 "device_guessed": asked.guessed,
                 "members": answer.members,
                 "selector": first.selector if first else None,
@@ -94,15 +103,19 @@ def json_lines(answers: Sequence[Lookup], asked: Asked) -> Iterator[str]:
                 "sk_lookup": None
                 if asked.programs is None
                 else [_program(one) for one in asked.programs],
+                "netfilter": asked.tables,
+                "cases_left_out": max(len(answers) - CASES, 0),
                 "unread": objects(asked.unread),
             }
         )
 
 
 def result(answer: Lookup, asked: Asked) -> str:
-    """`not local`, `refused`, `group` or `socket`; `program` where one may choose another."""
+    """`not local`, `dropped`, `refused`, `group` or `socket`; `program`: one may choose another."""
     if asked.route:
         return "not local"
+    if answer.dropped:
+        return "dropped"
     if asked.programs:
         return "program"
     if not answer.chosen:
@@ -133,6 +146,9 @@ def _case(answer: Lookup, asked: Asked, other: str) -> Iterator[str]:
     yield _question(answer, asked, other)
     if asked.route:
         yield f"  nobody here: {asked.route}"
+        return
+    if answer.dropped:
+        yield f"  nobody: {_dropped(answer.dropped, answer, asked)}"
         return
     if answer.chosen:
         yield from _gets(answer, "would get it" if asked.programs else "gets it")
@@ -191,7 +207,7 @@ def _group(rows: Sequence[Listener], members: int) -> str:
     if kind == "incoming_cpu":
         return f"{group}: that of the CPU that handles the packet (SO_INCOMING_CPU), else by hash"
     if kind is not None:
-        refuses = " unless it refuses" if kind == "ebpf" else ""
+        refuses = "; BPF may also refuse" if kind == "ebpf" else ""
         return f"{group}: that which BPF chooses ({selector(kind, program)}), else by hash{refuses}"
     return (
         f"{group}: by hash, each as likely (1 in {size}), unless BPF chooses (not seen from here)"
@@ -217,6 +233,11 @@ def _why(answer: Lookup) -> str:
     row = answer.chosen[0]
     own = "" if is_any(row.local_address) else f"{_WHY['any_address']}; "
     return own + alone
+
+
+def _dropped(why: Drop, answer: Lookup, asked: Asked) -> str:
+    through = clean(answer.packet.device or "another device")
+    return _DROPPED[why].format(client=clean(asked.client or ""), through=through)
 
 
 def _refusal(answer: Lookup) -> str:
@@ -247,14 +268,20 @@ def _notes(answers: Sequence[Lookup], asked: Asked) -> Iterator[str]:
             f"the BPF program {selector('sk_lookup', program)} runs before all this, and may give "
             "it to any socket"
         )
-    if asked.programs is None:
-        yield "whether a BPF program (sk_lookup) chooses before all this may only be asked by root"
+    if asked.tables:
+        names = ", ".join(map(clean, asked.tables[:LISTED]))
+        yield f"rules of netfilter come first, and may drop, refuse or redirect it: {names}"
+    hidden = {"a BPF program (sk_lookup)": asked.programs, "rules of netfilter": asked.tables}
+    unknown = " or ".join(name for name, found in hidden.items() if found is None)
+    if unknown:
+        yield f"whether {unknown} decide before all this may only be asked by root"
     missing = sentence(asked.unread)
     if missing and not all(row.holders for answer in answers for row in answer.chosen):
         yield f"holders are missing: {missing}"
-    for answer in answers:
+    reached = [] if asked.route else [answer for answer in answers if not answer.dropped]
+    for answer in reached:
         yield from _of_answer(answer)
-    chosen = {row.inode: row for answer in answers for row in answer.chosen}
+    chosen = {row.inode: row for answer in reached for row in answer.chosen}
     for rows in alike(chosen.values(), _place)[:CASES]:
         yield from _stuck(rows)
 
