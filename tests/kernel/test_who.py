@@ -276,6 +276,21 @@ def test_a_udp_socket_of_the_kernel_is_nobodys() -> None:
     )
 
 
+def test_who_is_stopped_in_accept_is_not_said_to_wait_for_nothing() -> None:
+    def only(port: int) -> dict[str, Any]:
+        ((one,),) = (row["holders"] for row in listeners(port).values())
+        return dict(one)
+
+    with listen(5) as sock, child(lambda: blocking(sock)) as pid:
+        port = port_of(sock)
+        sock.close()
+        until(lambda: only(port)["waits"] is True)
+        os.kill(pid, signal.SIGSTOP)
+        until(lambda: only(port)["stopped"])
+        assert only(port)["waits"] is not False
+        assert found(port) == {}
+
+
 def test_the_oldest_waiting_has_waited_so_long() -> None:
     by_bpf()
     with listen(7) as sock, socket.create_connection(sock.getsockname()):

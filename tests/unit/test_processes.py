@@ -294,6 +294,11 @@ def test_of_several_owners_of_an_epoll_set_the_sleepers_wait() -> None:
 def test_a_process_is_idle_where_all_its_threads_sleep_in_a_known_call() -> None:
     with child(signal.pause) as pid:
         wait_until(lambda: syscalls.is_idle(pid))
+        os.kill(pid, signal.SIGSTOP)  # it goes on in the call, which may be accept()
+        wait_until(lambda: procfs.is_stopped(pid))
+        assert not syscalls.is_idle(pid)
+        os.kill(pid, signal.SIGCONT)
+        wait_until(lambda: syscalls.is_idle(pid))
     read, write = os.pipe()
     with child(lambda: os.read(read, 1)) as pid:
         wait_until(lambda: procfs.text(f"/proc/{pid}/syscall").split()[0].isdigit())

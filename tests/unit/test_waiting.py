@@ -108,6 +108,7 @@ def test_a_process_of_very_many_threads_is_not_idle(monkeypatch: pytest.MonkeyPa
     line = f"{next(iter(syscalls.CALLS), 0)} 0x0\n"
     monkeypatch.setattr(procfs, "text", lambda _: line)
     found = []
+    monkeypatch.setattr(procfs, "is_stopped", lambda _: False)
     for number in (syscalls.THREADS_READ, syscalls.THREADS_READ + 1):
         threads = [str(n) for n in range(number)]
         monkeypatch.setattr(procfs, "names", lambda _, limit, t=threads: t[:limit])

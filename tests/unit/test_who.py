@@ -480,6 +480,8 @@ def test_some_idle_holders_have_lines_of_their_own() -> None:
             "shared by 2 processes way not known",
         ),
         ({"group_size": None, "holders": ()}, False, "reuseport 1 held by nobody visible"),
+        ({"group_size": 1, "selector": "hash"}, False, "alone in its reuseport group one process"),
+        ({"group_size": 1, "selector": "ebpf"}, False, "reuseport 1 of 1 by ebpf one process"),
         ({"group_size": 3, "selector": "hash"}, False, "reuseport 1 of 3 by hash one process"),
         ({"sharing": "sole", "options": Options(True, False, 0, None, None)}, False,
          "SO_REUSEPORT set, in no group sole"),

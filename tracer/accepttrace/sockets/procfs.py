@@ -26,6 +26,7 @@ DESCRIPTORS_READ: Final = 65536  # of one process
 THREADS_TRIED: Final = 16
 REMEMBERED: Final = 256  # lists of control groups
 STATE, PPID, SESSION, FLAGS, STARTTIME = 0, 1, 3, 6, 19  # fields of stat behind comm: proc(5)
+STOPPED: Final = ("T", "t")  # by a signal, by a debugger
 PF_KTHREAD: Final = 0x200000  # in the field `flags`
 GENERATIONS: Final = 4  # of parents whose name may be that of a process
 # Those that have a name instead of a number, by the folder of LXC (also LXD, Incus), systemd-nspawn
@@ -87,7 +88,7 @@ def kin(pid: int) -> Kin:
     status = text(f"/proc/{pid}/status")
     uids, cpus = _values(status, "Uid"), _values(status, "Cpus_allowed_list")
     uid = int(uids[1]) if len(uids) > 1 else None
-    stopped = fields[STATE] in ("T", "t")
+    stopped = fields[STATE] in STOPPED
     return Kin(pid, start, comm, parent, session, uid, intern(cpus[0]) if cpus else None, stopped)
 
 
@@ -212,6 +213,11 @@ def socket_at(pid: int, tid: int, fd: int) -> int | None:
 def is_kernel_thread(pid: int) -> bool:
     """Whether it is one: it has no files of its own."""
     return bool(int(_stat(pid)[1][FLAGS]) & PF_KTHREAD)
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether a signal or a debugger has stopped it."""
+    return _stat(pid)[1][STATE] in STOPPED
 
 
 def is_zombie(pid: int) -> bool:

@@ -50,9 +50,12 @@ THREADS_READ: Final = 1024  # of one process
 def is_idle(pid: int) -> bool:
     """Whether every thread sleeps in a call that serves no connection: in CALLS.
 
-    For one of whom it is known that none of these calls waits on the socket in question.
+    For one of whom it is known that none of these calls waits on the socket in question: unless it
+    is stopped, and goes on in the call when it is continued.
     OSError if it is gone or may not be looked at.
     """
+    if procfs.is_stopped(pid):
+        return False
     threads = procfs.names(f"/proc/{pid}/task", THREADS_READ + 1)
     if len(threads) > THREADS_READ:
         return False

@@ -189,7 +189,8 @@ def _shared(socket: Socket, answer: Answer) -> Iterator[str]:
     if row.sharing == "reuseport":
         size = "" if row.group_size is None else f" of {row.group_size}"
         by = f" by {selector(row.selector, row.program)}" if row.selector else ""
-        yield f"reuseport {socket.rank}{size}{by}"
+        is_alone = row.group_size == 1 and row.selector == "hash"
+        yield "alone in its reuseport group" if is_alone else f"reuseport {socket.rank}{size}{by}"
     elif row.options and row.options.reuseport:
         yield "SO_REUSEPORT set, in no group"
     if not row.holders:
