@@ -16,6 +16,7 @@ from .clients import drain, inode_of
 from .conftest import wait_until
 from .network import own_network, visited
 
+IP_FREEBIND, IPV6_FREEBIND = 15, 78
 SERVER, CLIENT = "10.77.0.1", "10.77.0.2"
 SERVER_6, CLIENT_6 = "fd77::1", "fd77::2"
 
@@ -27,6 +28,7 @@ def bound(
     reuseport: bool = False,
     reuseaddr: bool = False,
     v6only: bool = False,
+    freebind: bool = False,
     device: str = "",
 ) -> socket.socket:
     """A TCP socket that does not listen yet."""
@@ -37,6 +39,9 @@ def bound(
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, reuseaddr)
         if six:
             opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, v6only)
+            opened.setsockopt(socket.IPPROTO_IPV6, IPV6_FREEBIND, freebind)
+        else:
+            opened.setsockopt(socket.IPPROTO_IP, IP_FREEBIND, freebind)
         if device:
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device.encode())
         opened.bind((address, port))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import pickle
+import select
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -27,6 +28,7 @@ from .network import own_network, set_switch, visited
 T = TypeVar("T")
 
 OTHER = 65534  # a user
+OPTIONS = ("reuseport", "reuseaddr", "v6only", "freebind")
 # TCP_BOUND_INACTIVE of sock_diag: commit 91051f003948, Linux 6.8.
 LISTS_BOUND = tuple(map(int, os.uname().release.split(".")[:2])) >= (6, 8)
 
@@ -50,15 +52,9 @@ def really(asked: Wish) -> int:
     before = os.geteuid()
     os.seteuid(asked.uid)
     try:
-        options = {"device": asked.device or "", "v6only": asked.v6only}
+        options: dict[str, Any] = {name: getattr(asked, name) for name in OPTIONS}
         with closing(
-            bound(
-                asked.address,
-                asked.port,
-                reuseport=asked.reuseport,
-                reuseaddr=asked.reuseaddr,
-                **options,  # type: ignore[arg-type]
-            )
+            bound(asked.address, asked.port, device=asked.device or "", **options)
         ) as opened:
             opened.listen(1)
     except OSError as error:
@@ -77,6 +73,10 @@ def agree(asked: Wish) -> Finding:
     for one in found.remedies:
         assert one.code == really(one.wish), one
     return found
+
+
+def wait_for(listener: socket.socket) -> None:
+    assert select.select([listener], [], [], 5)[0]
 
 
 def rules(found: Finding) -> list[str]:
@@ -232,6 +232,79 @@ def test_time_wait_is_in_the_way_without_reuseaddr(port: Port, reuseaddr: bool) 
     assert "TIME-WAIT with 127.0.0.1:" in "".join(text_lines(found))
 
 
+@pytest.mark.parametrize("first", ["::", "::1"])
+def test_connections_of_ipv6_may_be_in_the_way_of_any_ipv4(port: Port, first: str) -> None:
+    """They are not where their listener was bound to one address: that sets IPV6_V6ONLY."""
+    with port.listen(first) as listener, socket.create_connection(("::1", port.number)):
+        wait_for(listener)
+        accepted, _ = listener.accept()
+        listener.close()
+        with closing(accepted):
+            found = agree(wish(port))
+            assert rules(found) == (["ipv6"] if first == "::" else [])
+            assert in_the_way(found) == ([inode_of(accepted)] if first == "::" else [])
+            assert agree(wish(port, "127.0.0.1")).conflicts == ()
+
+
+def test_what_was_closed_in_fin_wait_2_belongs_to_nobody(port: Port) -> None:
+    with port.listen("127.0.0.1", reuseport=True) as listener:
+        client = socket.create_connection(("127.0.0.1", port.number))
+        wait_for(listener)
+        listener.accept()[0].close()
+    with closing(client):
+        found = agree(wish(port))
+        (waits,) = [one.user for one in found.conflicts]
+        # Most are kept as in TIME-WAIT; if the answer to FIN came while close() was on, it is not.
+        assert (waits.use, waits.uid) in (("time_wait", None), ("connected", 0))
+        assert any(line.startswith("  so: wait until TIME-WAIT") for line in text_lines(found)) == (
+            waits.use == "time_wait" and not helps(found)
+        )
+        other = agree(wish(port, uid=OTHER, reuseport=True))
+        assert other.result == ("works" if waits.use == "time_wait" else "refused")
+
+
+def test_trying_does_not_keep_members_of_a_group_out(port: Port) -> None:
+    """As long as a group is alone on its port, connections of other users keep nobody out."""
+    listener = port.listen("127.0.0.1", reuseport=True)
+    with closing(socket.create_connection(("127.0.0.1", port.number))):
+        wait_for(listener)
+        os.seteuid(OTHER)
+        accepted, _ = listener.accept()
+        os.seteuid(0)
+        with closing(accepted):
+            asked = [wish(port, "127.0.0.2"), wish(port, "127.0.0.2", uid=OTHER, reuseport=True)]
+            asked.append(wish(port, "127.0.0.1"))
+            for each in asked:
+                found = explain(each)
+                assert (found.result, found.tried, found.spared) in (
+                    ("works", False, True),
+                    ("refused", True, False),
+                )
+                assert any("would disturb the group" in line for line in text_lines(found)) == (
+                    found.spared
+                )
+            assert helps(found) == ["  would work: with SO_REUSEPORT (tried)"]
+            bound("127.0.0.1", port.number, reuseport=True).close()
+            bound("127.0.0.2", port.number).close()
+            with pytest.raises(OSError, match="in use"):  # and so it would have been
+                bound("127.0.0.1", port.number, reuseport=True)
+
+
+def test_what_one_attempt_lets_in_is_not_believed_of_the_next(port: Port) -> None:
+    """After one with both options, the kernel lets in the next with SO_REUSEPORT unasked."""
+    with closing(bound("127.0.0.1", port.number, reuseaddr=True)) as first:
+        found = explain(wish(port, "127.0.0.1", reuseport=True))
+        assert helps(found) == ["  would work: with SO_REUSEADDR and SO_REUSEPORT (tried)"]
+        assert in_the_way(found) == ([inode_of(first)] if LISTS_BOUND else [])
+        agree(wish(port, "127.0.0.1", reuseport=True))
+        assert explain(wish(port, "127.0.0.1", reuseport=True, reuseaddr=True)).result == "works"
+        agree(wish(port, "127.0.0.1", reuseport=True))
+    with closing(bound("127.0.0.1", port.number)):
+        asked = wish(port, "::", reuseport=True)
+        assert any("with SO_REUSEPORT and IPV6_V6ONLY" in line for line in helps(explain(asked)))
+        assert really(asked) == errno.EADDRINUSE
+
+
 def test_a_client_that_happens_to_use_the_port_is_in_the_way(port: Port) -> None:
     with (
         closing(socket.create_server(("127.0.0.1", 0))) as server,
@@ -278,14 +351,29 @@ def as_other(function: Callable[[], T]) -> T:
 def test_a_privileged_port_is_for_those_who_may() -> None:
     asked = Wish("ipv4", "127.0.0.1", 81, uid=OTHER)
     found = agree(asked)
-    assert (found.code, found.remedies) == (errno.EACCES, ())
+    assert found.code == errno.EACCES
+    assert helps(found) == ["  would work: as uid 0 (tried)"]
     assert "note: 81 is below ip_unprivileged_port_start (1024)" in "\n".join(text_lines(found))
     set_switch("ip_unprivileged_port_start", 81)
     assert agree(asked).result == "works"
 
 
 def test_an_address_of_another_machine_cannot_be_bound(port: Port) -> None:
-    assert agree(wish(port, "192.0.2.1")).code == errno.EADDRNOTAVAIL
+    for address in ("192.0.2.1", "2001:db8::1"):
+        found = agree(wish(port, address))
+        assert found.code == errno.EADDRNOTAVAIL
+        assert helps(found) == ["  would work: with IP_FREEBIND (tried)"]
+
+
+def test_a_link_local_address_needs_its_device(port: Port) -> None:
+    ip("link add va type veth peer name vb")
+    ip("address add fe80::7/64 dev va nodad")
+    ip("link set va up")
+    first = next(text_lines(agree(wish(port, "fe80::7"))))
+    assert "EINVAL: a link-local address needs its device: --device NAME" in first
+    assert agree(wish(port, "fe80::7", device="va")).result == "works"
+    found = agree(wish(port, "::1", device="va"))
+    assert "EADDRNOTAVAIL: no address of the device va" in next(text_lines(found))
 
 
 def test_a_reserved_port_can_be_bound_and_is_noted(port: Port) -> None:

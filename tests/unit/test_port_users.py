@@ -25,10 +25,27 @@ from accepttrace.sockets.trybind import Trial, code_of, try_all
 LOCAL, REMOTE = b"\x7f\x00\x00\x01", b"\x0a\x00\x00\x02"
 
 
-def message(state: int, *, family: int = socket.AF_INET, uid: int = 7, inode: int = 9) -> bytes:
+def message(
+    state: int, *, timer: int = 0, family: int = socket.AF_INET, uid: int = 7, inode: int = 9
+) -> bytes:
     local, remote = LOCAL + bytes(12), REMOTE + bytes(12)
     return netlink.MESSAGE.pack(
-        family, state, 0, 0, b"\x00\x50", b"\x01\x00", local, remote, 0, 0, 0, 0, 0, 0, uid, inode
+        family,
+        state,
+        timer,
+        0,
+        b"\x00\x50",
+        b"\x01\x00",
+        local,
+        remote,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        uid,
+        inode,
     )
 
 
@@ -50,6 +67,13 @@ def test_each_state_is_a_use_and_half_open_ones_are_none() -> None:
     assert listens.remote_address is None
     assert waits is not None
     assert waits.uid is None
+
+
+def test_what_was_closed_in_fin_wait_2_is_as_in_time_wait() -> None:
+    line = "0: 0100007F:0050 0200000A:0100 05 00000000:00000000 03:0 0 0 0 0 1 x"
+    for found in (ports.decode(message(5, timer=3)), ports.parse(line, "ipv4")):
+        assert found is not None
+        assert (found.use, found.uid) == ("time_wait", None)
 
 
 def test_closed_sockets_are_not_asked_for() -> None:

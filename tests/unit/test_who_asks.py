@@ -26,7 +26,16 @@ from accepttrace.config import Filters
 from accepttrace.errors import UsageError
 from accepttrace.facts.binding import Attempt, PortUse, PortUser, Wish
 from accepttrace.facts.records import Family, Holder, Listener, Options, Program, Unread
-from accepttrace.model.who.binding import conflict, finding, learned, overlaps, probes, remedies
+from accepttrace.model.who.binding import (
+    conflict,
+    finding,
+    has_strangers,
+    learned,
+    may_be_tried,
+    overlaps,
+    probes,
+    remedies,
+)
 from accepttrace.model.who.lookup import Packet, look_up, missed, packets
 from accepttrace.views.text import wrapped
 from accepttrace.views.who import to as to_view
@@ -636,12 +645,67 @@ def test_of_connections_in_the_way_one_peer_is_named(number: int, said: str) -> 
 def test_remedies_and_probes_are_few() -> None:
     many = used(*(user(inode=n, uid=n, address=f"10.0.0.{n}") for n in range(1, 100)))
     assert len(remedies(WISH, many)) == 3 + 3
-    assert len(probes(WISH, many)) == 16
-    assert probes(WISH, used(user("connected"), user("time_wait"), user(uid=None))) == []
-    assert probes(replace(WISH, address="10.0.0.1"), used(user(address="10.0.0.2"))) == []
+    assert len(probes(many.users)) == 16
+    assert probes([user("connected"), user("time_wait"), user(uid=None)]) == []
     assert remedies(replace(WISH, reuseport=True, reuseaddr=True), used()) == []
     six = Wish("ipv6", "::", 80)
     assert replace(six, v6only=True) in remedies(six, used())
+
+
+def test_a_group_among_connections_of_others_is_not_disturbed() -> None:
+    group = replace(WISH, address="10.0.0.1", reuseport=True)
+    there = [user(address="10.0.0.1"), user("connected", "10.0.0.1", uid=33)]
+    use = used(*there, owners=frozenset({33}))
+    assert has_strangers(use)
+    assert not has_strangers(used(user(), user("connected"), owners=frozenset({0})))
+    beside = replace(WISH, address="10.0.0.2")
+    for code, harmless in ((0, False), (None, False), (errno.EADDRINUSE, True)):
+        assert may_be_tried(beside, use, [Attempt(group, code)]) == harmless
+        assert may_be_tried(replace(group, uid=33), use, [Attempt(group, code)])  # is refused
+    assert may_be_tried(replace(group, reuseaddr=True), use, [Attempt(group, 0)])
+    elsewhere = used(there[0], user("connected", "10.0.0.3", uid=33), owners=frozenset({33}))
+    assert may_be_tried(beside, elsewhere, [Attempt(group, 0)])
+    many = replace(elsewhere, counts={"connected": 99})
+    assert not may_be_tried(beside, many, [Attempt(group, 0)])
+
+
+def test_what_was_spared_is_said() -> None:
+    beside = replace(WISH, v6only=True, family="ipv6", address="::")
+    attempts = refused(WISH, Attempt(beside, None, spared=True))
+    lines = list(why_view.text_lines(finding(WISH, used(user()), attempts)))
+    assert "  not known: with IPV6_V6ONLY (not tried: see below)" in lines
+    assert any(line.startswith("note: not tried: it would disturb") for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("asked", "code", "said"),
+    [
+        (WISH, errno.EPERM, "EPERM: by a BPF program of the control group"),
+        (WISH, errno.EACCES, "EACCES: by a security module"),
+        (Wish("ipv6", "::ffff:10.0.0.1", 80, v6only=True), errno.EINVAL, "an IPv4 address does"),
+        (Wish("ipv6", "fe80::1", 80), errno.EINVAL, "a link-local address needs its device"),
+        (Wish("ipv6", "ff02::1", 80), errno.EINVAL, "EINVAL: Invalid argument"),
+        (
+            Wish("ipv6", "fd00::1", 80, device="x"),
+            errno.EADDRNOTAVAIL,
+            "no address of the device x",
+        ),
+        (
+            Wish("ipv4", "10.0.0.1", 80, device="x"),
+            errno.EADDRNOTAVAIL,
+            "of this network namespace",
+        ),
+    ],
+)
+def test_an_errno_is_explained(asked: Wish, code: int, said: str) -> None:
+    assert said in next(why_view.text_lines(finding(asked, used(), [Attempt(asked, code)])))
+
+
+def test_what_only_waits_is_waited_for() -> None:
+    lines = list(
+        why_view.text_lines(finding(WISH, used(user("time_wait", uid=None)), refused(WISH)))
+    )
+    assert any(line.startswith("  so: wait until TIME-WAIT is over (60 s), or") for line in lines)
 
 
 def test_what_could_not_be_tried_instead_is_said() -> None:

@@ -37,6 +37,7 @@ QUESTIONS: Final = (
     click.option("--reuseport", is_flag=True, help="With --why: SO_REUSEPORT is set."),
     click.option("--reuseaddr", is_flag=True, help="With --why: SO_REUSEADDR is set."),
     click.option("--v6only", is_flag=True, help="With --why: IPV6_V6ONLY is set."),
+    click.option("--freebind", is_flag=True, help="With --why: IP_FREEBIND is set."),
     click.option("--uid", type=Parsed("user", parse_uid), metavar="USER",
                  help="With --why: bind as this user.  [default: who runs this]"),
     click.option("--device", metavar="NAME",
@@ -44,7 +45,8 @@ QUESTIONS: Final = (
 )  # fmt: skip
 # Which of the options belong to which question.
 TO: Final = ("client", "device")
-WHY: Final = ("reuseport", "reuseaddr", "v6only", "uid", "device")
+OPTIONS: Final = ("reuseport", "reuseaddr", "v6only", "freebind")
+WHY: Final = (*OPTIONS, "uid", "device")
 
 
 def question_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -107,7 +109,7 @@ def _why(port: int, asked: dict[str, Any], filters: Filters, form: Form) -> int:
     from accepttrace.cli import whowhy
     from accepttrace.views.who import why as view
 
-    options = {name: asked[name] for name in ("reuseport", "reuseaddr", "v6only")}
+    options = {name: asked[name] for name in OPTIONS}
     wish = whowhy.wish_of(port, filters, asked["device"], asked["uid"], options)
     finding = whowhy.explain(wish, filters)
     _print([view.json_line(finding)] if form.for_programs else view.text_lines(finding), form)

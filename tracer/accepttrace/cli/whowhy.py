@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import pwd
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
 from accepttrace.cli.whonetns import entering
@@ -12,7 +12,7 @@ from accepttrace.config import Family, Filters
 from accepttrace.errors import EXIT_BAD_VERDICT, EXIT_NO_VERDICT, UsageError
 
 if TYPE_CHECKING:
-    from accepttrace.facts.binding import Wish
+    from accepttrace.facts.binding import Attempt, PortUse, Wish
     from accepttrace.model.who.binding import Finding
 
 STATUS: Final = {"works": 0, "refused": EXIT_BAD_VERDICT, "not known": EXIT_NO_VERDICT}
@@ -73,15 +73,33 @@ def _address(filters: Filters, v6only: bool) -> tuple[str, Family]:
 
 def explain(wish: Wish, filters: Filters) -> Finding:
     """Look who uses the port, and try."""
-    from accepttrace.model.who.binding import finding, probes, remedies
+    from accepttrace.model.who.binding import finding
     from accepttrace.sockets.portuse import port_use
-    from accepttrace.sockets.trybind import try_all
 
     netns = next(iter(filters.netns), None)
     with entering():
         use, place = port_use(netns, wish.port, wish.address)
-    attempts, probed = try_all([wish], place.netns_path), []
-    if attempts[0].code == errno.EADDRINUSE:
-        attempts += try_all(remedies(wish, use), place.netns_path)
-        probed = try_all(probes(wish, use), place.netns_path)
+    attempts, probed = _attempts(wish, use, place.netns_path)
     return finding(wish, use, attempts, probed, place.local)
+
+
+def _attempts(wish: Wish, use: PortUse, netns_path: str | None) -> tuple[list[Attempt], ...]:
+    """Of the wish, and of what else could work; then those that show what others have set."""
+    from accepttrace.facts.binding import Attempt
+    from accepttrace.model.who import binding as model
+    from accepttrace.sockets.trybind import try_all
+
+    known = try_all(model.probes(use.users), netns_path) if model.has_strangers(use) else []
+
+    def tried(wishes: Iterable[Wish]) -> list[Attempt]:
+        harmless = {each: model.may_be_tried(each, use, known) for each in wishes}
+        done = try_all([each for each, is_so in harmless.items() if is_so], netns_path)
+        return done + [Attempt(each, None, True) for each, is_so in harmless.items() if not is_so]
+
+    attempts = tried([wish])
+    if not attempts[0].code:
+        return attempts, known
+    others = model.remedies(wish, use, attempts[0].code)
+    there = [user for user in use.users if model.overlaps(wish, user)]
+    probed = tried(model.probes(there))
+    return attempts + tried(others), known + probed

@@ -23,6 +23,7 @@ class Wish:
     v6only: bool = False
     device: str | None = None
     uid: int = 0
+    freebind: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,8 @@ class PortUser:
     """A TCP socket that has the port as its own. Source: sock_diag, /proc.
 
     `inode`: 0 where no process holds it any more, as in TIME-WAIT. `uid`: None in TIME-WAIT, which
-    belongs to nobody. `reuseport`, `reuseaddr`: None where that is not known.
+    belongs to nobody, and in FIN-WAIT-2 without a holder, which the kernel keeps and treats alike.
+    `reuseport`, `reuseaddr`: None where that is not known.
     """
 
     use: Use
@@ -50,17 +52,22 @@ class PortUser:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One bind() that was tried: 0, or its errno. None: it may not be tried from here."""
+    """One bind() that was tried: 0, or its errno. None: it may not be tried from here.
+
+    `spared`: it was not tried for the sake of the sockets that are there.
+    """
 
     wish: Wish
     code: int | None
+    spared: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class PortUse:
     """A port of one network namespace.
 
-    `users`: the first of each use; `counts`: how many there are of it. `complete`: the kernel lists
+    `users`: the first of each use; `counts`: how many there are of it; `owners`: the users of all
+    connections. `complete`: the kernel lists
     sockets that are bound and do not listen, too (since 6.8). `exact`: devices and IPV6_V6ONLY are
     known. `unprivileged_from`: ip_unprivileged_port_start; None: not known. `reserved`: it is one
     of ip_local_reserved_ports.
@@ -69,6 +76,7 @@ class PortUse:
     netns: int
     users: tuple[PortUser, ...]
     counts: Mapping[Use, int] = field(default_factory=dict)
+    owners: frozenset[int] = frozenset()
     complete: bool = True
     exact: bool = True
     unprivileged_from: int | None = None

@@ -117,6 +117,12 @@ def is_loopback(address: str) -> bool:
     return packed.startswith((_MAPPED + b"\x7f", _ANY[:15] + b"\1"))
 
 
+def is_link_local(address: str) -> bool:
+    """Whether it is of IPv6, and means something on one device only: fe80::/10."""
+    first, second = _packed(address)[:2]
+    return first == 0xFE and second & 0xC0 == 0x80
+
+
 def unmapped(address: str) -> str:
     """An IPv4 address as such, where it stands in one of IPv6: so packets to it are of IPv4."""
     return address.removeprefix("::ffff:") if is_ipv4(address) else address

@@ -42,6 +42,7 @@ def port_use(netns: int | None, port: int, address: str) -> tuple[PortUse, Place
             number,
             found,
             dict(users.counts),
+            frozenset(users.owners),
             users.complete,
             users.exact,
             first,

@@ -11,12 +11,15 @@ import socket
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Final, NamedTuple
 
 from accepttrace.facts.binding import Attempt, Wish
 from accepttrace.sockets.diag.netns import call_inside
 from accepttrace.sockets.helper import Helper
 
+IP_FREEBIND: Final = 15
+IPV6_FREEBIND: Final = 78
 LIMIT_S: Final = 3.0  # for all of them
 
 
@@ -30,12 +33,26 @@ class Trial(NamedTuple):
 def try_all(wishes: Sequence[Wish], netns_path: str | None) -> list[Attempt]:
     """What came of each, in their order."""
     helper = Helper()
+    codes: dict[Trial, int | None] = {}
     try:
         trials = [Trial(wish, netns_path) for wish in wishes]
-        codes = dict(helper.map(code_of, trials, time.monotonic() + LIMIT_S))
+        all_of_them = [each for trial in trials for each in (trial, *_undoing(trial))]
+        for trial, code in helper.map(code_of, all_of_them, time.monotonic() + LIMIT_S):
+            codes.setdefault(trial, code)
     finally:
         helper.close()
     return [Attempt(trial.wish, codes.get(trial)) for trial in trials]
+
+
+def _undoing(trial: Trial) -> tuple[Trial, ...]:
+    """What is to follow it.
+
+    After a bind() that worked with SO_REUSEPORT, and only as nothing overlapped or by SO_REUSEADDR,
+    the kernel lets in the next one of the same user and address unasked, whatever is in the way by
+    then; it stops to once one without it is bound.
+    """
+    wish = trial.wish
+    return (trial._replace(wish=replace(wish, reuseport=False)),) if wish.reuseport else ()
 
 
 def code_of(trial: Trial) -> int | None:
@@ -76,5 +93,8 @@ def _set_options(sock: socket.socket, wish: Wish) -> None:
     sock.setsockopt(level, socket.SO_REUSEPORT, wish.reuseport)
     if wish.family == "ipv6":
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, wish.v6only)
+        sock.setsockopt(socket.IPPROTO_IPV6, IPV6_FREEBIND, wish.freebind)
+    else:
+        sock.setsockopt(socket.IPPROTO_IP, IP_FREEBIND, wish.freebind)
     if wish.device is not None:
         sock.setsockopt(level, socket.SO_BINDTODEVICE, wish.device.encode())

@@ -3,7 +3,9 @@
 Two TCP sockets may have one port where their devices or their addresses differ (any address
 covers all of its family, and of IPv4 too where it is dual-stack). Else both must have set
 SO_REUSEADDR, and that which is there must not listen; or both SO_REUSEPORT, and belong to the
-same user, unless it is in TIME-WAIT. Source: inet_csk_bind_conflict, Linux 5.10 to 7.x.
+same user, unless it is in TIME-WAIT. Connections of IPv6 are in the way of 0.0.0.0, too, unless
+IPV6_V6ONLY is set on them, as it is where their listener was bound to one address.
+Source: inet_csk_bind_conflict, inet_rcv_saddr_equal, Linux 5.10 to 7.x.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from accepttrace.facts.binding import Attempt, PortUse, PortUser, Wish
-from accepttrace.facts.matching import is_any, is_ipv4, same_address
+from accepttrace.facts.matching import is_any, is_ipv4, is_link_local, same_address
 
 Result = Literal["works", "refused", "not known"]
 Rule = Literal[
@@ -24,6 +26,7 @@ Rule = Literal[
     "reuseport",  # ... but the socket has not set it, or that is not known
     "reuseaddr",  # it does not listen, and the wish is without either option
     "first",  # ... and has not set the option of the wish, or that is not known
+    "ipv6",  # a connection of IPv6, and the wish is for 0.0.0.0; not known: IPV6_V6ONLY set on it?
 ]
 OTHER_USERS: Final = 3  # owners of sockets on the port, as whom it is tried, too
 PROBES: Final = 16  # wishes, at most, that are tried to find out what others have set
@@ -43,7 +46,7 @@ class Finding:
     """What is known of a wish.
 
     `code`: errno where it is refused. `tried`: for real; else derived. `remedies`: other wishes,
-    with what came of them.
+    with what came of them. `spared`: something was not tried for the sake of who is there.
     """
 
     wish: Wish
@@ -54,10 +57,24 @@ class Finding:
     conflicts: tuple[Conflict, ...]
     beside: tuple[PortUser, ...]
     remedies: tuple[Attempt, ...]
+    spared: bool
 
 
-def remedies(wish: Wish, use: PortUse) -> list[Wish]:
-    """What else is worth a try where a wish is refused, the least first."""
+def remedies(wish: Wish, use: PortUse, code: int = errno.EADDRINUSE) -> list[Wish]:
+    """What else is worth a try where a wish is refused with that errno, the least first."""
+    if code == errno.EADDRNOTAVAIL:
+        return [] if wish.freebind else [replace(wish, freebind=True)]
+    if code == errno.EACCES:
+        return [replace(wish, uid=0)] if wish.uid and is_privileged(wish, use) else []
+    return _of_others(wish, use) if code == errno.EADDRINUSE else []
+
+
+def is_privileged(wish: Wish, use: PortUse) -> bool:
+    """Whether the port is for those with CAP_NET_BIND_SERVICE."""
+    return use.unprivileged_from is not None and wish.port < use.unprivileged_from
+
+
+def _of_others(wish: Wish, use: PortUse) -> list[Wish]:
     options = [replace(wish, reuseaddr=True), replace(wish, reuseport=True)]
     options.append(replace(wish, reuseaddr=True, reuseport=True))
     if wish.family == "ipv6" and is_any(wish.address):
@@ -66,14 +83,45 @@ def remedies(wish: Wish, use: PortUse) -> list[Wish]:
     uids = {user.uid for user in there if user.uid is not None and overlaps(wish, user)}
     others = sorted(uids - {wish.uid})[:OTHER_USERS]
     options += [replace(wish, reuseport=True, uid=uid) for uid in others]
-    return [option for option in dict.fromkeys(options) if option != wish]
+    found = [option for option in dict.fromkeys(options) if option != wish]
+    return sorted(found, key=lambda option: option.reuseaddr and option.reuseport)
 
 
-def probes(wish: Wish, use: PortUse) -> list[Wish]:
-    """Wishes that show which options each socket in the way has set, if nothing else is."""
+def has_strangers(use: PortUse) -> bool:
+    """Whether there are connections, and not all sockets on the port belong to one user."""
+    there = {one.uid for one in use.users if one.use in ("listens", "bound")}
+    return bool(use.owners) and len(use.owners | there) > 1
+
+
+def _meets_strangers(group: Wish, use: PortUse) -> bool:
+    """Whether connections of other users have the address of a group."""
+    met = {user.uid for user in use.users if user.use == "connected" and overlaps(group, user)}
+    kept = sum(user.use == "connected" for user in use.users)
+    if use.counts.get("connected", 0) > kept:
+        met |= use.owners
+    return bool(met - {group.uid})
+
+
+def may_be_tried(wish: Wish, use: PortUse, probed: Sequence[Attempt]) -> bool:
+    """Whether nobody is refused later because it was tried. `probed`: `probes` of all on the port.
+
+    The kernel takes the next member of a group (SO_REUSEPORT) without a look at the connections on
+    the port, until something else is bound there. From then on it refuses it for the sake of those
+    of another user. What is refused changes nothing, nor does another of the same kind.
+    """
+    groups = [one.wish for one in probed if one.wish.reuseport and one.code in (0, None)]
+    groups = [each for each in groups if _meets_strangers(each, use)]
+    if not groups or replace(wish, reuseaddr=False) in groups:
+        return True
+    users = (user for user in learned(use.users, probed) if overlaps(wish, user))
+    return any(found.sure for user in users if (found := conflict(wish, user)))
+
+
+def probes(users: Iterable[PortUser]) -> list[Wish]:
+    """Wishes that show which options each of these sockets has set, if nothing else is."""
     found: list[Wish] = []
-    for user in use.users:
-        if user.use in ("listens", "bound") and user.uid is not None and overlaps(wish, user):
+    for user in users:
+        if user.use in ("listens", "bound") and user.uid is not None:
             same = Wish(
                 user.family,
                 user.local_address,
@@ -111,17 +159,28 @@ def finding(
     ours = [] if result == "works" else found
     beside = [user for user in users if user not in [one.user for one in ours]]
     others = tuple(one for one in attempts if one.wish != wish)
-    return Finding(wish, use, result, code, tried, tuple(ours), tuple(beside), others)
+    spared = any(one.spared for one in attempts)
+    return Finding(wish, use, result, code, tried, tuple(ours), tuple(beside), others, spared)
 
 
 def overlaps(wish: Wish, user: PortUser) -> bool:
-    """Whether both would have one port of one address and device."""
+    """Whether both would have, or may have, one port of one address and device."""
     if None not in (wish.device, user.device) and wish.device != user.device:
         return False
+    if _is_of_ipv6(wish, user):
+        return True
     mine, theirs = wish.address, user.local_address
     if is_any(mine) or is_any(theirs):
         return _meet(wish.family, mine, wish.v6only, user) or same_address(mine, theirs)
     return same_address(mine, theirs)
+
+
+def _is_of_ipv6(wish: Wish, user: PortUser) -> bool:
+    """Whether the wish is for 0.0.0.0, and here is a connection of IPv6, or what is left of one."""
+    if wish.family != "ipv4" or not is_any(wish.address) or is_ipv4(user.local_address):
+        return False
+    kept = user.use in ("connected", "time_wait") and user.v6only is None
+    return not is_any(user.local_address) and (kept or user.v6only is False)
 
 
 def _meet(family: str, mine: str, v6only: bool, user: PortUser) -> bool:
@@ -146,6 +205,8 @@ def conflict(wish: Wish, user: PortUser) -> Conflict | None:
     if (by_address and user.reuseaddr) or (by_port and user.reuseport):
         return None
     may = (by_address and user.reuseaddr is None) or (by_port and user.reuseport is None)
+    if _is_of_ipv6(wish, user):
+        return Conflict(user, "ipv6", sure=not may and user.v6only is False)
     return Conflict(user, _rule(wish, user, by_address or by_port), sure=not may)
 
 
@@ -193,11 +254,15 @@ def _derived(
     wish: Wish, use: PortUse, found: Sequence[Conflict], local: bool
 ) -> tuple[Result, int]:
     """Without a try: what these rules say of it."""
-    if not local:
+    if is_ipv4(wish.address) and wish.family == "ipv6" and wish.v6only:
+        return "refused", errno.EINVAL
+    if is_link_local(wish.address) and not wish.device:
+        return "refused", errno.EINVAL
+    if not local and not wish.freebind:
         return "refused", errno.EADDRNOTAVAIL
-    first = use.unprivileged_from
-    if first is not None and wish.port < first and wish.uid != 0:
+    if is_privileged(wish, use) and wish.uid != 0:
         return "refused", errno.EACCES
     if use.exact and any(one.sure for one in found):
         return "refused", errno.EADDRINUSE
-    return ("not known", 0) if found or first is None or not use.complete else ("works", 0)
+    unsure = found or use.unprivileged_from is None or not use.complete
+    return ("not known", 0) if unsure else ("works", 0)

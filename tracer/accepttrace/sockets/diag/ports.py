@@ -28,6 +28,7 @@ USES: Final[dict[int, Use]] = {
 }
 CONNECTED: Final = ("connected", "time_wait")  # uses with a remote address
 STATES: Final = sum(1 << state for state in USES if state != 7)
+TIMEWAIT_TIMER: Final = 3  # idiag_timer of sockets that are kept without an owner, FIN-WAIT-2 too
 
 
 @dataclass(slots=True)
@@ -38,10 +39,13 @@ class Users:
     exact: bool
     first: list[PortUser] = field(default_factory=list)
     counts: Counter[Use] = field(default_factory=Counter)
+    owners: set[int] = field(default_factory=set)
 
     def add(self, user: PortUser) -> None:
         """One more."""
         self.counts[user.use] += 1
+        if user.use == "connected" and user.uid is not None:
+            self.owners.add(user.uid)
         if self.counts[user.use] <= KEPT:
             self.first.append(user)
 
@@ -92,9 +96,9 @@ def _dump(states: int, decode: Callable[[bytes], Row], port: int) -> tuple[Row, 
 
 def decode(body: bytes) -> PortUser | None:
     """One `struct inet_diag_msg`; None: it has no port of its own. OSError if it is none."""
-    family, state, _, _, sport, dport, src, dst, *rest = netlink.fields(body)
+    family, state, timer, _, sport, dport, src, dst, *rest = netlink.fields(body)
     interface, *_, uid, inode = rest
-    use = USES.get(state)
+    use = _use(state, timer)
     if use is None:
         return None
     far = use in CONNECTED
@@ -112,11 +116,15 @@ def decode(body: bytes) -> PortUser | None:
     )
 
 
+def _use(state: int, timer: int) -> Use | None:
+    return "time_wait" if timer == TIMEWAIT_TIMER else USES.get(state)
+
+
 def parse(line: str, family: Family) -> PortUser | None:
     """One line of /proc/net/tcp or tcp6."""
     fields = line.split()
     local, remote = (proctcp.endpoint(text, family) for text in fields[1:3])
-    use = USES.get(int(fields[3], 16))
+    use = _use(int(fields[3], 16), int(fields[5].partition(":")[0], 16))
     if use is None:
         return None
     far = use in CONNECTED

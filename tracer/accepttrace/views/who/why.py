@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from accepttrace.facts.binding import Attempt, PortUser, Use, Wish
-from accepttrace.model.who.binding import Conflict, Finding, Result, Rule
+from accepttrace.facts.matching import is_ipv4, is_link_local
+from accepttrace.model.who.binding import Conflict, Finding, Result, Rule, is_privileged
 from accepttrace.views.formats import endpoint, plural
 from accepttrace.views.jsonl import dump, named
 from accepttrace.views.unread import objects, sentence
@@ -28,6 +29,7 @@ _RULES: Final[Mapping[Rule, str]] = {
     "uid": "SO_REUSEPORT lets in sockets of the same user only, and this one belongs to uid {uid}",
     "reuseport": "it has not set SO_REUSEPORT itself",
     "reuseaddr": "SO_REUSEADDR, set by both, would let it in, as this one does not listen",
+    "ipv6": "connections of IPv6 take 0.0.0.0, too, where IPV6_V6ONLY is not set on them",
     "first": "it has not set the option itself (connections have those of their listener)",
 }
 _MANY: Final[Mapping[Use, str]] = {
@@ -43,10 +45,17 @@ _UNSURE: Final[Mapping[Result, str]] = {
 }
 _CODES: Final[Mapping[int, str]] = {
     errno.EADDRINUSE: "address already in use",
-    errno.EACCES: "permission denied",
-    errno.EADDRNOTAVAIL: "the address is none of this network namespace",
+    errno.EACCES: "by a security module (SELinux, AppArmor, Landlock)",
+    errno.EPERM: (
+        "by a BPF program of the control group (cgroup/bind; systemd: SocketBindDeny=),"
+        " or a security module"
+    ),
     errno.ENODEV: "there is no such device in this network namespace",
 }
+_SPARED: Final = (
+    "not tried: it would disturb the group that listens there: the kernel would refuse its next"
+    " member with SO_REUSEPORT alone, as there are connections of another user"
+)
 _NOT_SHOWN: Final = {
     False: "a socket that is bound and does not listen: this kernel lists none (6.8 and newer do)",
     True: "nothing that is there any more: ask again",
@@ -116,8 +125,24 @@ def _first(found: Finding) -> str:
 def _word(found: Finding) -> str:
     if found.result != "refused":
         return "would work" if found.result == "works" else "not known"
-    words = _CODES.get(found.code, os.strerror(found.code))
-    return f"refused, {errno_name(found.code)}: {words}"
+    return f"refused, {errno_name(found.code)}: {_reason(found)}"
+
+
+def _reason(found: Finding) -> str:
+    """What the errno means here."""
+    wish, code = found.wish, found.code
+    if code == errno.EACCES and is_privileged(wish, found.use):
+        return "permission denied: a privileged port"
+    if code == errno.EADDRNOTAVAIL:
+        six = wish.family == "ipv6" and not is_ipv4(wish.address)
+        where = f"the device {wish.device}" if six and wish.device else "this network namespace"
+        return f"no address of {where}" + (", or still a tentative one" if six else "")
+    if code == errno.EINVAL and wish.family == "ipv6":
+        if is_ipv4(wish.address):
+            return "an IPv4 address does not go with IPV6_V6ONLY"
+        if is_link_local(wish.address) and not wish.device:
+            return "a link-local address needs its device: --device NAME"
+    return _CODES.get(code, os.strerror(code))
 
 
 def _asked(wish: Wish) -> str:
@@ -155,7 +180,7 @@ def _more(shown: Sequence[PortUser], users: Sequence[PortUser], found: Finding) 
 
 def _rule(one: Conflict, result: Result) -> str:
     uid = "n/a" if one.user.uid is None else one.user.uid
-    if not one.sure:
+    if not one.sure and one.rule != "ipv6":
         return _UNSURE[result]
     text = _RULES[one.rule].format(uid=uid)
     lacking = one.user.reuseaddr if one.rule == "reuseaddr" else one.user.reuseport
@@ -192,14 +217,18 @@ def _remedies(found: Finding) -> Iterator[str]:
         # Two options, where one of them is enough, are no news.
         if not any(_is_less(other, wish) for other in let):
             yield f"  would work: {_difference(wish, found.wish)} (tried)"
-    untried = [_difference(one.wish, found.wish) for one in found.remedies if one.code is None]
-    if untried:
-        yield f"  not known: {'; '.join(untried)} (not tried: run as root)"
+    untried = [one for one in found.remedies if one.code is None]
+    for spared, reason in ((False, "not tried: run as root"), (True, "not tried: see below")):
+        those = [_difference(one.wish, found.wish) for one in untried if one.spared == spared]
+        if those:
+            yield f"  not known: {'; '.join(those)} ({reason})"
     for code in sorted({one.code for one in found.remedies if one.code}):
         refused = [_difference(one.wish, found.wish) for one in found.remedies if one.code == code]
         yield f"  would not: {'; '.join(refused)} (tried: {errno_name(code)})"
-    if found.result == "refused" and found.conflicts and not let and not untried:
-        yield "  so: end what is in the way, or take another port or address"
+    if found.code == errno.EADDRINUSE and found.conflicts and not let and not untried:
+        waits = all(one.user.use == "time_wait" for one in found.conflicts)
+        end = "wait until TIME-WAIT is over (60 s)" if waits else "end what is in the way"
+        yield f"  so: {end}, or take another port or address"
 
 
 def _is_less(wish: Wish, than: Wish) -> bool:
@@ -214,13 +243,14 @@ def _set_by(wish: Wish) -> list[str]:
         "SO_REUSEADDR": wish.reuseaddr,
         "SO_REUSEPORT": wish.reuseport,
         "IPV6_V6ONLY": wish.v6only,
+        "IP_FREEBIND": wish.freebind,
     }
     return [name for name, is_set in options.items() if is_set]
 
 
 def _difference(wish: Wish, first: Wish) -> str:
-    words = " ".join(_options(wish)) or "without an option"
-    return words if wish.uid == first.uid else f"{words} as uid {wish.uid}"
+    asked = [] if wish.uid == first.uid else [f"as uid {wish.uid}"]
+    return " ".join([*_options(wish), *asked])
 
 
 def _beside(found: Finding) -> Iterator[str]:
@@ -233,11 +263,11 @@ def _beside(found: Finding) -> Iterator[str]:
 
 
 def _notes(found: Finding) -> Iterator[str]:
-    port, first = found.wish.port, found.use.unprivileged_from
-    if first is not None and port < first:
+    port = found.wish.port
+    if is_privileged(found.wish, found.use):
         yield (
-            f"{port} is below ip_unprivileged_port_start ({first}): to bind it takes"
-            " CAP_NET_BIND_SERVICE, which root has"
+            f"{port} is below ip_unprivileged_port_start ({found.use.unprivileged_from}): to bind"
+            " it takes CAP_NET_BIND_SERVICE, which root has"
         )
     shown = [one.user for one in found.conflicts[:LISTED] if one.user.inode]
     missing = sentence(found.use.unread)
@@ -250,5 +280,9 @@ def _notes(found: Finding) -> Iterator[str]:
         )
     if found.result == "works" and found.tried:
         yield "the port was bound for a moment, without listen(); listen() asks the same again"
-    if not found.tried:
+    if found.spared:
+        yield _SPARED
+    if found.code == errno.EADDRNOTAVAIL:
+        yield "no client gets there until the address is one of this machine"
+    if not found.tried and not found.spared:
         yield "this user may not enter that namespace, or become that user: run as root to try it"
