@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import select
@@ -13,14 +14,19 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from jsonschema import Draft202012Validator
 
+import accepttrace.views
+from accepttrace.cli import whowhy
 from accepttrace.cli.who import who
 from accepttrace.config import Filters
 from accepttrace.sockets.holding import open_iterator
 from accepttrace.sockets.unixinventory import UnixReader
+from accepttrace.views.who import whyname
 from tests.unit.forked import child
 
 from .conftest import wait_until
@@ -29,6 +35,9 @@ from .unixlisteners import row_of, rows_of, ss_holders, ss_queue, told, unix_lis
 
 KINDS = {"stream": socket.SOCK_STREAM, "seqpacket": socket.SOCK_SEQPACKET}
 NOBODY = 65534
+WHY = Draft202012Validator(
+    json.loads((Path(accepttrace.views.__file__).parent / "who.why.unix.schema.json").read_text())
+)
 ABSTRACT = f"@accepttrace-{os.getpid()}"
 
 
@@ -253,3 +262,166 @@ def test_a_reader_reads_again(tmp_path: Path) -> None:
         assert reader.read().listeners == ()
     finally:
         reader.close()
+
+
+def bind_really(name: str, uid: int = 0) -> int:
+    """The errno of bind() as that user; what it made is removed."""
+    before = os.geteuid(), os.getgroups()
+    os.setgroups([])
+    os.seteuid(uid)
+    try:
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.bind(address(name))
+    except OSError as error:
+        return error.errno or errno.EINVAL  # Python itself refuses what is too long
+    finally:
+        os.seteuid(before[0])
+        os.setgroups(before[1])
+    if not name.startswith("@"):
+        os.unlink(name)
+    return 0
+
+
+def why(name: str, uid: int = 0) -> dict[str, Any]:
+    """The answer of `--why`, which is what really happens."""
+    use = whowhy.explain_name(name, uid, Filters())
+    found: dict[str, Any] = json.loads(whyname.json_line(use))
+    WHY.validate(found)
+    code = bind_really(name, uid)
+    assert found["errno"] == (errno.errorcode[code] if code else None)
+    assert found["result"] == ("refused" if code else "works")
+    assert found["tried"] == name.startswith("@")
+    text = "\n".join(whyname.text_lines(use))
+    if "once the file is removed" in text:
+        os.rename(name, f"{name}~")
+        assert ("would work: once" in text) == (bind_really(name, uid) == 0)
+        os.rename(f"{name}~", name)
+    return found | {"text": text}
+
+
+def blamed(found: dict[str, Any]) -> list[tuple[int, str]]:
+    return [(one["inode"], one["state"]) for one in found["sockets"] if one["in_the_way"]]
+
+
+@pytest.mark.parametrize("kind", ["stream", "seqpacket", "dgram"])
+def test_why_a_path_cannot_be_bound(tmp_path: Path, kind: str) -> None:
+    name = str(tmp_path / "s")
+    assert why(name)["result"] == "works"
+    with socket.socket(socket.AF_UNIX, getattr(socket, f"SOCK_{kind.upper()}")) as sock:
+        sock.bind(name)
+        inode = os.fstat(sock.fileno()).st_ino
+        assert blamed(why(name)) == [(inode, "bound")]
+        if kind != "dgram":
+            sock.listen()
+            found = why(name)
+            assert blamed(found) == [(inode, "listens")]
+            assert "then gets no connections any more" in found["text"]
+        assert why(name)["stale"] is False
+        assert f"pid {os.getpid()} " in why(name)["text"]
+        os.unlink(name)
+        found = why(name)
+        assert found["result"] == "works"
+        assert "its file was removed, or is of another mount namespace" in found["text"]
+        Path(name).touch()
+    assert (why(name)["at"], why(name)["stale"]) == ("file", None)
+
+
+def test_why_a_path_is_left_over(tmp_path: Path) -> None:
+    """Also where connections that were accepted there go on."""
+    name = str(tmp_path / "s")
+    with socket.socket(socket.AF_UNIX) as client:
+        with unix_listener(name) as listener:
+            client.connect(name)
+            accepted, _ = listener.accept()
+        with accepted:
+            found = why(name)
+            assert (found["stale"], blamed(found)) == (True, [])
+            assert "1 accepted connection" in found["text"]
+            with socket.socket(socket.AF_UNIX) as other, pytest.raises(ConnectionRefusedError):
+                other.connect(name)
+    assert "it is left over: no socket is bound to it any more" in why(name)["text"]
+    assert "would work: once the file is removed (not tried)" in why(name)["text"]
+    os.unlink(name)
+    assert why(name)["result"] == "works"
+
+
+@pytest.mark.parametrize("seen", [True, False])
+def test_why_a_path_of_another_network_namespace(tmp_path: Path, seen: bool) -> None:
+    """Seen where a process is in it."""
+    name = str(tmp_path / "s")
+    with ExitStack() as stack:
+        with own_network():
+            listener = stack.enter_context(unix_listener(name))
+            if seen:
+                stack.enter_context(child(signal.pause))
+        found = why(name)
+        inode = os.fstat(listener.fileno()).st_ino
+        assert (blamed(found), found["stale"]) == ([(inode, "listens")] if seen else [], False)
+        assert ("a socket is bound to it that is not seen here" in found["text"]) == (not seen)
+        listener.setblocking(False)
+        with pytest.raises(BlockingIOError):  # nobody has come
+            listener.accept()
+
+
+def test_why_a_path_cannot_be_made(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    for parent in tmp_path.parents:
+        if parent.stat().st_uid == os.geteuid() and parent != Path(parent.anchor):
+            parent.chmod(parent.stat().st_mode | 0o011)
+    (tmp_path / "link").symlink_to("nowhere")
+    (tmp_path / "closed").mkdir(mode=0o700)
+    (tmp_path / "file").touch()
+    said = {
+        "link": (errno.EADDRINUSE, "a symbolic link"),
+        "file": (errno.EADDRINUSE, "a file that is no socket"),
+        "none/s": (errno.ENOENT, "the directory is not there"),
+        "file/s": (errno.ENOTDIR, "Not a directory"),
+        "x" * 109: (errno.EINVAL, "longer than"),
+    }
+    for name, (code, words) in said.items():
+        found = why(str(tmp_path / name))
+        assert found["errno"] == errno.errorcode[code]
+        assert words in found["text"]
+    for name in ("s", "closed/s"):
+        assert why(str(tmp_path / name), NOBODY)["errno"] == "EACCES"
+        assert why(str(tmp_path / name))["result"] == "works"
+    with unix_listener(str(tmp_path / "s")):
+        assert "would not: once" in why(str(tmp_path / "s"), NOBODY)["text"]
+    (tmp_path / "s").unlink()
+    tmp_path.chmod(0o777)
+    assert why(str(tmp_path / "s"), NOBODY)["result"] == "works"
+
+
+def test_why_an_abstract_name_cannot_be_bound() -> None:
+    name = f"{ABSTRACT}-why"
+    assert why(name)["result"] == "works"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:  # names of each type are apart
+        other.bind(address(name))
+        assert (why(name)["result"], blamed(why(name))) == ("works", [])
+        with socket.socket(socket.AF_UNIX) as client:
+            with unix_listener(address(name)) as listener:
+                inode = os.fstat(listener.fileno()).st_ino
+                assert blamed(why(name)) == [(inode, "listens")]
+                assert blamed(why(name, NOBODY)) == [(inode, "listens")]
+                client.connect(address(name))
+                accepted, _ = listener.accept()
+                assert blamed(why(name)) == [(inode, "listens")]
+                with own_network():
+                    assert why(name)["result"] == "works"
+            with accepted:
+                assert (why(name)["result"], blamed(why(name))) == ("works", [])
+    with unix_listener(address(f"{name}2")), socket.socket(socket.AF_UNIX) as client:
+        client.bind(address(name))
+        client.connect(address(f"{name}2"))
+        assert blamed(why(name)) == [(os.fstat(client.fileno()).st_ino, "connected")]
+
+
+def test_why_of_a_name_is_asked_as_that_of_a_port(tmp_path: Path) -> None:
+    name = str(tmp_path / "s")
+    assert CliRunner().invoke(who, ["--why", name]).exit_code == 0
+    unix_listener(name).__enter__().close()
+    result = CliRunner().invoke(who, ["--why", name])
+    assert result.exit_code == 4
+    assert " EADDRINUSE: address already in use" in " ".join(result.output.split())
+    for wrong in (["--reuseaddr"], ["--netns", "self"], ["--device", "lo"], ["--address", "::"]):
+        assert CliRunner().invoke(who, ["--why", name, *wrong]).exit_code not in (0, 4)

@@ -21,10 +21,11 @@ import accepttrace.views
 from accepttrace.cli.options import parse_port
 from accepttrace.cli.who import who
 from accepttrace.cli.whoto import Place, parse_client, parse_place
-from accepttrace.cli.whowhy import parse_uid, wish_of
+from accepttrace.cli.whowhy import parse_uid, parse_why, wish_of
 from accepttrace.config import Filters
 from accepttrace.errors import UsageError
 from accepttrace.facts.binding import Attempt, PortUse, PortUser, Wish
+from accepttrace.facts.naming import NameTried, NameUse, NameUser
 from accepttrace.facts.records import Family, Holder, Listener, Options, Program, Unread
 from accepttrace.model.who.binding import (
     conflict,
@@ -40,6 +41,7 @@ from accepttrace.model.who.lookup import Packet, look_up, missed, packets
 from accepttrace.views.text import wrapped
 from accepttrace.views.who import to as to_view
 from accepttrace.views.who import why as why_view
+from accepttrace.views.who import whyname as name_view
 from accepttrace.views.who.alike import processes
 from accepttrace.views.who.to import Asked
 from tests.unit.strangers import is_harmless, names
@@ -756,3 +758,72 @@ def test_who_could_not_be_read_is_named_where_a_holder_is_missing() -> None:
         assert (said in why_view.text_lines(found)) == (not holders)
         got = look_up(TO_ANY, [listener(1, holders=holders)])
         assert (said in to_view.text_lines([got], Asked(unread=unread))) == (not holders)
+
+
+def name_use(code: int | None = 0, at: Any = "socket", *users: NameUser, **more: Any) -> NameUse:
+    outcome = NameTried(code, at is None, at, **more)
+    return NameUse("@x" if at is None else "/run/x", 7, HERE, outcome, users)
+
+
+def name_user(state: Any = "listens", kind: Any = "stream", **more: Any) -> NameUser:
+    return NameUser(state, kind, **{"inode": 5, "uid": 0, "netns": HERE, "there": True, **more})
+
+
+IN_USE = errno.EADDRINUSE
+LISTENS, DATAGRAMS, ACCEPTED = name_user(), name_user("bound", "dgram"), name_user("connected")
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        (name_use(), "bind /run/x as uid 7: would work (derived, not tried)"),
+        (name_use(None), "run as root"),
+        (name_use(errno.EROFS, "nothing"), "refused, EROFS: Read-only file system"),
+        (name_use(IN_USE, bound=False, later=0), "it is left over: no socket is bound to it any"),
+        (name_use(IN_USE, bound=False, later=0), "  would work: once the file is removed (not"),
+        (name_use(IN_USE, bound=True, later=0), "a socket is bound to it that is not seen here"),
+        (name_use(IN_USE, later=0), "this user may not connect to it"),
+        (name_use(IN_USE, later=errno.EACCES), "  would not: once the file is removed (EACCES"),
+        (name_use(IN_USE, "file", later=0), "  so: take another path"),
+        (name_use(IN_USE, "nothing"), "nothing that is there any more"),
+        (name_use(IN_USE, "socket", LISTENS, bound=True, later=0), "then gets no connections any"),
+        (name_use(IN_USE, "socket", DATAGRAMS, bound=True, later=0), "SOCK_DGRAM  receives"),
+        (name_use(0, "nothing", name_user(there=False)), "  not in the way: SOCK_STREAM  listens"),
+        (name_use(IN_USE, "socket", ACCEPTED, ACCEPTED, bound=False), "2 accepted connections"),
+        (name_use(IN_USE, None, LISTENS), "  in the way: SOCK_STREAM  listens  inode 5  uid 0"),
+        (name_use(IN_USE, None, LISTENS), "no option lets two sockets of one type have one name"),
+        (name_use(IN_USE, None, ACCEPTED), "  in the way: SOCK_STREAM  bound, then connected"),
+        (name_use(IN_USE, None, DATAGRAMS), "nothing that is there any more"),
+        (name_use(0, None, DATAGRAMS), "  not in the way: SOCK_DGRAM  receives"),
+    ],
+)
+def test_why_a_name_of_unix_is_said(found: NameUse, said: str) -> None:
+    lines = list(name_view.text_lines(found))
+    assert any(said in line for line in lines), lines
+    assert all(len(part) <= 80 for line in lines for part in wrapped(line, 80))
+    schema("why.unix").validate(json.loads(name_view.json_line(found)))
+
+
+def test_a_name_of_unix_of_strangers_is_harmless() -> None:
+    found = replace(name_use(), name="/run/\x1b]0;x\x07\n\u202ee")
+    assert all(map(is_harmless, [*name_view.text_lines(found), name_view.json_line(found)]))
+
+
+def test_sockets_of_a_name_are_folded() -> None:
+    many = [name_user(inode=n) for n in range(40)] + [name_user(uid=n) for n in range(20)]
+    lines = list(name_view.text_lines(name_use(IN_USE, "socket", *many, bound=True, later=0)))
+    assert sum("it leads to" in line for line in lines) == 8
+    assert any("41 sockets" in line for line in lines)
+    assert "  and 12 more sockets" in lines
+
+
+def test_what_can_be_asked_for_is_a_port_or_a_name() -> None:
+    assert [parse_why(text) for text in ("80", "/run/x", "./x", "@x")] == [
+        80,
+        "/run/x",
+        "./x",
+        "@x",
+    ]
+    for wrong in ("x", "80,81", "0"):
+        with pytest.raises(ValueError, match="port"):
+            parse_why(wrong)

@@ -23,7 +23,7 @@ _SECTIONS: Final = (
         " min_local pattern",
     ),
     ("Who gets a connection", "to client"),
-    ("Whether a port can be bound", "why reuseport reuseaddr v6only freebind uid device"),
+    ("Whether a port or name can be bound", "why reuseport reuseaddr v6only freebind uid device"),
     ("How long", "watch interval duration count once early recording"),
     ("What to show", "by sort window columns rows histogram patterns plain full output timestamps"),
     ("How to trace", "attach loader detail ready_file verbose"),

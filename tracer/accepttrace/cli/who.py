@@ -42,6 +42,7 @@ CLEAR: Final = "\033[H\033[J"  # to the upper left corner, and nothing below
         ("sudo accepttrace who --udp 443", "who has UDP sockets for QUIC"),
         ("sudo accepttrace who --to 127.0.0.1:80", "which socket gets a connection to there"),
         ("sudo accepttrace who --why 80 --reuseport", "whether one could bind it, and what helps"),
+        ("sudo accepttrace who --why /run/app.sock", "the same of a UNIX socket: is it left over?"),
     ),
 )
 @place_options

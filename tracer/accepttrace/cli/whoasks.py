@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import click
 
-from accepttrace.cli.options import Parsed, parse_port, with_options
+from accepttrace.cli.options import Parsed, with_options
 from accepttrace.cli.whoto import Place, parse_client, parse_place
-from accepttrace.cli.whowhy import parse_uid
+from accepttrace.cli.whowhy import parse_uid, parse_why
 from accepttrace.config import Filters
 from accepttrace.errors import UsageError
 
@@ -32,8 +32,8 @@ QUESTIONS: Final = (
                  help="Which socket gets a connection to there, and why no other does."),
     click.option("--from", "client", type=Parsed("place", parse_client), metavar="ADDRESS[:PORT]",
                  help="With --to: the connection comes from there."),
-    click.option("--why", type=Parsed("port", parse_port), metavar="PORT",
-                 help="Whether the port can be bound, who is in the way, and what would help."),
+    click.option("--why", type=Parsed("port", parse_why), metavar="PORT|PATH|@NAME",
+                 help="Whether it can be bound, who is in the way, and what would help."),
     click.option("--reuseport", is_flag=True, help="With --why: SO_REUSEPORT is set."),
     click.option("--reuseaddr", is_flag=True, help="With --why: SO_REUSEADDR is set."),
     click.option("--v6only", is_flag=True, help="With --why: IPV6_V6ONLY is set."),
@@ -71,7 +71,7 @@ def answered(
         raise SystemExit(_why(why, asked, filters, form))
 
 
-def _check(asked: dict[str, Any], to: Place | None, why: int | None, udp: bool) -> None:
+def _check(asked: dict[str, Any], to: Place | None, why: int | str | None, udp: bool) -> None:
     if to is not None and why is not None:
         raise UsageError("--to and --why are two questions", "ask one after the other")
     if udp and (to is not None or why is not None):
@@ -105,12 +105,26 @@ def _to(to: Place, asked: dict[str, Any], filters: Filters, look: Look, form: Fo
     return whoto.status(answers, found)
 
 
-def _why(port: int, asked: dict[str, Any], filters: Filters, form: Form) -> int:
+def _why(port: int | str, asked: dict[str, Any], filters: Filters, form: Form) -> int:
     from accepttrace.cli import whowhy
     from accepttrace.views.who import why as view
 
+    if isinstance(port, str):
+        return _why_name(port, asked, filters, form)
     options = {name: asked[name] for name in OPTIONS}
     wish = whowhy.wish_of(port, filters, asked["device"], asked["uid"], options)
     finding = whowhy.explain(wish, filters)
     _print([view.json_line(finding)] if form.for_programs else view.text_lines(finding), form)
     return whowhy.STATUS[finding.result]
+
+
+def _why_name(name: str, asked: dict[str, Any], filters: Filters, form: Form) -> int:
+    from accepttrace.cli import whowhy
+    from accepttrace.views.who import whyname as view
+
+    given = next((one for one in (*OPTIONS, "device") if asked[one]), None)
+    if given:
+        raise UsageError(f"--{given} means nothing to UNIX sockets", "leave it away")
+    found = whowhy.explain_name(name, asked["uid"], filters)
+    _print([view.json_line(found)] if form.for_programs else view.text_lines(found), form)
+    return whowhy.STATUS[view.result(found)]

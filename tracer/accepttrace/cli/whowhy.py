@@ -7,16 +7,28 @@ import pwd
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
+from accepttrace.cli.options import parse_place, parse_port
 from accepttrace.cli.whonetns import entering
 from accepttrace.config import Family, Filters
 from accepttrace.errors import EXIT_BAD_VERDICT, EXIT_NO_VERDICT, UsageError
 
 if TYPE_CHECKING:
     from accepttrace.facts.binding import Attempt, PortUse, Wish
+    from accepttrace.facts.naming import NameUse
     from accepttrace.model.who.binding import Finding
 
-STATUS: Final = {"works": 0, "refused": EXIT_BAD_VERDICT, "not known": EXIT_NO_VERDICT}
+STATUS: Final[dict[str, int]] = {
+    "works": 0,
+    "refused": EXIT_BAD_VERDICT,
+    "not known": EXIT_NO_VERDICT,
+}
 LAST_UID: Final = (1 << 32) - 2  # the one after it stands for none
+
+
+def parse_why(text: str) -> int | str:
+    """A port, or the name of a UNIX socket. ValueError says what is wrong, for people."""
+    found = parse_place(text)
+    return found if isinstance(found, str) else parse_port(text)
 
 
 def parse_uid(text: str) -> int:
@@ -81,6 +93,18 @@ def explain(wish: Wish, filters: Filters) -> Finding:
         use, place = port_use(netns, wish.port, wish.address)
     attempts, probed = _attempts(wish, use, place.netns_path)
     return finding(wish, use, attempts, probed, place.local)
+
+
+def explain_name(name: str, uid: int | None, filters: Filters) -> NameUse:
+    """Look who has it, and whether it could be bound."""
+    from accepttrace.sockets.nameuse import name_use
+
+    if filters != Filters(netns=filters.netns) or len(filters.netns) > 1:
+        raise UsageError("--why is about one name of UNIX sockets", "it takes --uid and --netns")
+    if filters.netns and not name.startswith("@"):
+        raise UsageError("a path is the same in every network namespace", "leave --netns away")
+    with entering():
+        return name_use(name, os.geteuid() if uid is None else uid, next(iter(filters.netns), None))
 
 
 def _attempts(wish: Wish, use: PortUse, netns_path: str | None) -> tuple[list[Attempt], ...]:

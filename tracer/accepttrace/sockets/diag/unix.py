@@ -1,4 +1,4 @@
-"""Listening AF_UNIX sockets of one network namespace, from the kernel's NETLINK_SOCK_DIAG dump.
+"""AF_UNIX sockets of one network namespace, from the kernel's NETLINK_SOCK_DIAG dump.
 
 /proc/net/unix has neither queue nor backlog, and a name with an end of line in it looks there like
 another socket: it is not read instead.
@@ -12,8 +12,9 @@ import socket
 import stat
 import struct
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
+from accepttrace.facts.naming import Kind, NameState
 from accepttrace.sockets.diag import netlink
 from accepttrace.sockets.diag.tcp import TCP_LISTEN, Rows, ask
 
@@ -27,6 +28,13 @@ MESSAGE: Final = struct.Struct("=BBBxI8x")
 PAIR: Final = struct.Struct("=II")
 MINOR_BITS: Final = 20  # of a device number as the kernel keeps it
 NO_NAME: Final = "(no name)"
+ALL: Final = 0xFFF  # states
+TCP_ESTABLISHED: Final = 1
+KINDS: Final[dict[int, Kind]] = {
+    socket.SOCK_STREAM: "stream",
+    socket.SOCK_DGRAM: "dgram",
+    socket.SOCK_SEQPACKET: "seqpacket",
+}
 
 
 class SocketFile(NamedTuple):
@@ -53,6 +61,35 @@ class UnixSocket:
     uid: int | None
 
 
+class NamedSocket(NamedTuple):
+    """Any socket with a name, and what it does."""
+
+    sock: UnixSocket
+    kind: Kind
+    state: NameState
+
+
+def named_sockets(netns_path: str | None = None) -> Rows[NamedSocket]:
+    """As `unix_sockets`, all that have a name."""
+    return ask(netns_path, "UNIX sockets", _dump_named, _no_text)
+
+
+def _dump_named() -> Rows[NamedSocket]:
+    rows = netlink.dump_unix(ALL, SHOWN, decode_named)
+    return tuple(row for row in rows if row.sock.name != NO_NAME)
+
+
+def decode_named(body: bytes) -> NamedSocket:
+    """As `decode`."""
+    sock = decode(body)
+    _, number, state, _ = MESSAGE.unpack_from(body)
+    kind = KINDS.get(number, "dgram")
+    if kind == "dgram":  # is bound for as long as it has a name, whomever it sends to
+        return NamedSocket(sock, kind, "bound")
+    known: dict[int, NameState] = {TCP_LISTEN: "listens", TCP_ESTABLISHED: "connected"}
+    return NamedSocket(sock, kind, known.get(state, "bound"))
+
+
 def unix_sockets(netns_path: str | None = None) -> Rows[UnixSocket]:
     """All listeners of the namespace at `netns_path` (None: the caller's own).
 
@@ -65,7 +102,7 @@ def _dump() -> Rows[UnixSocket]:
     return netlink.dump_unix(1 << TCP_LISTEN, SHOWN, decode)
 
 
-def _no_text(folder: str) -> Rows[UnixSocket]:
+def _no_text(folder: str) -> Rows[Any]:
     raise OSError(errno.EOPNOTSUPP, "no queues there", f"{folder}/unix")
 
 
