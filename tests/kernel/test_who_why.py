@@ -305,6 +305,25 @@ def test_what_one_attempt_lets_in_is_not_believed_of_the_next(port: Port) -> Non
         assert really(asked) == errno.EADDRINUSE
 
 
+def test_a_group_of_ipv6_is_not_disturbed_by_connections_of_ipv4(port: Port) -> None:
+    """As of nginx with two reuseport listeners: SO_REUSEADDR is what lets in beside others' own."""
+    options: dict[str, Any] = {"reuseport": True, "reuseaddr": True}
+    listener = port.listen("0.0.0.0", **options)
+    port.listen("::", v6only=True, **options)
+    clients = [socket.create_connection(("127.0.0.1", port.number)) for _ in range(40)]
+    os.seteuid(OTHER)
+    accepted = [listener.accept()[0] for _ in clients]
+    os.seteuid(0)
+    try:
+        found = explain(wish(port))
+        assert helps(found) == ["  would work: with SO_REUSEADDR and SO_REUSEPORT (tried)"]
+        assert not found.spared
+        assert really(wish(port, **options)) == 0
+    finally:
+        for each in (*clients, *accepted):
+            each.close()
+
+
 def test_a_client_that_happens_to_use_the_port_is_in_the_way(port: Port) -> None:
     with (
         closing(socket.create_server(("127.0.0.1", 0))) as server,

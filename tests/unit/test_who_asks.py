@@ -657,18 +657,24 @@ def test_remedies_and_probes_are_few() -> None:
 def test_a_group_among_connections_of_others_is_not_disturbed() -> None:
     group = replace(WISH, address="10.0.0.1", reuseport=True)
     there = [user(address="10.0.0.1"), user("connected", "10.0.0.1", uid=33)]
-    use = used(*there, owners=frozenset({33}))
+    use = used(*there, owners=frozenset({("10.0.0.1", 33)}))
     assert has_strangers(use)
-    assert not has_strangers(used(user(), user("connected"), owners=frozenset({0})))
+    assert not has_strangers(used(user(), user("connected"), owners=frozenset({("10.0.0.1", 0)})))
     beside = replace(WISH, address="10.0.0.2")
     for code, harmless in ((0, False), (None, False), (errno.EADDRINUSE, True)):
         assert may_be_tried(beside, use, [Attempt(group, code)]) == harmless
         assert may_be_tried(replace(group, uid=33), use, [Attempt(group, code)])  # is refused
     assert may_be_tried(replace(group, reuseaddr=True), use, [Attempt(group, 0)])
-    elsewhere = used(there[0], user("connected", "10.0.0.3", uid=33), owners=frozenset({33}))
-    assert may_be_tried(beside, elsewhere, [Attempt(group, 0)])
-    many = replace(elsewhere, counts={"connected": 99})
-    assert not may_be_tried(beside, many, [Attempt(group, 0)])
+    for address, met in (("0.0.0.0", True), ("::", True), ("10.0.0.2", False), ("::1", False)):
+        group = Wish("ipv6" if ":" in address else "ipv4", address, 80, reuseport=True)
+        found = may_be_tried(Wish("ipv4", "10.0.0.9", 80), use, [Attempt(group, 0)])
+        assert found == (not met)
+        six = may_be_tried(
+            replace(beside, address="10.0.0.9"),
+            use,
+            [Attempt(replace(group, family="ipv6", address="::", v6only=True), 0)],
+        )
+        assert six
 
 
 def test_what_was_spared_is_said() -> None:

@@ -66,17 +66,16 @@ class Attempt:
 class PortUse:
     """A port of one network namespace.
 
-    `users`: the first of each use; `counts`: how many there are of it; `owners`: the users of all
-    connections. `complete`: the kernel lists
-    sockets that are bound and do not listen, too (since 6.8). `exact`: devices and IPV6_V6ONLY are
-    known. `unprivileged_from`: ip_unprivileged_port_start; None: not known. `reserved`: it is one
-    of ip_local_reserved_ports.
+    `users`: the first of each use; `counts`: how many there are of it; `owners`: local addresses
+    and users of all connections. `complete`: the kernel lists sockets that are bound and do not
+    listen, too (since 6.8). `exact`: devices and IPV6_V6ONLY are known. `unprivileged_from`:
+    ip_unprivileged_port_start; None: not known. `reserved`: it is one of ip_local_reserved_ports.
     """
 
     netns: int
     users: tuple[PortUser, ...]
     counts: Mapping[Use, int] = field(default_factory=dict)
-    owners: frozenset[int] = frozenset()
+    owners: frozenset[tuple[str, int]] = frozenset()
     complete: bool = True
     exact: bool = True
     unprivileged_from: int | None = None

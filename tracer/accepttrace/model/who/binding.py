@@ -90,16 +90,21 @@ def _of_others(wish: Wish, use: PortUse) -> list[Wish]:
 def has_strangers(use: PortUse) -> bool:
     """Whether there are connections, and not all sockets on the port belong to one user."""
     there = {one.uid for one in use.users if one.use in ("listens", "bound")}
-    return bool(use.owners) and len(use.owners | there) > 1
+    return bool(use.owners) and len(there.union(uid for _, uid in use.owners)) > 1
 
 
 def _meets_strangers(group: Wish, use: PortUse) -> bool:
     """Whether connections of other users have the address of a group."""
-    met = {user.uid for user in use.users if user.use == "connected" and overlaps(group, user)}
-    kept = sum(user.use == "connected" for user in use.users)
-    if use.counts.get("connected", 0) > kept:
-        met |= use.owners
-    return bool(met - {group.uid})
+    return any(
+        uid != group.uid and (same_address(group.address, address) or _covers_it(group, address))
+        for address, uid in use.owners
+    )
+
+
+def _covers_it(wish: Wish, address: str) -> bool:
+    """Whether the wish is for any address, this one among them."""
+    ipv4, ipv6 = _covers(wish.family, wish.address, wish.v6only)
+    return is_any(wish.address) and (ipv4 if is_ipv4(address) else ipv6)
 
 
 def may_be_tried(wish: Wish, use: PortUse, probed: Sequence[Attempt]) -> bool:

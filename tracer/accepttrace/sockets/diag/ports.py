@@ -39,13 +39,13 @@ class Users:
     exact: bool
     first: list[PortUser] = field(default_factory=list)
     counts: Counter[Use] = field(default_factory=Counter)
-    owners: set[int] = field(default_factory=set)
+    owners: set[tuple[str, int]] = field(default_factory=set)
 
     def add(self, user: PortUser) -> None:
         """One more."""
         self.counts[user.use] += 1
         if user.use == "connected" and user.uid is not None:
-            self.owners.add(user.uid)
+            self.owners.add((user.local_address, user.uid))
         if self.counts[user.use] <= KEPT:
             self.first.append(user)
 
