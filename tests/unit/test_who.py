@@ -292,6 +292,9 @@ def test_a_namespace_that_is_not_ours_is_named() -> None:
         (called, "0.0.0.0:80  netns bl?ue  inode"),
     ):
         assert text(alone, around=around)[0].startswith(head)
+    both = text(replace(alone, inode=8, netns=1), alone, around=called)
+    heads = [line.partition("  inode")[0] for line in both if line.startswith("0.0.0.0:80")]
+    assert heads == ["0.0.0.0:80", "0.0.0.0:80  netns bl?ue"]
 
 
 def test_who_holds_nothing_of_a_group_is_said_of_each_socket() -> None:
@@ -480,7 +483,7 @@ def test_some_idle_holders_have_lines_of_their_own() -> None:
             "shared by 2 processes way not known",
         ),
         ({"group_size": None, "holders": ()}, False, "reuseport 1 held by nobody visible"),
-        ({"group_size": 1, "selector": "hash"}, False, "alone in its reuseport group one process"),
+        ({"group_size": 1, "selector": "hash"}, False, "a reuseport group of one one process"),
         ({"group_size": 1, "selector": "ebpf"}, False, "reuseport 1 of 1 by ebpf one process"),
         ({"group_size": 3, "selector": "hash"}, False, "reuseport 1 of 3 by hash one process"),
         ({"sharing": "sole", "options": Options(True, False, 0, None, None)}, False,

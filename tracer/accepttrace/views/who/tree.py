@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from accepttrace.facts.datagrams import Receiver
@@ -40,26 +40,23 @@ def text_lines(answer: Answer, asked: str, style: Style) -> Iterator[str]:
         place = placed(clean(asked))
         yield f"nobody listens{place}{elsewhere(answer.inventory.unix, 'see --unix')}"
         return
-    foreign = is_foreign(answer.namespaces, answer.around)
+    several = len(answer.namespaces) > 1
     for group in answer.groups:
-        yield from _group_lines(group, answer, style, foreign)
+        yield from _group_lines(group, answer, style, several)
     yield from notes(answer, style)
     yield from diagnosis_lines(diagnoses(answer), style)
 
 
-def is_foreign(namespaces: Collection[int], around: Surroundings) -> bool:
-    """Whether some of these network namespaces are not our own: then each is named."""
-    return len(namespaces) > 1 or around.netns not in {None, *namespaces}
-
-
-def namespace(netns: int, around: Surroundings) -> str:
-    """As `--netns` takes it."""
+def namespace(netns: int, around: Surroundings, several: bool) -> str:
+    """As `--netns` takes it; empty for the one that we are in ourselves."""
+    if netns == around.netns or not (several or around.netns):
+        return ""
     return f"netns {clean(around.namespaces.get(netns, str(netns)))}"
 
 
-def _group_lines(group: Group, answer: Answer, style: Style, foreign: bool) -> Iterator[str]:
+def _group_lines(group: Group, answer: Answer, style: Style, several: bool) -> Iterator[str]:
     row = group.first
-    where = namespace(row.netns, answer.around) if foreign else ""
+    where = namespace(row.netns, answer.around, several)
     place = (shortened(place_of(row), style.width), where, *versions(row))
     if len(group.sockets) == 1:
         (socket,) = group.sockets
@@ -190,7 +187,7 @@ def _shared(socket: Socket, answer: Answer) -> Iterator[str]:
         size = "" if row.group_size is None else f" of {row.group_size}"
         by = f" by {selector(row.selector, row.program)}" if row.selector else ""
         is_alone = row.group_size == 1 and row.selector == "hash"
-        yield "alone in its reuseport group" if is_alone else f"reuseport {socket.rank}{size}{by}"
+        yield "a reuseport group of one" if is_alone else f"reuseport {socket.rank}{size}{by}"
     elif row.options and row.options.reuseport:
         yield "SO_REUSEPORT set, in no group"
     if not row.holders:

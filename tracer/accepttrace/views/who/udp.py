@@ -24,7 +24,7 @@ from accepttrace.views.who.holders import (
     user,
 )
 from accepttrace.views.who.objects import holder_object, kin_object
-from accepttrace.views.who.tree import FOLD_FROM, MARGIN, is_foreign, namespace, versions, way_text
+from accepttrace.views.who.tree import FOLD_FROM, MARGIN, namespace, versions, way_text
 
 
 def text_lines(answer: Answer, asked: str, style: Style) -> Iterator[str]:
@@ -33,9 +33,9 @@ def text_lines(answer: Answer, asked: str, style: Style) -> Iterator[str]:
     if not rows:
         yield f"no UDP socket{placed(clean(asked))}"
         return
-    foreign = is_foreign({row.netns for row in rows}, answer.around)
+    several = len({row.netns for row in rows}) > 1
     for group in answer.groups:
-        yield from _group_lines(group, answer, style, foreign)
+        yield from _group_lines(group, answer, style, several)
     for sentence in alone(rows):
         yield from flowed(f"note: {sentence}".split(" "), style.width, "  ", " ")
 
@@ -71,9 +71,9 @@ def _object(socket: Socket, answer: Answer) -> dict[str, object]:
     }
 
 
-def _group_lines(group: Group, answer: Answer, style: Style, foreign: bool) -> Iterator[str]:
+def _group_lines(group: Group, answer: Answer, style: Style, several: bool) -> Iterator[str]:
     row = group[0].row
-    where = namespace(row.netns, answer.around) if foreign else ""
+    where = namespace(row.netns, answer.around, several)
     place = (shortened(place_of(row), style.width), where, *_peer(row), *versions(row))
     if len(group) == 1:
         parts = (*place, *_facts(row, answer), *_sharing(group[0], answer))
