@@ -18,6 +18,7 @@ import pytest
 from accepttrace.cli import whowhy
 from accepttrace.config import Filters
 from accepttrace.facts.binding import Wish
+from accepttrace.lab.acceptors import RESET_ON_CLOSE
 from accepttrace.model.who.binding import Finding
 from accepttrace.views.who.why import text_lines
 
@@ -396,12 +397,33 @@ def test_a_link_local_address_needs_its_device(port: Port) -> None:
 
 
 def test_a_reserved_port_can_be_bound_and_is_noted(port: Port) -> None:
+    set_switch("ip_local_port_range", f"{port.number - 1} {port.number}")
     set_switch("ip_local_reserved_ports", f"1-2,{port.number - 1}-{port.number}")
     found = agree(wish(port))
     assert found.result == "works"
     assert any("is in ip_local_reserved_ports" in line for line in text_lines(found))
+    assert not found.use.ephemeral
     set_switch("ip_local_reserved_ports", port.number - 1)
-    assert not explain(wish(port)).use.reserved
+    found = explain(wish(port))
+    assert (found.use.reserved, found.use.ephemeral) == (False, True)
+
+
+def test_a_port_that_connections_may_have_is_noted(port: Port) -> None:
+    set_switch("ip_local_port_range", f"{port.number} {port.number + 1}")
+    said = "is in ip_local_port_range: a connection to elsewhere may have it"
+    assert any(said in line for line in text_lines(explain(wish(port))))
+    with closing(socket.create_server(("127.0.0.1", port.number - 1))) as server:
+        clients = [socket.create_connection(server.getsockname()) for _ in range(2)]
+        assert {client.getsockname()[1] for client in clients} == {port.number, port.number + 1}
+        found = agree(wish(port))
+        assert [one.user.use for one in found.conflicts] == ["connected"]
+        for client in clients:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
+            client.close()
+        set_switch("ip_local_reserved_ports", port.number)
+        assert not any(said in line for line in text_lines(explain(wish(port))))
+        with closing(socket.create_connection(server.getsockname())) as client:
+            assert client.getsockname()[1] == port.number + 1
 
 
 def test_the_one_of_several_that_has_not_set_it_is_found(port: Port) -> None:

@@ -69,7 +69,8 @@ class PortUse:
     `users`: the first of each use; `counts`: how many there are of it; `owners`: local addresses
     and users of all connections. `complete`: the kernel lists sockets that are bound and do not
     listen, too (since 6.8). `exact`: devices and IPV6_V6ONLY are known. `unprivileged_from`:
-    ip_unprivileged_port_start; None: not known. `reserved`: it is one of ip_local_reserved_ports.
+    ip_unprivileged_port_start; None: not known. `reserved`: it is one of ip_local_reserved_ports;
+    `ephemeral`: none, and in ip_local_port_range.
     """
 
     netns: int
@@ -80,4 +81,5 @@ class PortUse:
     exact: bool = True
     unprivileged_from: int | None = None
     reserved: bool = False
+    ephemeral: bool = False
     unread: tuple[Unread, ...] = ()

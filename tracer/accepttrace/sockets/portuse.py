@@ -36,7 +36,7 @@ def port_use(netns: int | None, port: int, address: str) -> tuple[PortUse, Place
         path = holding.path(number)
         users = port_users(port, path)
         holding.finish([user.inode for user in users.first if user.inode], full=True)
-        first, reserved, local = _inside(path, port, address)
+        first, reserved, ephemeral, local = _inside(path, port, address)
         found = tuple(_held(user, holding) for user in users.first)
         use = PortUse(
             number,
@@ -47,6 +47,7 @@ def port_use(netns: int | None, port: int, address: str) -> tuple[PortUse, Place
             users.exact,
             first,
             reserved,
+            ephemeral,
             holding.unread,
         )
         return use, Place(path, local)
@@ -58,16 +59,20 @@ def _held(user: PortUser, holding: Holding) -> PortUser:
     return replace(user, holders=holding.holders(user.inode)) if user.inode else user
 
 
-def _inside(path: str | None, port: int, address: str) -> tuple[int | None, bool, bool]:
-    """The first unprivileged port, whether this one is reserved, whether the address is here."""
+def _inside(path: str | None, port: int, address: str) -> tuple[int | None, bool, bool, bool]:
+    """The first unprivileged port; of this one, whether it is reserved, and else, whether it may be
+    given to a connection; whether the address is here.
+    """
 
-    def read() -> tuple[int | None, bool, bool]:
-        return _unprivileged_from(), _is_reserved(port), _may_bind(address)
+    def read() -> tuple[int | None, bool, bool, bool]:
+        reserved = _is_reserved(port)
+        ephemeral = not reserved and _is_in_range(port)
+        return _unprivileged_from(), reserved, ephemeral, _may_bind(address)
 
     try:
         return call_inside(path, read) if path else read()
     except PermissionError:
-        return None, False, True
+        return None, False, False, True
 
 
 def _may_bind(address: str) -> bool:
@@ -100,6 +105,15 @@ def _is_reserved(port: int) -> bool:
         return any(int(low) <= port <= int(high or low) for low, _, high in ranges if low)
     except (OSError, ValueError):
         return False
+
+
+def _is_in_range(port: int) -> bool:
+    """Whether the kernel gives it to who asks for any port."""
+    try:
+        low, high = map(int, _switch("ip_local_port_range").split())
+    except (OSError, ValueError):
+        return False
+    return low <= port <= high
 
 
 def _switch(name: str, family: str = "ipv4") -> str:

@@ -6,6 +6,7 @@ import os
 import socket
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
@@ -28,6 +29,7 @@ USES: Final[dict[int, Use]] = {
 }
 CONNECTED: Final = ("connected", "time_wait")  # uses with a remote address
 STATES: Final = sum(1 << state for state in USES if state != 7)
+PORTS: Final = (0, *range(61001, 61017))  # these are above ip_local_port_range where it is not set
 TIMEWAIT_TIMER: Final = 3  # idiag_timer of sockets that are kept without an owner, FIN-WAIT-2 too
 
 
@@ -83,11 +85,21 @@ def port_users(port: int, netns_path: str | None = None) -> Users:
 def lists_bound() -> bool:
     """Whether the kernel lists sockets that are bound and do not listen: it is shown one."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as bound:
-        bound.bind(("0.0.0.0", 0))
+        if not _binds(bound):
+            return False
         number = os.fstat(bound.fileno()).st_ino
         port = bound.getsockname()[1]
         inodes = _dump(1 << 13, lambda body: int(netlink.fields(body)[-1]), port)
         return number in inodes
+
+
+def _binds(sock: socket.socket) -> bool:
+    """To any port, though connections may have all that are given to who asks for any."""
+    for port in PORTS:
+        with suppress(OSError):
+            sock.bind(("0.0.0.0", port))
+            return True
+    return False
 
 
 def _dump(states: int, decode: Callable[[bytes], Row], port: int) -> tuple[Row, ...]:

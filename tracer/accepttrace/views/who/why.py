@@ -89,6 +89,7 @@ def json_line(found: Finding) -> str:
             "tried_instead": [_attempt(one) for one in found.remedies if one.code is not None],
             "unprivileged_from": found.use.unprivileged_from,
             "reserved": found.use.reserved,
+            "ephemeral": found.use.ephemeral,
             "unread": objects(found.use.unread),
         }
     )
@@ -277,6 +278,11 @@ def _notes(found: Finding) -> Iterator[str]:
         yield (
             f"{port} is in ip_local_reserved_ports: connections that ask for any port do not get"
             " it, and bind() does"
+        )
+    if found.use.ephemeral:
+        yield (
+            f"{port} is in ip_local_port_range: a connection to elsewhere may have it as its own"
+            " port at any time, unless it is in ip_local_reserved_ports"
         )
     if found.result == "works" and found.tried:
         yield "the port was bound for a moment, without listen(); listen() asks the same again"
