@@ -78,7 +78,8 @@ def _of_others(wish: Wish, use: PortUse) -> list[Wish]:
     options = [replace(wish, reuseaddr=True), replace(wish, reuseport=True)]
     options.append(replace(wish, reuseaddr=True, reuseport=True))
     if wish.family == "ipv6" and is_any(wish.address):
-        options.append(replace(wish, v6only=True))
+        # Not with SO_REUSEPORT: the kernel then lets in who wants IPv4 too, whatever is in the way.
+        options.append(replace(wish, v6only=True, reuseport=False))
     there = [user for user in use.users if user.use in ("listens", "bound")]
     uids = {user.uid for user in there if user.uid is not None and overlaps(wish, user)}
     others = sorted(uids - {wish.uid})[:OTHER_USERS]
