@@ -88,8 +88,10 @@ class Port:
         opened = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
         opened.settimeout(5)
+        # With the number of the device behind a `%`.
+        place = socket.getaddrinfo(address, self.number, flags=socket.AI_NUMERICHOST)[0][4]
         try:
-            opened.connect((address, self.number))
+            opened.connect(place)
         except ConnectionRefusedError:
             opened.close()
             return None
@@ -97,8 +99,9 @@ class Port:
 
 
 @contextmanager
-def free_port(number: int = 7777) -> Iterator[Port]:
-    """In a network of its own every port is."""
+def free_port() -> Iterator[Port]:
+    """In a network of its own every port is; who tests beside us uses another one in his."""
+    number = 20_000 + os.getpid() % 10_000
     with ExitStack() as stack:
         yield Port(number, stack)
 

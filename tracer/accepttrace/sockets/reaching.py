@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from accepttrace.errors import UsageError
-from accepttrace.facts.matching import LOOPBACK, is_loopback
+from accepttrace.facts.matching import LOOPBACK, is_link_local, is_loopback
 from accepttrace.facts.records import Listener, Program
 from accepttrace.sockets.diag import netfilter
 from accepttrace.sockets.diag.netns import call_inside
@@ -62,8 +62,7 @@ def reaching(
 
     def ask() -> Reaching:
         _check(device)
-        here = _route(to, device if to and to.startswith("fe80:") else None)
-        back = _route(client, device if client and client.startswith("fe80:") else None)
+        here, back = _route(to, device), _route(client, device)
         here, martian = _arriving(to, client, device, here, back)
         programs = _programs(path or "/proc/self/ns/net")
         tables, localnet = netfilter.tables(), _localnet()
@@ -117,7 +116,10 @@ def _order() -> tuple[int, ...]:
 
 
 def _route(address: str | None, device: str | None) -> Route | None:
-    return None if address is None else route_to(address, device)
+    """`device` counts where the address is of one device."""
+    if address is None:
+        return None
+    return route_to(address, device if is_link_local(address) else None)
 
 
 def _programs(path: str) -> tuple[Program, ...] | None:

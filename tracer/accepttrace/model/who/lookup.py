@@ -15,7 +15,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from accepttrace.facts.matching import LOOPBACK, is_any, is_ipv4, same_address, unmapped
+from accepttrace.facts.matching import (
+    LOOPBACK,
+    is_any,
+    is_ipv4,
+    is_link_local,
+    same_address,
+    unmapped,
+)
 from accepttrace.facts.records import Family, Listener
 from accepttrace.model.who.selecting import may_be_picked
 
@@ -214,6 +221,8 @@ def packets(
         family = "ipv6" if ":" in address else "ipv4"
     bound = sorted({row.device for row in rows if row.device is not None})
     through: list[str | None] = [*dict.fromkeys((near, *bound))] if bound else [None]
+    if address is not None and is_link_local(address):
+        through = [near]
     if device is not None:
         through = [device]
     families: tuple[Family, ...] = (family,) if family else ("ipv4", "ipv6")
