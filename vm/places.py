@@ -318,8 +318,11 @@ TABLE: tuple[Entry, ...] = (
     Entry(
         "kernel/test_who_to.py",
         HERE,
-        "nftables are the same everywhere, where they are",
-        names=("test_rules_of_netfilter_are_named",),
+        "nftables and bridges are the same everywhere, where they are",
+        names=(
+            "test_devices_are_found_by_their_kind_and_by_that_of_what_they_are_in",
+            "test_rules_of_netfilter_are_named",
+        ),
     ),
     Entry("kernel/test_who_why.py", HERE + OLDEST, "the kernel's own rules of binding"),
     Entry(

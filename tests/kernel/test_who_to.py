@@ -17,6 +17,7 @@ from accepttrace.errors import AcceptTraceError
 from accepttrace.facts.records import Listener
 from accepttrace.model.who.lookup import Lookup
 from accepttrace.probe.listing import ListenerIterator
+from accepttrace.sockets.diag import links
 from accepttrace.sockets.inventory import InventoryReader
 from accepttrace.views.who.to import Asked, result, text_lines
 
@@ -382,6 +383,17 @@ def test_a_link_local_address_is_reached_through_its_own_device_only() -> None:
         assert port.takers(f"{own}%va", [near, other]) == {inode_of(near): 6}
         assert outcome(f"{own}%va", port, f"{own}%va") == "socket"
         assert outcome(f"{own}%lo", port, f"{own}%lo") == "not local"
+
+
+def test_devices_are_found_by_their_kind_and_by_that_of_what_they_are_in() -> None:
+    """As VRFs are; a bridge needs no module more."""
+    with wired():
+        assert links.of_kind("bridge") == frozenset()
+        ip("link add br0 type bridge")
+        assert links.of_kind("bridge") == {"br0"}
+        ip("link set va master br0")
+        assert links.of_kind("bridge") == {"br0", "va"}
+        assert links.of_kind("veth") == {"va"}
 
 
 def set_conf(device: str, name: str, value: int) -> None:

@@ -421,6 +421,14 @@ def test_whether_netfilter_has_rules_may_not_be_known() -> None:
     assert lines[-1].startswith("note: whether rules of netfilter")
 
 
+def test_a_vrf_is_noted() -> None:
+    asked = Asked(vrf=True)
+    lines = list(to_view.text_lines([look_up(TO_ANY, [listener(1)])], asked))
+    assert lines[-1].startswith("note: it comes through a VRF, which is not predicted")
+    (line,) = to_view.json_lines([look_up(TO_ANY, [])], asked)
+    assert json.loads(line)["vrf"] is True
+
+
 def test_programs_of_the_namespace_decide() -> None:
     found = look_up(TO_ANY, [listener(1)])
     asked = Asked(programs=(Program(12, "steer"),))

@@ -89,9 +89,10 @@ def lookup(
         there.near,
     )
     answers = [replace(look_up(one, rows), dropped=_dropped(one, client, there)) for one in found]
+    vrf = not there.vrfs.isdisjoint(one.device or there.near for one in found)
     matters = any(row.device for row in rows if row.netns == there.netns)
     remote = there.back is not None and not there.back.local
-    return answers, replace(asked, guessed=guessed is not None and remote and matters)
+    return answers, replace(asked, vrf=vrf, guessed=guessed is not None and remote and matters)
 
 
 def target_filters(to: Place) -> Filters:

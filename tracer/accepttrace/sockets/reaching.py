@@ -9,7 +9,7 @@ from pathlib import Path
 from accepttrace.errors import UsageError
 from accepttrace.facts.matching import LOOPBACK, is_link_local, is_loopback
 from accepttrace.facts.records import Listener, Program
-from accepttrace.sockets.diag import netfilter
+from accepttrace.sockets.diag import links, netfilter
 from accepttrace.sockets.diag.netns import call_inside
 from accepttrace.sockets.diag.routes import ImpossibleError, Route, route_of, route_to
 from accepttrace.sockets.diag.tcp import lookup_order
@@ -23,8 +23,8 @@ class Reaching:
     `order`: inodes of its listeners, as the kernel compares them; empty: not known. `here`: the
     route to the address that was asked about, `back` to the client; None: there is none, or it was
     not asked. `martian`: what comes from the client is dropped. `localnet`: devices through which
-    127.0.0.1 may be reached. `programs`: of type sk_lookup, `tables`: of netfilter; None: it may
-    not be asked.
+    127.0.0.1 may be reached; `vrfs`: VRFs, and those in one. `programs`: of type sk_lookup,
+    `tables`: of netfilter; None: it may not be asked.
     """
 
     netns: int
@@ -33,6 +33,7 @@ class Reaching:
     back: Route | None
     martian: bool
     localnet: frozenset[str]
+    vrfs: frozenset[str]
     tables: tuple[str, ...] | None
     programs: tuple[Program, ...] | None
 
@@ -65,8 +66,8 @@ def reaching(
         here, back = _route(to, device), _route(client, device)
         here, martian = _arriving(to, client, device, here, back)
         programs = _programs(path or "/proc/self/ns/net")
-        tables, localnet = netfilter.tables(), _localnet()
-        return Reaching(number, _order(), here, back, martian, localnet, tables, programs)
+        devices, tables = (_localnet(), links.of_kind("vrf")), netfilter.tables()
+        return Reaching(number, _order(), here, back, martian, *devices, tables, programs)
 
     return call_inside(path, ask) if path else ask()
 

@@ -84,6 +84,12 @@ def dump_netfilter(kind: int, body: bytes, decode: Callable[[bytes], Row]) -> tu
         return tuple(_dump(link, framed(kind, body), decode))
 
 
+def dump_routing(kind: int, body: bytes, decode: Callable[[bytes], Row]) -> tuple[Row, ...]:
+    """The same of routing: devices, addresses, routes."""
+    with _link(socket.NETLINK_ROUTE) as link:
+        return tuple(_dump(link, framed(kind, body), decode))
+
+
 def _link(protocol: int = NETLINK_SOCK_DIAG) -> socket.socket:
     link = socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, protocol)
     link.settimeout(TIMEOUT_S)

@@ -55,7 +55,7 @@ class Asked:
     `route`: why the address is none of this machine; empty: it is one, or none was asked about.
     `client`: from where it comes. `guessed`: its device is that of the route back to the client.
     `programs`: of type sk_lookup; None: not known. `tables`: of netfilter, those with rules that it
-    passes; None: not known.
+    passes; None: not known. `vrf`: it comes through one.
     """
 
     route: str = ""
@@ -64,6 +64,7 @@ class Asked:
     programs: tuple[Program, ...] | None = ()
     unread: tuple[Unread, ...] = ()
     tables: tuple[str, ...] | None = ()
+    vrf: bool = False
 
 
 def text_lines(answers: Sequence[Lookup], asked: Asked) -> Iterator[str]:
@@ -104,6 +105,7 @@ def json_lines(answers: Sequence[Lookup], asked: Asked) -> Iterator[str]:
                 if asked.programs is None
                 else [_program(one) for one in asked.programs],
                 "netfilter": asked.tables,
+                "vrf": asked.vrf,
                 "cases_left_out": max(len(answers) - CASES, 0),
                 "unread": objects(asked.unread),
             }
@@ -267,6 +269,11 @@ def _notes(answers: Sequence[Lookup], asked: Asked) -> Iterator[str]:
         yield (
             f"the BPF program {selector('sk_lookup', program)} runs before all this, and may give "
             "it to any socket"
+        )
+    if asked.vrf:
+        yield (
+            "it comes through a VRF, which is not predicted: a socket that is bound to no device"
+            " gets it only where tcp_l3mdev_accept is 1, and one bound to the VRF may get it, too"
         )
     if asked.tables:
         names = ", ".join(map(clean, asked.tables[:LISTED]))
