@@ -355,8 +355,15 @@ def test_socket_activation_and_what_is_not_known() -> None:
     fake = around(kin(1, 0, 1), kin(5, 1, comm="systemd"), kin(10, 1))
     assert way_of(sock(1, process(5), process(10)), fake, False).how == "passed"
     assert way_of(by_init, Surroundings(), False).how is None
+    assert way_of(by_init, around(kin(10, 1)), False).how is None
     assert way_of(sock(1, process(10)), near, False).how == "sole"
     assert way_of(sock(1, process(10)), near, True).how is None
+
+
+def test_who_has_ended_meanwhile_hides_no_way() -> None:
+    near = around(kin(9, 1), kin(10, 9, 9))
+    found = way_of(sock(1, process(9), process(10), process(11)), near, False)
+    assert (found.how, found.source) == ("inherited", 9)
 
 
 def test_a_circle_of_parents_has_an_end() -> None:

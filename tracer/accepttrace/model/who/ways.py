@@ -24,7 +24,7 @@ class Way:
     related: children of one parent or members of one session, none of whose ancestors has it (any
     more); passed: `strangers` are related to no other holder, or were seen as they were handed it
     (`Holder.came`); activated: `source` is systemd, or
-    systemd-socket-activate, and has it, too. None: not known, as not all holders could be read.
+    systemd-socket-activate, and has it, too. None: not known, as too few holders could be read.
     `same_file`: kcmp's answer, see `Surroundings`.
     """
 
@@ -43,9 +43,10 @@ def way_of(row: Listener | Receiver, around: Surroundings, partial: bool) -> Way
         return Way("sole" if row.holders and not partial else None)
     same = around.same_file.get(row.inode)
     handed = tuple(holder.pid for holder in row.holders if holder.came)
-    if not all(holder.pid in around.kin for holder in row.holders):
+    # Those who have ended meanwhile say nothing: a child for each connection may, at any time.
+    holders = {one.pid: one for one in row.holders if one.pid in around.kin}
+    if len(holders) < 2:
         return Way("passed" if handed else None, None, handed, same)
-    holders = {holder.pid: holder for holder in row.holders}
     activator = next((pid for pid in holders if _activates(around.kin[pid])), None)
     if activator is not None:
         return Way("activated", activator, same_file=same)
