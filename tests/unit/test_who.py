@@ -294,7 +294,7 @@ def test_a_namespace_that_is_not_ours_is_named() -> None:
         assert text(alone, around=around)[0].startswith(head)
     both = text(replace(alone, inode=8, netns=1), alone, around=called)
     heads = [line.partition("  inode")[0] for line in both if line.startswith("0.0.0.0:80")]
-    assert heads == ["0.0.0.0:80", "0.0.0.0:80  netns bl?ue"]
+    assert heads == ["0.0.0.0:80  netns 1", "0.0.0.0:80  netns bl?ue"]
 
 
 def test_who_holds_nothing_of_a_group_is_said_of_each_socket() -> None:

@@ -48,8 +48,8 @@ def text_lines(answer: Answer, asked: str, style: Style) -> Iterator[str]:
 
 
 def namespace(netns: int, around: Surroundings, several: bool) -> str:
-    """As `--netns` takes it; empty for the one that we are in ourselves."""
-    if netns == around.netns or not (several or around.netns):
+    """As `--netns` takes it; empty where all sockets are in the one that we are in ourselves."""
+    if not several and around.netns in (None, netns):
         return ""
     return f"netns {clean(around.namespaces.get(netns, str(netns)))}"
 
