@@ -259,7 +259,7 @@ struct listener {
 	__u64 cookies_sent; /* of those, answered with a cookie: the ACK will be steered anew */
 	__u64 cookies_back; /* ACKs with a good cookie, steered here */
 	__u64 arrived; /* children made, on their way into the queue */
-	__u64 overflow_syn; /* SYNs that met a full queue */
+	__u64 overflow_syn; /* SYNs, or calls of connect() to AF_UNIX, that met a full queue */
 	__u64 overflow_ack; /* final ACKs that met one */
 	__u64 overflow_aborted; /* of those, answered with a reset */
 	__u64 overflow_peers; /* clients (address, port) behind both */
@@ -285,6 +285,15 @@ struct listener {
 	__u32 drops; /* sk_drops when it last ended to listen */
 	__u32 owner;
 	__u32 cut_off; /* handshakes that were half-open then; see CUT_OFF_UNKNOWN */
+	__u64 blocked; /* AF_UNIX: calls of connect() that slept until the queue had room */
+};
+
+/* Map `unix_calls`, keyed by PID << 32 | TID: the listener that a thread connects to, or closes. */
+struct unix_call {
+	__u64 listener; /* kernel pointer; 0: none that is traced */
+	__u64 child; /* kprobe only: about to be queued */
+	__u32 inode;
+	__u32 slept; /* for want of room in the queue */
 };
 
 /*
@@ -399,7 +408,7 @@ enum event_kind {
 	EVENT_ACCEPT,
 	EVENT_FAILED, /* a call of accept() */
 	EVENT_RESET, /* queued connections, with their listener */
-	EVENT_DROPPED, /* a SYN or a final ACK that met a full queue */
+	EVENT_DROPPED, /* a SYN, a final ACK, or a connect() to AF_UNIX, that met a full queue */
 };
 
 /* In an event: a value that is not known. */
@@ -500,8 +509,9 @@ _Static_assert(sizeof(struct acceptor_key) == 16, "acceptor_key");
 _Static_assert(sizeof(struct acceptor) == 200 + 8 * WAIT_BUCKETS + CLIENT_SLOTS, "acceptor");
 _Static_assert(sizeof(struct order) == 56 + 8 * RUN_BUCKETS, "order");
 _Static_assert(sizeof(struct error_key) == 24, "error_key");
-_Static_assert(sizeof(struct listener) == 208, "listener");
+_Static_assert(sizeof(struct listener) == 216, "listener");
 _Static_assert(sizeof(struct event) == 120, "event");
+_Static_assert(sizeof(struct unix_call) == 24, "unix_call");
 _Static_assert(sizeof(struct unix_peer) == 16, "unix_peer");
 _Static_assert(sizeof(struct unix_name) == 120, "unix_name");
 _Static_assert(sizeof(struct event_wish) == 48, "event_wish");

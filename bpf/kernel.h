@@ -249,7 +249,7 @@ struct bpf_prog {
 };
 struct cred {
 	BEGIN;
-	FIELD_IN(cred, uid, __u32, val);
+	FIELD_IN(cred, euid, __u32, val); /* as SO_PEERCRED shows it */
 	END;
 };
 struct sock;

@@ -43,6 +43,7 @@ MAP_HASH(receivers, __u32, struct receiver, MAX_RECEIVERS);
 
 /* Connections in the queues of AF_UNIX (kernel pointer of the child) → when they came, in us. */
 MAP_LRU_HASH(unix_queued, __u64, __u64, MAX_UNIX_QUEUED);
+MAP_LRU_HASH(unix_calls, __u64, struct unix_call, MAX_CALLS);
 MAP_HASH(readers, struct reader_key, struct reader, MAX_READERS);
 
 static __always_inline bool pid_wanted(__u32 pid)
@@ -255,6 +256,16 @@ static __always_inline struct closing *closing_get(__u64 thread)
 static __always_inline void closing_put(__u64 thread, struct closing *closing)
 {
 	PUT(closings, &thread, closing);
+}
+
+static __always_inline struct unix_call *unix_call_get(__u64 thread)
+{
+	return LOOKUP(unix_calls, &thread);
+}
+
+static __always_inline void unix_call_put(__u64 thread, struct unix_call *call)
+{
+	PUT(unix_calls, &thread, call);
 }
 
 static __always_inline __u64 *unix_queued_get(__u64 child)

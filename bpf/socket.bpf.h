@@ -95,6 +95,13 @@ static __always_inline bool is_of_unix(struct sock *sk)
 	return BPF_CORE_READ(sk, __sk_common.skc_family) == AF_UNIX;
 }
 
+/* AF_UNIX has the connections among its packets. */
+static __always_inline __u32 queue_of(struct sock *listener)
+{
+	return is_of_unix(listener) ? BPF_CORE_READ(listener, sk_receive_queue.qlen)
+				    : BPF_CORE_READ(listener, sk_ack_backlog);
+}
+
 /* Whether its accepts are counted in rows of their own. */
 static __always_inline bool has_rows(struct sock *sk)
 {
@@ -196,7 +203,7 @@ static __always_inline void listener_describe(struct listener *listener, struct 
 					      __u32 inode, __u32 owner, __s32 uncounted)
 {
 	listener->owner = owner;
-	listener->queue_start = BPF_CORE_READ(sk, sk_ack_backlog) + uncounted;
+	listener->queue_start = queue_of(sk) + uncounted;
 	listener->netns = netns_of(PROBED, sk);
 	listener->family = BPF_CORE_READ(sk, __sk_common.skc_family);
 	if (listener->family != AF_UNIX) {

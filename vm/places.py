@@ -409,6 +409,12 @@ TABLE: tuple[Entry, ...] = (
         names=("test_each_line_is_what_both_ends_know",),
         variants="abstract",
     ),
+    Entry(
+        "kernel/test_events_unix.py",
+        HERE + ENDS,
+        "who was refused is not seen by the attach type that runs here",
+        names=("test_who_was_refused_or_reset_has_a_line",),
+    ),
     Entry("kernel/test_top_unix.py", HERE, "what the model makes of counts"),
     Entry(
         "kernel/test_top_unix.py",
@@ -430,6 +436,8 @@ TABLE: tuple[Entry, ...] = (
         names=(
             "test_what_finds_nothing_and_what_has_no_descriptor_is_counted",
             "test_accepts_by_a_ring_are_counted_where_the_hook_is_in_the_kernel",
+            "test_who_finds_no_room_is_counted_as_the_client_knows_it",
+            "test_a_ring_that_looks_first_and_then_waits_is_not_refused",
         ),
     ),
     Entry("kernel/test_who_unix.py", HERE + ROOTS, "unix_diag; each ss"),

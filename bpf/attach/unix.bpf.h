@@ -7,6 +7,7 @@
 #define ACCEPTTRACE_UNIX_ATTACH_H
 
 #include "unix/accept.bpf.h"
+#include "unix/request.bpf.h"
 
 SEC("raw_tp/sys_exit")
 int raw_tp_unix_exit(struct bpf_raw_tracepoint_args *ctx)
@@ -42,10 +43,27 @@ int kprobe_unix_accept(struct pt_regs *ctx)
 	return 0;
 }
 
+/* A return alone does not know the arguments. */
 SEC("kprobe/security_unix_stream_connect")
 int kprobe_unix_connect(struct pt_regs *ctx)
 {
-	unix_queued_now(ARGUMENT2(ctx), ARGUMENT3(ctx));
+	unix_queueing(ARGUMENT2(ctx), ARGUMENT3(ctx));
+	return 0;
+}
+
+/* It does not sleep, for the queue is locked. */
+SEC("kretprobe/security_unix_stream_connect")
+int kretprobe_unix_connect(struct pt_regs *ctx)
+{
+	if (!(int)(__u64)RETURNED(ctx))
+		unix_queueing_ended();
+	return 0;
+}
+
+SEC("kprobe/unix_release_sock")
+int kprobe_unix_release(struct pt_regs *ctx)
+{
+	unix_released(ARGUMENT1(ctx), (int)(__u64)ARGUMENT2(ctx));
 	return 0;
 }
 

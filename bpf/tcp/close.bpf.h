@@ -41,7 +41,7 @@ static __always_inline void forgotten(struct sock *sk, struct request_sock *requ
 		arrived(PROBED, listener, sk);
 	now = now_us();
 	add(&listener->lost, 1);
-	event_reset(sk, child, 1);
+	event_reset(sk, inode_of(PROBED, sk), child, 1);
 	add(&listener->left_us, now);
 	add(&listener->waited_us, waited_by(child, now));
 	if (scratch->moved == (__u64)child) {

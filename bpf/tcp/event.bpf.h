@@ -125,13 +125,6 @@ static __noinline void event_write(struct event_wish *wish, struct event *event)
 		count->written++;
 }
 
-/* AF_UNIX has the connections among its packets. */
-static __always_inline __u32 queue_of(struct sock *listener)
-{
-	return is_of_unix(listener) ? BPF_CORE_READ(listener, sk_receive_queue.qlen)
-				    : BPF_CORE_READ(listener, sk_ack_backlog);
-}
-
 static __always_inline void event_begin(struct event *event, __u32 kind, struct sock *listener,
 					__u32 inode)
 {
@@ -226,14 +219,15 @@ static __noinline void event_failed(struct sock *listener, __u32 inode, __u32 er
 }
 
 /* So many connections, reset with their listener; `child`: the one that it is, or NULL. */
-static __noinline void event_reset(struct sock *listener, struct sock *child, __u32 connections)
+static __noinline void event_reset(struct sock *listener, __u32 inode, struct sock *child,
+				   __u32 connections)
 {
 	struct event_wish *wish = event_wish_get(EVENT_RESET);
 	struct event event = {};
 
 	if (!wish)
 		return;
-	event_begin(&event, EVENT_RESET, listener, inode_of(PROBED, listener));
+	event_begin(&event, EVENT_RESET, listener, inode);
 	event_of_listener(&event, listener);
 	if (child)
 		event_of_child(&event, child);
@@ -260,6 +254,23 @@ static __noinline void event_dropped(struct sock *listener, struct peer *peer)
 	event_write(wish, &event);
 }
 
+/* The current process did not get into the full queue of a listener of AF_UNIX. */
+static __noinline void event_refused(struct sock *listener, __u32 inode)
+{
+	struct event_wish *wish = event_wish_get(EVENT_DROPPED);
+	struct unix_peer *peer;
+	struct event event = {};
+
+	if (!wish)
+		return;
+	event_begin(&event, EVENT_DROPPED, listener, inode);
+	event_of_listener(&event, listener);
+	peer = (void *)event.peer;
+	peer->pid = current_pid() >> 32;
+	peer->uid = (__u32)bpf_get_current_uid_gid();
+	event_write(wish, &event);
+}
+
 #else
 
 static __always_inline void event_fd_is(__u32 fd)
@@ -279,12 +290,16 @@ static __always_inline void event_failed(struct sock *listener, __u32 inode, __u
 {
 }
 
-static __always_inline void event_reset(struct sock *listener, struct sock *child,
+static __always_inline void event_reset(struct sock *listener, __u32 inode, struct sock *child,
 					__u32 connections)
 {
 }
 
 static __always_inline void event_dropped(struct sock *listener, struct peer *peer)
+{
+}
+
+static __always_inline void event_refused(struct sock *listener, __u32 inode)
 {
 }
 

@@ -90,7 +90,7 @@ static __always_inline void listener_closed(struct sock *sk)
 		add(&listener->stakes_unknown, 1);
 	} else if (queue) {
 		add(&listener->lost, queue);
-		event_reset(sk, NULL, queue);
+		event_reset(sk, inode_of(PROBED, sk), NULL, queue);
 	}
 }
 
@@ -115,7 +115,7 @@ static __always_inline void child_reset(struct sock *child)
 	listener = row_at_end(sk, true);
 	if (listener) {
 		add(&listener->lost, seen - closing->counted);
-		event_reset(sk, NULL, seen - closing->counted);
+		event_reset(sk, inode_of(PROBED, sk), NULL, seen - closing->counted);
 	}
 	closing->counted = seen;
 }

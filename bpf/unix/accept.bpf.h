@@ -46,17 +46,6 @@ static __always_inline void unix_taken(struct sock *listener, struct sk_buff *pa
 	unix_queued_forget((__u64)child);
 }
 
-/* In connect(), where all is checked and the child is about to be queued. */
-static __always_inline void unix_queued_now(struct sock *listener, struct sock *child)
-{
-	struct settings *want = settings_get();
-
-	if (!want || want->unusual & WITHOUT_WAITS || !is_unix_listener(listener))
-		return;
-	if (socket_wanted(PROBED, want, listener))
-		unix_queued_put((__u64)child, now_us());
-}
-
 /* For hooks that see only the entry of calls. */
 static __always_inline void unix_accept_entered(struct sock *listener, bool cannot_sleep)
 {

@@ -26,7 +26,7 @@ static __always_inline void unix_peer_read(struct unix_peer *peer, struct sock *
 	struct pid *pid = BPF_CORE_READ(child, sk_peer_pid);
 
 	peer->pid = pid ? pid_here(pid) : 0;
-	peer->uid = BPF_CORE_READ(child, sk_peer_cred, uid.val);
+	peer->uid = BPF_CORE_READ(child, sk_peer_cred, euid.val);
 }
 
 /* A row of zeros: it is written in place, for there is no room for it on the stack. */

@@ -143,6 +143,32 @@ def test_who_listens_anew_has_another_inode_and_failures_their_errno(tmp_path: P
     assert err.endswith("nothing lost\n")
 
 
+def test_who_was_refused_or_reset_has_a_line(tmp_path: Path) -> None:
+    """Each with who connected; where the attach type shows it."""
+    name = str(tmp_path / "s")
+    with ExitStack() as stack:
+        sock = unix_listener(name, 0)
+        inode = os.fstat(sock.fileno()).st_ino
+        process = stack.enter_context(
+            started("events", name, "--lost", "-o", "jsonl", ready=tmp_path / "ready")
+        )
+        stack.enter_context(socket.socket(socket.AF_UNIX)).connect(name)
+        for _ in range(3):
+            client = stack.enter_context(socket.socket(socket.AF_UNIX))
+            client.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                client.connect(name)
+        sock.close()
+        out, _ = ended(process)
+    meta, *events, _ = lines(out)
+    assert [(one["type"], one["peer_pid"], one["peer_uid"]) for one in events] == (
+        []
+        if meta["attach"] == "tracepoint"
+        else [*[("dropped", os.getpid(), os.geteuid())] * 3, ("reset", os.getpid(), os.geteuid())]
+    )
+    assert {(one["path"], one["listener_inode"]) for one in events} <= {(name, inode)}
+
+
 def refused(sock: socket.socket) -> None:
     """An accept() without a descriptor."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import resource
 import socket
+import struct
 import time
 from collections import Counter
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 
+from accepttrace.model.conditions import Condition, judge
 from accepttrace.model.snapshot import AcceptorRow, ListenerRow, Snapshot
 from tests.unit.forked import child
 
@@ -31,7 +33,7 @@ def address(name: str) -> str:
     return "\0" + name[1:] if name.startswith("@") else name
 
 
-def taken(snapshot: Snapshot) -> dict[int | None, int]:
+def taken_by(snapshot: Snapshot) -> dict[int | None, int]:
     """By PID, of those that took any."""
     return {row.pid: row.accepts for row in snapshot.acceptors if row.accepts}
 
@@ -65,6 +67,11 @@ def is_asleep(pid: int) -> bool:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "S"
 
 
+def if_counted(way: Way, *counts: int) -> tuple[int | None, ...]:
+    """What is not seen is not 0."""
+    return tuple(None if way.attach == "tracepoint" else one for one in counts)
+
+
 @pytest.fixture(params=offered(), ids=way_name)
 def way(request: pytest.FixtureRequest) -> Way:
     found: Way = request.param
@@ -89,7 +96,7 @@ def test_each_accept_is_counted_for_the_worker_that_the_client_met(
             stranger.connect(f"{tmp_path}/other")
             other.accept()[0].close()
         snapshot = subject.refresh()
-        assert taken(snapshot) == met
+        assert taken_by(snapshot) == met
         (row,) = snapshot.listeners
         assert (row.local_address, row.family, row.accepted) == (name, "unix", CONNECTIONS)
         assert (row.queue, row.backlog) == ss_queue(name) == (0, 17)
@@ -123,7 +130,7 @@ def test_accepts_by_a_ring_are_counted_where_the_hook_is_in_the_kernel(
             assert done.result >= 0, os.strerror(-done.result)
             os.close(done.result)
         seen = {} if way.attach == "tracepoint" else {os.getpid(): 5}
-        assert taken(subject.refresh()) == seen
+        assert taken_by(subject.refresh()) == seen
 
 
 def test_what_finds_nothing_and_what_has_no_descriptor_is_counted(way: Way, tmp_path: Path) -> None:
@@ -163,8 +170,97 @@ def test_what_finds_nothing_and_what_has_no_descriptor_is_counted(way: Way, tmp_
             assert row.wait_max_us is not None
             least, most = called_ns - queued_ns, accepted_ns - began_ns
             assert least // 1000 - 1 <= row.wait_max_us <= most // 1000 + 1
-        # Not seen, so not 0.
-        assert (listener.arrived, listener.dropped_overflow, listener.lost_on_close) == (None,) * 3
+        passed = (listener.arrived, listener.dropped_overflow, listener.lost_on_close)
+        assert passed == if_counted(way, 3, 0, 0)
+        assert listener.queue_max == 3
+        assert listener.queue_max_sampled == (way.attach == "tracepoint")
+        assert listener.book == ("unchecked" if way.attach == "tracepoint" else "balanced")
+
+
+@contextmanager
+def connected(name: str, number: int) -> Iterator[list[socket.socket]]:
+    """So many clients."""
+    with ExitStack() as opened:
+        clients = [opened.enter_context(socket.socket(socket.AF_UNIX)) for _ in range(number)]
+        for each in clients:
+            each.connect(name)
+            each.settimeout(10)
+        yield clients
+
+
+def turned_away(name: str, wait_s: float, number: int) -> int:
+    """How many of so many clients find no room."""
+    found = 0
+    for _ in range(number):
+        with socket.socket(socket.AF_UNIX) as client:
+            limit = struct.pack("@ll", 0, round(wait_s * 1e6))
+            client.setblocking(wait_s > 0)
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+            try:
+                client.connect(name)
+            except BlockingIOError:
+                found += 1
+    return found
+
+
+def test_who_finds_no_room_is_counted_as_the_client_knows_it(way: Way, tmp_path: Path) -> None:
+    """Who never waits, who gives up, who is let in after all; and what the close resets."""
+    name = str(tmp_path / "s")
+
+    def come_late() -> None:
+        sock.close()  # which it would keep open
+        served_by(name, socket.SOCK_STREAM)
+
+    with ExitStack() as stack:
+        sock = stack.enter_context(unix_listener(name, 1))
+        subject = stack.enter_context(traced(name, way=way))
+        sees = subject._session.plan.sees
+        assert sees.overflow == (way.attach != "tracepoint")
+        clients = stack.enter_context(connected(name, 2))
+        refused = turned_away(name, 0, 5), turned_away(name, 0.004, 2)
+        late = stack.enter_context(child(come_late))
+        wait_until(lambda: is_asleep(late), "connect()")
+        (listener,) = subject.refresh().listeners
+        sleepers = 3 if sees.overflow else None
+        assert (listener.dropped_overflow,) == if_counted(way, sum(refused))
+        assert listener.counted.get("blocked") == sleepers
+        accepted, _ = sock.accept()  # there is room: the late one comes in
+        wait_until(lambda: ss_queue(name)[0] == 2, "the late one")
+        accepted.close()
+        snapshot = subject.refresh()
+        (listener,) = snapshot.listeners
+        assert (taken_by(snapshot), listener.queue) == ({os.getpid(): 1}, 2)
+        passed = (listener.arrived, listener.dropped_overflow, listener.lost_on_close)
+        assert passed == if_counted(way, 3, sum(refused), 0)
+        (outcome,) = judge([Condition("no-loss", 0)], snapshot)
+        assert (outcome.held, outcome.measured) == (
+            (False, sum(refused)) if sees.overflow else (None, None)
+        )
+        sock.close()
+        with pytest.raises(ConnectionResetError):
+            clients[1].recv(1)
+        (listener,) = subject.refresh().listeners
+        assert (listener.lost_on_close,) == if_counted(way, 2)
+        assert (listener.dropped_overflow, listener.overflow_syn) == (*if_counted(way, 7), None)
+        assert listener.book == ("unchecked" if way.attach == "tracepoint" else "balanced")
+
+
+@by_ring
+def test_a_ring_that_looks_first_and_then_waits_is_not_refused(way: Way, tmp_path: Path) -> None:
+    name = str(tmp_path / "s")
+    with ExitStack() as stack:
+        sock = stack.enter_context(unix_listener(name, 0))
+        connecting = stack.enter_context(ring())
+        subject = stack.enter_context(traced(name, way=way))
+        stack.enter_context(connected(name, 1))
+        connecting.connect(stack.enter_context(socket.socket(socket.AF_UNIX)), name)
+        if subject._session.plan.sees.overflow:
+            wait_until(lambda: only(subject.refresh())[0].counted["blocked"] == 1, "connect()")
+        sock.accept()[0].close()
+        assert [done.result for done in connecting.wait(1)] == [0]
+        listener, row = only(subject.refresh())
+        assert (listener.dropped_overflow, listener.arrived) == if_counted(way, 0, 2)
+        assert (row.accepts, listener.queue) == (1, 1)
 
 
 def test_a_full_queue_is_said(tmp_path: Path) -> None:
@@ -187,7 +283,7 @@ def test_who_listens_anew_on_a_path_goes_on_in_a_row_of_its_own(tmp_path: Path) 
             with unix_listener(name) as sock, child(answering(sock)) as worker:
                 assert [served_by(name, socket.SOCK_STREAM) for _ in range(4)] == [worker] * 4
                 snapshot = subject.refresh()
-                assert taken(snapshot)[worker] == 4
+                assert taken_by(snapshot)[worker] == 4
             os.unlink(name)
         snapshot = subject.refresh()
     assert sum(row.accepts for row in snapshot.acceptors) == 8

@@ -56,7 +56,8 @@ def ss_queue(name: str) -> tuple[int, int]:
 def _ss(name: str) -> str:
     """The line of one listener; no name has a space."""
     command = ["ss", "-lxpHO"]
-    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    printed = subprocess.run(command, capture_output=True, check=True).stdout
+    lines = printed.decode(errors="replace")  # others may have any bytes for a name
     (line,) = (one for one in lines.splitlines() if one.split()[4] == name)
     return line
 

@@ -1,4 +1,4 @@
-"""accept() through io_uring, by the raw system calls: no library is needed."""
+"""accept() and connect() through io_uring, by the raw system calls: no library is needed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SETUP, ENTER, REGISTER = 425, 426, 427  # the same numbers on every architecture
 SQES_OFFSET = 0x10000000
 GETEVENTS = 1
 REGISTER_FILES = 2
-ACCEPT, ASYNC_CANCEL = 13, 14
+ACCEPT, ASYNC_CANCEL, CONNECT = 13, 14, 16
 ASYNC = 1 << 4  # sqe flag: let a worker thread do it
 MULTISHOT = 1 << 0  # accept flag, in ioprio
 MORE = 1 << 1  # completion flag: others will follow
@@ -53,6 +53,7 @@ class Ring:
         size = max(self._sq_array + 4 * submissions, self._cqes + CQE.size * completions)
         self._rings = mmap.mmap(self.fd, size)
         self._sqes = mmap.mmap(self.fd, SQE.size * submissions, offset=SQES_OFFSET)
+        self._addresses: list[ctypes.Array[ctypes.c_char]] = []  # that the kernel may read yet
 
     def close(self) -> None:
         self._sqes.close()
@@ -68,9 +69,19 @@ class Ring:
         self, listener: socket.socket, *, flags: int = 0, how: int = 0, slot: int = 0
     ) -> None:
         """Ask for a connection; `slot`: its place in the table plus 1, instead of a descriptor."""
+        self._submit((ACCEPT, flags, how, listener.fileno(), 0, 0, 0, 0), slot)
+
+    def connect(self, client: socket.socket, path: str) -> None:
+        """To a UNIX socket."""
+        address = socket.AF_UNIX.to_bytes(2, "little") + path.encode() + b"\0"
+        self._addresses.append(ctypes.create_string_buffer(address))
+        place = ctypes.addressof(self._addresses[-1])
+        self._submit((CONNECT, 0, 0, client.fileno(), len(address), place, 0, 0))
+
+    def _submit(self, asked: tuple[int, ...], slot: int = 0) -> None:
         tail = self._word(self._sq_tail)
         index = tail & self._word(self._sq_mask)
-        fields = (ACCEPT, flags, how, listener.fileno(), 0, 0, 0, 0, tail, 0, 0, slot)
+        fields = (*asked, tail, 0, 0, slot)
         SQE.pack_into(self._sqes, index * SQE.size, *fields)
         struct.pack_into("=I", self._rings, self._sq_array + 4 * index, index)
         struct.pack_into("=I", self._rings, self._sq_tail, tail + 1)

@@ -21,7 +21,7 @@ from accepttrace.lab.load import run_load
 from accepttrace.lab.nginx import Nginx
 from tests.kernel.conftest import wait_until
 from tests.kernel.test_cli import lines, started
-from tests.kernel.test_top_unix import taken
+from tests.kernel.test_top_unix import taken_by
 from tests.kernel.unixlisteners import row_of, ss_holders, ss_queue, traced
 
 from .test_real_servers import needs
@@ -81,7 +81,7 @@ def test_behind_nginx_each_worker_of_gunicorn_took_what_it_logged(tmp_path: Path
         process.send_signal(signal.SIGTERM)
         out, _ = process.communicate(timeout=60)
         assert load.connected == CONNECTIONS == sum(logged.values())
-        assert taken(snapshot) == logged
+        assert taken_by(snapshot) == logged
         assert_seen_alike(path, {app.master_pid, *app.worker_pids()})
         workers = set(front.worker_pids())
     *events, last = lines(out)[1:]
@@ -105,7 +105,7 @@ def test_the_postmaster_accepts_on_its_path_and_its_backends_serve() -> None:
             backends.add(backend)
         snapshot = subject.refresh()
         assert len(backends) == CLIENTS
-        assert taken(snapshot) == {server.master_pid: CLIENTS}
+        assert taken_by(snapshot) == {server.master_pid: CLIENTS}
         assert_seen_alike(path, {server.master_pid})
 
 
@@ -125,7 +125,7 @@ def test_what_systemd_hands_over_is_accepted_by_the_service(tmp_path: Path) -> N
             with traced(path) as subject:
                 answers = Counter(answer(path) for _ in range(CLIENTS))
                 snapshot = subject.refresh()
-            assert taken(snapshot) == answers == {service.pid: CLIENTS}
+            assert taken_by(snapshot) == answers == {service.pid: CLIENTS}
             assert_seen_alike(path, {service.pid})
         finally:
             service.kill()

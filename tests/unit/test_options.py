@@ -282,8 +282,7 @@ def test_udp_refuses_what_means_nothing_to_it(arguments: tuple[str, ...], compla
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        ("@s --max-wait p99=1s", "of UNIX sockets it is not known what --max-wait asks for"),
-        ("--unix --fair --no-loss", "of UNIX sockets it is not known what --no-loss asks for"),
+        ("@s --max-open-ratio 2", "of UNIX sockets it is not known what --max-open-ratio asks"),
         ("/s --min-local 80%", "of UNIX sockets it is not known what --min-local asks for"),
         ("@s -p 80", "UNIX sockets have no port, address or version of IP"),
     ],

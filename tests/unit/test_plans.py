@@ -15,6 +15,7 @@ from accepttrace.probe.plans import (
     READS_BLIND,
     TRACEPOINT,
     UDP_PLANS,
+    UNIX_PLANS,
     Plan,
     by_preference,
     knows_rings,
@@ -87,16 +88,18 @@ def test_a_kernel_that_preempts_itself_gets_kprobes_where_tasks_run_and_trampoli
 @pytest.mark.parametrize(
     ("plan", "trampolines", "kprobes", "infers"),
     [
-        (FENTRY, True, False, False),
-        (KPROBE, False, True, True),
-        (KPROBE_IN_PROCESSES, False, True, True),  # without trampolines it has its fallback
-        (TRACEPOINT, False, False, False),
+        (FENTRY, (True, True), False, False),
+        (KPROBE, (False, False), True, True),
+        (KPROBE_IN_PROCESSES, (True, False), True, True),  # without them it has its fallback
+        (UNIX_PLANS[1], (True, False), True, True),
+        (TRACEPOINT, (False, False), False, False),
     ],
 )
 def test_what_a_plan_needs_of_the_kernel_follows_from_its_hooks(
-    plan: Plan, trampolines: bool, kprobes: bool, infers: bool
+    plan: Plan, trampolines: tuple[bool, bool], kprobes: bool, infers: bool
 ) -> None:
-    assert (plan.needs_trampolines, plan.needs_kprobes) == (trampolines, kprobes)
+    assert (plan.uses_trampolines, plan.needs_trampolines) == trampolines
+    assert plan.needs_kprobes == kprobes
     assert plan.infers_failures is infers
     assert not plan.at("waits").infers_failures
     assert knows_rings(plan.hooks)
@@ -146,6 +149,22 @@ def test_trampolines_fit_the_parameters_of_the_kernel_function() -> None:
             found.setdefault(hook.site, set()).add(hook.parameters)
     assert found == BY_PARAMETERS
     assert {hook.parameters for hook in (*KPROBE.hooks, *TRACEPOINT.hooks)} == {None}
+
+
+@pytest.mark.parametrize("plan", UNIX_PLANS[:2], ids=lambda plan: plan.attach)
+def test_a_kernel_that_lacks_hooks_of_unix_sockets_shows_the_rest(plan: Plan) -> None:
+    """First without trampolines that a kprobe cannot stand in for, then without security hooks."""
+    counted = plan.fallback
+    assert counted is not None
+    least = counted.fallback
+    assert least is not None
+    assert plan.sees.facts - counted.sees.facts == {"overflow"}
+    assert (plan.sees.counted, counted.sees.counted) == (("blocked",), ())
+    assert counted.sees.facts - least.sees.facts == {"arrived", "waits", "unseen"}
+    assert {"accepts", "closed"} < least.sees.facts
+    assert least.blind_spots[1:] == counted.blind_spots
+    assert counted.blind_spots[1:] == plan.blind_spots
+    assert counted.needs_trampolines == least.needs_trampolines == (plan.attach == "fentry")
 
 
 def test_what_a_hook_adds_to_is_seen_with_it_alone() -> None:

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from accepttrace.run.subject import Subject
 
 QUANTILES: Final = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
-UNKNOWN_OF_UNIX: Final = frozenset({"max-wait", "no-loss", "max-open-ratio", "min-local"})
+UNKNOWN_OF_UNIX: Final = frozenset({"max-open-ratio", "min-local"})
 STATUS: Final = {True: 0, False: EXIT_BAD_VERDICT, None: EXIT_NO_VERDICT}
 
 

@@ -121,7 +121,7 @@ class Flow:
 class Overflow:
     """Packets that met a full accept queue; `peers`: the clients that sent them."""
 
-    syn: int
+    syn: int  # of AF_UNIX: calls of connect()
     ack: int
     aborted: int  # of the ACKs, answered with a reset
     peers: int

@@ -332,10 +332,12 @@ def _no_loss(condition: Condition, snapshot: Snapshot) -> Outcome:
 
 def _not_seen(row: ListenerRow) -> list[str]:
     """Causes that the attach type does not show; those of closing where it did close."""
-    from accepttrace.model.losses import ATTEMPTS, ON_CLOSE
+    from accepttrace.model.losses import ATTEMPTS, OF_UNIX, ON_CLOSE
 
     closed = not row.open or row.epoch > 1
     causes = (*ATTEMPTS, *(ON_CLOSE if closed else ()))
+    if row.family == "unix":
+        causes = tuple(name for name in causes if name in OF_UNIX)
     return [name for name in causes if getattr(row, name) is None]
 
 

@@ -411,6 +411,7 @@ class Listeners:
         visible = uncounted.selected and (uncounted.complete or known.counted is not None)
         flow = known.flow or uncounted.nothing_passed
         overflow = (known.counted.overflow if known.counted else None) or uncounted.no_overflow
+        apart = None if facts.family == "unix" else overflow  # there it is connect() that fails
         holders = self.holders(inode)
         return ListenerRow(
             inode=inode,
@@ -436,10 +437,10 @@ class Listeners:
             unseen=verdict.unseen,
             selected=self.selected(inode, visible),
             dropped_overflow=overflow.syn + overflow.ack if overflow else dropped.overflow,
-            overflow_syn=overflow.syn if overflow else None,
-            overflow_ack=overflow.ack if overflow else None,
-            overflow_aborted=overflow.aborted if overflow else None,
-            overflow_peers=overflow.peers if overflow else None,
+            overflow_syn=apart.syn if apart else None,
+            overflow_ack=apart.ack if apart else None,
+            overflow_aborted=apart.aborted if apart else None,
+            overflow_peers=apart.peers if apart else None,
             dropped_syn_queue=dropped.syn_queue,
             dropped_other=dropped.other,
             dropped_unclear=dropped.unclear,
@@ -478,7 +479,7 @@ class Listeners:
     def _cut_off(self, inode: int, uncounted: Uncounted) -> int | None:
         """Handshakes that a listener took along when it closed, but for those that moved."""
         counted = self._known[inode].counted
-        if uncounted.nothing_passed.lost is None:
+        if uncounted.nothing_passed.lost is None or self._known[inode].facts.family == "unix":
             return None
         if counted is None or not counted.cut_off:
             return counted.cut_off if counted else 0

@@ -16,6 +16,7 @@ Verdict = Literal["nothing", "unclear", "lost"]
 ATTEMPTS: Final = ("dropped_overflow", "dropped_syn_queue", "dropped_other")
 
 ON_CLOSE: Final = ("lost_on_close", "half_open_lost")
+OF_UNIX: Final = ("dropped_overflow", "lost_on_close")  # the others cannot befall AF_UNIX
 _numbers: Final = attrgetter(*ATTEMPTS, *ON_CLOSE)
 
 

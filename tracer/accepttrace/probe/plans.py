@@ -77,10 +77,15 @@ class Plan:
         return any(hook.is_kprobe for hook in self.hooks)
 
     @property
+    def uses_trampolines(self) -> bool:
+        """Whether it attaches trampolines wherever it runs: not without BTF."""
+        return any(hook.is_trampoline and not hook.optional for hook in self.hooks)
+
+    @property
     def needs_trampolines(self) -> bool:
-        """Whether it cannot do without trampolines, and so without BTF."""
-        has_them = any(hook.is_trampoline for hook in self.hooks)
-        return has_them and (self.fallback is None or self.fallback.needs_trampolines)
+        """Whether what it falls back to does so, too."""
+        fallback = self.fallback
+        return self.uses_trampolines and (fallback is None or fallback.needs_trampolines)
 
     @property
     def infers_failures(self) -> bool:
@@ -266,43 +271,71 @@ UDP_PLANS: tuple[Plan, ...] = (
     ),
 )
 
-_UNIX_BLIND = "arrivals and refused connections"
-_WAITS_BLIND = "waiting times"
+_REFUSED_BLIND = "connections refused because the queue is full"
+_ARRIVALS_BLIND = "arrivals and waiting times"
+_CLOSED_BLIND = "connections reset on close"
+# By trampolines alone: a thread sleeps in these calls as long as it likes, so that kretprobes would
+# run out of instances.
+_UNIX_REFUSALS = (
+    Hook("fexit_unix_find_4", "unix_find_other", "overflow", 4),
+    Hook("fexit_unix_find_5", "unix_find_other", "overflow", 5),
+    Hook("fexit_unix_find_6", "unix_find_other", "overflow", 6),
+    Hook("fentry_unix_wait", "unix_wait_for_peer", "overflow", counts=("blocked",)),
+    Hook("fexit_unix_sys_connect", "__sys_connect", "overflow"),
+)
 _UNIX_FENTRY = Plan(
     "fentry",
     (
         Hook("fentry_unix_taken", "skb_free_datagram", "accepts"),
-        Hook("fentry_unix_connect", "security_unix_stream_connect", "waits"),
+        Hook("fexit_unix_connect", "security_unix_stream_connect", "arrived"),
+        Hook("fentry_unix_release", "unix_release_sock", "closed"),
         Hook("fexit_unix_sys_accept4", "__sys_accept4", "empty"),
         Hook("fentry_io_accept", "io_accept", "accepts", optional=True),
         Hook("fexit_io_accept", "io_accept", "accepts", optional=True),
+        *_UNIX_REFUSALS,
     ),
-    Sight.of("accepts", "waits", "empty", "errors", "refused"),
-    (_UNIX_BLIND, *FENTRY.blind_spots),
+    Sight.of(
+        *("accepts", "waits", "empty", "errors", "refused"),
+        *("overflow", "arrived", "closed", "unseen"),
+    ),
+    FENTRY.blind_spots,
 )
 _UNIX_KPROBE = Plan(
     "kprobe",
     (
         Hook("kprobe_unix_taken", "skb_free_datagram", "accepts"),
-        Hook("kprobe_unix_connect", "security_unix_stream_connect", "waits"),
+        Hook("kprobe_unix_connect", "security_unix_stream_connect", "arrived"),
+        Hook("kretprobe_unix_connect", "security_unix_stream_connect", "arrived"),
+        Hook("kprobe_unix_release", "unix_release_sock", "closed"),
         Hook("kprobe_unix_accept", "unix_accept", "empty"),
         Hook("kprobe_unix_sys_accept4", "__sys_accept4", "refused"),
         Hook("kprobe_io_accept", "io_accept", "accepts", optional=True),
         Hook("kretprobe_io_accept", "io_accept", "accepts", optional=True),
+        *_UNIX_REFUSALS,
     ),
-    Sight.of("accepts", "waits", "empty", "refused"),
-    (_UNIX_BLIND, *_KPROBE_BLIND),
+    Sight.of(
+        *("accepts", "waits", "empty", "refused"),
+        *("overflow", "arrived", "closed", "unseen"),
+    ),
+    _KPROBE_BLIND,
 )
 
 
-def _without_waits(plan: Plan) -> Plan:
-    """What is left where the kernel has no security hooks (CONFIG_SECURITY_NETWORK)."""
-    return replace(
-        plan,
-        hooks=tuple(hook for hook in plan.hooks if hook.proves != "waits"),
-        sees=replace(plan.sees, waits=False),
-        blind_spots=(_WAITS_BLIND, *plan.blind_spots),
-    )
+def _unix(plan: Plan) -> Plan:
+    """With what is left of it where the kernel has no place for hooks that cannot be dropped alone.
+
+    First those of trampolines, then also security hooks (CONFIG_SECURITY_NETWORK).
+    """
+    counted = _without(plan, "overflow", _REFUSED_BLIND)
+    counted = replace(counted, sees=replace(plan.sees, overflow=False))
+    least = _without(counted, "arrived", _ARRIVALS_BLIND)
+    least = replace(least, sees=replace(counted.sees, arrived=False, waits=False, unseen=False))
+    return replace(plan, fallback=replace(counted, fallback=least))
+
+
+def _without(plan: Plan, fact: Fact, spot: str) -> Plan:
+    hooks = tuple(hook for hook in plan.hooks if hook.proves != fact)
+    return replace(plan, hooks=hooks, blind_spots=(spot, *plan.blind_spots))
 
 
 _UNIX_TRACEPOINT = Plan(
@@ -310,16 +343,13 @@ _UNIX_TRACEPOINT = Plan(
     (Hook("raw_tp_unix_exit", "sys_exit", "accepts"),),
     Sight.of("accepts", "empty", "errors", "refused"),
     (
-        _WAITS_BLIND,
-        _UNIX_BLIND,
+        _ARRIVALS_BLIND,
+        _REFUSED_BLIND,
+        _CLOSED_BLIND,
         "who accepts through io_uring, as a kernel thread or a 32-bit program",
     ),
 )
-UNIX_PLANS: tuple[Plan, ...] = (
-    replace(_UNIX_FENTRY, fallback=_without_waits(_UNIX_FENTRY)),
-    replace(_UNIX_KPROBE, fallback=_without_waits(_UNIX_KPROBE)),
-    _UNIX_TRACEPOINT,
-)
+UNIX_PLANS: tuple[Plan, ...] = (_unix(_UNIX_FENTRY), _unix(_UNIX_KPROBE), _UNIX_TRACEPOINT)
 
 
 def by_preference(preempts: bool | None) -> tuple[Plan, ...]:

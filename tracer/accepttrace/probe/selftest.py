@@ -57,6 +57,7 @@ class Traffic:
     limit_s: float
     began_s: float
     used: int = 0  # clients
+    overflowed: int = 0  # attempts that met a full queue
 
     @property
     def address(self) -> tuple[str, int] | str | bytes:
@@ -196,10 +197,10 @@ def verdicts(counts: Counts, traffic: Traffic, sees: Sight) -> dict[Fact, Fault]
     if len(mine) != 1:
         story = f"{CONNECTIONS} accepts by 1 thread were counted for {len(mine)}"
         return {"accepts": Fault(story)}
-    return _acceptor_faults(mine[0], traffic, sees) | _listener_faults(listener, sees)
+    return _acceptor_faults(mine[0], traffic, sees) | _listener_faults(listener, traffic, sees)
 
 
-def _listener_faults(mine: ListenerCount, sees: Sight) -> dict[Fact, Fault]:
+def _listener_faults(mine: ListenerCount, traffic: Traffic, sees: Sight) -> dict[Fact, Fault]:
     arrived, lost = (mine.flow.arrived, mine.flow.lost) if mine.flow else (None, None)
     made = CONNECTIONS + LEFT
     wrong: dict[Fact, Fault] = {}
@@ -209,6 +210,8 @@ def _listener_faults(mine: ListenerCount, sees: Sight) -> dict[Fact, Fault]:
         wrong["arrived"] = Fault.of(arrived, made, "arrivals")
     if sees.closed and (lost, mine.stops) != (LEFT, 1):
         wrong["closed"] = Fault.of(lost, LEFT, "connections lost with the listener")
+    if sees.overflow and mine.overflow and mine.overflow.syn != traffic.overflowed:
+        wrong["overflow"] = Fault.of(mine.overflow.syn, traffic.overflowed, "refusals")
     return wrong
 
 

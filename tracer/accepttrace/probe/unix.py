@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import socket
+import struct
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from accepttrace.config import Config, Filters
+from accepttrace.errors import UnsupportedError
 from accepttrace.facts.records import Family
 from accepttrace.probe import choosing, plans, preemption, wire
 from accepttrace.probe.selftest import CONNECTIONS, LEFT, Traffic
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from accepttrace.probe.connections import NameOf
     from accepttrace.probe.unixconnections import UnixConnections
 
+OVERFLOWED: Final = 1
+_A_LITTLE: Final = struct.pack("@ll", 0, 1000)  # struct timeval
 UNREAD: Final = "(closed before its name was read)"
 
 
@@ -32,7 +36,7 @@ class UnixTraffic(Traffic):
         with ExitStack() as opened:
             listener, *clients = (
                 opened.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
-                for _ in range(1 + CONNECTIONS + LEFT)
+                for _ in range(1 + CONNECTIONS + LEFT + OVERFLOWED)
             )
             listener.bind("")
             listener.listen(CONNECTIONS)
@@ -40,6 +44,17 @@ class UnixTraffic(Traffic):
             opened.pop_all()
         inode = os.fstat(listener.fileno()).st_ino
         return cls(listener, clients, 0, inode, limit_s, began_s)
+
+    def make(self) -> None:
+        """Also one that finds the queue full, and waits for room a little."""
+        super().make()
+        self.listener.listen(LEFT - 1)
+        late = self.clients[-1]
+        late.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _A_LITTLE)
+        with suppress(BlockingIOError):
+            late.connect(self.address)
+            raise UnsupportedError("cannot prove the hooks: the queue of the self-test is not full")
+        self.overflowed = OVERFLOWED
 
     @property
     def address(self) -> bytes:

@@ -38,5 +38,5 @@ class UnixConnections(Connections):
     def _events(self, records: bytes, ahead_ns: int) -> Iterator[ConnectionEvent]:
         peers = PEER.iter_unpack(records)
         for event, (pid, uid) in zip(super()._events(records, ahead_ns), peers, strict=True):
-            taken = event.type == "accept"
-            yield event._replace(peer_pid=pid or None, peer_uid=uid) if taken else event
+            of_client = event.type != "failed"
+            yield event._replace(peer_pid=pid or None, peer_uid=uid) if of_client else event

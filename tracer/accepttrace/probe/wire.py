@@ -299,6 +299,18 @@ class Listener(c.Structure):
         ("drops", c.c_uint32),
         ("owner", c.c_uint32),
         ("cut_off", c.c_uint32),
+        ("blocked", c.c_uint64),
+    )
+
+
+class UnixCall(c.Structure):
+    """struct unix_call."""
+
+    _fields_ = (
+        ("listener", c.c_uint64),
+        ("child", c.c_uint64),
+        ("inode", c.c_uint32),
+        ("slept", c.c_uint32),
     )
 
 

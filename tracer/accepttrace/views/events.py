@@ -80,7 +80,8 @@ def _words(snapshot: Snapshot, event: Event) -> str:
         return clean(event.text) + ended
     if event.kind == "LOST":
         whose = f" from {plural(event.clients, 'client')}" if event.clients else ""
-        return ", ".join(in_words(event.lost, whose)) + _last(snapshot, event)
+        lost = in_words(event.lost, whose, event.family == "unix")
+        return ", ".join(lost) + _last(snapshot, event)
     return ", ".join([*_OF_CHANGES[event.kind](event), *_cut_off(event)])
 
 

@@ -555,6 +555,19 @@ COLUMNS: Final[Mapping[str, Note]] = {
         " clients: BACKLOG, net.ipv4.tcp_max_syn_backlog.",
         names=("SYN cookies", "tcp_syncookies"),
     ),
+    "dropped_overflow": Note(
+        "Workers are busy, or none accepts, or the backlog is small. A client that does not block"
+        " (nginx before php-fpm, libpq) is refused at once; one that blocks sleeps: see BLOCKED.",
+        "As for SYNDROP: more workers, or a larger backlog (php-fpm listen.backlog, gunicorn"
+        " --backlog) up to net.core.somaxconn.",
+        names=("connections refused (queue full)", "EAGAIN of connect()"),
+    ),
+    "blocked": Note(
+        "None of them is lost by that, but WAIT does not count the time: it begins when a"
+        " connection comes into the queue.",
+        "See REFUSED.",
+        names=("connect() calls that slept until the queue had room",),
+    ),
     "migrated_in": _MOVED,
     "migrated_out": _MOVED,
 }
@@ -604,8 +617,9 @@ def everything() -> Iterator[Explanation]:
     yield from VERDICTS
     yield from PATTERNS
     columns = {one.key: one for one in tcp.TABLE.columns}
-    for cause in (*LOST, OVERFLOW, *NOT_LOST, _COOKIE):
+    for cause in (*LOST, *NOT_LOST, _COOKIE):
         yield _loss(cause, columns.pop(cause.field, None))
+    yield _loss(OVERFLOW, None)  # the column is that of UNIX sockets alone
     yield from MISSED
     for word, advice in ADVICE.items():
         yield Explanation(word, "who", *advice)

@@ -48,7 +48,10 @@ UNIX_LOST: Final = (
     Cause("dropped_overflow", "connections refused (queue full)"),
     Cause("lost_on_close", "connections reset on close"),
 )
-UNIX_NOT_LOST: Final = (Cause("refused_accepts", "accept() calls without a file descriptor"),)
+UNIX_NOT_LOST: Final = (
+    Cause("refused_accepts", "accept() calls without a file descriptor"),
+    Cause("blocked", "connect() calls that slept until the queue had room"),
+)
 SHARED: Final = {
     "overflow": ("SYN or final ACK dropped (queue full)", OVERFLOW.words),
     "syn_queue": ("SYN dropped (too many half-open)", "SYNs dropped (too many half-open)"),
@@ -126,13 +129,17 @@ def _since(snapshot: Snapshot, crowded: Sequence[ListenerRow]) -> str:
 def delays(snapshot: Snapshot, width: int) -> list[Line]:
     """What kept clients waiting and lost none of them: one sentence an address."""
     lines: list[Line] = []
-    if not _any(snapshot.listeners, "refused_accepts", "oldest_wait_us", "half_open"):
+    if not _any(snapshot.listeners, "refused_accepts", "oldest_wait_us", "half_open", "counted"):
         return lines
     for place, rows in _places(snapshot.listeners).items():
         refused = sum(row.refused_accepts or 0 for row in rows)
         if refused:
             calls = plural(refused, "accept() call")
             text = f"{calls} without a free file descriptor (EMFILE, ENFILE)"
+            lines += sentence(f"delayed on {place}:", [text], width, "yellow")
+        blocked = sum(row.counted.get("blocked", 0) for row in rows)
+        if blocked:
+            text = f"{plural(blocked, 'connect() call')} slept until the queue had room"
             lines += sentence(f"delayed on {place}:", [text], width, "yellow")
         oldest = max(row.oldest_wait_us or 0 for row in rows)
         if oldest >= STUCK_US:
@@ -214,8 +221,15 @@ def sentence(head: str, parts: Sequence[str], width: int, style: str) -> list[Li
 
 def total(rows: Sequence[ListenerRow], field: str) -> int | None:
     """The sum over the listeners; None if it is not known of all of them, or there are none."""
-    values = [getattr(row, field) for row in rows]
-    return sum(values) if values and None not in values else None
+    values = [_amount(row, field) for row in rows]
+    known = [value for value in values if value is not None]
+    return sum(known) if values and len(known) == len(values) else None
+
+
+def _amount(row: ListenerRow, field: str) -> int | None:
+    """Of a field, or of a plain counter."""
+    found: int | None = getattr(row, field) if hasattr(row, field) else row.counted.get(field)
+    return found
 
 
 def _any(rows: Sequence[ListenerRow], *fields: str) -> bool:
@@ -236,17 +250,22 @@ def _parts(rows: Sequence[ListenerRow]) -> list[str]:
     fields = (*ATTEMPTS, *(cause.field for cause in LOST))
     columns = zip(*map(attrgetter(*fields), rows), strict=True)
     lost = {field: sum(filter(None, found)) for field, found in zip(fields, columns, strict=True)}
+    if _of_unix(rows):
+        return in_words(lost, of_unix=True)
     peers = [row.overflow_peers for row in rows if row.overflow_peers]
     # One client may have met several sockets of a group.
     limit = "up to " if len(peers) > 1 else ""
     return in_words(lost, f" from {limit}{plural(sum(peers), 'client')}" if peers else "")
 
 
-def in_words(lost: Mapping[str, int], whose: str = "") -> list[str]:
+def in_words(lost: Mapping[str, int], whose: str = "", of_unix: bool = False) -> list[str]:
     """Amounts by field of a listener, those that are not 0; ` from 3 clients` of a full queue."""
     parts: list[str] = []
     syns, acks = lost.get("overflow_syn", 0), lost.get("overflow_ack", 0)
-    if both := lost.get("dropped_overflow", 0) or syns + acks:
+    both = lost.get("dropped_overflow", 0) or syns + acks
+    if both and of_unix:
+        parts.append(f"{plural(both, 'connection')} refused (queue full)")
+    elif both:
         parts.append(_overflow(both, syns, acks, whose))
     if aborted := lost.get("overflow_aborted"):
         parts.append(f"{aborted:,} of the ACKs answered with a reset")

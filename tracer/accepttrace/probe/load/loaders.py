@@ -100,9 +100,9 @@ def require(name: Name) -> None:
 
 def load(name: Name, plan: Plan) -> Attached:
     """Load and attach the programs of a plan; `UnsupportedError` says why that cannot be."""
-    if plan.needs_trampolines and not btf.VMLINUX.exists():
+    if plan.uses_trampolines and not btf.VMLINUX.exists():
         raise UnsupportedError("the kernel shows no BTF, which trampolines need")
-    if plan.needs_trampolines and (code := sys.trampoline_error()):
+    if plan.uses_trampolines and (code := sys.trampoline_error()):
         reason = f"{os.strerror(code)} ({errno.errorcode[code]})"
         raise UnsupportedError(f"cannot load the fentry programs: {reason}", code=code)
     if plan.needs_kprobes and not has_kprobes():

@@ -14,8 +14,8 @@ _PROCESS: Final = (
     " wasted_wakeups"
 )
 _LOST: Final = (
-    "lost_on_close overflow_syn overflow_peers overflow_ack overflow_aborted refused_accepts"
-    " migrated_in migrated_out unseen epoch"
+    "lost_on_close dropped_overflow blocked overflow_syn overflow_peers overflow_ack"
+    " overflow_aborted refused_accepts migrated_in migrated_out unseen epoch"
 )
 _SOCKETS: Final = (
     "accepts name queue queue_max fair_ratio recent_ratio wait_p99_us rate selected arrived share"

@@ -129,6 +129,11 @@ def _longest(line: TcpRow) -> str | None:
     return f"{most:,}"
 
 
+def _refused(line: TcpRow) -> object:
+    """Of TCP, SYNDROP and ACKDROP have what met a full queue."""
+    return _sum([one.dropped_overflow if one.family == "unix" else None for one in line.sockets])
+
+
 def _selector(line: TcpRow) -> str | None:
     """`hash`, or `ebpf 12 steer` with the id and the name of the program."""
     found = {
@@ -359,6 +364,19 @@ COLUMNS: Final[tuple[Column[TcpRow], ...]] = (
         "NO FD",
         "calls of accept() without a free file descriptor (EMFILE, ENFILE) while a connection"
         " waited",
+    ),
+    counter(
+        "dropped_overflow",
+        "REFUSED",
+        "calls of connect() to a UNIX socket that failed because the queue was full (EAGAIN)",
+        value=_refused,
+        hide_if=NOTHING,
+        by=OF_SOCKETS,
+    ),
+    _counted(
+        "blocked",
+        "BLOCKED",
+        "calls of connect() to a UNIX socket that slept until the queue had room",
     ),
     _of_sockets(
         "overflow_syn",
