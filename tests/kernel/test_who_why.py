@@ -280,7 +280,7 @@ def test_trying_does_not_keep_members_of_a_group_out(port: Port) -> None:
             for each in asked:
                 found = explain(each)
                 assert (found.result, found.tried, found.spared) in (
-                    ("works", False, True),
+                    ("works" if LISTS_BOUND else "not known", False, True),
                     ("refused", True, False),
                 )
                 assert any("would disturb the group" in line for line in text_lines(found)) == (
@@ -322,7 +322,8 @@ def test_a_group_of_ipv6_is_not_disturbed_by_connections_of_ipv4(port: Port) -> 
     os.seteuid(0)
     try:
         found = explain(wish(port))
-        assert helps(found) == ["  would work: with SO_REUSEADDR and SO_REUSEPORT (tried)"]
+        assert found.code == errno.EADDRINUSE
+        assert helps(found)  # SO_REUSEPORT alone, in Linux 5.10
         assert not found.spared
         assert really(wish(port, **options)) == 0
     finally:
