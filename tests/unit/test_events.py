@@ -182,7 +182,9 @@ def test_a_restart_in_between_which_the_port_is_closed_is_one_reload() -> None:
     gone = [replace(seen(lost=3), stops=1)]
     feed(model, 2, [count(1, 5)], [], counted=gone)
     assert words(model.snapshot()) == [
-        "CLOSED 1 socket closed, held by 1 worker (nginx: worker), 3 connections reset"
+        "CLOSED 1 socket closed, held by 1 worker (nginx: worker), 3 connections reset -> Where no"
+        " other socket takes its connections, clients are refused: have its program listen there"
+        " again"
     ]
     feed(model, 4, [count(1, 5)], [listener(101, [holder(2)])], counted=[*gone, seen(101)])
     assert words(model.snapshot()) == [
@@ -439,9 +441,21 @@ def test_a_full_queue_and_who_is_stopped_are_events_with_what_to_do() -> None:
     }
     assert "513 connections wait where backlog 512 lets one more wait" in by_kind["QUEUE FULL"]
     assert by_kind["QUEUE FULL"].endswith("-> Find out why nobody accepts faster")
-    assert "(pid 1001) STOPPED -> Continue (SIGCONT) or end those" in by_kind["WAITS LONG"]
+    assert (
+        "(pid 1001) STOPPED -> Continue (SIGCONT), thaw (docker unpause) or"
+        in by_kind["WAITS LONG"]
+    )
     shown = plain(table.render(snapshot, 80, None, footer=False))
     assert all(f"Z {kind} " in shown for kind in ("QUEUE FULL", "WAITS LONG"))
+
+
+def test_where_there_are_several_namespaces_an_event_says_in_which() -> None:
+    model = tracker()
+    dead = listener(100, [holder(1, False)])
+    for second in range(1, 6):
+        feed(model, second, [], [dead, replace(listener(101, [holder(2)]), netns=7)])
+        shown = words(model.snapshot())
+    assert shown[0].startswith(f"NOBODY WAITS 0.0.0.0:80 in netns {NETNS}: socket 100: nobody")
 
 
 def test_what_comes_back_soon_had_not_ended() -> None:

@@ -309,6 +309,23 @@ def test_a_process_is_idle_where_all_its_threads_sleep_in_a_known_call() -> None
         syscalls.is_idle(999_999_999)
 
 
+def test_who_is_stopped_in_accept_is_not_idle_though_it_has_left_the_wait_queue() -> None:
+    def state(pid: int) -> str:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+    with socket.create_server(("127.0.0.1", 0)) as listener, child(listener.accept) as pid:
+        wait_until(lambda: syscalls.is_idle(pid))  # of whom it is known that nothing is awaited
+        os.kill(pid, signal.SIGSTOP)
+        wait_until(lambda: state(pid) == "T")
+        assert procfs.is_suspended(f"/proc/{pid}")
+        assert not syscalls.is_idle(pid)
+    with child(signal.pause) as pid:
+        wait_until(lambda: syscalls.is_idle(pid))
+        os.kill(pid, signal.SIGSTOP)
+        wait_until(lambda: state(pid) == "T")
+        assert syscalls.is_idle(pid)  # nor does that call
+
+
 SLEEPS = {
     "accept": ["accept", "accept4"],
     "poll": ["poll", "ppoll"],

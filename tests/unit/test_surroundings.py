@@ -6,6 +6,7 @@ import os
 import pwd
 import socket
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 
 from accepttrace.facts.kin import Kin, NetSettings, Surroundings
-from accepttrace.facts.records import Holder, Listener
+from accepttrace.facts.records import STUCK_US, Holder, Listener
 from accepttrace.probe import pidns
 from accepttrace.sockets import namespaces, procfs
 from accepttrace.sockets import surroundings as around
@@ -84,6 +85,24 @@ def test_the_ancestors_of_holders_are_known_once_each(
     assert set(machine.read(listener(7, held(100, 50))).kin) == {100, 99, 50, 49}
 
 
+def test_where_connections_wait_long_it_is_known_who_is_frozen(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def is_suspended(folder: str) -> bool:
+        looked.append(folder)
+        if folder == "/proc/23":
+            raise ProcessLookupError
+        return folder != "/proc/21"
+
+    looked: list[str] = []
+    monkeypatch.setattr(procfs, "is_suspended", is_suspended)
+    machine.parents = dict.fromkeys((20, 21, 22, 23), 1)
+    late = replace(listener(7, held(20, 21, 23)), queue=1, oldest_us=STUCK_US)
+    found = machine.read(late, listener(8, held(22))).kin
+    assert [pid for pid, one in found.items() if one.stopped] == [20]
+    assert sorted(looked) == ["/proc/20", "/proc/21", "/proc/23"]
+
+
 def test_users_have_names_as_far_as_they_have(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -97,6 +116,19 @@ def test_users_have_names_as_far_as_they_have(
     assert machine.read(*rows).users == {0: "root", 1: "daemon", 7: "web"}
     monkeypatch.setattr(around, "USERS", 2)
     assert machine.read(*rows).users == {0: "root", 1: "daemon"}
+
+
+@pytest.mark.parametrize(
+    ("online", "cpus"),
+    [("0\n", 1), ("0-3\n", 4), ("0,2\n", 3), ("0-1,4-7\n", 8), ("?", 0), (None, 0)],
+)
+def test_no_cpu_has_a_higher_number(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, online: str | None, cpus: int
+) -> None:
+    monkeypatch.setattr(around, "ONLINE", tmp_path / "online")
+    if online is not None:
+        (tmp_path / "online").write_text(online)
+    assert machine.read().cpus == cpus
 
 
 def test_each_namespace_has_its_settings(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -138,7 +138,7 @@ def exists(pid: int) -> bool:
 
 def test_watch_shows_what_changes_until_it_is_ended() -> None:
     with socket.create_server(("127.0.0.1", 0)) as sock:
-        port = str(sock.getsockname()[1])
+        port, inode = str(sock.getsockname()[1]), os.fstat(sock.fileno()).st_ino
         words = (sys.executable, "-m", "accepttrace", "who", "-p", port, "--watch", "-i", "0.1")
         with subprocess.Popen(
             (*words, "-o", "jsonl"), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
@@ -154,7 +154,13 @@ def test_watch_shows_what_changes_until_it_is_ended() -> None:
             process.send_signal(signal.SIGINT)
             assert process.wait(30) == 0
     assert [one["type"] for one in seen[:1]] == ["listener"]
+    (closed,) = (one for one in seen if one["type"] == "diagnosis")
+    assert (closed["kind"], closed["local_port"]) == ("CLOSED", int(port))
+    assert (closed["inodes"], closed["pids"]) == ([inode], [os.getpid()])
     times = [one["time"] for one in seen if one["type"] == "summary"]
+    before, after = (f"{one[11:19]}Z" for one in times[-2:])
+    assert f"has closed between {before} and {after}; it was held by " in closed["text"]
+    assert closed["text"].endswith("; none left there")
     assert len(times) > 1
     assert times == sorted(set(times))
 

@@ -101,6 +101,9 @@ def test_a_member_that_nobody_waits_on_is_a_black_hole_though_its_process_works_
     )
     unsure = group(sock(1, process(10)), sock(2, process(10, waits=None)))
     assert kinds(unsure, TWO) == []
+    dead = group(sock(1, process(10)), *(sock(i, process(11, waits=False)) for i in (2, 3)))
+    (one,) = found(dead, TWO)
+    assert one.text.startswith("sockets 2, 3, 2 of 3 of the group: nobody waits on them; 67% of")
 
 
 def test_of_a_lone_socket_nobody_need_be_found_where_not_all_could_be_read() -> None:
@@ -124,6 +127,9 @@ def test_a_queue_is_full_with_one_more_than_the_backlog() -> None:
     assert (one.kind, one.inodes) == ("QUEUE FULL", (1,))
     assert one.text.startswith("socket 1: 6 connections wait where backlog 5 lets one more wait")
     assert kinds((sock(1, process(10), queue=5, backlog=5),), TWO) == []
+    several = group(*(sock(i, process(10), queue=5 + i, backlog=5) for i in (1, 2)))
+    (one,) = found(several, TWO)
+    assert one.text.startswith("sockets 1, 2: up to 7 connections wait where backlog 5 lets one")
 
 
 def test_a_connection_that_waits_long_is_laid_to_those_who_wait() -> None:
@@ -154,6 +160,29 @@ def test_of_several_the_longest_wait_is_named() -> None:
     )
     (one,) = found(rows, TWO)
     assert one.text.startswith("sockets 1, 2, 2 of 3 of the group: 7 wait, the oldest for 7.0 s")
+
+
+@pytest.mark.parametrize(
+    ("program", "cpus", "never"),
+    [
+        ("cpu", 2, (3,)),
+        ("cpu modulo 3", 2, (3,)),
+        ("cpu modulo 3", 3, ()),
+        ("cpu modulo 2", 8, (3,)),
+        ("cpu modulo 9", 8, ()),  # the hash chooses where the place is not there
+        ("cpu and 0x3", 1, (2, 3)),
+        ("cpu", 4, ()),
+        ("queue modulo 3", 2, ()),
+    ],
+)
+def test_a_selector_by_cpu_finds_no_more_members_than_there_are_cpus(
+    program: str, cpus: int, never: tuple[int, ...]
+) -> None:
+    three = (sock(inode, process(10)) for inode in (1, 2, 3))
+    rows = group(*three, selector="cbpf", program=Program(None, program))
+    shown = [one for one in found(rows, replace(TWO, cpus=cpus)) if one.kind == "NEVER SELECTED"]
+    assert tuple(inode for one in shown for inode in one.inodes) == never
+    assert all(f"returns {program} of {cpus}, and the group has" in one.text for one in shown)
 
 
 @pytest.mark.parametrize(
@@ -232,6 +261,8 @@ def test_old_workers_of_a_killed_master() -> None:
     assert (one.kind, one.pids) == ("OLD WORKERS", (10, 11))
     assert [one.kind for one in found((sock(1, process(10)),), near)] == ["OLD WORKERS"]
     assert kinds((sock(1, process(10, "srv")),), near) == []
+    inside = around(kin(5, 4, comm="tini"), kin(10, 5, 9), kin(11, 5, 9))
+    assert kinds(rows, inside) == ["OLD WORKERS"]
     both = (sock(1, process(10, "srv"), process(11)),)  # one that may be alone, and one that is not
     assert [one.pids for one in found(both, near) if one.kind == "OLD WORKERS"] == [(11,)]
     healthy = (sock(1, process(20, "nginx: master", waits=False), process(21)),)
@@ -292,6 +323,12 @@ def test_nothing_moves_when_workers_are_replaced() -> None:
     assert kinds(old, around(*near.kin.values(), settings={})) == []
     first = group(sock(1, master, process(10)), sock(2, master, process(11)))
     assert kinds(first, near) == []
+    alone = group(*(sock(i, process(9 + i, start=90_000)) for i in (1, 2)))  # each has its own
+    assert kinds(alone, near) == ["NO MIGRATION"]
+    started = kin(9, 1, comm="supervisord")  # which may have run for long before
+    others = (one for one in near.kin.values() if one.pid != 9)
+    apart = around(started, *others, settings={1: NetSettings(4096, False)})
+    assert kinds(alone, apart) == []
 
 
 def test_one_program_has_ipv4_and_another_ipv6() -> None:
@@ -304,6 +341,15 @@ def test_one_program_has_ipv4_and_another_ipv6() -> None:
     assert kinds((four, twin), near) == []
     assert kinds((four, replace(six, local_address="fe80::1")), near) == []
     assert kinds((replace(four, local_address="10.0.0.1"), six), near) == []
+    assert kinds((replace(four, device="eth0"), six), near) == []
+    for local in ("127.0.0.1", "0.0.0.0"):
+        pair = (replace(four, local_address=local), replace(six, local_address="::1"))
+        (told,) = found(pair, near)
+        assert told.text == (
+            "IPv4 of localhost is served by four (pid 10), IPv6 of localhost by six (pid 20)"
+        )
+    ours = replace(four, inode=3, local_address="127.0.0.1", holders=six.holders)
+    assert [one.text for one in found((four, six, ours), near)] == [one.text]
     assert one.text == "IPv4 is served by four (pid 10), IPv6 by six (pid 20)"
     same = replace(six, holders=(process(10, "four"),))
     assert kinds((four, same), near) == []
@@ -411,13 +457,14 @@ def test_every_word_has_its_advice_and_is_explained() -> None:
 def test_lines_and_objects() -> None:
     idle = process(10, "x\x1b", waits=False)
     rows = tuple(sock(port, idle, local_port=port) for port in range(1, 21))
-    shown = list(diagnosis_lines(found(rows, TWO), Style(80)))
+    shown = list(diagnosis_lines(found(rows, TWO), Style(80), {}))
     assert all(len(line) <= 80 and "\x1b" not in line for line in shown)
     assert sum(line.startswith("NOBODY WAITS") for line in shown) == 16
     assert sum(line.startswith("  -> ") for line in shown) == 1
     assert shown[-1] == "4 more findings: --full, or -o jsonl"
-    full = list(diagnosis_lines(found(rows, TWO), Style(80, full=True)))
+    full = list(diagnosis_lines(found(rows, TWO), Style(80, full=True), {1: "netns blue"}))
     assert sum(line.startswith("NOBODY WAITS") for line in full) == 20
+    assert full[0].startswith("NOBODY WAITS 127.0.0.1:1 netns blue socket 1: nobody waits on it")
     lines = [json.loads(line) for line in json_lines(answer(Inventory(rows), TWO))]
     told = [one for one in lines if one["type"] == "diagnosis"]
     assert len(told) == 20

@@ -19,7 +19,7 @@ class Kin(NamedTuple):
     session: int
     uid: int | None  # effective
     cpus: str | None  # on which it may run, as in Cpus_allowed_list
-    stopped: bool = False  # by a signal, or by a debugger: it does nothing
+    stopped: bool = False  # by a signal or a debugger, or frozen: see `surroundings`
 
 
 class NetSettings(NamedTuple):
@@ -47,6 +47,7 @@ class Surroundings:
     now_ticks: int = 0
     netns: int | None = None
     namespaces: Mapping[int, str] = field(default_factory=dict)
+    cpus: int = 0  # one more than the highest number of a CPU that is online; 0: not known
 
     def age_s(self, start_ticks: int) -> float | None:
         """Since when a process runs."""

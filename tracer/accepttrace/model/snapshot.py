@@ -266,7 +266,6 @@ EventKind = Literal[
     "RELOAD",
     "WORKERS",
     "GROUP",
-    "CLOSED",
     "PASSED",
     "STUCK",
     "UNEVEN",

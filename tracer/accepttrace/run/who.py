@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from accepttrace.errors import AcceptTraceError
-from accepttrace.facts.records import Inventory, Unread
+from accepttrace.facts.records import Inventory, Listener, Unread
+from accepttrace.model.who.diagnoses import closed
 from accepttrace.model.who.serving import serving_at
 from accepttrace.model.who.tree import Answer, answer
 from accepttrace.run.subject import utc_now
@@ -18,12 +20,14 @@ from accepttrace.sockets.inventory import InventoryReader, held_by
 if TYPE_CHECKING:
     from accepttrace.config import Filters
     from accepttrace.facts.kin import Surroundings
+    from accepttrace.model.who.diagnosis import Diagnosis
     from accepttrace.probe.plans import AttachType
     from accepttrace.sockets.diag.tcp import AskFacts
     from accepttrace.sockets.unixinventory import UnixReader
 
 LOOKS: Final = 3  # a busy worker shows what it waits in only when it is caught asleep
 APART_S: Final = 0.05
+CLOSED: Final = 16  # that are said of a watch: the last
 
 
 class Sought(NamedTuple):
@@ -45,6 +49,9 @@ class WhoReader:
         self._stack = ExitStack()
         self._blind = ""
         self._watched: tuple[AttachType, ...] = ("fentry", "kprobe") if sought.watched else ()
+        self._last: Answer | None = None
+        self._there: frozenset[int] = frozenset()  # inodes of all, whoever holds them
+        self._closed: deque[Diagnosis] = deque(maxlen=CLOSED)
         self._tcp = self._open_tcp() if sought.tcp else None
         self._unix = None if sought.unix is None else self._open_unix(sought.unix)
 
@@ -62,7 +69,17 @@ class WhoReader:
                 break
             time.sleep(APART_S)
             inventory = self._read(full=False)
-        return answer(inventory, self._around(inventory), self._blind, utc_now())
+        found = answer(inventory, self._around(inventory), self._blind, utc_now())
+        self._note_closed(found)
+        return replace(found, closed=tuple(self._closed))
+
+    def _note_closed(self, now: Answer) -> None:
+        """Not those that merely the holders asked for have let go of."""
+        before, self._last = self._last, now
+        for row in before.inventory.listeners if before else ():
+            if before and row.inode not in self._there:
+                others = sum(_place(one) == _place(row) for one in now.inventory.listeners)
+                self._closed.append(closed(row, before.time, now.time, others))
 
     def _open_tcp(self) -> InventoryReader:
         ask_facts, self._blind = self._facts()
@@ -92,6 +109,7 @@ class WhoReader:
             unread = {(one.pid or one.name): one for one in (*found.unread, *unix.unread)}
             rows = (*found.listeners, *unix.listeners)
             found = replace(found, listeners=rows, unread=tuple(unread.values()), unix=())
+        self._there = frozenset(row.inode for row in found.listeners)
         return _of_kept(held_by(found, self._filters))
 
     def _read_unix(self, reader: UnixReader, full: bool) -> Inventory:
@@ -119,3 +137,7 @@ class WhoReader:
 def _of_kept(inventory: Inventory) -> Inventory:
     """Of those who only serve, just those at the ports of its listeners."""
     return replace(inventory, serving=serving_at(inventory.listeners, inventory))
+
+
+def _place(row: Listener) -> tuple[object, ...]:
+    return (row.netns, row.family, row.local_address, row.local_port, row.device)

@@ -92,6 +92,18 @@ def kin(pid: int) -> Kin:
     return Kin(pid, start, comm, parent, session, uid, intern(cpus[0]) if cpus else None, stopped)
 
 
+# Where a thread sleeps that does nothing: stopped by a signal or a debugger, or frozen with its
+# control group (there the kernel may have inlined what waits).
+SUSPENDED: Final = frozenset(
+    {"do_signal_stop", "ptrace_stop", "do_freezer_trap", "get_signal", "__refrigerator"}
+)
+
+
+def is_suspended(folder: str) -> bool:
+    """Of a thread, or of the first of a process. OSError if it is gone."""
+    return text(f"{folder}/wchan") in SUSPENDED
+
+
 def _values(status: str, name: str) -> list[str]:
     """Of a line of /proc/PID/status; none: it is not there. In a comm, newlines are escaped."""
     return f"\n{status}".partition(f"\n{name}:")[2].partition("\n")[0].split()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pwd
+import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -20,9 +21,11 @@ from accepttrace.sockets.diag.netns import call_inside
 
 ANCESTORS: Final = 32  # of one process
 SERVING: Final = 256  # processes that only serve
+FROZEN: Final = 256  # processes that are looked at for that
 COMPARED: Final = 10_000  # descriptors
 USERS: Final = 256
 SOMAXCONN: Final = Path("/proc/sys/net/core/somaxconn")
+ONLINE: Final = Path("/sys/devices/system/cpu/online")
 MIGRATE: Final = Path("/proc/sys/net/ipv4/tcp_migrate_req")
 
 
@@ -38,6 +41,7 @@ def surroundings(
     """
     holders = (holder.pid for row in rows for holder in row.holders)
     kin = _kin([*holders, *(one.process.pid for one in serving[:SERVING])])
+    kin |= _frozen(rows, kin)
     uids = {one.uid for one in kin.values()} | {row.uid for row in rows}
     return Surroundings(
         kin=kin,
@@ -45,6 +49,7 @@ def surroundings(
         settings={n: _settings(n, path_of) for n in {row.netns for row in rows}},
         # kcmp() takes PIDs of our own namespace.
         same_file=_same_files(rows) if compared and pidns.is_of_proc() else {},
+        cpus=_cpus(),
         now_ticks=int(time.clock_gettime(time.CLOCK_BOOTTIME) * TICKS_PER_S),
         netns=procfs.netns("/proc/self/ns/net"),
         namespaces=namespaces.called(),
@@ -61,6 +66,17 @@ def _kin(pids: Iterable[int]) -> dict[int, Kin]:
             with suppress(OSError, ValueError, IndexError):
                 found[pid] = procfs.kin(pid)
             pid = found[pid].parent if pid in found else 0
+    return found
+
+
+def _frozen(rows: Iterable[Listener | Receiver], kin: Mapping[int, Kin]) -> dict[int, Kin]:
+    """Those of whom connections wait in vain: no state of a process says that it is frozen."""
+    found: dict[int, Kin] = {}
+    late = [row for row in rows if isinstance(row, Listener) and row.waits_long]
+    for pid in islice({holder.pid for row in late for holder in row.holders}, FROZEN):
+        with suppress(OSError):
+            if pid in kin and procfs.is_suspended(f"/proc/{pid}"):
+                found[pid] = kin[pid]._replace(stopped=True)
     return found
 
 
@@ -81,6 +97,13 @@ def _settings(netns: int, path_of: Callable[[int], str | None]) -> NetSettings:
 def _read_settings() -> NetSettings:
     migrates = _number(MIGRATE)
     return NetSettings(_number(SOMAXCONN), None if migrates is None else migrates != 0)
+
+
+def _cpus() -> int:
+    try:
+        return int(re.split("[,-]", ONLINE.read_text())[-1]) + 1
+    except (OSError, ValueError):
+        return 0
 
 
 def _number(path: Path) -> int | None:

@@ -59,8 +59,13 @@ def is_idle(pid: int) -> bool:
     threads = procfs.names(f"/proc/{pid}/task", THREADS_READ + 1)
     if len(threads) > THREADS_READ:
         return False
-    lines = (procfs.text(f"{procfs.task(pid, int(tid))}/syscall") for tid in threads)
-    return all(_call(line) is not None for line in lines)
+    return all(_is_idle(procfs.task(pid, int(tid))) for tid in threads)
+
+
+def _is_idle(task: str) -> bool:
+    """A thread that was suspended in accept(), poll() or select() has left the wait queue."""
+    call = _call(procfs.text(f"{task}/syscall"))
+    return call is not None and (call == "elsewhere" or not procfs.is_suspended(task))
 
 
 def _call(line: str) -> Call | None:

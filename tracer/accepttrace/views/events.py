@@ -67,6 +67,8 @@ def text(snapshot: Snapshot, event: Event) -> str:
     """What there is to say of it, without its time and its word."""
     places = {(row.netns, row.local_address, row.local_port) for row in snapshot.listeners}
     where = endpoint(event.local_address, event.local_port, event.family, event.inode)
+    if len({netns for netns, _, _ in places}) > 1:
+        where += f" in netns {event.netns}"
     named = len(places) > 1 and event.local_port is not None
     return f"{where}: {_words(snapshot, event)}" if named else _words(snapshot, event)
 

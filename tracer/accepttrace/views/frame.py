@@ -73,8 +73,8 @@ def nothing(snapshot: Snapshot) -> str:
     return f"nobody listens{place}{elsewhere(snapshot.unix)}"
 
 
-def elsewhere(unix: Sequence[str], which: str = "which are not traced") -> str:
-    """` on TCP; /run/app.sock: UNIX sockets, which are not traced`, or nothing."""
+def elsewhere(unix: Sequence[str], which: str = "which --unix traces") -> str:
+    """` on TCP; /run/app.sock: UNIX sockets, which --unix traces`, or nothing."""
     if not unix:
         return ""
     more = f" and {len(unix) - UNIX_NAMED} more" if len(unix) > UNIX_NAMED else ""

@@ -12,13 +12,14 @@ from accepttrace.model.verdict import counted
 from accepttrace.model.who.diagnosis import KINDS, Diagnosis, Kind
 from accepttrace.model.who.families import Family, families
 from accepttrace.model.who.programs import program_of
-from accepttrace.model.who.selecting import may_be_picked
+from accepttrace.model.who.selecting import is_by_cpu, may_be_picked
 from accepttrace.model.who.tree import Answer, Group
 from accepttrace.model.who.ways import INIT, ancestors
 
 NAMED: Final = 4  # sockets or processes, in a sentence
 SMALL_SOMAXCONN: Final = 511  # below what servers ask for by default
 RELOADED_S: Final = 300.0  # workers that began so long after their master are not its first
+ADOPTING: Final = ("systemd", "tini", "docker-init", "dumb-init", "catatonit")  # beside PID 1
 
 
 def diagnoses(answer: Answer) -> tuple[Diagnosis, ...]:
@@ -33,7 +34,17 @@ def diagnoses(answer: Answer) -> tuple[Diagnosis, ...]:
         ports[group.first.netns, group.first.local_port].append(group)
     crowded = [groups for groups in ports.values() if len(groups) > 1]
     found += [one for rule in _OF_PORTS for groups in crowded for one in rule(groups, answer)]
+    found += answer.closed
     return tuple(sorted(found, key=lambda one: KINDS.index(one.kind)))
+
+
+def closed(row: Listener, after: str, before: str, others: int) -> Diagnosis:
+    """It was there in the picture of one time, and not in that of the other; see `Answer.time`."""
+    held = few([_called(one) for one in row.holders]) or "no process that can be found"
+    left = f"{counted(others, 'socket')} left at its address" if others else "none left there"
+    between = f"between {after[11:19]}Z and {before[11:19]}Z"
+    text = f"socket {row.inode} has closed {between}; it was held by {held}; {left}"
+    return Diagnosis.of("CLOSED", row, text, (row.inode,), tuple(one.pid for one in row.holders))
 
 
 def holders_of(group: Group) -> list[Holder]:
@@ -59,7 +70,8 @@ def _nobody_waits(group: Group, answer: Answer) -> Iterator[Diagnosis]:
     names = few([_called(one) for one in held.values()])
     elsewhere = " (at work on other sockets)" if working & held.keys() else ""
     by = f"held by {names}{elsewhere}" if held else "held by no process that can be found"
-    text = f"{which}: nobody waits on it; {to} wait for ever, {queued:,} now; {by}"
+    them = "it" if len(rows) == 1 else "them"
+    text = f"{which}: nobody waits on {them}; {to} wait for ever, {queued:,} now; {by}"
     inodes = tuple(row.inode for row in rows)
     yield Diagnosis.of("NOBODY WAITS", rows[0], text, inodes, tuple(held))
 
@@ -94,7 +106,8 @@ def _full(group: Group, answer: Answer) -> Iterator[Diagnosis]:  # noqa: ARG001
         return
     worst = max(rows, key=lambda row: row.queue or 0)
     text = (
-        f"{_listed('socket', [row.inode for row in rows])}: {worst.queue} connections wait where"
+        f"{_listed('socket', [row.inode for row in rows])}: {'' if len(rows) == 1 else 'up to '}"
+        f"{worst.queue} connections wait where"
         f" backlog {worst.backlog} lets one more wait; {_BEYOND[worst.family == 'unix']}"
     )
     yield Diagnosis.of("QUEUE FULL", worst, text, tuple(row.inode for row in rows))
@@ -111,7 +124,8 @@ def _waits_long(group: Group, answer: Answer) -> Iterator[Diagnosis]:
     kin = answer.around.kin
     stopped = [pid for pid in there if pid in kin and kin[pid].stopped]
     names = few([f"{_called(one)}{' STOPPED' * (pid in stopped)}" for pid, one in there.items()])
-    unseen = "" if any(one.waits for one in there.values()) else ", not seen to wait on it"
+    seen = stopped or any(one.waits for one in there.values())
+    unseen = "" if seen else ", not seen to wait on it"
     queued = sum(row.queue or 0 for row in rows)
     text = (
         f"{_lost_part(rows, group.size)[0]}: {queued:,} wait, the oldest for"
@@ -120,13 +134,16 @@ def _waits_long(group: Group, answer: Answer) -> Iterator[Diagnosis]:
     yield Diagnosis.of("WAITS LONG", worst, text, tuple(row.inode for row in rows), tuple(there))
 
 
-def _never_selected(group: Group, answer: Answer) -> Iterator[Diagnosis]:  # noqa: ARG001
+def _never_selected(group: Group, answer: Answer) -> Iterator[Diagnosis]:
     row = group.first
-    never = [each.row for each in group.sockets if not may_be_picked(each.row)]
+    cpus = answer.around.cpus
+    never = [each.row for each in group.sockets if not may_be_picked(each.row, cpus)]
     if not never or row.program is None:
         return
+    name = row.program.name
     text = (
-        f"the selector returns {row.program.name}, and the group has {row.group_size} sockets:"
+        f"the selector returns {name}{f' of {cpus}' if cpus and is_by_cpu(name) else ''}, and the group has"
+        f" {row.group_size} sockets:"
         f" {_listed('socket', [one.inode for one in never])} gets nothing"
     )
     yield Diagnosis.of("NEVER SELECTED", row, text, tuple(one.inode for one in never))
@@ -189,13 +206,13 @@ def _old_workers(group: Group, answer: Answer) -> Iterator[Diagnosis]:
 
 
 def _is_orphan(one: Holder, holders: Iterable[Holder], answer: Answer) -> bool:
-    """Its parent is PID 1 or a systemd, no holder, and it leads no session of its own."""
+    """Its parent adopts orphans and is no holder, and it leads no session of its own."""
     kin = answer.around.kin
     own = kin.get(one.pid)
     if own is None or own.session == own.pid or own.parent in {each.pid for each in holders}:
         return False
     parent = kin.get(own.parent)
-    return own.parent == INIT or (parent is not None and parent.comm == "systemd")
+    return own.parent == INIT or (parent is not None and parent.comm in ADOPTING)
 
 
 def _helper(group: Group, answer: Answer) -> Iterator[Diagnosis]:
@@ -290,13 +307,18 @@ def _migration(group: Group, answer: Answer) -> Iterator[Diagnosis]:
 
 
 def _later_than_their_master(group: Group, answer: Answer) -> float:
-    """By how many seconds at least those who wait began after a parent that holds a socket, too.
+    """By how many seconds at least those who wait began after a parent that is their master: it
+    holds a socket, too, or runs the same program.
 
     0: not all of them have such a parent.
     """
     kin, holders = answer.around.kin, holders_of(group)
     starts = {one.pid: one.start_ticks for one in holders}
     waiting = [kin.get(one.pid) for one in holders if one.waits]
+    for own in filter(None, waiting):
+        up = kin.get(own.parent)
+        if up and up.pid != INIT and up.comm == own.comm:
+            starts.setdefault(up.pid, up.start_ticks)
     later = [
         starts[one.pid] - starts[one.parent] if one and one.parent in starts else 0
         for one in waiting
@@ -319,9 +341,18 @@ def _owners(groups: Sequence[Group], answer: Answer) -> Iterator[Diagnosis]:
 
 
 def _versions(groups: Sequence[Group], answer: Answer) -> Iterator[Diagnosis]:
-    """All IPv4 by one program, all IPv6 by another."""
-    four = next((g for g in groups if g.first.local_address == "0.0.0.0"), None)
-    six = next((g for g in groups if g.first.local_address == "::"), None)
+    """IPv4 by one program, IPv6 by another: of all addresses, or of localhost."""
+    at = {group.first.local_address: group for group in groups if group.first.device is None}
+    whole = at.get("0.0.0.0"), at.get("::")
+    local = at.get("127.0.0.1", whole[0]), at.get("::1", whole[1])
+    yield from _two_programs(*whole, "", answer)
+    if local != whole:
+        yield from _two_programs(*local, " of localhost", answer)
+
+
+def _two_programs(
+    four: Group | None, six: Group | None, whose: str, answer: Answer
+) -> Iterator[Diagnosis]:
     if four is None or six is None:
         return
     ours, theirs = holders_of(four), holders_of(six)
@@ -331,7 +362,7 @@ def _versions(groups: Sequence[Group], answer: Answer) -> Iterator[Diagnosis]:
         return
     if len(together) == 1:
         return
-    text = f"IPv4 is served by {_called(ours[0])}, IPv6 by {_called(theirs[0])}"
+    text = f"IPv4{whose} is served by {_called(ours[0])}, IPv6{whose} by {_called(theirs[0])}"
     inodes, pids = (four.first.inode, six.first.inode), (ours[0].pid, theirs[0].pid)
     yield Diagnosis.of("TWO PROGRAMS", four.first, text, inodes, pids)
 

@@ -15,6 +15,7 @@ Kind = Literal[
     "NEVER SELECTED",
     "ONE SOCKET",
     "FOREIGN PROGRAM",
+    "CLOSED",
     "OLD WORKERS",
     "SECOND INSTANCE",
     "HELPER HOLDS IT",
@@ -67,8 +68,8 @@ ADVICE: Final[Mapping[Kind, Advice]] = {
         " accept it.",
         "All who could are stopped, busy, stuck or too slow. Each socket of a reuseport group has a"
         " queue of its own: the kernel sends its part there whatever becomes of it.",
-        "Continue (SIGCONT) or end those that are stopped; else look at what they do (strace -p,"
-        " perf top -p).",
+        "Continue (SIGCONT), thaw (docker unpause) or end those that are stopped; else look at what"
+        " they do (strace -p, perf top -p).",
     ),
     "NEVER SELECTED": Advice(
         "The BPF selector of a reuseport group never returns the place of some socket in it.",
@@ -87,6 +88,12 @@ ADVICE: Final[Mapping[Kind, Advice]] = {
         " part of the other's connections.",
         "SO_REUSEPORT lets any process of the same user join.",
         "Give one of them another port.",
+    ),
+    "CLOSED": Advice(
+        "A listening socket has closed.",
+        "Its program ended, reloads, or has given up the port.",
+        "Where no other socket takes its connections, clients are refused: have its program listen"
+        " there again.",
     ),
     "OLD WORKERS": Advice(
         "Workers whose master has ended still hold the socket.",
@@ -110,8 +117,8 @@ ADVICE: Final[Mapping[Kind, Advice]] = {
         "See that each is meant to have it: the more specific address or device comes first.",
     ),
     "TWO PROGRAMS": Advice(
-        "IPv4 and IPv6 of a port are served by different programs.",
-        "One is bound to 0.0.0.0, the other to [::] with IPV6_V6ONLY, or after it.",
+        "IPv4 and IPv6 of a port, or of localhost there, are served by different programs.",
+        "One is bound to 0.0.0.0 or 127.0.0.1, the other to [::] with IPV6_V6ONLY or to [::1].",
         "If one should have both, bind it to [::] without IPV6_V6ONLY, and end the other.",
     ),
     "MIXED BACKLOGS": Advice(

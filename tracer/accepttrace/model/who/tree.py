@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from accepttrace.facts.kin import Surroundings
 from accepttrace.facts.records import Inventory, Listener, LocalPort, Serving
+from accepttrace.model.who.diagnosis import Diagnosis
 from accepttrace.model.who.serving import port_of
 from accepttrace.model.who.ways import Way, way_of
 
@@ -55,6 +56,7 @@ class Answer:
     time: str = ""
     at_port: Mapping[LocalPort, Sequence[Group]] = field(default_factory=dict)
     serving: Mapping[LocalPort, Sequence[Serving]] = field(default_factory=dict)
+    closed: Sequence[Diagnosis] = ()  # while it was watched
 
     @property
     def namespaces(self) -> frozenset[int]:

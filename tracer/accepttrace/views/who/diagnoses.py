@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from accepttrace.facts.records import Listener
@@ -15,13 +15,19 @@ from accepttrace.views.who.holders import Style
 SHOWN: Final = 16  # the gravest; JSON has all
 
 
-def diagnosis_lines(found: Sequence[Diagnosis], style: Style) -> Iterator[str]:
-    """The fact, then what to do. What is said of one kind to do is said once."""
+def diagnosis_lines(
+    found: Sequence[Diagnosis], style: Style, namespaces: Mapping[int, str]
+) -> Iterator[str]:
+    """The fact, then what to do. What is said of one kind to do is said once.
+
+    `namespaces`: what those are called that are to be named.
+    """
     shown = found if style.full else found[:SHOWN]
     said = set()
     for one in shown:
-        text = f"{one.kind}  {_place(one)}  {clean(one.text)}"
-        yield from flowed(text.split(" "), style.width, "  ", " ")
+        parts = (one.kind, _place(one), namespaces.get(one.netns, ""), clean(one.text))
+        words = " ".join(filter(None, parts)).split(" ")
+        yield from flowed(words, style.width, "  ", " ")
         if one.kind not in said:
             yield from flowed(("  ->", *one.do.split(" ")), style.width, "     ", " ")
         said.add(one.kind)

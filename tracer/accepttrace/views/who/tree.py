@@ -39,12 +39,14 @@ def text_lines(answer: Answer, asked: str, style: Style) -> Iterator[str]:
     if not answer.groups:
         place = placed(clean(asked))
         yield f"nobody listens{place}{elsewhere(answer.inventory.unix, 'see --unix')}"
+        yield from diagnosis_lines(answer.closed, style, {})
         return
     several = len(answer.namespaces) > 1
+    named = {one: namespace(one, answer.around, several) for one in answer.namespaces}
     for group in answer.groups:
         yield from _group_lines(group, answer, style, several)
     yield from notes(answer, style)
-    yield from diagnosis_lines(diagnoses(answer), style)
+    yield from diagnosis_lines(diagnoses(answer), style, named)
 
 
 def namespace(netns: int, around: Surroundings, several: bool) -> str:
