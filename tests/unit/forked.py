@@ -16,6 +16,10 @@ def wait_until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
         time.sleep(0.005)
 
 
+def wait_until_it_is(value: object, read: Callable[[], object]) -> None:
+    wait_until(lambda: read() == value)
+
+
 @contextmanager
 def child(run: Callable[[], object]) -> Iterator[int]:
     """A forked process that does `run`, until the block ends."""

@@ -21,7 +21,7 @@ from accepttrace.probe.holders import (
 )
 from accepttrace.probe.receiving import Receipt
 from accepttrace.sockets import fromkernel
-from accepttrace.sockets.facts import NOT, UNKNOWN, Waiting
+from accepttrace.sockets.facts import NOT, UNKNOWN, Rest, Waiting
 from accepttrace.sockets.fromkernel import KernelSource
 from accepttrace.sockets.helper import Helper
 from accepttrace.sockets.queues import Queues
@@ -29,6 +29,8 @@ from accepttrace.sockets.queues import Queues
 ACCEPT, EPOLL = Waiting(True, "accept"), Waiting(True, "epoll")
 PORT = LocalPort(5, 80, "ipv4")
 WAYS: tuple[Way, ...] = ("call", "poll", "select", "io_uring")
+
+ASLEEP = Rest({}, True)
 
 
 class Kernel:
@@ -39,7 +41,7 @@ class Kernel:
         self.took_s = 0.0
         self.holdings: Holdings | None = Holdings()
         self.asked: list[tuple[Collection[int], Collection[int], float, bool]] = []
-        self.idle: list[tuple[list[int], float]] = []
+        self.idle: list[tuple[object, float]] = []
         monkeypatch.setattr(time, "monotonic", lambda: self.now)
         self.source = KernelSource(
             cast("HolderIterator", self), frozenset({80}), cast("Helper", self)
@@ -59,10 +61,10 @@ class Kernel:
         return self.holdings
 
     def map(
-        self, _: object, pids: Collection[int], until_s: float
-    ) -> Iterator[tuple[int, bool | None]]:
-        self.idle.append((list(pids), round(until_s - self.now, 6)))
-        yield from ((pid, {1: True, 2: False}.get(pid)) for pid in pids)
+        self, _: object, asked: Collection[tuple[int, frozenset[int]]], until_s: float
+    ) -> Iterator[tuple[tuple[int, frozenset[int]], Rest | None]]:
+        self.idle.append((list(asked), round(until_s - self.now, 6)))
+        yield from ((one, ASLEEP if one[0] == 1 else None) for one in asked)
 
     def passes(self, after_s: float = 0, *, full: bool = False, open_ports: int = 0) -> int:
         """How many passes one refresh makes, so much later."""
@@ -251,8 +253,8 @@ def test_facts_stand_as_long_as_nothing_changes(kernel: Kernel) -> None:
 
 
 def test_who_sleeps_is_asked_for_a_short_time(kernel: Kernel) -> None:
-    assert kernel.source.idle([1, 2, 3]) == {1}
-    assert kernel.idle == [([1, 2, 3], 0.05)]
+    assert kernel.source.resting({1: [3, 4], 2: [5]}) == {1: ASLEEP}
+    assert kernel.idle == [([(1, frozenset({3, 4})), (2, frozenset({5}))], 0.05)]
 
 
 def test_a_wait_queue_tells_the_call_of_each() -> None:

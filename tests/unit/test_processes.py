@@ -9,8 +9,9 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,7 +22,7 @@ from accepttrace.facts.records import TICKS_PER_S, Unread
 from accepttrace.probe.holders import EpollSet, Waiter, Waiters, Way
 from accepttrace.sockets import fromproc, namespaces, procfs, syscalls, unixsockets
 from accepttrace.sockets.diag import kcmp
-from accepttrace.sockets.facts import NOT, UNKNOWN, Facts, Waiting
+from accepttrace.sockets.facts import NOT, UNKNOWN, Facts, Rest, Waiting
 from accepttrace.sockets.fromproc import ProcSource
 from accepttrace.sockets.helper import Helper
 from accepttrace.sockets.namespaces import FULL_EVERY_S, Namespaces, ask_all
@@ -29,7 +30,7 @@ from accepttrace.sockets.people import FRESH_S, FULL_S, NAMES_S, SILENT_S, YOUNG
 from accepttrace.sockets.processes import LATELY_S, PAUSE_S, Processes
 from accepttrace.sockets.queues import Queues
 
-from .forked import child, wait_until
+from .forked import child, wait_until, wait_until_it_is
 
 ACCEPT, EPOLL = Waiting(True, "accept"), Waiting(True, "epoll")
 ME = os.getpid()
@@ -55,15 +56,15 @@ class Answers:
 
     def __init__(self) -> None:
         self.found: dict[int, Facts] = {}
-        self.asleep: set[int] = set()
+        self.asleep: dict[int, Rest] = {}
         self.asked: list[list[int]] = []
 
     def facts(self, inodes: Collection[int], full: bool = False) -> dict[int, Facts]:  # noqa: ARG002
         return self.found
 
-    def idle(self, pids: Collection[int]) -> set[int]:
-        self.asked.append(sorted(pids))
-        return self.asleep.intersection(pids)
+    def resting(self, held: Mapping[int, Collection[int]]) -> Mapping[int, Rest]:
+        self.asked.append(sorted(held))
+        return {pid: rest for pid, rest in self.asleep.items() if pid in held}
 
 
 class Shown:
@@ -131,10 +132,17 @@ def test_how_threads_sleep_is_asked_where_the_queue_leaves_it_open(clock: Clock)
     shown = Shown(clock)
     shown.look(ACCEPT, 0)
     assert shown.source.asked == []
-    shown.source.asleep = {ME}
+    shown.source.asleep = {ME: Rest({}, True)}
     assert shown.look(UNKNOWN, 1) == ACCEPT  # asleep elsewhere, and not for long
     assert shown.look(UNKNOWN, PAUSE_S) == NOT
     assert shown.source.asked == [[ME]] * 2
+    for rest, said in (
+        (Rest({3: "poll"}, True), Waiting(True, "poll")),  # since the queue was read
+        (Rest({4: "poll"}, False), UNKNOWN),  # it may be busy with a client
+    ):
+        shown = Shown(clock)
+        shown.source.asleep = {ME: rest}
+        assert shown.look(UNKNOWN, 1) == said
 
 
 def test_who_lets_go_of_a_socket_holds_it_no_more(clock: Clock) -> None:  # noqa: ARG001
@@ -291,39 +299,56 @@ def test_of_several_owners_of_an_epoll_set_the_sleepers_wait() -> None:
     assert not queues.owners_changed
 
 
+def idle(pid: int, *listeners: int) -> bool:
+    return syscalls.rest_of((pid, frozenset(listeners))).idle
+
+
 def test_a_process_is_idle_where_all_its_threads_sleep_in_a_known_call() -> None:
     with child(signal.pause) as pid:
-        wait_until(lambda: syscalls.is_idle(pid))
+        wait_until(lambda: idle(pid))
         os.kill(pid, signal.SIGSTOP)  # it goes on in the call, which may be accept()
         wait_until(lambda: procfs.is_stopped(pid))
-        assert not syscalls.is_idle(pid)
+        assert not idle(pid)
         os.kill(pid, signal.SIGCONT)
-        wait_until(lambda: syscalls.is_idle(pid))
+        wait_until(lambda: idle(pid))
     read, write = os.pipe()
     with child(lambda: os.read(read, 1)) as pid:
         wait_until(lambda: procfs.text(f"/proc/{pid}/syscall").split()[0].isdigit())
-        assert not syscalls.is_idle(pid)
+        assert not idle(pid)
+    with pytest.raises(OSError, match="No such"):
+        idle(999_999_999)
+    with child(lambda: select.select([read], [], [])) as pid:  # a master and its workers' pipe
+        wait_until(lambda: idle(pid))
     os.close(read)
     os.close(write)
-    with pytest.raises(OSError, match="No such"):
-        syscalls.is_idle(999_999_999)
 
 
-def test_who_is_stopped_in_accept_is_not_idle_though_it_has_left_the_wait_queue() -> None:
-    def state(pid: int) -> str:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+def test_who_polls_a_client_may_be_busy_with_it_and_who_polls_a_listener_is_not() -> None:
+    near, far = socket.socketpair()
+    with socket.create_server(("127.0.0.1", 0)) as sock, near, far:
+        for polled, listeners, rest in (
+            ([near], [sock], Rest({}, False)),
+            ([near, sock], [sock], Rest({sock.fileno(): "select"}, True)),
+            ([sock], [near], Rest({}, False)),  # of another port: not known to be a listener
+        ):
+            fds = frozenset(each.fileno() for each in listeners)
+            with child(lambda polled=polled: select.select(polled, [], [])) as pid:  # type: ignore[misc]
+                wait_until(lambda: syscalls.sleep_of(f"/proc/{pid}/task/{pid}") is not None)
+                wait_until_it_is(rest, partial(syscalls.rest_of, (pid, fds)))
+        with child(sock.accept) as pid:
+            wait_until(lambda: idle(pid))
+            fds = frozenset({sock.fileno()})
+            assert syscalls.rest_of((pid, fds)) == Rest({sock.fileno(): "accept"}, True)
+            os.kill(pid, signal.SIGSTOP)
+            wait_until(lambda: procfs.is_suspended(f"/proc/{pid}"))
+            assert syscalls.rest_of((pid, fds)).on == {sock.fileno(): "accept"}
 
-    with socket.create_server(("127.0.0.1", 0)) as listener, child(listener.accept) as pid:
-        wait_until(lambda: syscalls.is_idle(pid))  # of whom it is known that nothing is awaited
-        os.kill(pid, signal.SIGSTOP)
-        wait_until(lambda: state(pid) == "T")
-        assert procfs.is_suspended(f"/proc/{pid}")
-        assert not syscalls.is_idle(pid)
-    with child(signal.pause) as pid:
-        wait_until(lambda: syscalls.is_idle(pid))
-        os.kill(pid, signal.SIGSTOP)
-        wait_until(lambda: state(pid) == "T")
-        assert syscalls.is_idle(pid)  # nor does that call
+
+def test_who_polls_many_runs_a_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(procfs, "is_socket", lambda _: True)
+    for number in (syscalls.SERVING, syscalls.SERVING + 1):
+        sleep = syscalls.Sleep("poll", frozenset(range(number)))
+        assert syscalls.serves_nobody("/proc/1", sleep, [99]) == (number > syscalls.SERVING)
 
 
 SLEEPS = {
@@ -824,7 +849,7 @@ def test_holders_come_and_go_by_pid(clock: Clock) -> None:
 
 def test_only_where_the_queue_is_known_do_sleepers_not_wait(clock: Clock) -> None:
     held = Held(clock)
-    held.source.asleep = {1, 2, 3}
+    held.source.asleep = dict.fromkeys((1, 2, 3), Rest({}, True))
     held.look(holds(1), holds(2, sure=False), holds(3, way=ACCEPT))
     assert held.source.asked == [[1]]
     waits = [[one.waits for one in held.processes.holders(inode)] for inode in (7, 8)]

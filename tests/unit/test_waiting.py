@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+import select
+import socket
 import struct
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,8 @@ import pytest
 
 from accepttrace.sockets import procfs, syscalls, unixsockets, waiting
 from accepttrace.sockets.facts import NOT, UNKNOWN, Waiting
+
+from .forked import child, wait_until, wait_until_it_is
 
 ACCEPT, EPOLL = Waiting(True, "accept"), Waiting(True, "epoll")
 ME = os.getpid()
@@ -112,7 +117,7 @@ def test_a_process_of_very_many_threads_is_not_idle(monkeypatch: pytest.MonkeyPa
     for number in (syscalls.THREADS_READ, syscalls.THREADS_READ + 1):
         threads = [str(n) for n in range(number)]
         monkeypatch.setattr(procfs, "names", lambda _, limit, t=threads: t[:limit])
-        found.append(syscalls.is_idle(1))
+        found.append(syscalls.rest_of((1, frozenset())).idle)
     assert found == [bool(syscalls.CALLS), False]
 
 
@@ -154,7 +159,7 @@ def test_sets_are_read_until_there_is_too_much(monkeypatch: pytest.MonkeyPatch) 
         return texts[fd][:limit]
 
     monkeypatch.setattr(procfs, "text", text)
-    monkeypatch.setattr(waiting, "_sleeping", lambda _: [])
+    monkeypatch.setattr(waiting, "_sleeping", lambda *_: [])
     held = {7: [1], 8: [1], 9: [1], 10: [1]}
     for room, known in ((3 * size + 1, 3), (3 * size, 3), (2 * size, 2), (2 * size - 12, 1)):
         monkeypatch.setattr(waiting, "SETS_BYTES", room)
@@ -167,7 +172,7 @@ def test_sets_are_read_until_there_is_too_much(monkeypatch: pytest.MonkeyPatch) 
 
 
 def sleeping(*calls: syscalls.Sleep | None) -> Any:
-    return lambda _: list(calls)
+    return lambda *_: list(calls)
 
 
 def test_the_first_thread_that_waits_on_a_listener_says_how(
@@ -187,8 +192,18 @@ def test_the_first_thread_that_waits_on_a_listener_says_how(
     ):
         monkeypatch.setattr(waiting, "_sleeping", sleeping(*calls))
         assert waiting.observe(ME, held, []) == said
-    monkeypatch.setattr(waiting, "_sleeping", lambda _: None)
+    monkeypatch.setattr(waiting, "_sleeping", lambda *_: None)
     assert waiting.observe(ME, {8: [4]}, []) == {8: UNKNOWN}
+
+
+def test_who_polls_a_client_alone_may_be_busy_with_it() -> None:
+    near, far = socket.socketpair()
+    with socket.create_server(("127.0.0.1", 0)) as sock, near, far:
+        held = {8: [sock.fileno()]}
+        for polled, said in (([near], UNKNOWN), ([near, sock], Waiting(True, "select")), ([], NOT)):
+            with child(lambda polled=polled: select.select(polled, [], [])) as pid:  # type: ignore[misc]
+                wait_until(lambda: syscalls.sleep_of(f"/proc/{pid}/task/{pid}") is not None)
+                wait_until_it_is({8: said}, partial(waiting.observe, pid, held, []))
 
 
 def test_whose_epoll_sets_may_not_be_read_stays_unknown(monkeypatch: pytest.MonkeyPatch) -> None:

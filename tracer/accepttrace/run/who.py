@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from accepttrace.sockets.diag.tcp import AskFacts
     from accepttrace.sockets.unixinventory import UnixReader
 
-LOOKS: Final = 3  # a busy worker shows what it waits in only when it is caught asleep
+LOOKS: Final = 3  # a busy worker shows what it waits in only when it is caught asleep,
+SURE: Final = 2  # and one that begins to wait between two parts of a look seems not to
 APART_S: Final = 0.05
 CLOSED: Final = 16  # that are said of a watch: the last
 
@@ -64,8 +65,10 @@ class WhoReader:
     def look(self) -> Answer:
         """Everything now. AcceptTraceError if the kernel refuses to list sockets."""
         inventory = self._read(full=True)
-        for _ in range(LOOKS - 1):
-            if all(one.waits is not None for row in inventory.listeners for one in row.holders):
+        for looks in range(1, LOOKS):
+            rows = [[one.waits for one in row.holders] for row in inventory.listeners]
+            doubtful = looks < SURE and any(waits and not any(waits) for waits in rows)
+            if not doubtful and not any(None in waits for waits in rows):
                 break
             time.sleep(APART_S)
             inventory = self._read(full=False)

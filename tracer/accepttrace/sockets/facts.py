@@ -20,6 +20,16 @@ UNKNOWN: Final = Waiting(None)
 NOT: Final = Waiting(False)
 
 
+class Rest(NamedTuple):
+    """How the threads of a process sleep. `on`: listeners that they wait on, by descriptor.
+
+    `idle`: all of them sleep in what has to do with no connection.
+    """
+
+    on: Mapping[int, WaitsIn]
+    idle: bool
+
+
 @dataclass(frozen=True, slots=True)
 class Facts:
     """A process that holds sockets asked for. `tid`: a thread of it that lives."""

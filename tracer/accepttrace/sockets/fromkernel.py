@@ -10,7 +10,7 @@ from typing import Final
 from accepttrace.facts.records import NS_PER_TICK, Came, Opened, Unread
 from accepttrace.probe.holders import EpollSet, HolderIterator, Holdings, Table
 from accepttrace.sockets import syscalls
-from accepttrace.sockets.facts import Facts
+from accepttrace.sockets.facts import Facts, Rest
 from accepttrace.sockets.helper import Helper
 from accepttrace.sockets.queues import Queues
 
@@ -127,10 +127,12 @@ class KernelSource:
         self._changed = set()
         return {pid: known.facts for pid, known in self._known.items() if known.facts}
 
-    def idle(self, pids: Collection[int]) -> set[int]:
-        """Of these, those all of whose threads sleep in what has to do with no connection."""
+    def resting(self, held: Mapping[int, Collection[int]]) -> dict[int, Rest]:
+        """How processes sleep, by their PIDs and the descriptors of their listeners."""
         until = time.monotonic() + ASK_S
-        return {p for p, is_idle in self._helper.map(syscalls.is_idle, pids, until) if is_idle}
+        asked = [(pid, frozenset(fds)) for pid, fds in held.items()]
+        found = self._helper.map(syscalls.rest_of, asked, until)
+        return {pid: rest for (pid, _), rest in found if rest}
 
     def _by_pid(self) -> dict[int, list[Table]]:
         found: dict[int, list[Table]] = {}

@@ -13,7 +13,7 @@ from typing import Final, Literal
 
 from accepttrace.facts.records import TICKS_PER_S, Unread
 from accepttrace.sockets import procfs
-from accepttrace.sockets.facts import UNKNOWN, Facts
+from accepttrace.sockets.facts import UNKNOWN, Facts, Rest
 from accepttrace.sockets.helper import Helper
 from accepttrace.sockets.waiting import observe
 
@@ -78,9 +78,9 @@ class ProcSource:
             self._full_took_s = self._full_at - began
         return self._facts
 
-    def idle(self, pids: Collection[int]) -> set[int]:  # noqa: ARG002
-        """Nobody: how threads sleep has been looked at already."""
-        return set()
+    def resting(self, held: Mapping[int, Collection[int]]) -> dict[int, Rest]:  # noqa: ARG002
+        """Of nobody: how threads sleep has been looked at already."""
+        return {}
 
     def _plan(self, present: set[int], full: bool) -> None:
         """Whom to read: everybody, or those that are new, young, or have changed."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, Protocol
 
 from accepttrace.facts.records import Came, Holder, Process, Unread
-from accepttrace.sockets.facts import NOT, UNKNOWN, Facts, Waiting
+from accepttrace.sockets.facts import NOT, UNKNOWN, Facts, Rest, Waiting
 from accepttrace.sockets.helper import Helper
 from accepttrace.sockets.people import People
 
@@ -26,8 +26,8 @@ class Source(Protocol):
     def facts(self, inodes: Collection[int], full: bool) -> dict[int, Facts]:
         """Those who hold one of these, by PID. The same objects where nothing has changed."""
 
-    def idle(self, pids: Collection[int]) -> set[int]:
-        """Of these, those all of whose threads sleep in what has to do with no connection."""
+    def resting(self, held: Mapping[int, Collection[int]]) -> Mapping[int, Rest]:
+        """How processes sleep, by their PIDs and the descriptors of their listeners."""
 
 
 class _Word(NamedTuple):
@@ -105,14 +105,16 @@ class Processes:
         for inode in held.facts.fds.keys() - facts.fds.keys():
             self._remove(held, inode)
         held.facts, held.process = facts, process
-        self._settle(held, now, idle=False)
+        self._settle(held, now)
 
-    def _settle(self, held: _Held, now: float, idle: bool) -> None:
+    def _settle(self, held: _Held, now: float, rest: Rest | None = None) -> None:
+        """`rest`: looked at after the facts were, by which nobody waited where that is UNKNOWN."""
         held.open = False
         for inode, fd in held.facts.fds.items():
             look = held.facts.waits[inode]
-            if idle and look == UNKNOWN:
-                look = NOT
+            if rest and look == UNKNOWN:
+                call = rest.on.get(fd)
+                look = Waiting(True, call) if call else NOT if rest.idle else UNKNOWN
             word = _word(held.words.get(inode), look, now, self._last_s)
             held.words[inode] = word
             held.open |= word.shown.waits is None or bool(word.shown.waits and not word.seen)
@@ -122,11 +124,13 @@ class Processes:
                 self._put(held, inode, _holder(held.process, fd, word.shown, came))
 
     def _ask_the_undecided(self, now: float) -> None:
-        undecided = [
-            held.facts.pid for held in self._held.values() if held.open and held.facts.sure
-        ]
-        for pid in self._source.idle(undecided) if undecided else ():
-            self._settle(self._held[pid], now, idle=True)
+        undecided = {
+            held.facts.pid: held.facts.fds.values()
+            for held in self._held.values()
+            if held.open and held.facts.sure
+        }
+        for pid, rest in self._source.resting(undecided).items() if undecided else ():
+            self._settle(self._held[pid], now, rest)
 
     def _put(self, held: _Held, inode: int, holder: Holder) -> None:
         held.holders[inode] = holder

@@ -222,6 +222,14 @@ def socket_at(pid: int, tid: int, fd: int) -> int | None:
     return int(target[8:-1]) if target.startswith("socket:[") else None
 
 
+def is_socket(path: str) -> bool:
+    """Whether a descriptor, by its link in /proc, is a socket; False also of one that is gone."""
+    try:
+        return os.readlink(path).startswith("socket:[")
+    except GONE:
+        return False
+
+
 def is_kernel_thread(pid: int) -> bool:
     """Whether it is one: it has no files of its own."""
     return bool(int(_stat(pid)[1][FLAGS]) & PF_KTHREAD)

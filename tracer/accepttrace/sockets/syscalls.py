@@ -7,9 +7,12 @@ a sockets.helper.Helper only.
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from typing import Final, Literal, NamedTuple
 
+from accepttrace.facts.records import WaitsIn
 from accepttrace.sockets import procfs
+from accepttrace.sockets.facts import Rest
 
 Call = Literal["accept", "poll", "select", "elsewhere"]
 
@@ -45,32 +48,7 @@ POLLFD_BYTES: Final = 8  # int fd, short events, short revents
 POLL_INPUT: Final = 0x41  # POLLIN, POLLRDNORM
 MEMORY_BYTES: Final = 8192  # a longer poll or select list is not read
 THREADS_READ: Final = 1024  # of one process
-
-
-def is_idle(pid: int) -> bool:
-    """Whether every thread sleeps in a call that serves no connection: in CALLS.
-
-    For one of whom it is known that none of these calls waits on the socket in question: unless it
-    is stopped, and goes on in the call when it is continued.
-    OSError if it is gone or may not be looked at.
-    """
-    if procfs.is_stopped(pid):
-        return False
-    threads = procfs.names(f"/proc/{pid}/task", THREADS_READ + 1)
-    if len(threads) > THREADS_READ:
-        return False
-    return all(_is_idle(procfs.task(pid, int(tid))) for tid in threads)
-
-
-def _is_idle(task: str) -> bool:
-    """A thread that was suspended in accept(), poll() or select() has left the wait queue."""
-    call = _call(procfs.text(f"{task}/syscall"))
-    return call is not None and (call == "elsewhere" or not procfs.is_suspended(task))
-
-
-def _call(line: str) -> Call | None:
-    number = line.partition(" ")[0]
-    return CALLS.get(int(number)) if number.strip().isdigit() else None
+SERVING: Final = 16  # descriptors: who polls more serves not one client, but runs a loop
 
 
 class Sleep(NamedTuple):
@@ -81,6 +59,39 @@ class Sleep(NamedTuple):
 
 
 NOWHERE: Final = Sleep("elsewhere", frozenset())
+
+
+def rest_of(asked: tuple[int, frozenset[int]]) -> Rest:
+    """Of a process, by its PID and the descriptors of its listeners; see `Rest`.
+
+    OSError if it is gone or may not be looked at.
+    """
+    pid, listeners = asked
+    on: dict[int, WaitsIn] = {}
+    threads = procfs.names(f"/proc/{pid}/task", THREADS_READ + 1)
+    if len(threads) > THREADS_READ:
+        return Rest(on, False)
+    for task in (procfs.task(pid, int(tid)) for tid in threads):
+        sleep = sleep_of(task)
+        if sleep is None or sleep.fds is None:
+            return Rest(on, False)
+        if sleep.call != "elsewhere":
+            on |= dict.fromkeys(sleep.fds & listeners, sleep.call)
+        if not serves_nobody(task, sleep, listeners):
+            return Rest(on, False)
+    return Rest(on, not procfs.is_stopped(pid))  # else it goes on in the call, once continued
+
+
+def serves_nobody(task: str, sleep: Sleep, listeners: Collection[int]) -> bool:
+    """Whether a thread that sleeps so has to do with no connection.
+
+    In poll() or select() on sockets that are no `listeners`, it may wait for what a client sends.
+    """
+    if sleep.call in ("elsewhere", "accept") or not sleep.fds:
+        return True
+    if not sleep.fds.isdisjoint(listeners) or len(sleep.fds) > SERVING:
+        return True
+    return not any(procfs.is_socket(f"{task}/fd/{fd}") for fd in sleep.fds)
 
 
 def sleep_of(task: str) -> Sleep | None:

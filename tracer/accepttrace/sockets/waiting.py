@@ -41,7 +41,8 @@ def observe(
     except OSError:
         return dict.fromkeys(held, UNKNOWN)
     rest = held.keys() - polled
-    calls = _sleeping(pid) if rest else None
+    listeners = {fd for fds in held.values() for fd in fds}
+    calls = _sleeping(pid, listeners) if rest else None
     found = {inode: Waiting(True, "epoll") for inode in held.keys() & polled}
     for inode in rest:
         way = _judge(calls, held[inode], alone=len(held) == 1)
@@ -86,15 +87,23 @@ def _socket_device() -> int:
         return os.minor(os.fstat(any_socket.fileno()).st_dev)
 
 
-def _sleeping(pid: int) -> list[syscalls.Sleep | None] | None:
-    """What each thread sleeps in (None: not known); None if there are too many threads."""
+def _sleeping(pid: int, listeners: Collection[int]) -> list[syscalls.Sleep | None] | None:
+    """What each thread sleeps in; None if there are too many threads.
+
+    None of one: not known, or it may be busy with a connection.
+    """
     try:
         threads = procfs.names(f"/proc/{pid}/task", THREADS_READ + 1)
         if len(threads) > THREADS_READ:
             return None
-        return [syscalls.sleep_of(procfs.task(pid, int(tid))) for tid in threads]
+        return [_idle(procfs.task(pid, int(tid)), listeners) for tid in threads]
     except OSError:
         return None
+
+
+def _idle(task: str, listeners: Collection[int]) -> syscalls.Sleep | None:
+    sleep = syscalls.sleep_of(task)
+    return sleep if sleep and syscalls.serves_nobody(task, sleep, listeners) else None
 
 
 def _judge(calls: list[syscalls.Sleep | None] | None, fds: Collection[int], alone: bool) -> Waiting:
