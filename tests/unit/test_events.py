@@ -458,6 +458,16 @@ def test_where_there_are_several_namespaces_an_event_says_in_which() -> None:
     assert shown[0].startswith(f"NOBODY WAITS 0.0.0.0:80 in netns {NETNS}: socket 100: nobody")
 
 
+def test_only_those_that_were_asked_for_have_findings() -> None:
+    there = [replace(listener(100 + pid, [holder(pid, False)]), local_port=pid) for pid in (1, 2)]
+    for filters, ports in ((Filters(pids=frozenset({2})), [2]), (Filters(), [1, 2])):
+        model = tracker(filters)
+        for second in range(1, 6):
+            feed(model, second, [], there)
+            found = model.snapshot().events
+        assert [one.local_port for one in found] == ports
+
+
 def test_what_comes_back_soon_had_not_ended() -> None:
     model = tracker()
     well = listener(100, [holder(1)])

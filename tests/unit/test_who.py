@@ -677,7 +677,7 @@ def test_every_line_is_as_the_schema_says() -> None:
         "listeners": 6,
         "groups": 3,
         "diagnoses": len([line for line in lines if line["type"] == "diagnosis"]),
-        "faults": 2,
+        "faults": 1,  # of the third, who could not be read may wait on it
         "partial": True,
         "unread": [{"pid": 1, "name": "systemd", "reason": "permission denied"}],
         "unread_more": 0,

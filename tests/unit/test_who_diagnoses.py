@@ -127,6 +127,8 @@ def test_a_queue_is_full_with_one_more_than_the_backlog() -> None:
     assert (one.kind, one.inodes) == ("QUEUE FULL", (1,))
     assert one.text.startswith("socket 1: 6 connections wait where backlog 5 lets one more wait")
     assert kinds((sock(1, process(10), queue=5, backlog=5),), TWO) == []
+    (one,) = found((sock(1, process(10), queue=1, backlog=0),), TWO)
+    assert one.text.startswith("socket 1: 1 connection waits where backlog 0 lets one more wait")
     several = group(*(sock(i, process(10), queue=5 + i, backlog=5) for i in (1, 2)))
     (one,) = found(several, TWO)
     assert one.text.startswith("sockets 1, 2: up to 7 connections wait where backlog 5 lets one")

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from accepttrace.config import By, Filters
-from accepttrace.facts.matching import process_matches
+from accepttrace.facts.matching import held, process_matches
 from accepttrace.facts.meta import Meta
 from accepttrace.facts.reading import Reading
 from accepttrace.facts.records import (
@@ -129,8 +129,10 @@ class Tracker:
             self._listed = reading.inventory.listeners
             self._take_in_opened(reading.inventory)
             changes = self._listeners.changes
+            asked = [one for one in self._listed if held(self._filters, one.holders)]
             self._found = self._findings.update(
-                reading.inventory, changes, self._elapsed_s, reading.around
+                *(replace(reading.inventory, listeners=tuple(asked)), changes, self._elapsed_s),
+                reading.around,
             )
             self._cpus.update(reading.cpu)
         gone = self._let_go(counts)

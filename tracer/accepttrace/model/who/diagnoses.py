@@ -97,7 +97,9 @@ def _is_dead(row: Listener, answer: Answer) -> bool:
     if not row.holders:
         known = row.family == "unix" or (row.options and not row.options.in_kernel)
         return bool(known) and not answer.inventory.partial
-    return all(one.waits is False for one in row.holders)
+    # Without BPF, who may not be read may be the one that waits.
+    unsure = answer.blind and answer.inventory.partial
+    return not unsure and all(one.waits is False for one in row.holders)
 
 
 def _full(group: Group, answer: Answer) -> Iterator[Diagnosis]:  # noqa: ARG001
@@ -107,7 +109,7 @@ def _full(group: Group, answer: Answer) -> Iterator[Diagnosis]:  # noqa: ARG001
     worst = max(rows, key=lambda row: row.queue or 0)
     text = (
         f"{_listed('socket', [row.inode for row in rows])}: {'' if len(rows) == 1 else 'up to '}"
-        f"{worst.queue} connections wait where"
+        f"{counted(worst.queue or 0, 'connection')} {'waits' if worst.queue == 1 else 'wait'} where"
         f" backlog {worst.backlog} lets one more wait; {_BEYOND[worst.family == 'unix']}"
     )
     yield Diagnosis.of("QUEUE FULL", worst, text, tuple(row.inode for row in rows))
@@ -141,9 +143,9 @@ def _never_selected(group: Group, answer: Answer) -> Iterator[Diagnosis]:
     if not never or row.program is None:
         return
     name = row.program.name
+    of = f" of {cpus}" if cpus and is_by_cpu(name) else ""
     text = (
-        f"the selector returns {name}{f' of {cpus}' if cpus and is_by_cpu(name) else ''}, and the group has"
-        f" {row.group_size} sockets:"
+        f"the selector returns {name}{of}, and the group has {row.group_size} sockets:"
         f" {_listed('socket', [one.inode for one in never])} gets nothing"
     )
     yield Diagnosis.of("NEVER SELECTED", row, text, tuple(one.inode for one in never))
