@@ -10,6 +10,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -344,8 +345,29 @@ def test_who_polls_a_client_may_be_busy_with_it_and_who_polls_a_listener_is_not(
             assert syscalls.rest_of((pid, fds)).on == {sock.fileno(): "accept"}
 
 
+def test_who_polls_to_send_or_polled_what_is_closed_by_now_may_be_busy() -> None:
+    near, far = socket.socketpair()
+    near.setblocking(False)
+    with near, far:
+        with suppress(BlockingIOError):
+            while near.send(bytes(4096)):
+                pass
+        for poll in (lambda: select.select([], [near], []), lambda: polls(near, select.POLLOUT)):
+            with child(poll) as pid:
+                wait_until(lambda: syscalls.sleep_of(f"/proc/{pid}/task/{pid}") is not None)
+                wait_until_it_is(Rest({}, False), partial(syscalls.rest_of, (pid, frozenset())))
+    gone = syscalls.Sleep("poll", frozenset({999_999}))
+    assert not syscalls.serves_nobody(f"/proc/{ME}", gone, [])
+
+
+def polls(one: socket.socket, events: int) -> None:
+    poll = select.poll()
+    poll.register(one, events)
+    poll.poll()
+
+
 def test_who_polls_many_runs_a_loop(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(procfs, "is_socket", lambda _: True)
+    monkeypatch.setattr(procfs, "may_be_socket", lambda _: True)
     for number in (syscalls.SERVING, syscalls.SERVING + 1):
         sleep = syscalls.Sleep("poll", frozenset(range(number)))
         assert syscalls.serves_nobody("/proc/1", sleep, [99]) == (number > syscalls.SERVING)

@@ -32,6 +32,8 @@ def test_poll_waits_for_input_alone() -> None:
     data = b"".join(POLLFD.pack(*entry) for entry in entries)
     assert syscalls.poll_list(data) == {5, 6, 300, 1 << 24}
     assert syscalls.poll_list(b"") == frozenset()
+    assert syscalls.poll_list(data, ~syscalls.POLL_INPUT) == {7, 8, 300}
+    assert syscalls.poll_list(POLLFD.pack(-1, 1, 0)) == frozenset()
 
 
 def test_select_waits_for_those_whose_bits_are_set() -> None:

@@ -222,12 +222,12 @@ def socket_at(pid: int, tid: int, fd: int) -> int | None:
     return int(target[8:-1]) if target.startswith("socket:[") else None
 
 
-def is_socket(path: str) -> bool:
-    """Whether a descriptor, by its link in /proc, is a socket; False also of one that is gone."""
+def may_be_socket(path: str) -> bool:
+    """Whether a descriptor, by its link in /proc, is a socket, or is gone and may have been one."""
     try:
         return os.readlink(path).startswith("socket:[")
     except GONE:
-        return False
+        return True
 
 
 def is_kernel_thread(pid: int) -> bool:

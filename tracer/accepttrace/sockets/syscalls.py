@@ -52,10 +52,14 @@ SERVING: Final = 16  # descriptors: who polls more serves not one client, but ru
 
 
 class Sleep(NamedTuple):
-    """A call and the descriptors it waits on; None: it sleeps in accept() on an unknown one."""
+    """A call and the descriptors it waits on; None: it sleeps in accept() on an unknown one.
+
+    `others`: what it polls for something else than input.
+    """
 
     call: Call
     fds: frozenset[int] | None
+    others: frozenset[int] = frozenset()
 
 
 NOWHERE: Final = Sleep("elsewhere", frozenset())
@@ -85,13 +89,12 @@ def rest_of(asked: tuple[int, frozenset[int]]) -> Rest:
 def serves_nobody(task: str, sleep: Sleep, listeners: Collection[int]) -> bool:
     """Whether a thread that sleeps so has to do with no connection.
 
-    In poll() or select() on sockets that are no `listeners`, it may wait for what a client sends.
+    In poll() or select() on sockets that are no `listeners`, it may wait for a client.
     """
-    if sleep.call in ("elsewhere", "accept") or not sleep.fds:
+    fds = sleep.others.union(sleep.fds or ())
+    if sleep.call in ("elsewhere", "accept") or not fds.isdisjoint(listeners):
         return True
-    if not sleep.fds.isdisjoint(listeners) or len(sleep.fds) > SERVING:
-        return True
-    return not any(procfs.is_socket(f"{task}/fd/{fd}") for fd in sleep.fds)
+    return len(fds) > SERVING or not any(procfs.may_be_socket(f"{task}/fd/{fd}") for fd in fds)
 
 
 def sleep_of(task: str) -> Sleep | None:
@@ -120,10 +123,13 @@ def _decode(task: str, line: str) -> Sleep | None:
         return Sleep(call, frozenset({values[0] & 0xFFFFFFFF}))
     if call == "poll":
         data = _memory(task, values[0], values[1] * POLLFD_BYTES)
-        return None if data is None else Sleep(call, poll_list(data))
+        return None if data is None else Sleep(call, poll_list(data), poll_list(data, ~POLL_INPUT))
     if call == "select":
-        data = _memory(task, values[1], (values[0] + 7) // 8)
-        return None if data is None else Sleep(call, select_list(data, values[0]))
+        size = (values[0] + 7) // 8
+        data, others = _memory(task, values[1], size), _memory(task, values[2], size)
+        if data is None or others is None:
+            return None
+        return Sleep(call, *(select_list(each, values[0]) for each in (data, others)))
     return NOWHERE if call else None
 
 
@@ -145,13 +151,14 @@ def _memory(task: str, address: int, size: int) -> bytes | None:
     return data if len(data) == size else None
 
 
-def poll_list(data: bytes) -> frozenset[int]:
-    """Descriptors that an array of `struct pollfd` waits for input on."""
+def poll_list(data: bytes, wanted: int = POLL_INPUT) -> frozenset[int]:
+    """Descriptors that an array of `struct pollfd` waits for input on; those below 0 are unused."""
     entries = (data[at : at + POLLFD_BYTES] for at in range(0, len(data), POLLFD_BYTES))
     return frozenset(
-        int.from_bytes(each[:4], LITTLE)
+        fd
         for each in entries
-        if int.from_bytes(each[4:6], LITTLE) & POLL_INPUT
+        if int.from_bytes(each[4:6], LITTLE) & wanted
+        and (fd := int.from_bytes(each[:4], LITTLE, signed=True)) >= 0
     )
 
 
