@@ -45,7 +45,8 @@ class Findings:
         """
         if around is not None:
             self._around = around
-        pressing = any(row.is_full or row.waits_long for row in inventory.listeners)
+        waiting = [row for row in inventory.listeners if row.queue]
+        pressing = any(row.is_full or row.waits_long for row in waiting)
         due_s = self._soonest_s if pressing or self._pressing else self._due_s
         if around is not None or changes != self._changes or elapsed_s >= due_s:
             self._changes, self._due_s = changes, elapsed_s + AGAIN_S

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from accepttrace.config import By, Filters
-from accepttrace.facts.matching import held, process_matches
+from accepttrace.facts.matching import by_process, held, process_matches
 from accepttrace.facts.meta import Meta
 from accepttrace.facts.reading import Reading
 from accepttrace.facts.records import (
@@ -129,9 +129,11 @@ class Tracker:
             self._listed = reading.inventory.listeners
             self._take_in_opened(reading.inventory)
             changes = self._listeners.changes
-            asked = [one for one in self._listed if held(self._filters, one.holders)]
+            asked = self._listed
+            if by_process(self._filters):
+                asked = tuple(one for one in asked if held(self._filters, one.holders))
             self._found = self._findings.update(
-                *(replace(reading.inventory, listeners=tuple(asked)), changes, self._elapsed_s),
+                *(replace(reading.inventory, listeners=asked), changes, self._elapsed_s),
                 reading.around,
             )
             self._cpus.update(reading.cpu)

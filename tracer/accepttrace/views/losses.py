@@ -179,7 +179,7 @@ def _causes(rows: Sequence[ListenerRow]) -> list[Cause]:
 
 def _of_unix(rows: Sequence[ListenerRow]) -> bool:
     """One run traces either these or those of TCP."""
-    return any(row.family == "unix" for row in rows)
+    return bool(rows) and rows[0].family == "unix"
 
 
 def _hidden(causes: Sequence[Cause], rows: Sequence[ListenerRow]) -> list[str]:
