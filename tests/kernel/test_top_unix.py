@@ -245,6 +245,21 @@ def test_who_finds_no_room_is_counted_as_the_client_knows_it(way: Way, tmp_path:
         assert listener.book == ("unchecked" if way.attach == "tracepoint" else "balanced")
 
 
+def test_with_less_detail_accepts_alone_are_counted(way: Way, tmp_path: Path) -> None:
+    name = str(tmp_path / "s")
+    with ExitStack() as stack:
+        sock = stack.enter_context(unix_listener(name, 1))
+        subject = stack.enter_context(traced(name, way=way, detail="waits"))
+        assert subject._session.plan.sees.facts == {"accepts"}
+        stack.enter_context(connected(name, 2))
+        turned_away(name, 0, 1)
+        sock.accept()[0].close()
+        listener, row = only(subject.refresh())
+        assert (row.pid, row.accepts, listener.queue) == (os.getpid(), 1, 1)
+        assert (row.wait_max_us, row.empty_accepts, listener.refused_accepts) == (None,) * 3
+        assert (listener.arrived, listener.dropped_overflow, listener.lost_on_close) == (None,) * 3
+
+
 @by_ring
 def test_a_ring_that_looks_first_and_then_waits_is_not_refused(way: Way, tmp_path: Path) -> None:
     name = str(tmp_path / "s")

@@ -17,6 +17,7 @@ from click.testing import CliRunner
 from accepttrace.cli.who import who
 from accepttrace.config import Config
 from accepttrace.errors import UnsupportedError
+from accepttrace.probe.plans import Detail
 from accepttrace.run.unix import UnixSubject
 
 from .conftest import EXPECTED, Way
@@ -73,9 +74,10 @@ def unix_listener(
 
 
 @contextmanager
-def traced(*names: str, way: Way = AUTO) -> Iterator[UnixSubject]:
+def traced(*names: str, way: Way = AUTO, detail: Detail = "full") -> Iterator[UnixSubject]:
     """Attached; what was there is read."""
-    config = Config(unix=frozenset(names), attach=way.attach, loader=way.loader)  # type: ignore[arg-type]
+    how = {"attach": way.attach, "loader": way.loader, "detail": detail}
+    config = Config(unix=frozenset(names), **how)  # type: ignore[arg-type]
     try:
         subject = UnixSubject(config)
     except UnsupportedError as error:

@@ -46,10 +46,9 @@ def check_traced(config: Config) -> None:
             "UNIX sockets have no port, address or version of IP",
             "trace them apart; netns, pid, comm and cgroup filter them",
         )
-    if config.detail != "full" or config.locality:
+    if config.locality:
         raise UsageError(
-            "UNIX sockets are traced with --detail full, and no CPU receives what they are sent",
-            "leave --detail and what asks for `local` away",
+            "no CPU receives what UNIX sockets are sent", "leave away what asks for `local`"
         )
 
 

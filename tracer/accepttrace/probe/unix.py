@@ -92,7 +92,12 @@ class UnixSession(Session):
 
 
 def open_unix(config: Config) -> UnixSession:
-    """Attach, prove, and set the filters. `UnsupportedError` says why it failed."""
+    """Attach, prove, and set the filters. `UnsupportedError` says why it failed.
+
+    Waiting times take another hook than accepts: they are there with full detail alone.
+    """
+    detail: plans.Detail = "full" if config.detail == "full" else "accepts"
     ordered = plans.of_unix_by_preference(preemption.preempts())
-    ways = (plan.looking(False, config.patterns, config.events) for plan in ordered)
+    asked = (False, config.patterns, config.events)
+    ways = (plan.at(detail).looking(*asked) for plan in ordered)
     return choosing.first(config, ways, UnixSession)
