@@ -203,9 +203,11 @@ def test_a_member_that_nobody_waits_on_swallows_its_part() -> None:
             until(is_seen)
     lines = pictures[-1]
     rows = {one["inode"]: one for one in lines if one["type"] == "listener"}
-    (wrong,) = (one for one in lines if one["type"] == "diagnosis")
+    found = {one["kind"]: one for one in lines if one["type"] == "diagnosis"}
+    assert found.keys() <= {"NOBODY WAITS", "WAITS LONG"}  # a machine may be busy for a second
+    wrong = found["NOBODY WAITS"]
     assert pid in {one["pid"] for one in rows[inodes[1]]["holders"] if one["waits"]}
-    assert (wrong["kind"], wrong["inodes"]) == ("NOBODY WAITS", [inodes[0]])
+    assert wrong["inodes"] == [inodes[0]]
     queue = rows[inodes[0]]["queue"]
     assert 0 < queue < 40
     assert f"{queue} now" in wrong["text"]
