@@ -139,7 +139,7 @@ def test_who_was_not_accepted_for_long_is_told_of() -> None:
         "5 connections not accepted yet, the first for at least "
     )
     assert begin not in text(waiting(None, STUCK_US - 1))
-    assert line(waiting(7 * STUCK_US, STUCK_US), begin).endswith("at least 7.0s")
+    assert line(waiting(7 * STUCK_US, STUCK_US), begin).endswith("at least 7.0s (socket 200)")
 
 
 def test_clients_that_have_to_send_first_are_named() -> None:

@@ -141,10 +141,12 @@ def delays(snapshot: Snapshot, width: int) -> list[Line]:
         if blocked:
             text = f"{plural(blocked, 'connect() call')} slept until the queue had room"
             lines += sentence(f"delayed on {place}:", [text], width, "yellow")
-        oldest = max(row.oldest_wait_us or 0 for row in rows)
+        first = max(rows, key=lambda row: row.oldest_wait_us or 0)
+        oldest = first.oldest_wait_us or 0
         if oldest >= STUCK_US:
             there = plural(sum(row.queue or 0 for row in rows), "connection")
-            text = f"{there} not accepted yet, the first for at least {duration(oldest)}"
+            where = f" (socket {first.inode})" if first.inode and len(rows) > 1 else ""
+            text = f"{there} not accepted yet, the first for at least {duration(oldest)}{where}"
             lines += sentence(f"waiting on {place}:", [text], width, "yellow")
         waiting = sum(row.half_open or 0 for row in rows if row.defer_accept)
         if waiting:
