@@ -25,7 +25,7 @@ class ConnectionEvent(NamedTuple):
     """One event. Source: the BPF ring buffer `events`. None: not known, or there is no such thing.
 
     `failed`: a call of accept() that took nothing. `reset`: queued connections, with their
-    listener. `dropped`: a SYN or a final ACK that met a full queue.
+    listener. `dropped`: a SYN, a final ACK or a connect() to a UNIX socket that met a full queue.
     """
 
     type: Kind

@@ -37,7 +37,8 @@ COLUMNS: Final[tuple[Column[ConnectionEvent], ...]] = (
     _left(
         *("type", "EVENT", 7),
         "accept; `failed`: a call of accept() that took nothing; `reset`: queued connections, with"
-        " their listener; `dropped`: a SYN or a final ACK that met a full queue",
+        " their listener; `dropped`: a SYN, a final ACK or a connect() to a UNIX socket that met a"
+        " full queue",
     ),
     _id("pid", "PID", "process id"),
     _id("tid", "TID", "thread id"),
