@@ -52,8 +52,8 @@ ADVICE: Final[Mapping[Kind, Advice]] = {
         "A worker that has stopped taking connections but not closed its socket; a second"
         " descriptor that a reload left; a process that got all sockets of a group by fork() and"
         " serves its own alone, after the owner of another has ended.",
-        "Close the socket in whoever holds it, or have that accept again. With"
-        " net.ipv4.tcp_migrate_req=1 what is queued then moves to the rest of the group.",
+        "Close the socket in whoever holds it, or have that accept again. In a group,"
+        " net.ipv4.tcp_migrate_req=1 moves what is queued to the other sockets on close.",
     ),
     "QUEUE FULL": Advice(
         "The accept queue holds one connection more than its backlog allows: SYNs and final ACKs"
