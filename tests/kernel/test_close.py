@@ -80,8 +80,9 @@ def test_queued_connections_are_lost_with_their_listener(tracing: Tracing, how: 
                 assert listening(port).keys() == {other}
                 assert drain(stays) == CLIENTS - queued
                 snapshot = settled(account)
-    rows, (event,) = by_inode(snapshot), snapshot.events
-    assert (event.kind, event.sockets, event.closed, event.opened) == ("GROUP", 2, 1, 0)
+    rows = by_inode(snapshot)  # a slow machine has others: that nobody accepted for a second
+    (event,) = (one for one in snapshot.events if one.kind == "GROUP")
+    assert (event.sockets, event.closed, event.opened) == (2, 1, 0)
     assert event.lost.get("lost_on_close") == if_seen(tracing, "closed", queued)
     gone, left = rows[inode], rows[other]
     assert (gone.open, gone.accepted, gone.queue) == (False, 0, None)
