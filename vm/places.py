@@ -436,9 +436,23 @@ TABLE: tuple[Entry, ...] = (
         names=(
             "test_what_finds_nothing_and_what_has_no_descriptor_is_counted",
             "test_accepts_by_a_ring_are_counted_where_the_hook_is_in_the_kernel",
+        ),
+    ),
+    Entry(
+        "kernel/test_top_unix.py",
+        HERE + ENDS,
+        "hooks of connect(): unix_find_other() has 6 parameters on the one and 5 on the other",
+        names=(
             "test_who_finds_no_room_is_counted_as_the_client_knows_it",
             "test_a_ring_that_looks_first_and_then_waits_is_not_refused",
         ),
+    ),
+    Entry(
+        "kernel/test_top_unix.py",
+        BETWEEN[:1],
+        "there it has 4",
+        names=("test_who_finds_no_room_is_counted_as_the_client_knows_it",),
+        variants="fentry",
     ),
     Entry("kernel/test_who_unix.py", HERE + ROOTS, "unix_diag; each ss"),
     Entry(
