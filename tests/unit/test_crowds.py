@@ -13,7 +13,7 @@ from accepttrace.config import By
 from accepttrace.facts.datagrams import Receiver
 from accepttrace.facts.records import Holder, Listener
 from accepttrace.facts.sight import Sight
-from accepttrace.model.crowds import CLOSED_APART, FEW, HOLDERS_NAMED, LEVELS, MOST_ROWS
+from accepttrace.model.crowds import CLOSED_APART, FEW, HOLDERS_NAMED, LEVELS, MOST_ROWS, crowds
 from accepttrace.model.grains import GRAINS
 from accepttrace.model.receivers import CLOSED_ROWS
 from accepttrace.model.snapshot import AcceptorRow, ListenerRow, Snapshot
@@ -89,6 +89,16 @@ def test_many_idle_ones_at_a_place_share_a_row() -> None:
     assert (mine.listener_inode, mine.folded, mine.waits, mine.group) == (None, MANY, True, 7)
     (row,) = [row for row in it.snapshot("socket").acceptors if row.folded]
     assert (row.folded, row.alive, row.selected, row.accepts) == (MANY, True, 0, 0)
+
+
+def test_who_closed_while_it_was_read_is_one_of_the_crowd_at_its_place() -> None:
+    """Its group is not known; at another place, where there is none, it stands alone."""
+    known = group(1_000, 300, 7)
+    gone = [replace(one, inode=one.inode + 1_000, group=None) for one in known[:80]]
+    elsewhere = [replace(one, inode=one.inode + 2_000, local_port=81) for one in gone]
+    ((crowd, members),) = crowds([*known, *gone, *elsewhere]).items()
+    assert crowd.group == known[0].group
+    assert members == [*known, *gone]
 
 
 def test_as_many_as_a_server_has_keep_rows_of_their_own() -> None:

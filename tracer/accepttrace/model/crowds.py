@@ -131,6 +131,11 @@ def crowds(idle: Iterable[S], rows: Callable[[S], int] = lambda _: 1) -> dict[Cr
             if len(those) > most or (len(those) > FEW and sum(map(rows, those)) > MOST_ROWS)
         )
         apart = [one for crowd, those in kinds.items() if crowd not in found for one in those]
+    # Of what closes while it is read the group is not known: it belongs to the crowd at its place.
+    homes = {crowd._replace(group=None): crowd for crowd in found if crowd.port is not None}
+    for one in apart if homes else ():
+        if one.group is None and (crowd := homes.get(_of_place(one))) is not None:
+            found[crowd].append(one)
     return found
 
 
