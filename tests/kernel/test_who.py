@@ -204,7 +204,8 @@ def test_a_member_that_nobody_waits_on_swallows_its_part() -> None:
     lines = pictures[-1]
     rows = {one["inode"]: one for one in lines if one["type"] == "listener"}
     found = {one["kind"]: one for one in lines if one["type"] == "diagnosis"}
-    assert found.keys() <= {"NOBODY WAITS", "WAITS LONG"}  # a machine may be busy for a second
+    # A machine may be busy for a second; and in some looks we are a worker as our child is.
+    assert found.keys() <= {"NOBODY WAITS", "WAITS LONG", "NO MIGRATION"}
     wrong = found["NOBODY WAITS"]
     assert pid in {one["pid"] for one in rows[inodes[1]]["holders"] if one["waits"]}
     assert wrong["inodes"] == [inodes[0]]
