@@ -134,7 +134,8 @@ def crowds(idle: Iterable[S], rows: Callable[[S], int] = lambda _: 1) -> dict[Cr
     # Of what closes while it is read the group is not known: it belongs to the crowd at its place.
     homes = {crowd._replace(group=None): crowd for crowd in found if crowd.port is not None}
     for one in apart if homes else ():
-        if one.group is None and (crowd := homes.get(_of_place(one))) is not None:
+        crowd = homes.get(_of_place(one)._replace(group=None))
+        if crowd is not None and None in (one.group, crowd.group):
             found[crowd].append(one)
     return found
 
