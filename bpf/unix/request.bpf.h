@@ -8,11 +8,16 @@
 
 #include "tcp/descriptor.bpf.h"
 
-/* `listener` NULL: none that is traced. */
-static __always_inline void unix_call_is(struct sock *sk, struct listener *listener)
+static __always_inline struct unix_call *unix_call_now(void)
 {
-	__u64 thread = bpf_get_current_pid_tgid();
-	struct unix_call *known = unix_call_get(thread), call = {};
+	return unix_call_get(bpf_get_current_pid_tgid());
+}
+
+/* `known`: that of this thread, if it has one. `listener` NULL: none that is traced. */
+static __always_inline void unix_call_is(struct unix_call *known, struct sock *sk,
+					 struct listener *listener)
+{
+	struct unix_call call = {};
 
 	if (listener) {
 		call.listener = (__u64)sk;
@@ -21,7 +26,7 @@ static __always_inline void unix_call_is(struct sock *sk, struct listener *liste
 	if (known)
 		*known = call;
 	else if (listener)
-		unix_call_put(thread, &call);
+		unix_call_put(bpf_get_current_pid_tgid(), &call);
 }
 
 /*
@@ -31,15 +36,15 @@ static __always_inline void unix_call_is(struct sock *sk, struct listener *liste
 static __always_inline void unix_found(struct sock *sk)
 {
 	struct listener *listener = is_unix_listener(sk) ? listener_of(PROBED, sk) : NULL;
-	struct unix_call *call = unix_call_get(bpf_get_current_pid_tgid());
+	struct unix_call *call = unix_call_now();
 
 	if (!call || !listener || !call->slept || call->listener != (__u64)sk)
-		unix_call_is(sk, listener);
+		unix_call_is(call, sk, listener);
 }
 
 static __always_inline void unix_blocked(struct sock *sk)
 {
-	struct unix_call *call = unix_call_get(bpf_get_current_pid_tgid());
+	struct unix_call *call = unix_call_now();
 	struct listener *listener;
 
 	if (!call || call->listener != (__u64)sk || call->slept)
@@ -53,7 +58,7 @@ static __always_inline void unix_blocked(struct sock *sk)
 /* connect() ends with EAGAIN: of AF_UNIX that is for want of room alone. */
 static __always_inline void unix_refused(__u32 fd)
 {
-	struct unix_call *call = unix_call_get(bpf_get_current_pid_tgid());
+	struct unix_call *call = unix_call_now();
 	struct sock *client = sock_of(file_of(fd));
 	struct listener *listener;
 
@@ -74,7 +79,7 @@ static __always_inline void unix_arrived(struct sock *sk, struct sock *child)
 	__u32 queue = queue_of(sk) + 1;
 	__u64 now = now_us();
 
-	unix_call_is(NULL, NULL);
+	unix_call_is(unix_call_now(), NULL, NULL);
 	if (!listener)
 		return;
 	unix_queued_put((__u64)child, now);
@@ -89,15 +94,15 @@ static __always_inline void unix_queueing(struct sock *sk, struct sock *child)
 {
 	struct unix_call *call;
 
-	unix_call_is(sk, listener_of(PROBED, sk));
-	call = unix_call_get(bpf_get_current_pid_tgid());
+	unix_call_is(unix_call_now(), sk, listener_of(PROBED, sk));
+	call = unix_call_now();
 	if (call)
 		call->child = (__u64)child;
 }
 
 static __always_inline void unix_queueing_ended(void)
 {
-	struct unix_call *call = unix_call_get(bpf_get_current_pid_tgid());
+	struct unix_call *call = unix_call_now();
 
 	if (call && call->listener && call->child)
 		unix_arrived((struct sock *)call->listener, (struct sock *)call->child);
@@ -108,7 +113,7 @@ static __always_inline void unix_stopped(struct sock *sk)
 {
 	struct listener *listener = queue_of(sk) ? listener_of(PROBED, sk) : listener_known(sk);
 
-	unix_call_is(sk, listener);
+	unix_call_is(unix_call_now(), sk, listener);
 	if (listener)
 		add(&listener->stops, 1);
 }
@@ -116,7 +121,7 @@ static __always_inline void unix_stopped(struct sock *sk)
 /* A connection goes with the queue that it was in. */
 static __always_inline void unix_reset(struct sock *child)
 {
-	struct unix_call *call = unix_call_get(bpf_get_current_pid_tgid());
+	struct unix_call *call = unix_call_now();
 	struct settings *want = settings_get();
 	struct listener *listener;
 	__u64 now, since;
