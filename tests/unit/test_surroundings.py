@@ -125,7 +125,7 @@ def test_users_have_names_as_far_as_they_have(
 def test_no_cpu_has_a_higher_number(
     machine: Machine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, online: str | None, cpus: int
 ) -> None:
-    monkeypatch.setattr(around, "ONLINE", tmp_path / "online")
+    monkeypatch.setattr("accepttrace.probe.cpus.FOLDER", tmp_path)
     if online is not None:
         (tmp_path / "online").write_text(online)
     assert machine.read().cpus == cpus

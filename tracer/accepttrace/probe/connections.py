@@ -15,6 +15,7 @@ from accepttrace.facts.addresses import FAMILIES, spelled
 from accepttrace.facts.connections import Batch, Called, ConnectionEvent, EventCounts, Kind, Wish
 from accepttrace.facts.records import OUTSIDE, Family
 from accepttrace.probe import clock, wire
+from accepttrace.probe.cpus import cpus
 from accepttrace.probe.load import loaders
 from accepttrace.probe.maps import Map
 from accepttrace.probe.ring import Ring
@@ -37,7 +38,6 @@ _LIKES: Final = 4096  # sets of values that are kept
 _READINGS: Final = 3  # of two clocks, of which the closest are taken: we may be interrupted
 _FAMILIES: Final[dict[int, Family]] = {**FAMILIES, socket.AF_UNIX: "unix"}
 _NUMBERS: Final = {name: number for number, name in _FAMILIES.items()}
-_CPUS: Final = "/sys/devices/system/cpu/possible"
 
 
 class Connections:
@@ -48,7 +48,7 @@ class Connections:
         self.room = wire.EVENTS_BYTES // self._ring.stride  # events that wait at most
         self._wishes = Map(loaded.map_fd("event_wishes"), wire.U32, wire.EventWish)
         self._counts = Map(
-            loaded.map_fd("event_counts"), wire.U32, _of_each(wire.EventCount, _cpus())
+            loaded.map_fd("event_counts"), wire.U32, _of_each(wire.EventCount, cpus("possible"))
         )
         self._name_of = name_of
         self._boot_offset = clock.start_shown(0)
@@ -64,7 +64,7 @@ class Connections:
         self._wishes.put(wire.U32(0), _wish(wish))
         while self._ring.take(4096):
             pass
-        self._counts.put(wire.U32(0), _of_each(wire.EventCount, _cpus())())
+        self._counts.put(wire.U32(0), _of_each(wire.EventCount, cpus("possible"))())
 
     def read(self, most: int) -> list[ConnectionEvent]:
         """The oldest events that were not read yet; empty where there are none."""
@@ -207,12 +207,6 @@ def _wish(wish: Wish) -> wire.EventWish:
 def _of_each(kind: type[c.Structure], number: int) -> type[c.Structure]:
     """A value of a map that has one for each CPU."""
     return type("Each", (c.Structure,), {"_fields_": (("each", kind * number),)})
-
-
-def _cpus() -> int:
-    """CPUs that may ever be there."""
-    with open(_CPUS, encoding="ascii") as listed:
-        return int(listed.read().replace("-", ",").split(",")[-1]) + 1
 
 
 @lru_cache(maxsize=4096)

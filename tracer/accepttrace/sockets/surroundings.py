@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pwd
-import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -15,6 +14,7 @@ from accepttrace.facts.datagrams import Receiver
 from accepttrace.facts.kin import Kin, NetSettings, Surroundings
 from accepttrace.facts.records import TICKS_PER_S, Holder, Listener, Serving
 from accepttrace.probe import pidns
+from accepttrace.probe.cpus import cpus
 from accepttrace.sockets import namespaces, procfs
 from accepttrace.sockets.diag.kcmp import same_file
 from accepttrace.sockets.diag.netns import call_inside
@@ -25,7 +25,6 @@ FROZEN: Final = 256  # processes that are looked at for that
 COMPARED: Final = 10_000  # descriptors
 USERS: Final = 256
 SOMAXCONN: Final = Path("/proc/sys/net/core/somaxconn")
-ONLINE: Final = Path("/sys/devices/system/cpu/online")
 MIGRATE: Final = Path("/proc/sys/net/ipv4/tcp_migrate_req")
 
 
@@ -101,7 +100,7 @@ def _read_settings() -> NetSettings:
 
 def _cpus() -> int:
     try:
-        return int(re.split("[,-]", ONLINE.read_text())[-1]) + 1
+        return cpus("online")
     except (OSError, ValueError):
         return 0
 
