@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from operator import attrgetter
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from accepttrace.facts.records import STUCK_US
 from accepttrace.model.losses import ATTEMPTS
@@ -129,9 +129,11 @@ def _since(snapshot: Snapshot, crowded: Sequence[ListenerRow]) -> str:
 def delays(snapshot: Snapshot, width: int) -> list[Line]:
     """What kept clients waiting and lost none of them: one sentence an address."""
     lines: list[Line] = []
-    if not _any(snapshot.listeners, "refused_accepts", "oldest_wait_us", "half_open", "counted"):
+    listeners = snapshot.listeners
+    late = _any(listeners, "refused_accepts", "oldest_wait_us", "half_open")
+    if not late and not _of_unix(listeners):
         return lines
-    for place, rows in _places(snapshot.listeners).items():
+    for place, rows in _places(listeners).items():
         refused = sum(row.refused_accepts or 0 for row in rows)
         if refused:
             calls = plural(refused, "accept() call")
@@ -223,15 +225,10 @@ def sentence(head: str, parts: Sequence[str], width: int, style: str) -> list[Li
 
 def total(rows: Sequence[ListenerRow], field: str) -> int | None:
     """The sum over the listeners; None if it is not known of all of them, or there are none."""
-    values = [_amount(row, field) for row in rows]
-    known = [value for value in values if value is not None]
-    return sum(known) if values and len(known) == len(values) else None
-
-
-def _amount(row: ListenerRow, field: str) -> int | None:
-    """Of a field, or of a plain counter."""
-    found: int | None = getattr(row, field) if hasattr(row, field) else row.counted.get(field)
-    return found
+    is_plain = field not in ListenerRow.__dataclass_fields__  # one of `counted`
+    values: list[Any]
+    values = [row.counted.get(field) if is_plain else getattr(row, field) for row in rows]
+    return sum(values) if values and None not in values else None
 
 
 def _any(rows: Sequence[ListenerRow], *fields: str) -> bool:
