@@ -129,13 +129,11 @@ class Tracker:
             self._listed = reading.inventory.listeners
             self._take_in_opened(reading.inventory)
             changes = self._listeners.changes
-            asked = self._listed
+            asked = reading.inventory
             if by_process(self._filters):
-                asked = tuple(one for one in asked if held(self._filters, one.holders))
-            self._found = self._findings.update(
-                *(replace(reading.inventory, listeners=asked), changes, self._elapsed_s),
-                reading.around,
-            )
+                kept = tuple(one for one in self._listed if held(self._filters, one.holders))
+                asked = replace(asked, listeners=kept)
+            self._found = self._findings.update(asked, changes, self._elapsed_s, reading.around)
             self._cpus.update(reading.cpu)
         gone = self._let_go(counts)
         self._ended, self._from_s, self._next_s = True, self._next_s, self._now_s

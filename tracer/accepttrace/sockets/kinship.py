@@ -35,7 +35,7 @@ class KinshipReader:
         if began_s < self._soonest_s:
             return None
         held = frozenset((row.inode, one.pid) for row in inventory.listeners for one in row.holders)
-        waits = any(row.waits_long for row in inventory.listeners)
+        waits = any(row.waits_long for row in inventory.listeners if row.queue)
         if held == self._known and began_s < self._due_s and not waits:
             return None
         found = self._sockets.surroundings(inventory, compared=False)

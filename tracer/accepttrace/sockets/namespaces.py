@@ -126,16 +126,19 @@ def ask_all(
     away meanwhile.
     """
     found: list[tuple[int, T]] = []
-    closed: list[Unread] = []
+    closed: list[int] = []
     for number, paths in namespaces.items():
         if wanted and number not in wanted:
             continue
         try:
             found += [(number, answer) for answer in _ask(number, paths, ask)]
         except UnsupportedError:
-            name = called().get(number, number)
-            closed.append(Unread(f"network namespace {name}", "permission denied"))
-    return found, tuple(closed)
+            closed.append(number)
+    names = called() if closed else {}
+    return found, tuple(
+        Unread(f"network namespace {names.get(number, number)}", "permission denied")
+        for number in closed
+    )
 
 
 def _ask(number: int, paths: Collection[str], ask: Callable[[int, str | None], T]) -> list[T]:
