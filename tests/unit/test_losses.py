@@ -14,7 +14,7 @@ from accepttrace.model.grains import GRAINS
 from accepttrace.model.losses import verdict
 from accepttrace.model.snapshot import Migration, NamespaceLoss, SelectorChange, Snapshot
 from accepttrace.views import books, histogram, table
-from accepttrace.views.losses import fullness, in_words, lost_by_clients
+from accepttrace.views.losses import fullness, hidden, in_words, lost_by_clients
 from accepttrace.views.text import Line, plain
 from tests.unit.pictures import four_workers, reuseport, seen, troubled, unbalanced
 
@@ -123,6 +123,34 @@ def test_a_full_queue_is_said_in_every_width() -> None:
     assert line(always, "queue full on 0.0.0.0:80:").endswith("wait all the time")
     two = seen(reuseport((1, 1)), {200: {"queue": 5, "capacity": 5, "queue_full_s": 0.0}})
     assert line(two, "queue full on 0.0.0.0:80:") == ("5 of 5 connections wait at 1 of 2 sockets")
+
+
+def of_unix(**facts: object) -> Snapshot:
+    """Of a UNIX socket, by an attach type that sees all of it."""
+    snapshot = lossy(**facts)
+    (row,) = snapshot.listeners
+    row = replace(row, family="unix", local_address="/s", overflow_syn=None, overflow_ack=None)
+    return replace(
+        snapshot, listeners=(row,), meta=replace(snapshot.meta, protocol="unix", filter="/s")
+    )
+
+
+def test_of_a_unix_socket_connections_are_refused_and_callers_sleep() -> None:
+    one = of_unix(dropped_overflow=1, lost_on_close=2)
+    said = "1 connection refused (queue full), 2 connections reset when the listener closed"
+    assert line(one, "lost on /s:") == lost_by_clients(one) == said
+    some = of_unix(dropped_overflow=5, counted={"blocked": 3})
+    assert lost_by_clients(some) == "5 connections refused (queue full)"
+    assert line(some, "delayed on /s:") == "3 connect() calls slept until the queue had room"
+    assert "delayed" not in text(of_unix(counted={"blocked": 0}))
+    none = line(of_unix(counted={"blocked": 0}), "not lost:", ledger)
+    assert "0 connect() calls that slept until the queue had room" in none
+
+
+def test_where_nobody_listens_no_syn_is_missed_of_unix_sockets() -> None:
+    """Their causes alone, as where somebody does."""
+    causes = set(hidden(replace(of_unix(), listeners=())))
+    assert causes == {"connections refused (queue full)", "connections reset on close"}
 
 
 def test_who_was_not_accepted_for_long_is_told_of() -> None:

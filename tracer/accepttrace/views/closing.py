@@ -76,7 +76,7 @@ def _lost(snapshot: Snapshot, width: int) -> list[Line]:
     """By clients: what they lost, in words, or that it was nothing."""
     if verdict(snapshot) != "nothing":
         return losses(snapshot, width)
-    unknown = hidden(snapshot.listeners)
+    unknown = hidden(snapshot)
     if not unknown:
         return _said("Clients lost nothing", width)
     return _said(f"Clients lost nothing that can be seen; not visible: {', '.join(unknown)}", width)

@@ -63,13 +63,13 @@ SHARED: Final = {
 def losses(snapshot: Snapshot, width: int) -> list[Line]:
     """One sentence an address that lost something, then those where that is not clear."""
     lines: list[Line] = []
-    listeners = snapshot.listeners
-    lost = (listeners and _parts(listeners)) or _any(listeners, "dropped_unclear")
+    listeners, of_unix = snapshot.listeners, _of_unix(snapshot)
+    lost = (listeners and _parts(listeners, of_unix)) or _any(listeners, "dropped_unclear")
     if not lost and not snapshot.namespace_losses:
         return lines  # as nearly always
     places = _places(listeners)
     for place, rows in places.items():
-        parts = _parts(rows)
+        parts = _parts(rows, of_unix)
         if parts:
             lines += sentence(f"lost on {place}:", parts, width, "bold red")
     for one in snapshot.namespace_losses:
@@ -87,7 +87,7 @@ def lost_by_clients(snapshot: Snapshot) -> str:
     sure = [one for one in snapshot.namespace_losses if one.sure]
     return ", ".join(
         [
-            *_parts(snapshot.listeners),
+            *_parts(snapshot.listeners, _of_unix(snapshot)),
             *(f"{one.packets:,} {SHARED[one.cause][one.packets != 1]}" for one in sure),
         ]
     )
@@ -131,7 +131,7 @@ def delays(snapshot: Snapshot, width: int) -> list[Line]:
     lines: list[Line] = []
     listeners = snapshot.listeners
     late = _any(listeners, "refused_accepts", "oldest_wait_us", "half_open")
-    if not late and not _of_unix(listeners):
+    if not late and not _of_unix(snapshot):
         return lines
     for place, rows in _places(listeners).items():
         refused = sum(row.refused_accepts or 0 for row in rows)
@@ -162,28 +162,29 @@ def causes(snapshot: Snapshot, width: int) -> list[Line]:
     """Every cause by name, also when it is 0; those that are not visible stand last, as n/a."""
     rows = snapshot.listeners
     return [
-        *_footer_lines("lost by clients:", _causes(rows), rows, width),
-        *_footer_lines("not lost:", UNIX_NOT_LOST if _of_unix(rows) else NOT_LOST, rows, width),
+        *_footer_lines("lost by clients:", _causes(snapshot), rows, width),
+        *_footer_lines("not lost:", UNIX_NOT_LOST if _of_unix(snapshot) else NOT_LOST, rows, width),
     ]
 
 
-def hidden(rows: Sequence[ListenerRow]) -> list[str]:
-    """The causes of a loss that cannot be seen in this way of tracing; `rows`: the listeners."""
-    return _hidden([one for one in _causes(rows) if one.field != "overflow_peers"], rows)
+def hidden(snapshot: Snapshot) -> list[str]:
+    """The causes of a loss that cannot be seen in this way of tracing."""
+    causes = [one for one in _causes(snapshot) if one.field != "overflow_peers"]
+    return _hidden(causes, snapshot.listeners)
 
 
-def _causes(rows: Sequence[ListenerRow]) -> list[Cause]:
-    if _of_unix(rows):
+def _causes(snapshot: Snapshot) -> list[Cause]:
+    if _of_unix(snapshot):
         return list(UNIX_LOST)
-    causes = list(LOST)
+    rows, causes = snapshot.listeners, list(LOST)
     if total(rows, "overflow_syn") is None and total(rows, OVERFLOW.field) is not None:
         causes[:2] = [OVERFLOW]  # known in sum, not apart
     return causes
 
 
-def _of_unix(rows: Sequence[ListenerRow]) -> bool:
+def _of_unix(snapshot: Snapshot) -> bool:
     """One run traces either these or those of TCP."""
-    return bool(rows) and rows[0].family == "unix"
+    return snapshot.meta.protocol == "unix"
 
 
 def _hidden(causes: Sequence[Cause], rows: Sequence[ListenerRow]) -> list[str]:
@@ -245,11 +246,11 @@ def _places(rows: Sequence[ListenerRow]) -> dict[str, list[ListenerRow]]:
     return places
 
 
-def _parts(rows: Sequence[ListenerRow]) -> list[str]:
+def _parts(rows: Sequence[ListenerRow], of_unix: bool) -> list[str]:
     fields = (*ATTEMPTS, *(cause.field for cause in LOST))
     columns = zip(*map(attrgetter(*fields), rows), strict=True)
     lost = {field: sum(filter(None, found)) for field, found in zip(fields, columns, strict=True)}
-    if _of_unix(rows):
+    if of_unix:
         return in_words(lost, of_unix=True)
     peers = [row.overflow_peers for row in rows if row.overflow_peers]
     # One client may have met several sockets of a group.
