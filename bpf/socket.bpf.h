@@ -146,7 +146,7 @@ static __always_inline bool is_mptcp(struct sock *sk)
 	if (!ulp)
 		return false;
 	bpf_probe_read_kernel(name, sizeof(name), &ulp->name);
-	return name[0] == 'm' && name[1] == 'p' && name[2] == 't';
+	return !((name[0] ^ 'm') | (name[1] ^ 'p') | (name[2] ^ 't'));
 }
 
 /*

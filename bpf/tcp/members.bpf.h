@@ -79,11 +79,11 @@ static __noinline void tcp_member_read(struct sock *sk, struct tcp_member *found
 	found->member.inode = inode_of(PROBED, sk);
 	found->half_open = half_open_at(sk);
 	found->oldest_us = oldest_wait(listener);
-	found->in_kernel = is_of_kernel(sk);
 	options_read(sk, found);
 	if (READS_PLACES)
 		found->place = place_in_group(sk);
 	member_read(sk, &found->member);
+	found->in_kernel = is_of_kernel(sk);
 }
 
 /*

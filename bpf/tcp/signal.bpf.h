@@ -13,8 +13,9 @@
 enum { SIGNALS = 64 };
 enum answer { UNANSWERED, RESTARTS, ENDS };
 
-static __always_inline enum answer answer_to(struct sighand_struct *handlers, __u32 nth)
+VERIFIED_ONCE enum answer answer_to(__u64 all, __u32 nth)
 {
+	struct sighand_struct *handlers = (void *)all;
 	void *action = (void *)&handlers->action + nth * SIZE_OF(k_sigaction);
 	struct sigaction *found = &((struct k_sigaction *)action)->sa;
 
@@ -25,7 +26,7 @@ static __always_inline enum answer answer_to(struct sighand_struct *handlers, __
 
 VERIFIED_ONCE enum answer answer_to_any(__u64 task, __u64 pending)
 {
-	struct sighand_struct *handlers = BPF_CORE_READ((struct task_struct *)task, sighand);
+	__u64 handlers = (__u64)BPF_CORE_READ((struct task_struct *)task, sighand);
 	enum answer answer;
 
 	for (__u32 nth = 0; nth < SIGNALS; nth++) {
