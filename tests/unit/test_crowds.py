@@ -99,10 +99,13 @@ def test_who_closed_while_it_was_read_is_one_of_the_crowd_at_its_place() -> None
     ((crowd, members),) = crowds([*known, *gone, *elsewhere]).items()
     assert crowd.group == known[0].group
     assert members == [*known, *gone]
-    unknown = [replace(one, group=None) for one in known]
-    few = [replace(one, group=known[0].group) for one in gone]
-    ((crowd, members),) = crowds([*unknown, *few]).items()
-    assert (crowd.group, members) == (None, [*unknown, *few])
+    few = [
+        *known[:140],
+        *(replace(one, inode=one.inode + 3_000, group=None) for one in known[:140]),
+    ]
+    assert [*crowds(few).values()] == [few]
+    others = group(9_000, 140, 9, group=8)
+    assert crowds([*few, *others]) == {}  # of which of the two groups is not known
 
 
 def test_as_many_as_a_server_has_keep_rows_of_their_own() -> None:

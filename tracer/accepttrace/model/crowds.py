@@ -125,19 +125,25 @@ def crowds(idle: Iterable[S], rows: Callable[[S], int] = lambda _: 1) -> dict[Cr
         kinds: defaultdict[Crowd, list[S]] = defaultdict(list)
         for one in apart:
             kinds[kind(one)].append(one)
+        _join_unknown(kinds)
         found.update(
             (crowd, those)
             for crowd, those in kinds.items()
             if len(those) > most or (len(those) > FEW and sum(map(rows, those)) > MOST_ROWS)
         )
         apart = [one for crowd, those in kinds.items() if crowd not in found for one in those]
-    # Of what closes while it is read the group is not known: it belongs to the crowd at its place.
-    homes = {crowd._replace(group=None): crowd for crowd in found if crowd.port is not None}
-    for one in apart if homes else ():
-        crowd = homes.get(_of_place(one)._replace(group=None))
-        if crowd is not None and None in (one.group, crowd.group):
-            found[crowd].append(one)
     return found
+
+
+def _join_unknown(kinds: dict[Crowd, list[S]]) -> None:
+    """Of what closes while it is read the group is not known: that of all others at its place."""
+    groups: defaultdict[Crowd, list[Crowd]] = defaultdict(list)
+    for kind in kinds:
+        if kind.group is not None:
+            groups[kind._replace(group=None)].append(kind)
+    for unknown, known in groups.items():
+        if len(known) == 1 and unknown in kinds:
+            kinds[known[0]] += kinds.pop(unknown)
 
 
 def _row(members: Sequence[Listener], listeners: Listeners, judge: Judge) -> ListenerRow:
