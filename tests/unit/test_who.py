@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -39,6 +38,7 @@ from accepttrace.views.who.objects import json_lines
 from accepttrace.views.who.tree import text_lines
 
 from .pictures import UNREAD
+from .timing import processor_s
 
 SOURCE = Path(accepttrace.__file__).resolve().parents[1]
 
@@ -422,6 +422,10 @@ def test_listeners_by_the_thousand_are_answered_at_once() -> None:
     30,000 take 0.7 s; a busy machine is slow with fewer as well.
     """
     some, many = crowd(10_000), crowd(30_000)
+
+    def took_s(listeners: tuple[Listener, ...]) -> float:
+        return processor_s(lambda: said(listeners))
+
     assert any(took_s(many) < 5 * took_s(some) for _ in range(3))
     lines = said(many)
     assert len(lines) == 2 * len(many) + 2
@@ -440,13 +444,6 @@ def crowd(size: int) -> tuple[Listener, ...]:
 
 def said(listeners: tuple[Listener, ...]) -> list[str]:
     return list(text_lines(answer(Inventory(listeners), AROUND), "", Style(80)))
-
-
-def took_s(listeners: tuple[Listener, ...]) -> float:
-    """Of processor time."""
-    began = time.process_time()
-    said(listeners)
-    return time.process_time() - began
 
 
 def test_holders_stand_in_columns() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -45,6 +44,7 @@ from accepttrace.views.who import whyname as name_view
 from accepttrace.views.who.alike import processes
 from accepttrace.views.who.to import Asked
 from tests.unit.strangers import is_harmless, names
+from tests.unit.timing import processor_s
 
 VIEWS = Path(accepttrace.views.__file__).parent
 HERE, ELSEWHERE = 1, 2
@@ -309,12 +309,14 @@ def test_a_group_of_thousands_is_answered_at_once() -> None:
     holders = tuple(Holder(n, n, "app", "app", 3, True) for n in range(20))
     rows = [member(n, holders=holders) for n in range(20_000)]
     rows += [listener(n, "10.0.0.1", holders=holders) for n in range(20_000, 40_000)]
-    began = time.process_time()
-    found = look_up(TO_ANY, rows)
-    lines = [*to_view.text_lines([found], Asked()), *to_view.json_lines([found], Asked())]
-    assert time.process_time() - began < 2
-    assert (len(found.chosen), len(found.others)) == (20_000, 20_000)
-    assert len(lines) < 30
+
+    def told() -> list[str]:
+        found = look_up(TO_ANY, rows)
+        assert (len(found.chosen), len(found.others)) == (20_000, 20_000)
+        return [*to_view.text_lines([found], Asked()), *to_view.json_lines([found], Asked())]
+
+    assert processor_s(told) < 2
+    assert len(told()) < 30
 
 
 def test_what_stops_the_one_that_gets_it_is_noted() -> None:
