@@ -2,10 +2,10 @@
 /*
  * One process connects, accepts and closes in a loop over loopback, and times it in short blocks.
  *
- *     loop PORT      listens on 127.0.0.1 (plain) and 127.0.0.2 (SO_REUSEPORT), then reads lines
- *                    "plain|reuseport BLOCKS TICKS" and answers each with a line: how
- *                    many connections it made, nanoseconds of the lower decile, and nanoseconds of
- *                    one in each of the blocks (CLOCK_MONOTONIC).
+ *     loop PORT      listens on 127.0.0.1 (plain), 127.0.0.2 (SO_REUSEPORT) and the UNIX socket
+ *                    @loop, then reads lines "plain|reuseport|unix BLOCKS TICKS" and answers each
+ *                    with a line: how many connections it made, nanoseconds of the lower decile,
+ *                    and nanoseconds of one in each of the blocks (CLOCK_MONOTONIC).
  *
  * A block is so many ticks of the kernel's timer long, because a tick takes as long as two
  * connections. The same port twice, so that one filter of a tracer lets both through.
@@ -13,11 +13,13 @@
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 #include "common.h"
@@ -27,24 +29,45 @@ enum { MAX_BLOCKS = 1000, MAX_CONNECTIONS = 1 << 20, BACKLOG = 16, HELD = 16 };
 
 struct listener {
 	int fd;
-	struct sockaddr_in address;
+	socklen_t size;
+	union {
+		struct sockaddr any;
+		struct sockaddr_in inet;
+		struct sockaddr_un name;
+	} address;
 };
 
-static struct listener listener_at(const char *host, int port, int reuseport)
+static struct listener listening(struct listener made, int reuseport)
 {
-	struct listener made = {.fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
-
-	made.address.sin_family = AF_INET;
-	made.address.sin_port = htons(port);
-	inet_pton(AF_INET, host, &made.address.sin_addr);
+	made.fd = socket(made.address.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (reuseport &&
 	    setsockopt(made.fd, SOL_SOCKET, SO_REUSEPORT, &reuseport, sizeof(reuseport)))
 		die("SO_REUSEPORT");
-	if (bind(made.fd, (void *)&made.address, sizeof(made.address)))
+	if (bind(made.fd, &made.address.any, made.size))
 		die("bind");
 	if (listen(made.fd, BACKLOG))
 		die("listen");
 	return made;
+}
+
+static struct listener listener_at(const char *host, int port, int reuseport)
+{
+	struct listener made = {.size = sizeof(made.address.inet)};
+
+	made.address.inet.sin_family = AF_INET;
+	made.address.inet.sin_port = htons(port);
+	inet_pton(AF_INET, host, &made.address.inet.sin_addr);
+	return listening(made, reuseport);
+}
+
+/* Abstract: after a zero, and nothing is left over. */
+static struct listener listener_called(const char *name)
+{
+	struct listener made = {.size = offsetof(struct sockaddr_un, sun_path) + 1 + strlen(name)};
+
+	made.address.name.sun_family = AF_UNIX;
+	memcpy(made.address.name.sun_path + 1, name, strlen(name));
+	return listening(made, 0);
 }
 
 struct connection {
@@ -53,9 +76,10 @@ struct connection {
 
 static struct connection connected(const struct listener *to)
 {
-	struct connection made = {.client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+	int family = to->address.any.sa_family;
+	struct connection made = {.client = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0)};
 
-	if (connect(made.client, (void *)&to->address, sizeof(to->address)))
+	if (connect(made.client, &to->address.any, to->size))
 		die("connect");
 	made.server = accept4(to->fd, NULL, NULL, SOCK_CLOEXEC);
 	if (made.server < 0)
@@ -148,12 +172,16 @@ int main(int argc, char **argv)
 	int port = argc == 2 ? atoi(argv[1]) : 0, blocks, ticks;
 	struct listener plain = listener_at("127.0.0.1", port, 0);
 	struct listener reuseport = listener_at("127.0.0.2", port, 1);
+	struct listener called = listener_called("loop");
+	const struct listener *to;
 	char which[16];
 
 	while (scanf("%15s %d %d", which, &blocks, &ticks) == 3) {
 		if (blocks < 1 || blocks > MAX_BLOCKS)
 			return 2;
-		run(strcmp(which, "reuseport") ? &plain : &reuseport, blocks, ticks);
+		to = !strcmp(which, "unix") ? &called : &plain;
+		to = !strcmp(which, "reuseport") ? &reuseport : to;
+		run(to, blocks, ticks);
 	}
 	return 0;
 }

@@ -12,11 +12,12 @@ import json
 import re
 import subprocess
 import time
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
-from bench.cost.results import LOOPS, Result, Run, Runs
-from bench.cost.subjects import BENCH, INTERVAL_S, Subject, subjects
+from bench.cost.results import Result, Run, Runs
+from bench.cost.subjects import ALL_LOOPS, BENCH, INTERVAL_S, Subject, subjects
 from bench.cost.tracer import Tracer, TracerError, running
 from bench.cost.where import symbols_file
 
@@ -59,9 +60,9 @@ class Loop:
         self._runs += 1
         return Run(self._runs - 1, int(made), decile, costs)
 
-    def runs(self) -> Runs:
-        """Both loops, one after the other."""
-        return {which: self.run(which) for which in LOOPS}
+    def runs(self, loops: Iterable[str]) -> Runs:
+        """These loops, one after the other."""
+        return {which: self.run(which) for which in loops}
 
     def nudge(self) -> None:
         """Some hundred connections."""
@@ -81,8 +82,8 @@ def main() -> None:
         Path(setting).write_text(value)
     details = [detail for detail in options.details.split(",") if detail]
     loop = Loop(options.blocks)
-    loop.runs()  # warms up: the first connections allocate
-    before = loop.runs()
+    loop.runs(ALL_LOOPS)  # warms up: the first connections allocate
+    before = loop.runs(ALL_LOOPS)
     for subject in subjects(details):
         if re.search(options.only, subject.name) is None:
             continue
@@ -90,7 +91,7 @@ def main() -> None:
         result = measure(subject, loop, before, symbols)
         with options.results.open("a") as results:
             results.write(json.dumps(asdict(result)) + "\n")
-        before = result.after or before
+        before |= result.after
 
 
 def measure(subject: Subject, loop: Loop, before: Runs, symbols: Path | None = None) -> Result:
@@ -98,10 +99,10 @@ def measure(subject: Subject, loop: Loop, before: Runs, symbols: Path | None = N
 
     `symbols`: where to keep /proc/kallsyms as it is while the subject traces.
     """
-    result = Result(subject.kind, subject.name, before=dict(before))
+    result = Result(subject.kind, subject.name, {which: before[which] for which in subject.loops})
     try:
         if subject.kind == "nothing":
-            result.traced = loop.runs()
+            result.traced = loop.runs(subject.loops)
         else:
             with running(subject, PORT, loop.nudge) as tracer:
                 _traced(subject, loop, tracer, result)
@@ -110,12 +111,12 @@ def measure(subject: Subject, loop: Loop, before: Runs, symbols: Path | None = N
     except TracerError as error:
         result.error = str(error)
         return result
-    result.after = loop.runs()
+    result.after = loop.runs(subject.loops)
     return result
 
 
 def _traced(subject: Subject, loop: Loop, tracer: Tracer, result: Result) -> None:
-    for which in LOOPS:
+    for which in subject.loops:
         written = tracer.written()
         run = loop.run(which)
         if subject.prints_each and tracer.written() - written < LEAST_PRINTED * run.made:

@@ -147,7 +147,9 @@ def _beside(measured: Iterable[Measured], ends: Iterable[str]) -> str:
     rows = []
     for each in measured:
         added = {
-            one.name: figures(one, "plain") for one in each.results if not one.error and one.traced
+            one.name: figures(one, "plain")
+            for one in each.results
+            if not one.error and "plain" in one.traced
         }
         for name, plain in added.items():
             others = [added.get(f"{name}{end}") for end in ends]

@@ -10,8 +10,6 @@ from typing import Any
 
 from bench.cost.subjects import INTERVAL_S, Kind
 
-LOOPS = ("plain", "reuseport")
-
 
 @dataclass(frozen=True, slots=True)
 class Run:
@@ -23,7 +21,7 @@ class Run:
     blocks: list[float]  # instructions, in each block of the run
 
 
-Runs = dict[str, Run]  # by loop: "plain", "reuseport"
+Runs = dict[str, Run]  # by loop
 
 
 @dataclass(slots=True)

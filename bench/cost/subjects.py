@@ -21,6 +21,12 @@ EMPTY = ("fentry", "fexit", "kprobe", "kretprobe", "raw_tp")
 TCPACCEPT_BCC = ("/usr/sbin/tcpaccept-bpfcc", "/usr/share/bcc/tools/tcpaccept")
 TCPACCEPT_BT = ("/usr/sbin/tcpaccept.bt", "/usr/share/bpftrace/tools/tcpaccept.bt")
 
+# Of bench/loop.c: over TCP, and over a UNIX socket.
+LOOPS = ("plain", "reuseport")
+UNIX_LOOPS = ("unix",)
+ALL_LOOPS = LOOPS + UNIX_LOOPS
+UNIX_NAME = "@loop"
+
 Kind = Literal["nothing", "empty", "accepttrace", "peer"]
 
 
@@ -36,6 +42,7 @@ class Subject:
     name: str
     call: tuple[str, ...] = ()
     prints_each: bool = False  # a line for each connection: it reads all the time
+    loops: tuple[str, ...] = LOOPS  # where it is measured
 
     @property
     def tells_ready(self) -> bool:
@@ -45,7 +52,7 @@ class Subject:
 def subjects(details: Sequence[str]) -> tuple[Subject, ...]:
     """All, in the order of the table. `details`: levels of `--detail`, none where it has none."""
     return (
-        Subject("nothing", "untraced"),
+        Subject("nothing", "untraced", loops=ALL_LOOPS),
         *(_empty(program) for program in EMPTY),
         *(
             _accepttrace(attach, loader, detail)
@@ -56,6 +63,7 @@ def subjects(details: Sequence[str]) -> tuple[Subject, ...]:
         *(_uninvolved(attach, details) for attach in TYPES),
         *(_asked(attach, details, what) for attach in TYPES for what in ASKED),
         *map(_events, TYPES if details else ()),
+        *(_of_unix(attach, detail) for attach in TYPES for detail in details),
         _peer("tcpaccept of bcc", TCPACCEPT_BCC),
         _peer("tcpaccept.bt of bpftrace", TCPACCEPT_BT),
     )
@@ -87,6 +95,13 @@ def _events(attach: str) -> Subject:
     way = ("--attach", attach, "--loader", "libbpf", "-o", "jsonl", "--ready-file", "{ready}")
     call = (sys.executable, "-m", "accepttrace", "events", "--port", "{port}", *way)
     return Subject("accepttrace", f"{attach} libbpf, events", call, prints_each=True)
+
+
+def _of_unix(attach: str, detail: str) -> Subject:
+    of_tcp = _accepttrace(attach, "libbpf", detail)
+    at = of_tcp.call.index("--port")
+    call = (*of_tcp.call[:at], "--unix", UNIX_NAME, *of_tcp.call[at + 2 :])
+    return replace(of_tcp, name=f"{of_tcp.name}, UNIX", call=call, loops=UNIX_LOOPS)
 
 
 def _accepttrace(attach: str, loader: str, detail: str, port: str = "{port}") -> Subject:

@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from bench.cost.results import LOOPS, Result, figures
+from bench.cost.results import Result, figures
+from bench.cost.subjects import ALL_LOOPS
 
 HEAD = (
     *("", "undisturbed connection", "of base", "whole machine", "quartiles"),
     *("refreshes", "total", "of base", "peak memory"),
 )
-LISTENERS = {"plain": "plain listener", "reuseport": "`SO_REUSEPORT` listener"}
+LISTENERS = {
+    "plain": "plain listener",
+    "reuseport": "`SO_REUSEPORT` listener",
+    "unix": "listener of a UNIX socket",
+}
 Cells = tuple[str, ...]
 
 
@@ -28,7 +33,7 @@ class Measured:
 def text(each: Measured) -> str:
     """For a terminal: columns aligned."""
     parts = [f"\n{each.row}: Linux {each.release}"]
-    for loop in LOOPS:
+    for loop in _loops(each.results):
         lines = [HEAD, *_lines(each.results, loop)]
         sized = [line for line in lines if line[1:] != _error(line[1])]
         widths = [max(len(line[column]) for line in sized) for column in range(len(HEAD))]
@@ -42,10 +47,16 @@ def markdown(measured: Iterable[Measured]) -> str:
     parts = []
     for each in measured:
         parts.append(f"\n## Linux {each.release}\n")
-        for loop in LOOPS:
+        for loop in _loops(each.results):
             parts += [f"\n{LISTENERS[loop]}:\n\n", _row(HEAD), _row(("---",) * len(HEAD))]
             parts += [_row(line) for line in _lines(each.results, loop)]
     return "".join(parts)
+
+
+def _loops(results: Sequence[Result]) -> Iterable[str]:
+    """Where anything was traced."""
+    traced = [one for one in results if one.kind != "nothing"] or results
+    return [loop for loop in ALL_LOOPS if any(loop in one.before for one in traced)]
 
 
 def _row(cells: Sequence[str]) -> str:
@@ -54,6 +65,8 @@ def _row(cells: Sequence[str]) -> str:
 
 def _lines(results: Iterable[Result], loop: str) -> Iterable[Cells]:
     for result in results:
+        if loop not in result.before:
+            continue
         if result.error:
             yield (result.name, *_error(result.error))
         elif result.kind == "nothing":

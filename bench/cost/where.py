@@ -13,7 +13,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from bench.cost.results import LOOPS, Result
+from bench.cost.results import Result
+from bench.cost.subjects import ALL_LOOPS
 
 KERNEL = 1 << 63
 LEAST = 4.0  # instructions for each connection: less are summed up
@@ -36,7 +37,10 @@ def symbols_file(name: str) -> str:
 
 
 def text(
-    results: Iterable[Result], folder: Path, only: str = "", loops: Iterable[str] = LOOPS
+    results: Iterable[Result],
+    folder: Path,
+    only: str = "",
+    loops: Iterable[str] = ALL_LOOPS,
 ) -> str:
     """For each subject whose name has the pattern: functions that run more or less than untraced.
 
@@ -48,7 +52,7 @@ def text(
         if result.error or not kallsyms.exists() or not re.search(only, result.name):
             continue
         symbols = Symbols(kallsyms.read_text())
-        for loop in loops:
+        for loop in filter(result.before.__contains__, loops):
             profiles = [
                 symbols.profile((folder / f"profile.{run.number}").read_text(), run.made)
                 for run in (result.before[loop], result.traced[loop])

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from bench.cost import report, table, where
-from bench.cost.results import LOOPS, Result, Run, figures
-from bench.cost.subjects import subjects
+from bench.cost.results import Result, Run, figures
+from bench.cost.subjects import LOOPS, UNIX_LOOPS, subjects
 from bench.cost.tracer import reason
 
 FUNCTIONS = """\
@@ -58,6 +58,18 @@ def test_a_table_has_a_line_for_each_subject_and_the_reason_of_one_that_failed()
     assert sum(line.endswith("prints nothing") for line in text) == len(LOOPS)
     rows = [line for line in table.markdown([measured]).splitlines() if line.startswith("|")]
     assert {row.count("|") for row in rows} == {len(table.HEAD) + 1}
+
+
+def test_what_is_measured_over_unix_sockets_stands_in_a_table_of_its_own() -> None:
+    of_tcp, of_unix = result(1400), replace(result(1300), name="of UNIX")
+    for runs in (of_unix.before, of_unix.traced, of_unix.after):
+        runs[UNIX_LOOPS[0]] = runs.pop("plain")
+        del runs["reuseport"]
+    lines = table.text(table.Measured("6.1", "6.1.0", [of_tcp, of_unix])).splitlines()
+    assert [line.split("  ")[0] for line in lines if "+" in line or line.endswith("listener")] == [
+        *("plain listener", of_tcp.name, "reuseport listener", of_tcp.name),
+        *("unix listener", "of UNIX"),
+    ]
 
 
 def test_the_report_has_every_part() -> None:
