@@ -324,7 +324,31 @@ TABLE: tuple[Entry, ...] = (
             "test_rules_of_netfilter_are_named",
         ),
     ),
+    Entry(
+        "kernel/test_who_to.py",
+        HERE,
+        "routes, addresses and devices: as they were long before",
+        names=(
+            "test_a_socket_bound_to_an_address_gets_what_goes_there",
+            "test_a_socket_bound_to_a_device_gets_only_what_comes_through_it",
+            "test_a_link_local_address_is_reached_through_its_own_device_only",
+            "test_an_address_of_another_machine_is_not_local",
+            "test_an_address_of_ipv4_in_one_of_ipv6_is_that_of_ipv4",
+            "test_listeners_of_other_namespaces_do_not_count",
+            "test_what_is_dropped_before_any_socket_is_looked_for",
+            "test_what_is_not_seen_without_bpf_is_said",
+        ),
+    ),
     Entry("kernel/test_who_why.py", HERE + OLDEST, "the kernel's own rules of binding"),
+    Entry(
+        "kernel/test_who_why.py",
+        HERE,
+        "what the command does, and not the kernel",
+        names=(
+            "test_an_ordinary_user_tries_as_himself_and_derives_the_rest",
+            "test_trying_takes_no_connection_and_leaves_nothing",
+        ),
+    ),
     Entry(
         "kernel/test_open.py",
         HERE,
