@@ -126,7 +126,7 @@ def test_wchan_will_do_where_the_system_call_may_not_be_read(
     inode = os.fstat(listener.fileno()).st_ino
     with child(listener.accept) as pid:
         wait_until(lambda: real(f"/proc/{pid}/wchan") in syscalls.ACCEPT_SYMBOLS)
-        monkeypatch.setattr(procfs, "text", text)
+        monkeypatch.setattr(procfs, "record", text)
         fds = [listener.fileno()]
         assert observe(pid, {inode: fds}, [])[inode] == Waiting(True, "accept")
         # With a second listener it could sleep on either.
@@ -270,7 +270,7 @@ def test_a_folder_is_read_to_its_limit(tmp_path: Path) -> None:
 def test_a_thread_of_the_kernel_is_known_by_its_flag(
     flags: int, is_one: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(procfs, "text", lambda _: f"7 (w) S 2 0 0 0 -1 {flags} 9 9")
+    monkeypatch.setattr(procfs, "record", lambda _: f"7 (w) S 2 0 0 0 -1 {flags} 9 9")
     assert procfs.is_kernel_thread(7) is is_one
 
 
@@ -302,7 +302,7 @@ def test_a_descriptor_is_looked_at_for_its_socket() -> None:
 def test_the_pid_in_a_container_is_the_innermost(
     status: str, pid: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(procfs, "text", lambda _: status)
+    monkeypatch.setattr(procfs, "record", lambda _: status)
     assert procfs.ns_pid(NO_PID) == pid
 
 
@@ -346,7 +346,9 @@ def test_a_name_is_looked_for_in_some_generations_of_parents(
         procfs, "cmdline", lambda pid, _: ("python3", "shop.py") if pid == 90 else spawned
     )
     monkeypatch.setattr(procfs, "stat", lambda pid: ("python3", pid))
-    monkeypatch.setattr(procfs, "text", lambda path: f"1 (a) b) S {int(path.split('/')[2]) + 1} 9")
+    monkeypatch.setattr(
+        procfs, "record", lambda path: f"1 (a) b) S {int(path.split('/')[2]) + 1} 9"
+    )
     monkeypatch.setattr(os, "readlink", lambda path: programs[int(path.split("/")[2])])
     names = {pid: procfs.name((pid, pid, "python3")) for pid in (85, 86, 89, 90)}
     assert names == {85: "python3", 86: "shop.py", 89: "shop.py", 90: "shop.py"}

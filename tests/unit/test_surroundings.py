@@ -250,7 +250,7 @@ def test_the_user_is_the_effective_one(
 ) -> None:
     stat = "9 (a) b) S 7 8 6 " + " ".join(map(str, range(7, 30)))
     texts = {"/proc/9/stat": stat, "/proc/9/status": status}
-    monkeypatch.setattr(procfs, "text", texts.__getitem__)
+    monkeypatch.setattr(procfs, "record", texts.__getitem__)
     assert procfs.kin(9) == Kin(9, 22, "a) b", 7, 6, uid, cpus)
 
 
@@ -259,5 +259,5 @@ def test_who_is_stopped_is_known(
     state: str, stopped: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stat = f"9 (a) {state} 7 8 6 " + " ".join(map(str, range(7, 30)))
-    monkeypatch.setattr(procfs, "text", {"/proc/9/stat": stat, "/proc/9/status": ""}.__getitem__)
+    monkeypatch.setattr(procfs, "record", {"/proc/9/stat": stat, "/proc/9/status": ""}.__getitem__)
     assert procfs.kin(9).stopped is stopped

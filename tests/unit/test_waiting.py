@@ -107,13 +107,13 @@ def test_a_list_of_a_thread_that_has_moved_is_not_believed(
 ) -> None:
     number = syscalls.NUMBERS[os.uname().machine]["accept"][0]
     lines = [f"{number} 0x5 0x0\n", f"{number} 0x6 0x0\n"]
-    monkeypatch.setattr(procfs, "text", lambda _: lines.pop(0))
+    monkeypatch.setattr(procfs, "record", lambda _: lines.pop(0))
     assert syscalls.sleep_of(str(tmp_path)) is None
 
 
 def test_a_process_of_very_many_threads_is_not_idle(monkeypatch: pytest.MonkeyPatch) -> None:
     line = f"{next(iter(syscalls.CALLS), 0)} 0x0\n"
-    monkeypatch.setattr(procfs, "text", lambda _: line)
+    monkeypatch.setattr(procfs, "record", lambda _: line)
     found = []
     monkeypatch.setattr(procfs, "is_stopped", lambda _: False)
     for number in (syscalls.THREADS_READ, syscalls.THREADS_READ + 1):

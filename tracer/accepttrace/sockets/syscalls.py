@@ -104,12 +104,12 @@ def sleep_of(task: str) -> Sleep | None:
     (ptrace attach against read), so that is the second choice.
     """
     try:
-        line = procfs.text(f"{task}/syscall")
+        line = procfs.record(f"{task}/syscall")
         found = _decode(task, line)
         # A list read from memory belongs to this call only if the thread has not moved.
-        return found if procfs.text(f"{task}/syscall") == line else None
+        return found if procfs.record(f"{task}/syscall") == line else None
     except PermissionError:
-        wchan = procfs.text(f"{task}/wchan")
+        wchan = procfs.record(f"{task}/wchan")
         return Sleep("accept", None) if wchan in ACCEPT_SYMBOLS else None
 
 
