@@ -33,6 +33,7 @@ from accepttrace.views.connections import (
     Csv,
     JsonLines,
     Plain,
+    Shown,
     Stamps,
     summary,
 )
@@ -93,6 +94,13 @@ def test_of_unix_sockets_the_path_and_who_connected_stand_there() -> None:
     title, row = (plain.begin(META, 1) + plain.rows((UNIX,))).splitlines()
     shown = dict(zip(title.split(), row.replace(": ", ":").split(), strict=True))
     assert (shown["LOCAL"], shown["PEERPID"], shown["QUEUE"]) == ("/run/app.sock", "7", "3")
+
+
+@pytest.mark.parametrize("kind", ["unix", "any of unix"])
+def test_who_connected_to_a_unix_socket_stands_in_80_columns(kind: Shown) -> None:
+    head = Plain(Stamps("iso", BEGAN_NS), 80, kind).begin(META, 1).splitlines()[-1]
+    assert "PEERPID" in head
+    assert len(head) <= 80
 
 
 @pytest.mark.parametrize(

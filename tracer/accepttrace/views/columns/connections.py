@@ -83,7 +83,7 @@ TABLE: Final[Table[ConnectionEvent]] = Table(
         " pod container unit",
         "unix": "time pid name endpoint peer_pid queue wait_us"
         " | peer_uid fd tid listener_inode netns comm cpu pod container unit",
-        "any of unix": "time type pid name endpoint peer_pid queue error wait_us"
+        "any of unix": "time type endpoint peer_pid pid name queue error wait_us"
         " | peer_uid fd tid listener_inode netns comm cpu pod container unit",
     },
     fields=ConnectionEvent._fields,
