@@ -9,9 +9,10 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from click.testing import CliRunner
@@ -39,6 +40,8 @@ from accepttrace.views.who.tree import text_lines
 
 from .pictures import UNREAD
 from .timing import processor_s
+
+T = TypeVar("T")
 
 SOURCE = Path(accepttrace.__file__).resolve().parents[1]
 
@@ -422,14 +425,29 @@ def test_listeners_by_the_thousand_are_answered_at_once() -> None:
     30,000 take 0.7 s; a busy machine is slow with fewer as well.
     """
     some, many = crowd(10_000), crowd(30_000)
-
-    def took_s(listeners: tuple[Listener, ...]) -> float:
-        return processor_s(lambda: said(listeners))
-
-    assert any(took_s(many) < 5 * took_s(some) for _ in range(3))
+    assert any(took_s(said, many) < 5 * took_s(said, some) for _ in range(3))
     lines = said(many)
     assert len(lines) == 2 * len(many) + 2
     assert lines[-2].startswith("note: :80 has 2 groups (by address)")
+
+
+@pytest.mark.parametrize("parent", [lambda _: 99, lambda pid: pid - 1], ids=["workers", "chain"])
+def test_a_socket_of_thousands_is_answered_at_once(parent: Callable[[int], int]) -> None:
+    """None of its holders may be held against all others."""
+
+    def told(count: int) -> list[str]:
+        pids = range(100, 100 + count)
+        held = tuple(Holder(pid, pid, "app", "app", 3, True) for pid in pids)
+        kin = {pid: Kin(pid, pid, "app", parent(pid), 50, 0, "0") for pid in pids}
+        row = Listener(7, 1, "ipv4", "0.0.0.0", 80, 5, 0, "shared", None, None, None, held)
+        return list(text_lines(answer(Inventory((row,)), Surroundings(kin)), "", Style(80)))
+
+    assert any(took_s(told, 6_000) < 5 * took_s(told, 2_000) for _ in range(3))
+    assert told(6_000)[0].endswith("shared by 6000 processes")
+
+
+def took_s(work: Callable[[T], object], argument: T) -> float:
+    return processor_s(lambda: work(argument))
 
 
 def crowd(size: int) -> tuple[Listener, ...]:

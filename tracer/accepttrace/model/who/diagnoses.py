@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
+from accepttrace.facts.kin import Kin
 from accepttrace.facts.records import TICKS_PER_S, US_PER_S, Holder, Listener
 from accepttrace.model.labels import NAME_LENGTH, few
 from accepttrace.model.verdict import counted
@@ -192,7 +193,8 @@ def _together(kind: Kind, what: str, group: Group, found: Sequence[Family]) -> D
 def _old_workers(group: Group, answer: Answer) -> Iterator[Diagnosis]:
     """Holders that outlived who started them: workers by name, or several of one session."""
     kin, holders = answer.around.kin, holders_of(group)
-    orphans = [one for one in holders if _is_orphan(one, holders, answer)]
+    held = {one.pid for one in holders}
+    orphans = [one for one in holders if _is_orphan(one, held, answer)]
     alike: defaultdict[object, list[Holder]] = defaultdict(list)
     for one in orphans:
         alike[kin[one.pid].session, program_of(one)].append(one)
@@ -207,11 +209,11 @@ def _old_workers(group: Group, answer: Answer) -> Iterator[Diagnosis]:
         yield Diagnosis.of("OLD WORKERS", group.first, text, _inodes(group), pids)
 
 
-def _is_orphan(one: Holder, holders: Iterable[Holder], answer: Answer) -> bool:
-    """Its parent adopts orphans and is no holder, and it leads no session of its own."""
+def _is_orphan(one: Holder, held: Collection[int], answer: Answer) -> bool:
+    """Its parent adopts orphans and is none of the holders, and it leads no session of its own."""
     kin = answer.around.kin
     own = kin.get(one.pid)
-    if own is None or own.session == own.pid or own.parent in {each.pid for each in holders}:
+    if own is None or own.session == own.pid or own.parent in held:
         return False
     parent = kin.get(own.parent)
     return own.parent == INIT or (parent is not None and parent.comm in ADOPTING)
@@ -223,7 +225,7 @@ def _helper(group: Group, answer: Answer) -> Iterator[Diagnosis]:
     if len(holders) < 2:
         return
     waiting = [one for one in holders if one.waits]
-    above = {pid for one in waiting for pid in ancestors(one.pid, kin)}
+    above = _above(waiting, kin)
     programs = {program_of(one) for one in holders if one.waits or one.pid in above}
     held = {one.pid for one in holders}
     helpers = [
@@ -244,6 +246,17 @@ def _helper(group: Group, answer: Answer) -> Iterator[Diagnosis]:
     )
     pids = tuple(one.pid for one in helpers)
     yield Diagnosis.of("HELPER HOLDS IT", group.first, text, _inodes(group), pids)
+
+
+def _above(found: Iterable[Holder], kin: Mapping[int, Kin]) -> set[int]:
+    """The PIDs of all their ancestors."""
+    above: set[int] = set()
+    for one in found:
+        for pid in ancestors(one.pid, kin):
+            if pid in above:
+                break  # and so are those above it
+            above.add(pid)
+    return above
 
 
 def _backlogs(group: Group, answer: Answer) -> Iterator[Diagnosis]:  # noqa: ARG001
