@@ -14,6 +14,7 @@ import threading
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -161,8 +162,10 @@ def test_comm_may_hold_spaces_and_parentheses() -> None:
 
 def test_knows_itself() -> None:
     pid = os.getpid()
-    comm, start = procfs.stat(pid)
-    me = people.describe(pid, start, comm, procfs.name((pid, pid, comm)))
+    with closing(Helper()) as helper:
+        me = people.People(helper).process(pid)
+    assert me is not None
+    assert me.name == procfs.name((pid, pid, me.comm))
     assert me.comm == procfs.text("/proc/self/comm").rstrip("\n")
     assert me.cgroup
     assert me.ns_pid == os.getpid()

@@ -172,8 +172,9 @@ def _udp(filters: Filters, output: str, full: bool) -> None:
 
 
 def _print(lines: Iterable[str]) -> None:
-    for line in lines:
-        click.echo(line, file=sys.stdout)
+    found = list(lines)
+    if found:  # at once: there may be thousands
+        click.echo("\n".join(found), file=sys.stdout)
 
 
 def _complain(unread: Sequence[Unread]) -> None:

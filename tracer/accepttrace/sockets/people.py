@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from sys import intern
 from typing import Final, NamedTuple, TypeVar
 
@@ -50,14 +50,16 @@ class People:
         """Each by its PID. `full`: as many names as can be had, though it takes longer."""
         now = time.monotonic()
         due = [facts for facts in holders if self._is_due(facts, now)]
-        names = self._names(due, now + (FULL_S if full else NAMES_S))
+        found: dict[int, Process] = {}
+        named: set[int] = set()
+        for facts, name in self._names(due, now + (FULL_S if full else NAMES_S)):
+            found[facts.pid] = _described(facts, name)  # while others are read
+            if name is not None:
+                named.add(facts.pid)
         young_s = REST * (time.monotonic() - now)
         for facts in due:
-            name = names.get(facts.pid)
-            process = describe(
-                facts.pid, facts.start_ticks, facts.comm, facts.comm if name is None else name
-            )
-            grace_s = self._grace_s(facts, name is not None, young_s)
+            process = found.get(facts.pid) or _described(facts, None)
+            grace_s = self._grace_s(facts, facts.pid in named, young_s)
             self._known[facts.pid] = _Known(process, now + grace_s)
         present = {facts.pid: facts.start_ticks for facts in holders}
         for pid in self._known.keys() - present:
@@ -76,8 +78,8 @@ class People:
         except OSError:
             return None
         stranger = Facts(pid, pid, start, comm, {}, {}, False)
-        name = self._names([stranger], time.monotonic() + NAMES_S).get(pid, comm)
-        return describe(pid, start, comm, name)
+        names = [name for _, name in self._names([stranger], time.monotonic() + NAMES_S)]
+        return _described(stranger, names[0] if names else None)
 
     def _is_due(self, facts: Facts, now: float) -> bool:
         known = self._known.get(facts.pid)
@@ -98,33 +100,34 @@ class People:
     def _is_silent(self, process: Process) -> bool:
         return (process.pid, process.start_ticks) in self._silent
 
-    def _names(self, due: Collection[Facts], until_s: float) -> dict[int, str]:
-        """Of those that answer in time."""
-        found: dict[int, str] = {}
-        starts = {facts.pid: facts.start_ticks for facts in due}
+    def _names(self, due: Collection[Facts], until_s: float) -> Iterator[tuple[Facts, str | None]]:
+        """Of each in turn, as long as there is time; None: it does not come."""
         whom = [(facts.pid, facts.tid, facts.comm) for facts in due]
-        for (pid, _, _), name in self._helper.map(procfs.name, whom, until_s):
-            who = pid, starts[pid]
+        found = self._helper.map(procfs.name, whom, until_s)
+        for (_, name), facts in zip(found, due, strict=False):
+            who = facts.pid, facts.start_ticks
             if name is not None:
                 self._silent.pop(who, None)
-                found[pid] = name
-            elif procfs.exists(pid):
+            elif procfs.exists(facts.pid):
                 self._silent[who] = 2 * self._silent.get(who, SILENT_S / 2)
-        return found
+            yield facts, name
 
 
-def describe(pid: int, start_ticks: int, comm: str, name: str) -> Process:
-    """A process, with all else by which people know it. What cannot be read stays unknown."""
-    path = _or_none(procfs.cgroup, pid)
+def _described(facts: Facts, name: str | None) -> Process:
+    """A process, with all by which people know it. What cannot be read stays unknown.
+
+    `name` None: it is called what the kernel calls it.
+    """
+    path = _or_none(procfs.cgroup, facts.pid)
     container, pod = belonging.called(path) if path else (None, None)
     return Process(
-        pid=pid,
-        start_ticks=start_ticks,
-        comm=comm,
-        name=name,
+        pid=facts.pid,
+        start_ticks=facts.start_ticks,
+        comm=facts.comm,
+        name=facts.comm if name is None else name,
         cgroup=path and intern(path),  # many processes have the same
         container=container,
-        ns_pid=_or_none(procfs.ns_pid, pid),
+        ns_pid=_or_none(procfs.ns_pid, facts.pid),
         pod=pod,
     )
 
