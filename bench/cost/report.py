@@ -93,6 +93,18 @@ another worker's runs some thirty more for its pattern.
 | Linux | type | `full` | `--columns local` | `--patterns` |
 | --- | --- | --- | --- | --- |
 """
+OF_UNIX = """
+## Connections of UNIX sockets
+
+One takes a third of the instructions of a connection over TCP, so the same work is a larger part
+of it. `full` has four more hooks than `accepts` on its way, of which one runs twice: the returns
+of `unix_find_other` and `__sys_connect` (who was refused), that of `security_unix_stream_connect`
+(arrivals, waiting times), the entry of `unix_release_sock` for both ends (what is reset). With
+`fentry` two fifths of what is added are reads of kernel memory by `bpf_probe_read_kernel`, which
+over TCP are plain loads, and a fifth is hash maps: the kernel stores nowhere when a connection was
+queued. `tracepoint` sees accepts alone, whatever the level. TCP is not slower for it: these hooks
+are there while UNIX sockets are traced.
+"""
 EVERYBODY = """
 ## What `tracepoint` costs everybody
 
@@ -130,7 +142,7 @@ def markdown(
         UNINVOLVED.format(floors=floors) + rows for floors, rows in [_uninvolved(measured)] if rows
     ]
     parts += [CLOSER + rows for rows in [_beside(measured, ASKED)] if rows]
-    parts.append(EVERYBODY)
+    parts += [OF_UNIX, EVERYBODY]
     found = [f"\nLinux {release}:\n\n```\n{text}```\n" for release, text in breakdowns if text]
     return "".join([*parts, *([WHERE, *found] if found else [])])
 
