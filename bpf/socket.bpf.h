@@ -90,22 +90,22 @@ static __always_inline bool has_tcp(enum access how, struct sock *sk)
 	return is_tcp(READ(how, sk, sk_protocol));
 }
 
-static __always_inline bool is_of_unix(struct sock *sk)
+static __always_inline bool is_of_unix(enum access how, struct sock *sk)
 {
-	return BPF_CORE_READ(sk, __sk_common.skc_family) == AF_UNIX;
+	return READ(how, sk, __sk_common.skc_family) == AF_UNIX;
 }
 
 /* AF_UNIX has the connections among its packets. */
 static __always_inline __u32 queue_of(struct sock *listener)
 {
-	return is_of_unix(listener) ? BPF_CORE_READ(listener, sk_receive_queue.qlen)
-				    : BPF_CORE_READ(listener, sk_ack_backlog);
+	return is_of_unix(PROBED, listener) ? BPF_CORE_READ(listener, sk_receive_queue.qlen)
+					    : BPF_CORE_READ(listener, sk_ack_backlog);
 }
 
 /* Whether its accepts are counted in rows of their own. */
 static __always_inline bool has_rows(struct sock *sk)
 {
-	return has_tcp(PROBED, sk) || is_of_unix(sk);
+	return has_tcp(PROBED, sk) || is_of_unix(PROBED, sk);
 }
 
 static __always_inline bool listener_wanted(enum access how, struct settings *want, struct sock *sk)

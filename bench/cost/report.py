@@ -99,11 +99,10 @@ OF_UNIX = """
 One takes a third of the instructions of a connection over TCP, so the same work is a larger part
 of it. `full` has four more hooks than `accepts` on its way, of which one runs twice: the returns
 of `unix_find_other` and `__sys_connect` (who was refused), that of `security_unix_stream_connect`
-(arrivals, waiting times), the entry of `unix_release_sock` for both ends (what is reset). With
-`fentry` two fifths of what is added are reads of kernel memory by `bpf_probe_read_kernel`, which
-over TCP are plain loads, and a fifth is hash maps: the kernel stores nowhere when a connection was
-queued. `tracepoint` sees accepts alone, whatever the level. TCP is not slower for it: these hooks
-are there while UNIX sockets are traced.
+(arrivals, waiting times), the entry of `unix_release_sock` for both ends (what is reset). The
+kernel stores nowhere when a connection was queued, so a hash map does. `tracepoint` sees accepts
+alone, whatever the level. TCP is not slower for it: these hooks are there while UNIX sockets are
+traced.
 """
 EVERYBODY = """
 ## What `tracepoint` costs everybody

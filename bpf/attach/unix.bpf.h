@@ -30,7 +30,7 @@ int raw_tp_unix_exit(struct bpf_raw_tracepoint_args *ctx)
 SEC("kprobe/skb_free_datagram")
 int kprobe_unix_taken(struct pt_regs *ctx)
 {
-	unix_taken(ARGUMENT1(ctx), ARGUMENT2(ctx));
+	unix_taken(PROBED, ARGUMENT1(ctx), ARGUMENT2(ctx));
 	return 0;
 }
 
@@ -63,7 +63,7 @@ int kretprobe_unix_connect(struct pt_regs *ctx)
 SEC("kprobe/unix_release_sock")
 int kprobe_unix_release(struct pt_regs *ctx)
 {
-	unix_released(ARGUMENT1(ctx), (int)(__u64)ARGUMENT2(ctx));
+	unix_released(PROBED, ARGUMENT1(ctx), (int)(__u64)ARGUMENT2(ctx));
 	return 0;
 }
 

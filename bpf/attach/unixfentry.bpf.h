@@ -9,7 +9,7 @@
 SEC("fentry/skb_free_datagram")
 int fentry_unix_taken(__u64 *ctx)
 {
-	unix_taken((void *)ctx[0], (void *)ctx[1]);
+	unix_taken(DIRECT, (void *)ctx[0], (void *)ctx[1]);
 	return 0;
 }
 
@@ -19,14 +19,14 @@ int fexit_unix_connect(__u64 *ctx)
 	int returned = ctx[3];
 
 	if (!returned)
-		unix_arrived((void *)ctx[1], (void *)ctx[2]);
+		unix_arrived(DIRECT, (void *)ctx[1], (void *)ctx[2]);
 	return 0;
 }
 
 SEC("fentry/unix_release_sock")
 int fentry_unix_release(__u64 *ctx)
 {
-	unix_released((void *)ctx[0], (int)ctx[1]);
+	unix_released(DIRECT, (void *)ctx[0], (int)ctx[1]);
 	return 0;
 }
 

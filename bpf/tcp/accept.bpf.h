@@ -301,7 +301,7 @@ static __always_inline bool ready_us(enum access how, struct sock *child, __u64 
 		return read_ready(child, ready);
 	if (child && BPF_CORE_READ(child, sk_protocol) == IPPROTO_TCP)
 		return !BPF_CORE_READ_INTO(ready, (struct tcp_sock *)child, rcvq_space.time);
-	return child && is_of_unix(child) && unix_ready_us(child, ready);
+	return child && is_of_unix(PROBED, child) && unix_ready_us(child, ready);
 }
 
 /* How long a queued child has waited by now, since tracing began. */
@@ -631,7 +631,7 @@ static __always_inline bool keeps_waiting(struct sock *listener, __u32 error)
 /* The same of an AF_UNIX listener, which has the connections among its packets. */
 static __always_inline bool unix_keeps_waiting(struct sock *listener, __u32 error)
 {
-	return (error == EMFILE || error == ENFILE) && is_of_unix(listener) &&
+	return (error == EMFILE || error == ENFILE) && is_of_unix(PROBED, listener) &&
 	       BPF_CORE_READ(listener, sk_receive_queue.qlen);
 }
 

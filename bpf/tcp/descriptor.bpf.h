@@ -66,9 +66,9 @@ static __always_inline bool came_from(struct sock *listener, struct sock *child)
 	       serves_other_ports(listener);
 }
 
-static __always_inline bool is_unix_listener(struct sock *sk)
+static __always_inline bool is_unix_listener(enum access how, struct sock *sk)
 {
-	return sk && is_of_unix(sk) && BPF_CORE_READ(sk, __sk_common.skc_state) == TCP_LISTEN;
+	return sk && is_of_unix(how, sk) && READ(how, sk, __sk_common.skc_state) == TCP_LISTEN;
 }
 
 static __always_inline bool is_inet_listener(struct sock *sk)
@@ -79,7 +79,7 @@ static __always_inline bool is_inet_listener(struct sock *sk)
 /* `of_unix`: which of the two families it is asked for. */
 static __always_inline bool is_listener(struct sock *sk, bool of_unix)
 {
-	return of_unix ? is_unix_listener(sk) : is_inet_listener(sk);
+	return of_unix ? is_unix_listener(PROBED, sk) : is_inet_listener(sk);
 }
 
 static __always_inline void refused(__u32 fd, bool of_unix)

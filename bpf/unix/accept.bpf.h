@@ -21,9 +21,10 @@ static __always_inline void unix_accept_returned(__u32 fd, __u32 returned)
 	struct sock *listener = sock_of(file);
 	struct settings *want;
 
-	if (!child || !is_of_unix(child))
+	if (!child || !is_of_unix(PROBED, child))
 		return;
-	if (!is_unix_listener(listener) || unix_address_of(child) != unix_address_of(listener)) {
+	if (!is_unix_listener(PROBED, listener) ||
+	    unix_address_of(child) != unix_address_of(listener)) {
 		lost(LOSS_UNATTRIBUTED);
 		return;
 	}
@@ -35,21 +36,22 @@ static __always_inline void unix_accept_returned(__u32 fd, __u32 returned)
  * unix_accept() frees the packet that a child was queued by. It does so after its sleep, so threads
  * that slept there when it was attached are seen, too. Nothing else of a listener is freed so.
  */
-static __always_inline void unix_taken(struct sock *listener, struct sk_buff *packet)
+static __always_inline void unix_taken(enum access how, struct sock *listener,
+				       struct sk_buff *packet)
 {
 	struct sock *child;
 
-	if (!is_unix_listener(listener))
+	if (!is_unix_listener(how, listener))
 		return;
-	child = BPF_CORE_READ(packet, sk);
-	accepted(PROBED, wanted(PROBED, listener), listener, inode_of(PROBED, listener), child);
+	child = READ(how, packet, sk);
+	accepted(PROBED, wanted(how, listener), listener, inode_of(how, listener), child);
 	unix_queued_forget((__u64)child);
 }
 
 /* For hooks that see only the entry of calls. */
 static __always_inline void unix_accept_entered(struct sock *listener, bool cannot_sleep)
 {
-	if (!is_unix_listener(listener))
+	if (!is_unix_listener(PROBED, listener))
 		return;
 	called(listener);
 	if (!is_by_ring())

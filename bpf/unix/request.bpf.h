@@ -35,7 +35,7 @@ static __always_inline void unix_call_is(struct unix_call *known, struct sock *s
  */
 static __always_inline void unix_found(struct sock *sk)
 {
-	struct listener *listener = is_unix_listener(sk) ? listener_of(PROBED, sk) : NULL;
+	struct listener *listener = is_unix_listener(DIRECT, sk) ? listener_of(DIRECT, sk) : NULL;
 	struct unix_call *call = unix_call_now();
 
 	if (!call || !listener || !call->slept || call->listener != (__u64)sk)
@@ -62,7 +62,7 @@ static __always_inline void unix_refused(__u32 fd)
 	struct sock *client = sock_of(file_of(fd));
 	struct listener *listener;
 
-	if (!call || !call->listener || !client || !is_of_unix(client))
+	if (!call || !call->listener || !client || !is_of_unix(PROBED, client))
 		return;
 	listener = listener_get(call->inode);
 	if (!listener)
@@ -73,10 +73,10 @@ static __always_inline void unix_refused(__u32 fd)
 }
 
 /* All is checked and permitted: `child` is about to be queued. */
-static __always_inline void unix_arrived(struct sock *sk, struct sock *child)
+static __always_inline void unix_arrived(enum access how, struct sock *sk, struct sock *child)
 {
-	struct listener *listener = listener_of(PROBED, sk);
-	__u32 queue = queue_of(sk) + 1;
+	struct listener *listener = listener_of(how, sk);
+	__u32 queue = READ(how, sk, sk_receive_queue.qlen) + 1;
 	__u64 now = now_us();
 
 	unix_call_is(unix_call_now(), NULL, NULL);
@@ -105,7 +105,7 @@ static __always_inline void unix_queueing_ended(void)
 	struct unix_call *call = unix_call_now();
 
 	if (call && call->listener && call->child)
-		unix_arrived((struct sock *)call->listener, (struct sock *)call->child);
+		unix_arrived(PROBED, (struct sock *)call->listener, (struct sock *)call->child);
 }
 
 /* The last reference to a listener goes. */
@@ -142,11 +142,11 @@ static __always_inline void unix_reset(struct sock *child)
 }
 
 /* `queued`: it was never accepted. */
-static __always_inline void unix_released(struct sock *sk, bool queued)
+static __always_inline void unix_released(enum access how, struct sock *sk, bool queued)
 {
 	if (queued)
 		unix_reset(sk);
-	else if (is_unix_listener(sk))
+	else if (is_unix_listener(how, sk))
 		unix_stopped(sk);
 }
 
