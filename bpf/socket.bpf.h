@@ -96,9 +96,14 @@ static __always_inline bool is_of_unix(enum access how, struct sock *sk)
 }
 
 /* AF_UNIX has the connections among its packets. */
+static __always_inline __u32 unix_queue_of(enum access how, struct sock *listener)
+{
+	return READ(how, listener, sk_receive_queue.qlen);
+}
+
 static __always_inline __u32 queue_of(struct sock *listener)
 {
-	return is_of_unix(PROBED, listener) ? BPF_CORE_READ(listener, sk_receive_queue.qlen)
+	return is_of_unix(PROBED, listener) ? unix_queue_of(PROBED, listener)
 					    : BPF_CORE_READ(listener, sk_ack_backlog);
 }
 

@@ -37,10 +37,7 @@ def symbols_file(name: str) -> str:
 
 
 def text(
-    results: Iterable[Result],
-    folder: Path,
-    only: str = "",
-    loops: Iterable[str] = ALL_LOOPS,
+    results: Iterable[Result], folder: Path, only: str = "", loops: Iterable[str] = ALL_LOOPS
 ) -> str:
     """For each subject whose name has the pattern: functions that run more or less than untraced.
 

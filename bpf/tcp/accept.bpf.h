@@ -628,11 +628,11 @@ static __always_inline bool keeps_waiting(struct sock *listener, __u32 error)
 	return (error == EMFILE || error == ENFILE) && BPF_CORE_READ(listener, sk_ack_backlog);
 }
 
-/* The same of an AF_UNIX listener, which has the connections among its packets. */
+/* The same of an AF_UNIX listener. */
 static __always_inline bool unix_keeps_waiting(struct sock *listener, __u32 error)
 {
 	return (error == EMFILE || error == ENFILE) && is_of_unix(PROBED, listener) &&
-	       BPF_CORE_READ(listener, sk_receive_queue.qlen);
+	       unix_queue_of(PROBED, listener);
 }
 
 /* `error` is positive; `waits`: the call may sleep, so what woke it was its own time limit. */

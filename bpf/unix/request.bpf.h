@@ -76,7 +76,7 @@ static __always_inline void unix_refused(__u32 fd)
 static __always_inline void unix_arrived(enum access how, struct sock *sk, struct sock *child)
 {
 	struct listener *listener = listener_of(how, sk);
-	__u32 queue = READ(how, sk, sk_receive_queue.qlen) + 1;
+	__u32 queue = unix_queue_of(how, sk) + 1;
 	__u64 now = now_us();
 
 	unix_call_is(unix_call_now(), NULL, NULL);

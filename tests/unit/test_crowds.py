@@ -99,6 +99,10 @@ def test_who_closed_while_it_was_read_is_one_of_the_crowd_at_its_place() -> None
     ((crowd, members),) = crowds([*known, *gone, *elsewhere]).items()
     assert crowd.group == known[0].group
     assert members == [*known, *gone]
+    unknown = [replace(one, group=None) for one in known]
+    some = [replace(one, group=known[0].group) for one in gone]
+    ((crowd, members),) = crowds([*unknown, *some]).items()
+    assert (crowd.group, members) == (known[0].group, [*some, *unknown])
     few = [
         *known[:140],
         *(replace(one, inode=one.inode + 3_000, group=None) for one in known[:140]),
